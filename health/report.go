@@ -1,0 +1,96 @@
+package health
+
+import (
+	"context"
+	"time"
+)
+
+// A Reporter says how it is. Every part of the tier is one, and a user's own
+// part becomes one by this method; the status page and the metrics show
+// whatever they are given.
+type Reporter interface {
+	// Report is safe for concurrent use and answers from what it knows,
+	// without asking anybody over a network.
+	Report() Report
+}
+
+// An Actor can be told to do what its [Report] lists under Verbs.
+type Actor interface {
+	// Act does verb (drain, ready, purge) to the part named part, with an
+	// argument that the verb defines.
+	Act(ctx context.Context, part, verb, arg string) error
+}
+
+// A Report is how a part is at one moment.
+type Report struct {
+	Kind    string   `json:"kind"`              // pool, backend, cache, router, edge, session
+	Name    string   `json:"name"`              // unique within its kind and parent
+	State   State    `json:"state"`             //
+	Why     string   `json:"why,omitempty"`     // what a person should know about State
+	Metrics []Metric `json:"metrics,omitempty"` //
+	Parts   []Report `json:"parts,omitempty"`   // a pool's backends, a router's rules
+	Events  []Event  `json:"events,omitempty"`  // the latest changes, oldest first
+	Verbs   []string `json:"verbs,omitempty"`   // what [Actor.Act] can do
+}
+
+// A Metric is one figure of a part, in the manner of Prometheus.
+type Metric struct {
+	Name    string     `json:"name"` // snake case, without the project's prefix
+	Help    string     `json:"help,omitempty"`
+	Unit    string     `json:"unit,omitempty"` // seconds, bytes, or empty for a count
+	Kind    MetricKind `json:"kind"`
+	Labels  []Label    `json:"labels,omitempty"`
+	Value   float64    `json:"value"`             // a histogram's sum
+	Buckets []Bucket   `json:"buckets,omitempty"` // a histogram's, cumulative
+}
+
+// MetricKind says how a metric moves.
+type MetricKind uint8
+
+const (
+	Gauge     MetricKind = iota // up and down
+	Counter                     // only up
+	Histogram                   // a distribution
+)
+
+var metricKindNames = [...]string{"gauge", "counter", "histogram"}
+
+// String returns the kind's name in lower case.
+func (k MetricKind) String() string {
+	if int(k) < len(metricKindNames) {
+		return metricKindNames[k]
+	}
+	return "metric"
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k MetricKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// A Label tells metrics of one name apart.
+type Label struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// A Bucket counts the observations up to and including Le.
+type Bucket struct {
+	Le    float64 `json:"le"`
+	Count uint64  `json:"count"`
+}
+
+// An Event is a change worth remembering: a backend that went down, a purge.
+type Event struct {
+	Time time.Time `json:"time"`
+	Part string    `json:"part,omitempty"`
+	Text string    `json:"text"`
+}
+
+// Count returns a counter, for parts that report.
+func Count(name, help string, n uint64, labels ...Label) Metric {
+	return Metric{Name: name, Help: help, Kind: Counter, Labels: labels, Value: float64(n)}
+}
+
+// Level returns a gauge, for parts that report.
+func Level(name, help, unit string, v float64, labels ...Label) Metric {
+	return Metric{Name: name, Help: help, Unit: unit, Kind: Gauge, Labels: labels, Value: v}
+}

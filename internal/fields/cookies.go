@@ -1,0 +1,48 @@
+package fields
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// DropCookies removes from a request's header the cookies that drop names,
+// and leaves the bytes of the others as they came. It reports whether any
+// cookie is left.
+func DropCookies(h http.Header, drop func(name string) bool) (left bool) {
+	lines := h["Cookie"]
+	var out []string
+	for _, line := range lines {
+		kept := dropLine(line, drop)
+		if kept != "" {
+			out = append(out, kept)
+		}
+	}
+	if len(out) == 0 {
+		delete(h, "Cookie")
+		return false
+	}
+	h["Cookie"] = out // a new slice: h may be a shallow clone
+	return true
+}
+
+func dropLine(line string, drop func(name string) bool) string {
+	dropped := false
+	var kept []string
+	for pair := range strings.SplitSeq(line, ";") {
+		pair = textproto.TrimString(pair)
+		if pair == "" {
+			continue
+		}
+		name, _, _ := strings.Cut(pair, "=")
+		if drop(textproto.TrimString(name)) {
+			dropped = true
+			continue
+		}
+		kept = append(kept, pair)
+	}
+	if !dropped && len(kept) > 0 {
+		return line
+	}
+	return strings.Join(kept, "; ")
+}

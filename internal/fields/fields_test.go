@@ -1,0 +1,105 @@
+package fields
+
+import (
+	"net/http"
+	"reflect"
+	"testing"
+)
+
+func TestClean(t *testing.T) {
+	cases := map[string]struct {
+		trusted  bool
+		in, want http.Header
+	}{
+		"a browser's request stays": {
+			in:   http.Header{"Accept": {"*/*"}, "Cookie": {"a=1"}, "Connection": {"keep-alive"}},
+			want: http.Header{"Accept": {"*/*"}, "Cookie": {"a=1"}, "Connection": {"keep-alive"}},
+		},
+		"claims of an untrusted peer": {
+			in: http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=127.0.0.1"},
+				"X-Real-Ip": {"127.0.0.1"}, "X-Request-Id": {"x"}},
+			want: http.Header{},
+		},
+		"claims of a trusted peer": {
+			trusted: true,
+			in:      http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Prefix": {"/admin"}, "X-Request-Id": {"x"}},
+			want:    http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Request-Id": {"x"}},
+		},
+		"path and method overrides, even trusted": {
+			trusted: true,
+			in: http.Header{"X-Original-Url": {"/admin"}, "X-Rewrite-Url": {"/admin"}, "X-Http-Method-Override": {"DELETE"},
+				"Unencoded-Url": {"/admin"}, "Iis-Wasurlrewritten": {"1"}, "Proxy": {"http://evil.example"}, "X-Original-Thing": {"1"}},
+			want: http.Header{},
+		},
+		"names that CGI would confuse": {
+			in:   http.Header{"X_forwarded_for": {"127.0.0.1"}, "X.original.url": {"/admin"}, "": {"x"}},
+			want: http.Header{},
+		},
+		"websocket": {
+			in:   http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}},
+			want: http.Header{"Upgrade": {"websocket"}, "Connection": {"upgrade"}},
+		},
+		"h2c": {
+			in:   http.Header{"Upgrade": {"h2c"}, "Connection": {"Upgrade, HTTP2-Settings"}, "Http2-Settings": {"AAMA"}},
+			want: http.Header{},
+		},
+		"two upgrades": {
+			in:   http.Header{"Upgrade": {"websocket, h2c"}, "Connection": {"Upgrade"}},
+			want: http.Header{},
+		},
+		"hop-by-hop abuse": {
+			in:   http.Header{"Connection": {"close, Cookie", "Authorization"}, "Cookie": {"a=1"}, "Authorization": {"x"}},
+			want: http.Header{"Connection": {"close"}, "Cookie": {"a=1"}, "Authorization": {"x"}},
+		},
+		"gRPC": {
+			in:   http.Header{"Te": {"trailers"}, "Connection": {"te"}},
+			want: http.Header{"Te": {"trailers"}, "Connection": {"te"}},
+		},
+		"expect": {in: http.Header{"Expect": {"100-continue"}}, want: http.Header{}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			Clean(c.in, c.trusted)
+			if !reflect.DeepEqual(c.in, c.want) {
+				t.Errorf("got %v, want %v", c.in, c.want)
+			}
+		})
+	}
+}
+
+func TestRemoveHopByHop(t *testing.T) {
+	h := http.Header{"Connection": {"close, X-Mine"}, "X-Mine": {"1"}, "Keep-Alive": {"timeout=5"}, "Etag": {`"a"`}}
+	RemoveHopByHop(h)
+	if want := (http.Header{"Etag": {`"a"`}}); !reflect.DeepEqual(h, want) {
+		t.Errorf("got %v, want %v", h, want)
+	}
+}
+
+func TestDropCookies(t *testing.T) {
+	drop := func(name string) bool { return name == "pin" }
+	cases := map[string]struct {
+		in, want []string
+	}{
+		"none":             {nil, nil},
+		"only ours":        {[]string{"pin=1"}, nil},
+		"kept to the byte": {[]string{`a="x y";b=2`}, []string{`a="x y";b=2`}},
+		"first":            {[]string{"pin=1; a=2"}, []string{"a=2"}},
+		"twice":            {[]string{"a=1; pin=1; b=2;pin=3"}, []string{"a=1; b=2"}},
+		"several lines":    {[]string{"pin=1", "a=1"}, []string{"a=1"}},
+		"no value":         {[]string{"pin; a"}, []string{"a"}},
+		"spaces":           {[]string{" pin = 1 ; a=1"}, []string{"a=1"}},
+		"empty":            {[]string{"; ;"}, nil},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := http.Header{}
+			if c.in != nil {
+				h["Cookie"] = c.in
+			}
+			left := DropCookies(h, drop)
+			if !reflect.DeepEqual(h["Cookie"], c.want) || left != (c.want != nil) {
+				t.Errorf("got %q %t, want %q", h["Cookie"], left, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,177 @@
+// Package servertest starts real servers for tests: on free loopback ports,
+// from Debian's packages, with their data in the test's own directory, ended
+// by their own process ids.
+//
+// A server that is not installed skips the test, and fails it where CI is set.
+package servertest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A Server is a running program that listens on Addr.
+type Server struct {
+	Addr string // host:port on loopback
+
+	tb   testing.TB
+	argv []string
+	cmd  *exec.Cmd
+	out  *buffer
+	done chan struct{} // closed when cmd has been waited for
+}
+
+// Redis starts an empty Redis that persists nothing. args are added to its
+// command line.
+func Redis(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	port := FreePort(tb)
+	return Start(tb, port, append([]string{"redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1",
+		"--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, args...)...)
+}
+
+// Memcached starts an empty memcached. args are added to its command line.
+func Memcached(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	port := FreePort(tb)
+	return Start(tb, port, append([]string{"memcached", "-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-p", strconv.Itoa(port)}, args...)...)
+}
+
+// Start runs argv, waits until port accepts a connection, and ends the program
+// when the test ends.
+func Start(tb testing.TB, port int, argv ...string) *Server {
+	tb.Helper()
+	path := Require(tb, argv[0])
+	s := &Server{
+		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		tb:   tb,
+		argv: append([]string{path}, argv[1:]...),
+	}
+	s.Restart()
+	tb.Cleanup(s.Kill)
+	return s
+}
+
+// Require returns the path of an installed program; without it the test is
+// skipped, or fails in CI.
+func Require(tb testing.TB, program string) string {
+	tb.Helper()
+	path, err := exec.LookPath(program)
+	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
+		if err != nil {
+			path, err = exec.LookPath(filepath.Join(dir, program))
+		}
+	}
+	if err == nil {
+		return path
+	}
+	if os.Getenv("CI") != "" {
+		tb.Fatalf("%s is not installed: make install", program)
+	}
+	tb.Skipf("%s is not installed: make install", program)
+	return ""
+}
+
+// Restart starts the program again, at the same address, after Kill.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.out = new(buffer)
+	s.done = make(chan struct{})
+	s.cmd = exec.Command(s.argv[0], s.argv[1:]...)
+	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	// In a group of its own, so that a Ctrl-C on the test ends it in order.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
+		s.tb.Fatalf("%s: %v", s.argv[0], err)
+	}
+	go func() {
+		_ = s.cmd.Wait() // how it ended shows in its output
+		close(s.done)
+	}()
+	if err := s.wait(20 * time.Second); err != nil {
+		s.Kill()
+		s.tb.Fatalf("%s: %v\n%s", s.argv[0], err, s.out)
+	}
+}
+
+// wait returns once the server accepts connections.
+func (s *Server) wait(limit time.Duration) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(limit)
+	for {
+		conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-s.done:
+			return errors.New("ended at once")
+		case <-timeout:
+			return fmt.Errorf("accepts no connection on %s: %w", s.Addr, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Kill ends the program with SIGKILL and waits for its end.
+func (s *Server) Kill() {
+	s.signal(syscall.SIGCONT) // a stopped process could not be waited for
+	s.signal(syscall.SIGKILL)
+	<-s.done
+}
+
+// Pause stops the program with SIGSTOP: it keeps its connections and answers
+// nothing. Resume goes on.
+func (s *Server) Pause()  { s.signal(syscall.SIGSTOP) }
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	select {
+	case <-s.done: // the process id may be another's by now
+	default:
+		_ = syscall.Kill(-s.cmd.Process.Pid, sig)
+	}
+}
+
+// Output returns what the program has printed.
+func (s *Server) Output() string { return s.out.String() }
+
+// FreePort returns a loopback port that nobody listens on.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// buffer is a bytes.Buffer that may be read while the program writes.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

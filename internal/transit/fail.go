@@ -1,0 +1,49 @@
+package transit
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Fail answers r with an error status of the tier's own: it keeps the cause
+// for the log line, then writes the operator's page for that status or a line
+// of text. The answer is never stored.
+//
+// A Retry-After already in w's header stays; 503 gets "30" without one.
+func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
+	rec := From(r.Context())
+	rec.Fail(cause)
+	h := w.Header()
+	for _, name := range [...]string{
+		"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie",
+		"Cdn-Cache-Control", "Surrogate-Control", "Expires",
+	} {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", "30")
+	}
+	text := http.StatusText(status)
+	if wantsJSON(r) {
+		h.Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "{\"status\":%d,\"error\":%q}\n", status, text)
+		return
+	}
+	if rec != nil && rec.Page != nil && rec.Page(w, r, status) {
+		return
+	}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "%d %s\n", status, text)
+}
+
+// wantsJSON reports whether the client accepts JSON and no page.
+func wantsJSON(r *http.Request) bool {
+	accept := strings.ToLower(strings.Join(r.Header["Accept"], ","))
+	return strings.Contains(accept, "json") &&
+		!strings.Contains(accept, "text/") && !strings.Contains(accept, "*/*")
+}

@@ -1,0 +1,227 @@
+// Package transit holds what the stages of one request need of one another.
+//
+// A request passes through edge, router, cache and balancer, none of which
+// import each other. What one of them must tell another travels in a [Record]
+// in the request's context: who the client is, what the rule asks of the pool,
+// whether a response's end can be trusted, and what the log line will say.
+package transit
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// A Record accompanies one request down the chain.
+//
+// The exported fields are written by the stage named beside each, before it
+// calls the next one, and read below; they need no lock because a request is
+// handed from stage to stage. The methods are safe for concurrent use.
+type Record struct {
+	// Client is who asked: filled by edge, which knows the trusted proxies.
+	// The zero Addr means that no edge ran: see [Client].
+	Client netip.Addr
+	// Scheme is "http" or "https", as the client sees it: filled by edge.
+	// Empty means that no edge ran: see [Scheme].
+	Scheme string
+	// ID names the request in logs and in X-Request-Id: filled by edge.
+	ID string
+	// Vetted says that the request's forwarding headers have been cleaned by
+	// [github.com/foretier/foretier/internal/fields.Clean]: what is left of
+	// them comes from a trusted peer. Set by edge.
+	Vetted bool
+	// Logged says that somebody writes a log line from this record when the
+	// request ends, so that no stage needs to write its own. Set by edge.
+	Logged bool
+	// Page answers with the operator's page for status and reports whether it
+	// has one. It may be nil. Set by edge.
+	Page func(w http.ResponseWriter, r *http.Request, status int) bool
+	// Terms is what the rule that took the request asks of the pool. Set by
+	// router.
+	Terms Terms
+	// Unproven says that the response's body ended by the backend closing an
+	// HTTP/1 connection, with neither a length nor chunked framing, so that
+	// nobody can tell a whole body from half of one. Set by the pool before
+	// the response's header is handed up.
+	Unproven bool
+
+	mu    sync.Mutex
+	notes []note    // guarded by mu
+	cause error     // guarded by mu
+	fetch []*Record // guarded by mu; read-only records of fetches that served this request
+}
+
+// Terms is what a rule asks of the stages below it. Zero fields ask for
+// nothing.
+type Terms struct {
+	Header time.Duration // time to the first byte of the response; negative: no limit
+	Idle   time.Duration // longest pause inside a response; negative: no limit
+	Total  time.Duration // everything; zero and negative: no limit
+	Retry  Retry
+}
+
+// Retry says which requests may be sent to a second backend.
+type Retry uint8
+
+const (
+	RetryDefault    Retry = iota // by method, see balancer.Retry
+	RetryNever                   // only what was provably not sent: payments, cron jobs
+	RetryReplayable              // whatever the method: the application tolerates repeats
+)
+
+type note struct {
+	part  string
+	value slog.LogValuer
+}
+
+type key struct{}
+
+// With returns the record in ctx, or ctx with a new one.
+func With(ctx context.Context) (context.Context, *Record) {
+	if r := From(ctx); r != nil {
+		return ctx, r
+	}
+	r := new(Record)
+	return context.WithValue(ctx, key{}, r), r
+}
+
+// From returns the record in ctx, or nil.
+func From(ctx context.Context) *Record {
+	r, _ := ctx.Value(key{}).(*Record)
+	return r
+}
+
+// Detach returns a context for work that outlives the request which caused it,
+// a cache's fetch, and the record of its own in that context. The new record
+// knows the same client and terms, but what is noted in it stays in it until
+// it is linked.
+//
+// The context carries nothing of the request's but [http.ServerContextKey]:
+// httputil.ReverseProxy reports a truncated body, by panicking with
+// [http.ErrAbortHandler], only to a server.
+func (r *Record) Detach(ctx context.Context) (context.Context, *Record) {
+	d := new(Record)
+	if r != nil {
+		d.Client, d.Scheme, d.ID, d.Vetted = r.Client, r.Scheme, r.ID, r.Vetted
+		d.Page, d.Terms = r.Page, r.Terms
+	}
+	// Whoever detaches reads the record: it is linked to those who wait, or
+	// logged by the one who fetched.
+	d.Logged = true
+	srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
+	if srv == nil {
+		srv = new(http.Server)
+	}
+	fresh := context.WithValue(context.Background(), http.ServerContextKey, srv)
+	return context.WithValue(fresh, key{}, d), d
+}
+
+// Link shows the notes and the cause of an ended fetch in r too. The fetch's
+// record must not be written any more.
+func (r *Record) Link(fetch *Record) {
+	if r == nil || fetch == nil || r == fetch {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fetch = append(r.fetch, fetch)
+}
+
+// Note leaves what part did with the request. It is rendered only if somebody
+// reads it.
+func (r *Record) Note(part string, v slog.LogValuer) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, note{part, v})
+}
+
+// Fail keeps the cause of an error answer for the log line. The first cause
+// stays: later ones are its consequences.
+func (r *Record) Fail(cause error) {
+	if r == nil || cause == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cause == nil {
+		r.cause = cause
+	}
+}
+
+// Cause returns why the request could not be served, or nil.
+func (r *Record) Cause() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	cause, fetches := r.cause, r.fetch
+	r.mu.Unlock()
+	for _, f := range fetches {
+		if cause != nil {
+			break
+		}
+		cause = f.Cause()
+	}
+	return cause
+}
+
+// Notes yields what the parts noted, in order, those of linked fetches last.
+func (r *Record) Notes() iter.Seq2[string, slog.LogValuer] {
+	return func(yield func(string, slog.LogValuer) bool) {
+		if r == nil {
+			return
+		}
+		r.mu.Lock()
+		notes, fetches := r.notes, r.fetch
+		r.mu.Unlock()
+		for _, n := range notes {
+			if !yield(n.part, n.value) {
+				return
+			}
+		}
+		for _, f := range fetches {
+			for part, value := range f.Notes() {
+				if !yield(part, value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Client returns who asked: what edge found, and without edge the peer. The
+// zero Addr means that RemoteAddr holds no address, as in some tests.
+func Client(r *http.Request) netip.Addr {
+	if rec := From(r.Context()); rec != nil && rec.Client.IsValid() {
+		return rec.Client
+	}
+	return Peer(r)
+}
+
+// Peer returns the address at the other end of the connection.
+func Peer(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// Scheme returns "http" or "https", as the client sees it: what edge found,
+// and without edge what this connection is.
+func Scheme(r *http.Request) string {
+	if rec := From(r.Context()); rec != nil && rec.Scheme != "" {
+		return rec.Scheme
+	}
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}

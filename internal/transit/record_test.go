@@ -1,0 +1,139 @@
+package transit
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+)
+
+type text string
+
+func (t text) LogValue() slog.Value { return slog.StringValue(string(t)) }
+
+func TestWithKeepsTheRecordThatIsThere(t *testing.T) {
+	ctx, first := With(context.Background())
+	again, second := With(ctx)
+	if first != second || ctx != again {
+		t.Error("With made a second record")
+	}
+}
+
+func TestDetachKeepsNothingOfTheRequest(t *testing.T) {
+	type private struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), private{}, 1))
+	ctx, rec := With(ctx)
+	rec.Client = netip.MustParseAddr("192.0.2.1")
+	rec.Terms.Retry = RetryNever
+	rec.Note("router", text("shop"))
+	cancel()
+
+	fetch, d := rec.Detach(ctx)
+	if fetch.Err() != nil {
+		t.Error("the detached context ended with its request")
+	}
+	if fetch.Value(private{}) != nil {
+		t.Error("the detached context carries a value of the request's")
+	}
+	if fetch.Value(http.ServerContextKey) == nil {
+		t.Error("without a server in the context ReverseProxy hides truncation")
+	}
+	if d.Client != rec.Client || d.Terms != rec.Terms {
+		t.Error("the fetch does not know the client and the terms")
+	}
+	for range d.Notes() {
+		t.Error("the fetch starts with notes of the request")
+	}
+}
+
+func TestLinkShowsNotesAndCauseOfTheFetch(t *testing.T) {
+	ctx, rec := With(context.Background())
+	_, d := rec.Detach(ctx)
+	cause := errors.New("refused")
+	d.Note("pool", text("tried a"))
+	d.Fail(cause)
+	d.Fail(errors.New("a consequence"))
+	rec.Note("router", text("shop"))
+	rec.Link(d)
+	rec.Link(rec) // must not loop
+
+	var got []string
+	for part, v := range rec.Notes() {
+		got = append(got, part+"="+v.LogValue().String())
+	}
+	want := []string{"router=shop", "pool=tried a"}
+	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("Notes: got %q, want %q", got, want)
+	}
+	if rec.Cause() != cause {
+		t.Errorf("Cause: got %v, want %v", rec.Cause(), cause)
+	}
+}
+
+func TestFail(t *testing.T) {
+	cases := map[string]struct {
+		status int
+		accept string
+		page   bool
+		want   string
+		retry  string
+	}{
+		"text":                {status: 502, want: "502 Bad Gateway\n"},
+		"503 says when":       {status: 503, want: "503 Service Unavailable\n", retry: "30"},
+		"JSON for a program":  {status: 503, accept: "application/json", page: true, want: "{\"status\":503,\"error\":\"Service Unavailable\"}\n", retry: "30"},
+		"a browser":           {status: 503, accept: "text/html, application/json, */*", page: true, want: "sorry", retry: "30"},
+		"no page for that":    {status: 504, page: true, want: "504 Gateway Timeout\n"},
+		"anything and a page": {status: 503, page: true, want: "sorry", retry: "30"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Accept", c.accept)
+			ctx, rec := With(r.Context())
+			if c.page {
+				rec.Page = func(w http.ResponseWriter, _ *http.Request, status int) bool {
+					if status != 503 {
+						return false
+					}
+					w.WriteHeader(status)
+					_, err := w.Write([]byte("sorry"))
+					return err == nil
+				}
+			}
+			w := httptest.NewRecorder()
+			w.Header().Set("Etag", `"half an answer"`)
+			cause := errors.New("why")
+			Fail(w, r.WithContext(ctx), c.status, cause)
+			if w.Code != c.status || w.Body.String() != c.want {
+				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, c.status, c.want)
+			}
+			if got := w.Header().Get("Retry-After"); got != c.retry {
+				t.Errorf("Retry-After: got %q, want %q", got, c.retry)
+			}
+			if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Etag") != "" {
+				t.Errorf("header of another answer, or storable: %v", w.Header())
+			}
+			if rec.Cause() != cause {
+				t.Errorf("Cause: got %v", rec.Cause())
+			}
+		})
+	}
+}
+
+func TestClientAndSchemeWithoutEdge(t *testing.T) {
+	r := httptest.NewRequest("GET", "http://shop.example/", nil)
+	r.RemoteAddr = "[::ffff:192.0.2.7]:1234"
+	if got := Client(r).String(); got != "192.0.2.7" {
+		t.Errorf("Client: got %s", got)
+	}
+	if Scheme(r) != "http" {
+		t.Errorf("Scheme: got %s", Scheme(r))
+	}
+	r.RemoteAddr = "pipe"
+	if Client(r).IsValid() {
+		t.Error("Client invented an address")
+	}
+}
