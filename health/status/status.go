@@ -1,0 +1,111 @@
+// Package status shows how a tier is: it renders the reports of its parts and
+// knows no feature by name, so a user's own part appears like any other.
+//
+//	page := status.New([]health.Reporter{origin, apps, pages, front, srv}, status.Options{Ready: srv.Ready})
+//	http.ListenAndServe("127.0.0.1:8081", page)
+//
+// It answers to whoever reaches it: listen on loopback or a private network.
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// Options for [New]. The zero value is valid.
+type Options struct {
+	// Name stands at the top of the report; empty means the host's name.
+	Name string
+	// Ready returns why the tier should get no new connections, or nil. A nil
+	// Ready is always ready.
+	Ready func() error
+}
+
+// A Handler answers
+//
+//   - /healthz with 200 as long as the process serves at all,
+//   - /readyz with 200 or, while starting or draining, 503 and the reason,
+//   - /status.json with the reports of all parts.
+//
+// It is safe for concurrent use.
+type Handler struct {
+	opts      Options
+	reporters []health.Reporter
+	mux       *http.ServeMux
+}
+
+// New returns a Handler that renders the reports of parts, in their order.
+func New(parts []health.Reporter, opts Options) *Handler {
+	if opts.Name == "" {
+		// Without a name the report stands unnamed.
+		opts.Name, _ = os.Hostname()
+	}
+	h := &Handler{opts: opts, reporters: append([]health.Reporter(nil), parts...), mux: http.NewServeMux()}
+	h.mux.HandleFunc("GET /healthz", h.healthz)
+	h.mux.HandleFunc("GET /readyz", h.readyz)
+	h.mux.HandleFunc("GET /status.json", h.json)
+	return h
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	h.mux.ServeHTTP(w, r)
+}
+
+// Report implements [health.Reporter]: the tier is as bad as its worst part.
+// A part that nobody has judged yet does not make it worse than up.
+func (h *Handler) Report() health.Report {
+	tier := health.Report{Kind: "tier", Name: h.opts.Name, State: health.Up}
+	for _, r := range h.reporters {
+		part := r.Report()
+		tier.Parts = append(tier.Parts, part)
+		if part.State > tier.State {
+			tier.State, tier.Why = part.State, part.Kind+" "+part.Name
+			if part.Why != "" {
+				tier.Why += ": " + part.Why
+			}
+		}
+	}
+	return tier
+}
+
+func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, nil)
+}
+
+func (h *Handler) readyz(w http.ResponseWriter, _ *http.Request) {
+	if h.opts.Ready != nil {
+		if err := h.opts.Ready(); err != nil {
+			answer(w, http.StatusServiceUnavailable, err)
+			return
+		}
+	}
+	answer(w, http.StatusOK, nil)
+}
+
+func answer(w http.ResponseWriter, status int, why error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	if why == nil {
+		why = errors.New("ok")
+	}
+	// The prober may be gone: nothing is left to tell anybody.
+	_, _ = w.Write([]byte(why.Error() + "\n"))
+}
+
+func (h *Handler) json(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(struct { // a failed write means that the reader is gone
+		Time time.Time `json:"time"`
+		health.Report
+	}{time.Now(), h.Report()})
+}

@@ -1,0 +1,128 @@
+package foretier
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/foretier/foretier"
+
+// clients are the third-party packages that only some rooms may import: by
+// import path prefix, the rooms (with all below them) that may.
+var clients = map[string][]string{
+	"github.com/go-chi/":              {"router"},
+	"github.com/redis/go-redis":       {"session/redisstore", "session/php", "cache/redistier", "balancer/sqlprobe"},
+	"github.com/bradfitz/gomemcache":  {"session/memcachestore", "session/php", "cache/memcachetier"},
+	"github.com/prometheus/":          {"health/metrics"},
+	"github.com/go-sql-driver/mysql":  {"balancer/sqlprobe"},
+	"database/sql":                    {"balancer/sqlprobe"},
+	"google.golang.org/grpc":          {},
+	"github.com/alexedwards/scs":      {},
+	"github.com/foretier/foretier/ex": {}, // nobody imports the examples
+}
+
+var features = []string{"balancer", "session", "cache", "router"}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+// TestArrowsPointDown holds the drawing of ARCHITECTURE.md against the code:
+// examples above features above health and internal, no feature imports
+// another, and a client of a real server only in its adapter.
+func TestArrowsPointDown(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; seen++ {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		room := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		for _, imp := range p.Imports {
+			if why := forbidden(room, imp); why != "" {
+				t.Errorf("%s imports %s: %s", p.ImportPath, imp, why)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d packages seen", seen)
+	}
+}
+
+// forbidden says why a package in room may not import imp, or "".
+func forbidden(room, imp string) string {
+	from := floor(room)
+	if from == "examples" && !strings.HasPrefix(imp, module+"/examples") {
+		return ""
+	}
+	for prefix, rooms := range clients {
+		if strings.HasPrefix(imp, prefix) && !slices.ContainsFunc(rooms, func(r string) bool { return within(room, r) }) {
+			return "only " + strings.Join(rooms, ", ") + " may"
+		}
+	}
+	target, ours := strings.CutPrefix(imp, module+"/")
+	if !ours {
+		return ""
+	}
+	to := floor(target)
+	switch {
+	case from == to:
+		return ""
+	case slices.Contains(features, to) && slices.Contains(features, from):
+		return "a feature imports another"
+	case slices.Contains(features, to):
+		return "the ground floor imports a feature"
+	case from == "internal" && to == "health":
+		return "internal is below health"
+	}
+	return ""
+}
+
+func floor(room string) string {
+	first, _, _ := strings.Cut(room, "/")
+	return first
+}
+
+func within(room, r string) bool { return room == r || strings.HasPrefix(room, r+"/") }
+
+func TestForbidden(t *testing.T) {
+	cases := []struct {
+		room, imp string
+		bad       bool
+	}{
+		{"cache", module + "/balancer", true},
+		{"cache/internal/law", module + "/session", true},
+		{"cache", module + "/cache/internal/law", false},
+		{"cache", module + "/health", false},
+		{"health", module + "/internal/transit", false},
+		{"health", module + "/cache", true},
+		{"internal/transit", module + "/health", true},
+		{"internal/servertest", module + "/router", true},
+		{"router", "github.com/go-chi/chi/v5", false},
+		{"router/edge", "github.com/go-chi/chi/v5/middleware", false},
+		{"balancer", "github.com/go-chi/chi/v5", true},
+		{"session", "github.com/redis/go-redis/v9", true},
+		{"session/redisstore", "github.com/redis/go-redis/v9", false},
+		{"cache", module + "/examples/shop", true},
+		{"examples/shop", module + "/cache", false},
+		{"examples/shop", "github.com/redis/go-redis/v9", false},
+	}
+	for _, c := range cases {
+		if why := forbidden(c.room, c.imp); (why != "") != c.bad {
+			t.Errorf("%s -> %s: %q, want bad=%t", c.room, c.imp, why, c.bad)
+		}
+	}
+}
