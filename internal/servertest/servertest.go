@@ -144,6 +144,15 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
+// PID returns the program's process id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Wait waits for the program to end by itself and returns its exit code.
+func (s *Server) Wait() int {
+	<-s.done
+	return s.cmd.ProcessState.ExitCode()
+}
+
 // Output returns what the program has printed.
 func (s *Server) Output() string { return s.out.String() }
 
