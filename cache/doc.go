@@ -1,0 +1,20 @@
+// Package cache is a shared HTTP cache in front of any http.Handler: RFC 9111
+// with what makes Varnish pleasant. Stale responses are served while one
+// request refreshes them, requests for the same missing response wait for one
+// fetch, a backend that fails is covered by what is stored, and a purge beats
+// a fetch that is still running.
+//
+//	pages, err := cache.New(cache.Options{MaxBytes: 256 << 20})
+//	if err != nil {
+//		return err
+//	}
+//	front := pages.Handler(apps) // apps: any http.Handler
+//
+// It is not a private cache, not a CDN and not a store for application data.
+// It never repeats a failed request: that is the pool's business. Nothing that
+// sets a cookie, or was asked for with a cookie or with Authorization, is
+// shared unless the response says public or s-maxage, or a rule says so.
+//
+// What is in doubt goes straight through: upgrades, methods other than GET and
+// HEAD, requests with a body.
+package cache

@@ -1,0 +1,99 @@
+package cache
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Options configures a [Cache]. The zero value is valid.
+type Options struct {
+	// Name is how the cache calls itself in Cache-Status, in its report and in
+	// its targeted field (RFC 9213), <Name>-Cache-Control. Zero means
+	// "Foretier". It must be a token (RFC 9110, section 5.6.2).
+	Name string
+	// MaxBytes bounds everything held: bodies, headers, keys, tags, running
+	// fetches, and what a slow client still reads after it was evicted. Zero
+	// means 256 MiB; less than 1 MiB is an error.
+	MaxBytes int64
+	// MaxBody is the largest body stored, in bytes. Zero means 16 MiB; it is
+	// never more than MaxBytes/16. Larger responses go straight through.
+	MaxBody int64
+	// Grace is how long a stale response is served while it is refreshed
+	// behind the client's back, if the response does not say (by
+	// stale-while-revalidate, RFC 5861) and its lifetime came from a rule. It
+	// is also how long one is served after a soft purge. Zero means 10 s,
+	// negative means never.
+	Grace time.Duration
+	// ErrorGrace is how long a stale response is served in place of an error,
+	// a timeout, or a backend known to be sick, if the response does not say
+	// (by stale-if-error, must-revalidate and kin). Zero means 24 h, negative
+	// means never.
+	ErrorGrace time.Duration
+	// Keep is how much longer a response with a validator is kept, to be
+	// validated and not fetched again. Zero means 5 min, negative means not at
+	// all.
+	Keep time.Duration
+	// Wait is how long a request waits for the headers of another request's
+	// fetch; then one of those who wait asks for itself, and the others wait
+	// for that one. Zero means 10 s.
+	Wait time.Duration
+	// Fetch is the time a fetch may take while it may still be stored, or
+	// nobody waits for it any more. Once its headers say that it cannot be
+	// stored, it lives as long as its client. Zero means 60 s.
+	Fetch time.Duration
+	// Rules are the operator's, on top of RFC 9111. The zero value has none.
+	Rules Rules
+	// IgnoreCookies names cookies that have no bearing on a response, those of
+	// analytics as a rule; "_ga*" names all that begin with _ga. They are
+	// taken off a request that is looked up, before anything else is decided;
+	// a request that passes keeps them.
+	IgnoreCookies []string
+	// Logger receives what somebody should look at, such as a fetch that
+	// panicked. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() (Options, error) {
+	o.Name = cmp.Or(o.Name, "Foretier")
+	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
+	o.MaxBody = cmp.Or(o.MaxBody, 16<<20)
+	o.Grace = cmp.Or(o.Grace, 10*time.Second)
+	o.ErrorGrace = cmp.Or(o.ErrorGrace, 24*time.Hour)
+	o.Keep = cmp.Or(o.Keep, 5*time.Minute)
+	o.Wait = cmp.Or(o.Wait, 10*time.Second)
+	o.Fetch = cmp.Or(o.Fetch, 60*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.IgnoreCookies = slices.Clone(o.IgnoreCookies)
+
+	var errs []error
+	if !isToken(o.Name) {
+		errs = append(errs, fmt.Errorf("cache: Name %q is not a token", o.Name))
+	}
+	if o.MaxBytes < 1<<20 {
+		errs = append(errs, fmt.Errorf("cache: MaxBytes is %d, less than 1 MiB", o.MaxBytes))
+	}
+	if o.MaxBody < 0 {
+		errs = append(errs, fmt.Errorf("cache: MaxBody is %d; Plan.Pass switches storing off", o.MaxBody))
+	}
+	if o.Wait < 0 || o.Fetch < 0 {
+		errs = append(errs, errors.New("cache: Wait and Fetch must not be negative"))
+	}
+	o.MaxBody = min(o.MaxBody, o.MaxBytes/16)
+	o.Grace, o.ErrorGrace, o.Keep = max(o.Grace, 0), max(o.ErrorGrace, 0), max(o.Keep, 0)
+	return o, errors.Join(errs...)
+}
+
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || slices.Contains([]byte(`"(),/:;<=>?@[\]{}`), c) {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,91 @@
+package cache
+
+import (
+	"net/http"
+	"time"
+)
+
+// Rules are the operator's word on top of RFC 9111. Both functions are pure:
+// they look at their arguments only, keep nothing of them, and are called
+// concurrently. Nil leaves the decision to the law.
+type Rules struct {
+	// Plan is asked before the lookup. What it returns, besides Pass, must
+	// depend only on what it puts into Key and on scheme, host, path and
+	// query: whoever has the same key is served the same response.
+	Plan func(*http.Request) Plan
+	// Verdict is asked when a response's header has come. It gets what RFC
+	// 9111 says and returns what shall be done. The request is the one that
+	// was sent to the backend.
+	Verdict func(*http.Request, Head, Verdict) Verdict
+}
+
+// A Plan says what to do with a request. The zero value looks it up under
+// scheme, host, path and query.
+type Plan struct {
+	// Pass hands the request to the backend untouched, and its response to
+	// nobody else.
+	Pass bool
+	// Key is added to the cache key: the currency, the customer group.
+	Key []string
+	// Query is what of the query matters.
+	Query Query
+	// Why says in a few words which rule decided; it is shown by Explain, and
+	// in Cache-Status when the request passes.
+	Why string
+}
+
+// A Query says which parameters have no bearing on the response. The zero
+// value keeps the query to the byte.
+//
+// What is dropped does not reach the backend with a request whose response may
+// be stored: what is not in the key must not be in the page.
+type Query struct {
+	// Drop names parameters, whole and after decoding; "utm_*" names all that
+	// begin with utm_. See [Tracking].
+	Drop []string
+	// Sort puts the parameters in order of their names, those of one name as
+	// they came, so that a=1&b=2 and b=2&a=1 are one response.
+	Sort bool
+}
+
+// Tracking returns the names of the parameters by which advertisers follow
+// visitors, for [Query.Drop]. A page does not depend on them.
+func Tracking() []string {
+	return []string{"utm_*", "gclid", "gbraid", "wbraid", "gad_source", "fbclid", "msclkid", "srsltid", "_ga"}
+}
+
+// A Head is the head of a response.
+type Head struct {
+	Status int
+	Header http.Header // not to be changed
+}
+
+// A Verdict says what to do with a response.
+type Verdict struct {
+	// Store says that the response may be stored. Without any lifetime, one
+	// that is neither stated nor heuristic nor given by a rule, it is not
+	// stored all the same.
+	Store bool
+	// Stated says that the response states its lifetime itself. To give one to
+	// those that do not:
+	//
+	//	if v.Store && !v.Stated {
+	//		v.Fresh = time.Minute
+	//	}
+	Stated bool
+	// Fresh is how long it is fresh from now on, what it has aged on the way
+	// subtracted (RFC 9111, section 4.2). Zero is stale at once: it is stored
+	// only if it can be validated.
+	Fresh time.Duration
+	// Grace, ErrorGrace and Keep begin when it is no longer fresh; see
+	// [Options]. The law gives zero where must-revalidate, proxy-revalidate,
+	// s-maxage or no-cache forbid to serve it stale.
+	Grace, ErrorGrace, Keep time.Duration
+	// Tags name what the response depends on, for [Invalidation.Tags].
+	Tags []string
+	// Strip names fields that are taken off the response, stored or not.
+	Strip []string
+	// Why says in a few words what decided; it is shown in Cache-Status when
+	// the response is not stored.
+	Why string
+}
