@@ -48,6 +48,11 @@ type Record struct {
 	// nobody can tell a whole body from half of one. Set by the pool before
 	// the response's header is handed up.
 	Unproven bool
+	// Storable reports whether an answer with this status and header would be
+	// stored and shared. The pool asks before it adds a cookie of its own, and
+	// adds none if so: the cookie would make the answer one visitor's. Nil
+	// means no. Set by cache on the record of a fetch.
+	Storable func(status int, h http.Header) bool
 
 	mu    sync.Mutex
 	notes []note    // guarded by mu
