@@ -1,0 +1,179 @@
+// Package breaker bounds what a sick server costs its callers: each call has a
+// budget, and when too many fail the calls end at once for a while.
+package breaker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// ErrOpen means that a call was not made because too many before it failed.
+var ErrOpen = errors.New("breaker: too many calls failed, not calling for a moment")
+
+// Options for [New]. Zero fields mean the default.
+type Options struct {
+	Budget   time.Duration    // the longest a call may take; 1 second
+	Window   time.Duration    // over which calls are counted; 5 seconds
+	MinCalls int              // fewer calls in Window prove nothing; 20
+	MaxFail  float64          // share of failures from which on it opens; 0.5
+	Pause    time.Duration    // how long it stays open before one call is tried; 1 second
+	Failure  func(error) bool // which errors count as failures; nil: all
+}
+
+// A Breaker guards the calls to one server. It is safe for concurrent use.
+//
+// Closed, it lets every call pass. Open, it lets none pass until Pause is
+// over; then one call is tried, which closes it or opens it again.
+type Breaker struct {
+	opts Options
+
+	mu     sync.Mutex
+	slots  [5]slot   // guarded by mu; a fifth of Window each
+	opened time.Time // guarded by mu; zero: closed
+	trial  bool      // guarded by mu; a call is being tried
+	trips  uint64    // guarded by mu; how often it opened
+}
+
+// slot counts the calls that ended in one fifth of the window.
+type slot struct {
+	at           int64 // which fifth, since the epoch
+	calls, fails int
+}
+
+// New returns a closed Breaker.
+func New(opts Options) *Breaker {
+	if opts.Budget == 0 {
+		opts.Budget = time.Second
+	}
+	if opts.Window == 0 {
+		opts.Window = 5 * time.Second
+	}
+	if opts.MinCalls == 0 {
+		opts.MinCalls = 20
+	}
+	if opts.MaxFail == 0 {
+		opts.MaxFail = 0.5
+	}
+	if opts.Pause == 0 {
+		opts.Pause = time.Second
+	}
+	if opts.Failure == nil {
+		opts.Failure = func(error) bool { return true }
+	}
+	return &Breaker{opts: opts}
+}
+
+// Do calls f with a context that ends with the budget, and returns f's error,
+// or [ErrOpen] without calling it. f must return soon after its context ends;
+// see [Leash] for one that does not. If ctx ends before the budget, the call
+// proves nothing and is not counted.
+func (b *Breaker) Do(ctx context.Context, f func(context.Context) error) error {
+	trial, err := b.admit(time.Now())
+	if err != nil {
+		return err
+	}
+	ended := false
+	defer func() {
+		if !ended { // f panicked: nothing is proven
+			b.record(time.Now(), trial, abandoned)
+		}
+	}()
+	call, cancel := context.WithTimeout(ctx, b.opts.Budget)
+	defer cancel()
+	err = f(call)
+	ended = true
+	switch {
+	case err == nil || !b.opts.Failure(err):
+		b.record(time.Now(), trial, succeeded)
+	case ctx.Err() != nil:
+		b.record(time.Now(), trial, abandoned)
+	default:
+		b.record(time.Now(), trial, failed)
+	}
+	return err
+}
+
+// Open reports whether calls are turned away.
+func (b *Breaker) Open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.opened.IsZero()
+}
+
+// Trips returns how often the breaker has opened.
+func (b *Breaker) Trips() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.trips
+}
+
+// admit lets a call pass, perhaps as the one that is tried, or says ErrOpen.
+func (b *Breaker) admit(now time.Time) (trial bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.opened.IsZero() {
+		return false, nil
+	}
+	if b.trial || now.Sub(b.opened) < b.opts.Pause {
+		return false, ErrOpen
+	}
+	b.trial = true
+	return true, nil
+}
+
+type outcome uint8
+
+const (
+	succeeded outcome = iota
+	failed
+	abandoned // the caller left: it says nothing about the server
+)
+
+// record counts a call's end. What was under way when the breaker opened does
+// not close it: only the call that is tried does.
+func (b *Breaker) record(now time.Time, trial bool, o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if trial {
+		b.trial = false
+		switch o {
+		case succeeded:
+			b.opened = time.Time{}
+			b.slots = [5]slot{}
+		case failed:
+			b.opened = now
+		}
+		return
+	}
+	if o == abandoned || !b.opened.IsZero() {
+		return
+	}
+	calls, fails := b.countLocked(now, o == failed)
+	if calls >= b.opts.MinCalls && float64(fails) >= b.opts.MaxFail*float64(calls) {
+		b.opened = now
+		b.trips++
+	}
+}
+
+// countLocked adds a call to the window and returns what is in it.
+func (b *Breaker) countLocked(now time.Time, fail bool) (calls, fails int) {
+	n := int64(len(b.slots))
+	at := now.UnixNano() / max(1, int64(b.opts.Window)/n)
+	current := &b.slots[at%n]
+	if current.at != at {
+		*current = slot{at: at}
+	}
+	current.calls++
+	if fail {
+		current.fails++
+	}
+	for _, s := range b.slots {
+		if s.at > at-n && s.at <= at {
+			calls += s.calls
+			fails += s.fails
+		}
+	}
+	return calls, fails
+}
