@@ -1,0 +1,17 @@
+// Package balancer holds a pool of backends: who gets a request, and what
+// happens when that fails.
+//
+// A [Pool] is an [http.Handler], a reverse proxy that stands on the standard
+// library's, and below it an [http.RoundTripper] that picks a backend, tries
+// it, and tries another one while the client has not seen a byte. It is not a
+// router: every request that it gets goes to one of its backends.
+//
+//	pool, err := balancer.New(balancer.Backends("http://10.0.0.11:8080", "http://10.0.0.12:8080"), balancer.Options{
+//		Probe: health.HTTP("/healthz"),
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	go pool.Run(ctx) // probes; without it the pool learns from its requests alone
+//	return http.ListenAndServe(":8080", pool)
+package balancer

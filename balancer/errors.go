@@ -1,0 +1,69 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/foretier/foretier/health"
+)
+
+var (
+	// ErrNoBackend means that the pool has no backend that may serve.
+	ErrNoBackend = errors.New("balancer: no backend available")
+	// ErrBusy means that all backends have as much in hand as [Limit] allows,
+	// and that no place came free in time.
+	ErrBusy = errors.New("balancer: all backends are busy")
+	// ErrRefused means that [Options.Refuse] matched.
+	ErrRefused = errors.New("balancer: request refused by the pool's guard")
+	// ErrTimeout means that a backend took longer than [Timeouts] allows.
+	ErrTimeout = errors.New("balancer: backend took too long")
+	// ErrClosed means that the pool has been closed.
+	ErrClosed = errors.New("balancer: pool is closed")
+	// ErrUnknown means that the pool has no backend of that name.
+	ErrUnknown = errors.New("balancer: no such backend")
+)
+
+// statusGone is what nginx logs for a client that went away.
+const statusGone = 499
+
+// A clientError is a failure to read the client's request: nobody else's
+// fault.
+type clientError struct{ err error }
+
+func (e *clientError) Error() string { return "balancer: reading the request's body: " + e.err.Error() }
+func (e *clientError) Unwrap() error { return e.err }
+
+// statusOf returns the status with which err is answered.
+func statusOf(err error, r *http.Request) int {
+	var large *http.MaxBytesError
+	var client *clientError
+	switch {
+	case errors.Is(err, ErrRefused):
+		return http.StatusForbidden
+	case errors.As(err, &large):
+		return http.StatusRequestEntityTooLarge
+	case errors.As(err, &client) && errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
+	case errors.As(err, &client), errors.Is(r.Context().Err(), context.Canceled):
+		return statusGone
+	case errors.Is(err, ErrNoBackend), errors.Is(err, ErrBusy), errors.Is(err, ErrClosed):
+		return http.StatusServiceUnavailable
+	case health.Unreachable(err):
+		return http.StatusBadGateway
+	case errors.Is(err, ErrTimeout), isTimeout(err):
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}
+
+// fail says at which backend err came about.
+func (e *entry) fail(err error) error { return fmt.Errorf("backend %s: %w", e.Name, err) }

@@ -1,0 +1,85 @@
+package balancer
+
+import (
+	"math"
+	"net/http"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// Hash returns a policy that sends equal keys to one backend, whichever
+// process asks (rendezvous hashing): when a backend goes, only its keys move.
+//
+// key names the request's key; nil: the client's address. bound is how many
+// times the average load a backend may be given before its keys overflow to
+// their next choice. 0: 1.25. Negative: no bound.
+func Hash(key func(*http.Request) string, bound float64) Policy {
+	if key == nil {
+		key = func(r *http.Request) string { return transit.Client(r).String() }
+	}
+	if bound == 0 {
+		bound = 1.25
+	}
+	return hashed{key, bound}
+}
+
+type hashed struct {
+	key   func(*http.Request) string
+	bound float64
+}
+
+func (p hashed) Pick(q Query, c Candidates) int {
+	if q.Key == 0 && q.Request != nil {
+		q.Key = hashString(p.key(q.Request))
+	}
+	return rendezvous(q.Key, c, p.bound)
+}
+
+// rendezvous returns the candidate that scores highest for key among those
+// that have less than bound times their share of the load, and the highest of
+// all if none has.
+func rendezvous(key uint64, c Candidates, bound float64) int {
+	n := c.Len()
+	inFlight, weight := 1.0, 0.0
+	if bound > 0 {
+		for i := range n {
+			inFlight += float64(c.inFlight(i))
+			weight += c.weight(i)
+		}
+	}
+	best, top := -1, math.Inf(-1)
+	first, highest := 0, math.Inf(-1)
+	for i := range n {
+		// -w/ln(u), u uniform in (0,1) by key and name, gives each backend a
+		// share by its weight (Schindelhauer and Schomaker).
+		u := (float64(mix(key^c.hash(i))>>11) + 0.5) / (1 << 53)
+		w := c.weight(i)
+		score := -w / math.Log(u)
+		if score > highest {
+			first, highest = i, score
+		}
+		if bound > 0 && float64(c.inFlight(i)+1) > math.Ceil(bound*inFlight*w/weight) {
+			continue
+		}
+		if score > top {
+			best, top = i, score
+		}
+	}
+	if best < 0 {
+		return first
+	}
+	return best
+}
+
+// hashString is the same in every process, and never 0.
+func hashString(s string) uint64 { return xxhash.Sum64String(s) | 1 }
+
+// mix spreads x over all bits (splitmix64).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

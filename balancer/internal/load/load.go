@@ -1,0 +1,179 @@
+// Package load counts what a backend has in hand and how long it takes: the
+// figures from which a policy picks. It takes the time as a value.
+package load
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// decay is after what time an old sample counts half beside the typical
+// latency of the pool.
+const decay = 10 * time.Second
+
+// A Load is what one backend has in hand. Readers take no lock.
+type Load struct {
+	pool *Pool
+
+	inflight atomic.Int64  // picked, body not closed yet
+	waiting  atomic.Int64  // of these, without a response's header yet
+	oldest   atomic.Int64  // start of the oldest that waits, in ns; 0: none
+	latency  atomic.Uint64 // float64 bits, ns; 0: no sample yet
+	sampled  atomic.Int64  // when, in ns
+
+	mu         sync.Mutex
+	head, tail *Ticket // guarded by mu: those that wait, oldest first
+}
+
+// New returns the load of a backend in pool.
+func New(pool *Pool) *Load { return &Load{pool: pool} }
+
+// A Ticket is one request in hand. Its zero value is ready for [Load.Start].
+type Ticket struct {
+	load       *Load
+	start      int64
+	prev, next *Ticket // guarded by load.mu
+	waits      bool    // guarded by load.mu
+}
+
+// Start counts a request, from its pick on. t must not be in use.
+func (l *Load) Start(t *Ticket, now time.Time) {
+	l.inflight.Add(1)
+	l.line(t, now)
+}
+
+// TryStart counts a request if fewer than limit are in hand, and reports
+// whether it did.
+func (l *Load) TryStart(t *Ticket, now time.Time, limit int) bool {
+	for {
+		n := l.inflight.Load()
+		if n >= int64(limit) {
+			return false
+		}
+		if l.inflight.CompareAndSwap(n, n+1) {
+			l.line(t, now)
+			return true
+		}
+	}
+}
+
+// line puts t at the end of those that wait.
+func (l *Load) line(t *Ticket, now time.Time) {
+	*t = Ticket{load: l, start: now.UnixNano(), waits: true}
+	l.waiting.Add(1)
+	l.mu.Lock()
+	t.prev = l.tail
+	if l.tail != nil {
+		l.tail.next = t
+	} else {
+		l.head = t
+		l.oldest.Store(t.start)
+	}
+	l.tail = t
+	l.mu.Unlock()
+}
+
+// Header says that the response's header came, or that none will: the wait is
+// over. bad takes the wait for a slow one, however fast it failed, so that a
+// backend which fails at once does not look like the fastest. It may be called
+// more than once; the first call counts.
+func (t *Ticket) Header(now time.Time, bad bool) {
+	l := t.load
+	if !t.leave() {
+		return
+	}
+	d := float64(max(now.UnixNano()-t.start, 1))
+	if bad {
+		d = max(d, float64(l.pool.P90()))
+	} else {
+		l.pool.sample(now.UnixNano(), d)
+	}
+	l.sample(now.UnixNano(), d)
+}
+
+// Leave ends the wait without a verdict: the client went away.
+func (t *Ticket) Leave() { t.leave() }
+
+func (t *Ticket) leave() bool {
+	l := t.load
+	l.mu.Lock()
+	if !t.waits {
+		l.mu.Unlock()
+		return false
+	}
+	t.waits = false
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		l.head = t.next
+		if l.head != nil {
+			l.oldest.Store(l.head.start)
+		} else {
+			l.oldest.Store(0)
+		}
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	} else {
+		l.tail = t.prev
+	}
+	t.prev, t.next = nil, nil
+	l.mu.Unlock()
+	l.waiting.Add(-1)
+	return true
+}
+
+// Done ends the count: the body has been closed.
+func (t *Ticket) Done() {
+	t.leave()
+	t.load.inflight.Add(-1)
+}
+
+// sample takes a peak at once and forgets it with time.
+func (l *Load) sample(now int64, d float64) {
+	old := math.Float64frombits(l.latency.Load())
+	if old > 0 && d < old {
+		w := weight(now - l.sampled.Load())
+		// Even many samples at one moment must move it.
+		w = min(w, 0.9)
+		d = old*w + d*(1-w)
+	}
+	l.latency.Store(math.Float64bits(d))
+	l.sampled.Store(now)
+}
+
+// weight is how much a sample of that age still counts.
+func weight(age int64) float64 {
+	return float64(decay) / float64(decay+time.Duration(max(age, 0)))
+}
+
+// InFlight returns how many requests it has in hand, from pick to closed body.
+func (l *Load) InFlight() int { return int(l.inflight.Load()) }
+
+// Waiting returns how many of them have no header yet.
+func (l *Load) Waiting() int { return int(l.waiting.Load()) }
+
+// Latency returns the time to the header to expect: the peak of the latest
+// samples, which tends to the pool's typical one while no new sample comes.
+func (l *Load) Latency(now time.Time) time.Duration {
+	own := math.Float64frombits(l.latency.Load())
+	typical := float64(l.pool.Median())
+	if own == 0 {
+		return time.Duration(typical)
+	}
+	w := weight(now.UnixNano() - l.sampled.Load())
+	return time.Duration(own*w + typical*(1-w))
+}
+
+// Oldest returns the age of the oldest request that waits for its header, at
+// most ten times the pool's 90th percentile: one export must not make a
+// backend look dead.
+func (l *Load) Oldest(now time.Time) time.Duration {
+	start := l.oldest.Load()
+	if start == 0 {
+		return 0
+	}
+	return min(time.Duration(max(now.UnixNano()-start, 0)), 10*l.pool.P90())
+}

@@ -1,0 +1,187 @@
+package balancer
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"sync"
+)
+
+// local is the way to a handler in this process: an [http.RoundTripper] that
+// opens no socket. The handler runs in a goroutine of its own, which ends with
+// the handler; closing the response's body cancels its request's context.
+type local struct{ handler http.Handler }
+
+func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	in := r.Clone(ctx)
+	in.RequestURI = in.URL.RequestURI()
+	in.URL.Scheme, in.URL.Host = "", ""
+	if in.Host == "" {
+		in.Host = r.URL.Host
+	}
+	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/1.1", 1, 1
+	in.RemoteAddr = "127.0.0.1:0"
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace != nil && trace.WroteHeaders != nil {
+		trace.WroteHeaders()
+	}
+	if trace != nil && trace.WroteRequest != nil {
+		trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
+	pr, pw := io.Pipe()
+	w := &localWriter{header: make(http.Header), pipe: pw, head: r.Method == http.MethodHead, trace: trace, ready: make(chan *http.Response, 1)}
+	w.res = &http.Response{
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		Body: &localBody{pr, cancel}, ContentLength: -1,
+	}
+	failed := make(chan error, 1)
+	go func() {
+		defer cancel()
+		defer func() {
+			if v := recover(); v != nil {
+				err := fmt.Errorf("handler panicked: %v", v)
+				failed <- err
+				_ = pw.CloseWithError(err)
+			}
+		}()
+		l.handler.ServeHTTP(w, in)
+		w.finish()
+	}()
+	select {
+	case res := <-w.ready:
+		return res, nil
+	case err := <-failed:
+		return nil, err
+	case <-ctx.Done():
+		// The handler may have answered at this very moment.
+		select {
+		case res := <-w.ready:
+			return res, nil
+		default:
+		}
+		_ = pr.Close()
+		return nil, context.Cause(ctx)
+	}
+}
+
+type localBody struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+}
+
+func (b *localBody) Close() error {
+	b.cancel()
+	return b.PipeReader.Close()
+}
+
+// localWriter is the handler's side. A body goes through a pipe, so that a
+// slow reader slows the handler, as a socket would.
+type localWriter struct {
+	header http.Header
+	trace  *httptrace.ClientTrace
+	res    *http.Response
+	ready  chan *http.Response
+	head   bool
+	wrote  bool // the final header
+
+	mu   sync.Mutex // a handler may flush from another goroutine
+	buf  *bufio.Writer
+	pipe *io.PipeWriter
+}
+
+func (w *localWriter) Header() http.Header { return w.header }
+
+func (w *localWriter) WriteHeader(status int) {
+	if w.wrote {
+		return
+	}
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		if w.trace != nil && w.trace.Got1xxResponse != nil {
+			_ = w.trace.Got1xxResponse(status, textproto.MIMEHeader(w.header.Clone()))
+		}
+		return
+	}
+	w.wrote = true
+	w.buf = bufio.NewWriterSize(w.pipe, 4<<10)
+	res := w.res
+	res.StatusCode = status
+	res.Status = fmt.Sprintf("%d %s", status, http.StatusText(status))
+	res.Header = w.header.Clone()
+	res.ContentLength = -1
+	if n := res.Header.Get("Content-Length"); n != "" {
+		if _, err := fmt.Sscan(n, &res.ContentLength); err != nil {
+			res.ContentLength = -1
+		}
+	}
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		res.ContentLength = 0
+	}
+	if res.ContentLength == -1 {
+		// Its end is as sure as a chunked body's.
+		res.TransferEncoding = []string{"chunked"}
+	}
+	for name := range maps.Clone(res.Header) {
+		if name == "Trailer" {
+			res.Trailer = make(http.Header)
+			for _, line := range res.Header[name] {
+				for t := range strings.SplitSeq(line, ",") {
+					res.Trailer[http.CanonicalHeaderKey(textproto.TrimString(t))] = nil
+				}
+			}
+			res.Header.Del(name)
+		}
+	}
+	w.ready <- res
+}
+
+func (w *localWriter) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	if w.head {
+		return len(p), nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Write(p)
+}
+
+// FlushError implements what [http.ResponseController] asks for.
+func (w *localWriter) FlushError() error {
+	w.WriteHeader(http.StatusOK)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Flush()
+}
+
+// Flush implements [http.Flusher].
+func (w *localWriter) Flush() { _ = w.FlushError() }
+
+// finish hands over the trailers and the end of the body.
+func (w *localWriter) finish() {
+	w.WriteHeader(http.StatusOK)
+	err := w.FlushError()
+	for name := range w.res.Trailer {
+		w.res.Trailer[name] = w.header[name]
+	}
+	for name, values := range w.header {
+		if t, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			if w.res.Trailer == nil {
+				w.res.Trailer = make(http.Header)
+			}
+			w.res.Trailer[t] = values
+		}
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	_ = w.pipe.CloseWithError(err)
+}

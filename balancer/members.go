@@ -1,0 +1,118 @@
+package balancer
+
+import (
+	"math"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/health"
+)
+
+// A member is what a pool keeps of a backend for as long as it has one of that
+// name, whatever its weight, tier and labels become.
+type member struct {
+	hash      uint64 // of the name
+	load      *load.Load
+	tracker   *health.Tracker
+	transport http.RoundTripper
+	target    health.Target
+
+	mode     atomic.Uint32 // a Mode
+	risen    atomic.Int64  // when it last came back, in ns; 0: never was away
+	requests atomic.Uint64
+	failures atomic.Uint64
+}
+
+// An entry is a member as one snapshot configures it.
+type entry struct {
+	Backend
+	*member
+	url     *url.URL
+	verdict health.Verdict // when the snapshot was made
+}
+
+// A snapshot is what picks read. It is never modified.
+type snapshot struct {
+	all    []*entry          // in the order given
+	byName map[string]*entry //
+	use    []*entry          // for requests that are bound to none
+	trial  bool              // one of use is on trial
+	until  int64             // when it must be made anew, in ns
+}
+
+// current returns the snapshot that holds at now.
+func (p *Pool) current(now time.Time) *snapshot {
+	snap := p.snap.Load()
+	if now.UnixNano() < snap.until {
+		return snap
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refreshLocked(now)
+	return p.snap.Load()
+}
+
+// refreshLocked makes the snapshot anew from the members' states.
+func (p *Pool) refreshLocked(now time.Time) {
+	old := p.snap.Load()
+	entries := make([]*entry, len(old.all))
+	for i, e := range old.all {
+		entries[i] = &entry{Backend: e.Backend, member: e.member, url: e.url}
+	}
+	p.publishLocked(entries, now)
+}
+
+// publishLocked judges the entries and swaps them in.
+func (p *Pool) publishLocked(entries []*entry, now time.Time) {
+	snap := &snapshot{all: entries, byName: make(map[string]*entry, len(entries)), until: math.MaxInt64}
+	for _, e := range entries {
+		e.verdict = e.tracker.Verdict(now)
+		if !e.verdict.Risen.IsZero() {
+			e.risen.Store(e.verdict.Risen.UnixNano())
+		}
+		if u := e.verdict.Until; !u.IsZero() {
+			snap.until = min(snap.until, u.UnixNano())
+		}
+		snap.byName[e.Name] = e
+	}
+	snap.use = usable(entries)
+	for _, e := range snap.use {
+		snap.trial = snap.trial || e.verdict.Trial
+	}
+	p.recordLocked(p.snap.Swap(snap), snap, now)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// usable returns who serves: of the first tier in which somebody may be alive
+// those whom health finds usable, and if nobody is alive anywhere, the least
+// hopeless.
+func usable(entries []*entry) []*entry {
+	var ready []*entry
+	lowest := math.MaxInt
+	for _, e := range entries {
+		if Mode(e.mode.Load()) != Ready {
+			continue
+		}
+		ready = append(ready, e)
+		if e.verdict.State != health.Down {
+			lowest = min(lowest, e.Tier)
+		}
+	}
+	var of []*entry
+	var verdicts []health.Verdict
+	for _, e := range ready {
+		if lowest == math.MaxInt || e.Tier == lowest {
+			of = append(of, e)
+			verdicts = append(verdicts, e.verdict)
+		}
+	}
+	var use []*entry
+	for _, i := range health.Usable(nil, verdicts) {
+		use = append(use, of[i])
+	}
+	return use
+}

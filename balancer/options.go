@@ -1,0 +1,118 @@
+package balancer
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// Options of a [Pool]. The zero Options are valid.
+type Options struct {
+	// Name tells pools apart in logs, reports and errors. Empty: "pool".
+	Name string
+	// Policy picks. Nil: [Adaptive].
+	Policy Policy
+	// Probe asks each backend how it is, while [Pool.Run] runs. Nil: the pool
+	// learns from its requests alone.
+	Probe health.Probe
+	// Schedule says when to probe.
+	Schedule health.Schedule
+	// Outlier says which failures of requests take a backend out.
+	Outlier health.Outlier
+	// Affinity binds clients to backends. Nil: nobody is bound.
+	Affinity Affinity
+	// Refuse guards the backends against requests that must not reach them,
+	// whatever the rules in front were. It is asked about the request as it
+	// goes out, before and after the backend's base path is put in front, on
+	// every attempt. What it matches is answered with 403.
+	Refuse interface{ Match(*http.Request) bool }
+	// Retry says when a second backend is tried.
+	Retry Retry
+	// Timeouts bounds the waiting.
+	Timeouts Timeouts
+	// Limit bounds the requests in hand.
+	Limit Limit
+	// TLS is for https backends. Nil: the system's roots.
+	TLS *tls.Config
+	// Rewrite may change each request that goes out, after the pool has set
+	// the forwarding fields. It does not choose the backend.
+	Rewrite func(*httputil.ProxyRequest)
+	// Error answers a request that failed, in the pool's place. The error is
+	// one of this package's, or wraps it. It is not called once a response
+	// has begun.
+	Error func(http.ResponseWriter, *http.Request, error)
+	// Transport makes the way to a backend. Nil: the pool's own.
+	Transport func(Backend) http.RoundTripper
+	// Logger takes a line for each change of a backend, and, where no edge
+	// logs, for each request that failed. Nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+// Retry says when a request is tried again, elsewhere. What was provably not
+// sent is always tried again; GET, HEAD, OPTIONS and what carries an
+// Idempotency-Key also after a reset, 502 or 503; GET and HEAD without Cookie
+// and Authorization also after a 500; nothing after a 504 or a timeout. A rule
+// can narrow or widen this for its requests. The zero Retry stands for the
+// defaults named at the fields.
+type Retry struct {
+	Max    int     // further attempts; 1. Negative: none
+	Budget float64 // share of the requests in hand that may be retries, so that a sick pool is not given twice the work; 0.2. Negative: no limit
+	Min    int     // retries at once that are always allowed; 3. Negative: none
+	Body   int64   // bytes of a request's body that are kept for a second attempt; 64 KiB. Negative: none
+}
+
+// Timeouts bounds the waiting for a backend. Zero fields stand for the
+// defaults named beside them, negative ones for no limit. A rule's own, if it
+// has any, come before these.
+type Timeouts struct {
+	Dial   time.Duration // to connect, TLS included; 1 s
+	Header time.Duration // from the end of the request to the response's header; 60 s
+	Idle   time.Duration // longest pause inside a response's body; 60 s
+	Total  time.Duration // everything, body included; none
+}
+
+// Limit bounds the requests in hand. The zero Limit bounds nothing.
+type Limit struct {
+	InFlight int           // at each backend at once; 0: no limit
+	Queue    int           // requests that wait for a place; 0: 128. Negative: none
+	Wait     time.Duration // how long each of them waits; 0: 5 s
+}
+
+// withDefaults fills in what o leaves out, and checks the rest.
+func (o Options) withDefaults() (Options, error) {
+	o.Name = cmp.Or(o.Name, "pool")
+	if o.Policy == nil {
+		o.Policy = Adaptive()
+	}
+	o.Schedule = o.Schedule.WithDefaults()
+	o.Outlier = o.Outlier.WithDefaults()
+	o.Retry.Max = cmp.Or(o.Retry.Max, 1)
+	o.Retry.Budget = cmp.Or(o.Retry.Budget, 0.2)
+	o.Retry.Min = cmp.Or(o.Retry.Min, 3)
+	o.Retry.Body = cmp.Or(o.Retry.Body, 64<<10)
+	o.Timeouts.Dial = cmp.Or(o.Timeouts.Dial, time.Second)
+	o.Timeouts.Header = cmp.Or(o.Timeouts.Header, time.Minute)
+	o.Timeouts.Idle = cmp.Or(o.Timeouts.Idle, time.Minute)
+	o.Limit.Queue = cmp.Or(o.Limit.Queue, 128)
+	o.Limit.Wait = cmp.Or(o.Limit.Wait, 5*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.TLS != nil {
+		o.TLS = o.TLS.Clone()
+	}
+	if o.Limit.InFlight < 0 || o.Limit.Wait < 0 {
+		return o, errors.New("balancer: Limit.InFlight and Limit.Wait are not negative")
+	}
+	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate()); err != nil {
+		return o, fmt.Errorf("balancer: %w", err)
+	}
+	return o, nil
+}

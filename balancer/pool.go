@@ -1,0 +1,231 @@
+package balancer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/health"
+)
+
+// A Pool gives requests to its backends. It is safe for concurrent use.
+type Pool struct {
+	opts  Options
+	log   *slog.Logger
+	proxy *httputil.ReverseProxy
+
+	snap     atomic.Pointer[snapshot]
+	load     load.Pool
+	inflight atomic.Int64 // requests in RoundTrip or with an open body
+	retries  atomic.Int64 // of these, on a further attempt
+	retried  atomic.Uint64
+	queue    queue
+	closing  context.Context // ends with Close
+	close    context.CancelFunc
+
+	mu      sync.Mutex     // serializes writers of snap
+	changed chan struct{}  // guarded by mu: closed at the next change
+	events  []health.Event // guarded by mu: the latest, oldest first
+}
+
+// New returns a pool of the given backends, which may be none. It starts
+// nothing: see [Pool.Run]. Names must be unique.
+func New(backends []Backend, opts Options) (*Pool, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{
+		opts:    opts,
+		log:     opts.Logger.With("pool", opts.Name),
+		changed: make(chan struct{}),
+	}
+	p.closing, p.close = context.WithCancel(context.Background())
+	p.proxy = p.newProxy()
+	p.snap.Store(new(snapshot))
+	if err := p.Update(backends); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Update replaces the backends. Those whose name and address are known keep
+// their state; removed ones finish what they have in hand. On an error nothing
+// has changed.
+func (p *Pool) Update(backends []Backend) error {
+	entries := make([]*entry, len(backends))
+	seen := make(map[string]bool, len(backends))
+	for i, b := range backends {
+		b, u, err := b.resolve()
+		if err != nil {
+			return err
+		}
+		if seen[b.Name] {
+			return fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
+		}
+		seen[b.Name] = true
+		entries[i] = &entry{Backend: b, url: u}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing.Err() != nil {
+		return ErrClosed
+	}
+	old := p.snap.Load()
+	kept := make(map[*member]bool, len(entries))
+	for _, e := range entries {
+		if was := old.byName[e.Name]; was != nil && was.URL == e.URL && was.Handler == nil && e.Handler == nil {
+			e.member = was.member
+		} else {
+			e.member = p.newMember(e)
+		}
+		kept[e.member] = true
+	}
+	p.publishLocked(entries, time.Now())
+	for _, e := range old.all {
+		if !kept[e.member] {
+			release(e.transport)
+		}
+	}
+	return nil
+}
+
+func (p *Pool) newMember(e *entry) *member {
+	m := &member{
+		hash:    hashString(e.Name),
+		load:    load.New(&p.load),
+		tracker: health.NewTracker(p.opts.Schedule, p.opts.Outlier, p.opts.Probe != nil),
+	}
+	m.target = health.Target{Name: e.Name, URL: e.url, TLS: p.opts.TLS}
+	switch {
+	case e.Handler != nil:
+		m.transport = local{e.Handler}
+		m.target.Transport = m.transport
+	case p.opts.Transport != nil:
+		m.transport = p.opts.Transport(e.Backend)
+		m.target.Transport = m.transport
+	default:
+		m.transport = newTransport(e.url, p.opts)
+	}
+	return m
+}
+
+// release lets go of a transport's idle connections.
+func release(rt any) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// SetMode tells what an operator wants of the named backend. It returns
+// [ErrUnknown] if there is none.
+func (p *Pool) SetMode(name string, m Mode) error {
+	if m > Maintenance {
+		return fmt.Errorf("balancer: %v is none of Ready, Drain and Maintenance", m)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.snap.Load().byName[name]
+	if e == nil {
+		return fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, p.opts.Name)
+	}
+	if Mode(e.mode.Swap(uint32(m))) != m {
+		now := time.Now()
+		p.eventLocked(now, name, "set to "+m.String())
+		p.refreshLocked(now)
+	}
+	return nil
+}
+
+// Backends returns how each backend is, in the order given.
+func (p *Pool) Backends() []Status {
+	now := time.Now()
+	snap := p.current(now)
+	out := make([]Status, len(snap.all))
+	for i, e := range snap.all {
+		out[i] = e.status(now)
+	}
+	return out
+}
+
+func (e *entry) status(now time.Time) Status {
+	b := e.Backend
+	b.Labels = maps.Clone(b.Labels)
+	return Status{
+		Backend:  b,
+		Mode:     Mode(e.mode.Load()),
+		State:    e.verdict.State,
+		Why:      e.verdict.Why,
+		Since:    e.verdict.Since,
+		Until:    e.verdict.Until,
+		InFlight: e.load.InFlight(),
+		Waiting:  e.load.Waiting(),
+		Latency:  e.load.Latency(now),
+		Requests: e.requests.Load(),
+		Failures: e.failures.Load(),
+	}
+}
+
+// observe judges what became of a request at e.
+func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) {
+	if o == health.Failed || o == health.Refused {
+		e.failures.Add(1)
+	}
+	eject, changed := e.tracker.Observe(now, o)
+	if !eject && !changed {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if eject && p.mayEjectLocked(e) {
+		e.tracker.Eject(now, rand.Float64())
+	}
+	p.refreshLocked(now)
+}
+
+// mayEjectLocked reports whether e may be taken out: on hard evidence always,
+// on soft only while enough others are left.
+func (p *Pool) mayEjectLocked(e *entry) bool {
+	if e.tracker.Suspect() {
+		return true
+	}
+	all := p.snap.Load().all
+	out := 0
+	for _, other := range all {
+		if other.member != e.member && other.verdict.State == health.Degraded {
+			out++
+		}
+	}
+	return p.opts.Outlier.MayEject(out, len(all))
+}
+
+// Healthy reports whether the pool could serve r by a backend that is not
+// down.
+func (p *Pool) Healthy(*http.Request) bool {
+	for _, e := range p.current(time.Now()).use {
+		if e.verdict.State != health.Down {
+			return true
+		}
+	}
+	return false
+}
+
+// Close ends [Pool.Run] and what is probed, refuses further requests, and lets
+// go of idle connections. What is in hand is finished. It is idempotent.
+func (p *Pool) Close() error {
+	p.close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.snap.Load().all {
+		release(e.transport)
+	}
+	return nil
+}

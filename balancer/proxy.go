@@ -1,0 +1,91 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+const slogError = slog.LevelError
+
+// newProxy returns the standard library's reverse proxy above the pool, which
+// brings trailers, 1xx responses, upgrades and flushing of streams.
+func (p *Pool) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Transport:    p,
+		Rewrite:      p.rewrite,
+		ErrorHandler: p.fail,
+		BufferPool:   &buffers,
+		// What it would say is said with its cause by broke and fail.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+}
+
+// ServeHTTP proxies r to a backend. What cannot be served is answered with
+// 403, 408, 413, 502, 503 or 504; a client that went away is logged as 499.
+func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if transit.From(r.Context()) == nil {
+		ctx, _ := transit.With(r.Context())
+		r = r.WithContext(ctx)
+	}
+	p.proxy.ServeHTTP(w, r)
+}
+
+// rewrite makes the request that goes out.
+func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
+	forward(pr)
+	// The values of trailers arrive with the end of the body, in In's map.
+	pr.Out.Trailer = pr.In.Trailer
+	if p.opts.Rewrite != nil {
+		p.opts.Rewrite(pr)
+	}
+}
+
+// fail answers a request that got no response.
+func (p *Pool) fail(w http.ResponseWriter, r *http.Request, err error) {
+	rec := transit.From(r.Context())
+	if rec == nil || !rec.Logged {
+		level := slogError
+		if statusOf(err, r) == statusGone {
+			level = slog.LevelDebug
+		}
+		p.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request failed", logRequest(r, err)...)
+	}
+	if p.opts.Error != nil {
+		rec.Fail(err)
+		p.opts.Error(w, r, err)
+		return
+	}
+	if errors.Is(err, ErrBusy) {
+		w.Header().Set("Retry-After", "5")
+	}
+	transit.Fail(w, r, statusOf(err, r), err)
+}
+
+func logRequest(r *http.Request, err error) []slog.Attr {
+	return []slog.Attr{
+		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path),
+		slog.Int("status", statusOf(err, r)), slog.Any("cause", err),
+	}
+}
+
+// buffers are what bodies are copied through.
+var buffers bufferPool
+
+type bufferPool struct{ pool sync.Pool }
+
+func (b *bufferPool) Get() []byte {
+	if p, ok := b.pool.Get().(*[32 << 10]byte); ok {
+		return p[:]
+	}
+	return new([32 << 10]byte)[:]
+}
+
+func (b *bufferPool) Put(s []byte) { b.pool.Put((*[32 << 10]byte)(s)) }

@@ -1,0 +1,151 @@
+package balancer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// keepEvents is how many changes a report shows.
+const keepEvents = 50
+
+// eventLocked remembers a change and logs it.
+func (p *Pool) eventLocked(now time.Time, backend, text string) {
+	if len(p.events) == keepEvents {
+		p.events = p.events[1:]
+	}
+	p.events = append(p.events, health.Event{Time: now, Part: backend, Text: text})
+}
+
+// recordLocked remembers what differs between two snapshots.
+func (p *Pool) recordLocked(old, snap *snapshot, now time.Time) {
+	for _, e := range snap.all {
+		was := old.byName[e.Name]
+		switch {
+		case was == nil || was.member != e.member:
+			if len(old.all) > 0 {
+				p.eventLocked(now, e.Name, "added")
+			}
+		case was.verdict.State != e.verdict.State:
+			level := slog.LevelInfo
+			text := e.verdict.State.String()
+			if e.verdict.Why != "" {
+				text += ": " + e.verdict.Why
+			}
+			if e.verdict.State >= health.Degraded {
+				level = slog.LevelWarn
+			}
+			p.eventLocked(now, e.Name, text)
+			p.log.LogAttrs(context.Background(), level, "backend is "+e.verdict.State.String(),
+				slog.String("backend", e.Name), slog.String("why", e.verdict.Why))
+		}
+	}
+	for _, e := range old.all {
+		if snap.byName[e.Name] == nil {
+			p.eventLocked(now, e.Name, "removed")
+		}
+	}
+}
+
+// Report implements [health.Reporter].
+func (p *Pool) Report() health.Report {
+	now := time.Now()
+	snap := p.current(now)
+	r := health.Report{Kind: "pool", Name: p.opts.Name, State: health.Up}
+	up := 0
+	for _, e := range snap.all {
+		part := e.report(now)
+		if part.State <= health.Up {
+			up++
+		}
+		r.Parts = append(r.Parts, part)
+	}
+	switch {
+	case len(snap.use) == 0:
+		r.State, r.Why = health.Down, "no backend may serve"
+	case !p.Healthy(nil):
+		r.State, r.Why = health.Down, "every backend is down; requests are tried all the same"
+	case up < len(snap.all):
+		r.State, r.Why = health.Degraded, fmt.Sprintf("%d of %d backends are up", up, len(snap.all))
+	}
+	r.Metrics = []health.Metric{
+		health.Level("requests_in_flight", "Requests from their pick to the end of their body.", "", float64(p.inflight.Load())),
+		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.queue.len())),
+		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
+	}
+	p.mu.Lock()
+	r.Events = slices.Clone(p.events)
+	p.mu.Unlock()
+	return r
+}
+
+func (e *entry) report(now time.Time) health.Report {
+	s := e.status(now)
+	r := health.Report{Kind: "backend", Name: e.Name, State: s.State, Why: s.Why, Verbs: []string{"ready", "drain", "maintenance"}}
+	if s.Mode != Ready {
+		r.Why = "set to " + s.Mode.String()
+	}
+	r.Metrics = []health.Metric{
+		health.Level("in_flight", "Requests in hand.", "", float64(s.InFlight)),
+		health.Level("latency", "Time to a response's header to expect.", "seconds", s.Latency.Seconds()),
+		health.Count("requests_total", "Requests tried here.", s.Requests),
+		health.Count("failures_total", "Requests without an answer, or answered 502, 503 or 504.", s.Failures),
+	}
+	return r
+}
+
+// Act implements [health.Actor] with the verbs ready, drain and maintenance,
+// of which part is the backend.
+func (p *Pool) Act(_ context.Context, part, verb, _ string) error {
+	i := slices.Index(modeNames[:], verb)
+	if i < 0 {
+		return fmt.Errorf("balancer: %q is none of ready, drain and maintenance", verb)
+	}
+	return p.SetMode(part, Mode(i))
+}
+
+// Explain tells which backend r would go to now, and how the others fare.
+// Where chance decides among several, it tells the likely one.
+func (p *Pool) Explain(r *http.Request) health.Decision {
+	d := health.Decision{Part: "pool " + p.opts.Name}
+	now := time.Now()
+	snap := p.current(now)
+	for _, e := range snap.all {
+		s := e.status(now)
+		step := fmt.Sprintf("%s: %s, weight %d, %d in hand, %v to a response", e.Name, s.State, e.Weight, s.InFlight, s.Latency.Round(time.Microsecond))
+		switch {
+		case s.Mode != Ready:
+			step += "; not picked: set to " + s.Mode.String()
+		case !slices.Contains(snap.use, e):
+			step += "; not picked: " + s.Why
+		}
+		d.Steps = append(d.Steps, step)
+	}
+	if p.opts.Refuse != nil && p.opts.Refuse.Match(r) {
+		d.Verdict, d.Why = "refused", "the pool's guard matches"
+		return d
+	}
+	var name, key string
+	if p.opts.Affinity != nil {
+		name, key = p.opts.Affinity.Choose(r)
+	}
+	c := Candidates{now: now, list: snap.use}
+	switch e := snap.byName[name]; {
+	case e != nil && e.serves():
+		d.Verdict, d.Why = name, "the client is bound to it"
+	case len(snap.use) == 0:
+		d.Verdict, d.Why = "none", "no backend may serve"
+	case len(snap.use) == 1:
+		d.Verdict, d.Why = snap.use[0].Name, "the only one that may serve"
+	case key != "":
+		d.Verdict, d.Why = c.name(rendezvous(hashString(key), c, 1.25)), "by the client's key"
+	default:
+		d.Verdict, d.Why = "any of those not excluded", fmt.Sprintf("the policy picks at the moment of the request (%T)", p.opts.Policy)
+	}
+	return d
+}

@@ -1,0 +1,288 @@
+package balancer
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// RoundTrip sends r to a backend and, while that is allowed, to a second one
+// if the first fails. The URL's scheme and host are replaced by the backend's.
+// It implements [http.RoundTripper].
+func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
+	res, err := x.run()
+	if r.Body != nil {
+		// An attempt may still be reading: only what it would read next is
+		// cut off.
+		if err != nil || x.spool.failure() != nil {
+			_ = r.Body.Close()
+		}
+	}
+	return res, err
+}
+
+// An exchange is one request on its way through the pool.
+type exchange struct {
+	pool     *Pool
+	req      *http.Request
+	rec      *transit.Record // may be nil
+	timeouts Timeouts
+	retry    transit.Retry
+	header   http.Header // what every attempt sends
+	spool    *spool      // nil without a body
+	pin      string      // the backend that the client is bound to
+	key      uint64
+	tried    []*member
+	scratch  [8]*entry
+}
+
+func (x *exchange) run() (*http.Response, error) {
+	p := x.pool
+	if p.closing.Err() != nil {
+		return nil, ErrClosed
+	}
+	if p.opts.Refuse != nil && p.opts.Refuse.Match(x.req) {
+		return nil, ErrRefused
+	}
+	x.prepare()
+	p.inflight.Add(1)
+	res, err := x.attempts()
+	if err != nil {
+		p.inflight.Add(-1)
+		return nil, err
+	}
+	if p.opts.Affinity != nil {
+		p.bind(res.Header, x.req, x.pin)
+	}
+	return res, nil
+}
+
+// prepare gathers what holds for every attempt.
+func (x *exchange) prepare() {
+	p, r := x.pool, x.req
+	if x.rec != nil {
+		t := x.rec.Terms
+		x.retry = t.Retry
+		x.timeouts.Header = override(t.Header, x.timeouts.Header)
+		x.timeouts.Idle = override(t.Idle, x.timeouts.Idle)
+		x.timeouts.Total = override(t.Total, x.timeouts.Total)
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		x.spool = newSpool(r.Body, p.opts.Retry.Body)
+	}
+	x.header = r.Header
+	if p.opts.Affinity != nil {
+		var key string
+		if x.pin, key = p.opts.Affinity.Choose(r); key != "" {
+			x.key = hashString(key)
+		}
+		x.header = r.Header.Clone()
+		p.opts.Affinity.Strip(x.header)
+	}
+}
+
+func override(rule, pool time.Duration) time.Duration {
+	if rule != 0 {
+		return rule
+	}
+	return pool
+}
+
+// attempts tries backends until one answers, or no more may be tried.
+func (x *exchange) attempts() (*http.Response, error) {
+	p := x.pool
+	t, err := x.acquire()
+	if err != nil {
+		return nil, err
+	}
+	var before error
+	for n := 0; ; n++ {
+		res, err := t.roundTrip()
+		var next *try
+		if n < p.opts.Retry.Max && t.mayRepeat(res, err) && p.spend() {
+			if next, _ = x.acquireNow(); next == nil {
+				p.retries.Add(-1)
+			}
+		}
+		if n > 0 {
+			p.retries.Add(-1)
+		}
+		if next != nil {
+			if err == nil {
+				err = fmt.Errorf("answered %d", res.StatusCode)
+				_ = res.Body.Close() // it is thrown away
+				t.end()
+			}
+			before = t.entry.fail(err)
+			p.retried.Add(1)
+			t = next
+			continue
+		}
+		if err != nil {
+			if before != nil {
+				return nil, fmt.Errorf("%w (before: %v)", t.entry.fail(err), before)
+			}
+			return nil, t.entry.fail(err)
+		}
+		x.pin = t.entry.Name
+		t.finish(res)
+		return res, nil
+	}
+}
+
+// spend takes one retry from the budget, if there is one.
+func (p *Pool) spend() bool {
+	r := p.opts.Retry
+	n := p.retries.Add(1)
+	if r.Budget < 0 || n <= int64(r.Min) || float64(n) <= r.Budget*float64(p.inflight.Load()) {
+		return true
+	}
+	p.retries.Add(-1)
+	return false
+}
+
+// acquire picks a backend, and waits in the queue if all are full.
+func (x *exchange) acquire() (*try, error) {
+	p := x.pool
+	if p.opts.Limit.InFlight > 0 && p.queue.len() > 0 {
+		return x.wait() // behind those who came before
+	}
+	t, err := x.acquireNow()
+	if err == ErrBusy {
+		return x.wait()
+	}
+	return t, err
+}
+
+func (x *exchange) wait() (t *try, err error) {
+	p := x.pool
+	full := p.queue.wait(x.req.Context(), p.closing.Done(), p.opts.Limit, func() bool {
+		t, err = x.acquireNow()
+		return err != ErrBusy
+	})
+	if full != nil {
+		return nil, full
+	}
+	return t, err
+}
+
+// acquireNow picks a backend that was not tried and has a place.
+func (x *exchange) acquireNow() (*try, error) {
+	p := x.pool
+	limit := p.opts.Limit.InFlight
+	for {
+		now := time.Now()
+		e, err := x.pick(now)
+		if err != nil {
+			return nil, err
+		}
+		t := &try{exchange: x, entry: e}
+		if limit == 0 {
+			e.load.Start(&t.ticket, now)
+		} else if !e.load.TryStart(&t.ticket, now, limit) {
+			continue // another was faster
+		}
+		x.tried = append(x.tried, e.member)
+		e.requests.Add(1)
+		return t, nil
+	}
+}
+
+// pick returns the backend for the next attempt, [ErrBusy] if those that would
+// serve are full, or [ErrNoBackend].
+func (x *exchange) pick(now time.Time) (*entry, error) {
+	p := x.pool
+	snap := p.current(now)
+	limit := p.opts.Limit.InFlight
+	if x.pin != "" && len(x.tried) == 0 {
+		if e := snap.byName[x.pin]; e != nil && e.serves() {
+			if limit > 0 && e.load.InFlight() >= limit {
+				return nil, ErrBusy
+			}
+			return e, nil
+		}
+	}
+	list := snap.use
+	if snap.trial || limit > 0 || len(x.tried) > 0 {
+		list = x.filter(snap.use, true)
+		if len(list) == 0 {
+			list = x.filter(snap.use, false)
+		}
+		if len(list) == 0 && limit > 0 && len(x.tried) == 0 && len(snap.use) > 0 {
+			return nil, ErrBusy
+		}
+	}
+	switch len(list) {
+	case 0:
+		return nil, ErrNoBackend
+	case 1:
+		return list[0], nil
+	}
+	q := Query{Now: now, Rand: rand.Uint64(), Key: x.key, Request: x.req}
+	c := Candidates{now: now, list: list}
+	if x.key != 0 {
+		return list[rendezvous(x.key, c, 1.25)], nil
+	}
+	return list[p.opts.Policy.Pick(q, c)], nil
+}
+
+// serves reports whether e may serve a client that is bound to it.
+func (e *entry) serves() bool {
+	return Mode(e.mode.Load()) != Maintenance && e.verdict.State != health.Down
+}
+
+// filter leaves out who was tried, who is full, and, if careful, who is on
+// trial and has its one request, or would get one that can't be repeated.
+func (x *exchange) filter(use []*entry, careful bool) []*entry {
+	limit := x.pool.opts.Limit.InFlight
+	out := x.scratch[:0]
+	for _, e := range use {
+		if slices.Contains(x.tried, e.member) || limit > 0 && e.load.InFlight() >= limit {
+			continue
+		}
+		if careful && e.verdict.Trial && (e.load.InFlight() > 0 || !x.repeatable()) {
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// repeatable reports whether executing the request twice does no harm.
+func (x *exchange) repeatable() bool {
+	switch x.retry {
+	case transit.RetryNever:
+		return false
+	case transit.RetryReplayable:
+		return true
+	}
+	return safe(x.req.Method) || x.req.Header.Get("Idempotency-Key") != ""
+}
+
+// safe reports whether method is one of those that are sent again. "Safe" in
+// RFC 9110, section 9.2.1, also has TRACE, which is for one connection.
+func safe(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
+// anonymous reports whether nothing in the request says who asks, so that a
+// repeat is the same question.
+func (x *exchange) anonymous() bool {
+	h := x.req.Header
+	return (x.req.Method == "" || x.req.Method == http.MethodGet || x.req.Method == http.MethodHead) &&
+		h["Cookie"] == nil && h["Authorization"] == nil
+}
+
+// gone reports whether the client is no longer there to answer.
+func (x *exchange) gone() bool { return context.Cause(x.req.Context()) != nil }

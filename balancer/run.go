@@ -1,0 +1,122 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// Run probes the backends until ctx ends or the pool is closed, and returns
+// once all probes have ended. Without it, or without a Probe, the pool learns
+// from its requests alone. It is called once at a time.
+func (p *Pool) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.closing, cancel)()
+
+	running := make(map[*member]context.CancelFunc)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		p.mu.Lock()
+		changed := p.changed
+		snap := p.snap.Load()
+		p.mu.Unlock()
+		if p.opts.Probe != nil {
+			p.watch(ctx, &wg, running, snap)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// watch starts a prober for each new member and ends those of removed ones.
+func (p *Pool) watch(ctx context.Context, wg *sync.WaitGroup, running map[*member]context.CancelFunc, snap *snapshot) {
+	there := make(map[*member]bool, len(snap.all))
+	for _, e := range snap.all {
+		there[e.member] = true
+		if running[e.member] == nil {
+			own, stop := context.WithCancel(ctx)
+			running[e.member] = stop
+			wg.Go(func() { p.probe(own, e) })
+		}
+	}
+	for m, stop := range running {
+		if !there[m] {
+			stop()
+			delete(running, m)
+		}
+	}
+}
+
+// probe asks one backend again and again, the first time at once. Each backend
+// has its own prober, so that one that hangs delays none of the others.
+func (p *Pool) probe(ctx context.Context, e *entry) {
+	schedule := p.opts.Schedule
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	told := false
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		once, cancel := context.WithTimeout(ctx, schedule.Timeout)
+		res, err := p.opts.Probe.Probe(once, e.target)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		now := time.Now()
+		if e.tracker.Probed(now, res, err) {
+			p.mu.Lock()
+			p.refreshLocked(now)
+			p.mu.Unlock()
+		}
+		if v := e.tracker.Verdict(now); v.Await && !told {
+			told = true
+			p.log.LogAttrs(ctx, slog.LevelWarn, "the probe does not succeed, so the backend is judged by its requests alone",
+				slog.String("backend", e.Name), slog.String("answer", res.Note), slog.Any("error", err))
+		}
+		every := schedule.Every
+		if e.tracker.Changing() {
+			every = min(every, schedule.Changing)
+		}
+		timer.Reset(time.Duration(float64(every) * (0.8 + 0.4*rand.Float64())))
+	}
+}
+
+// Ready returns once the pool has been told by its probes that a backend is
+// up. A pool without a Probe is ready at once. It needs [Pool.Run] to be
+// running, and returns the cause of ctx's end if that comes first.
+func (p *Pool) Ready(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		changed := p.changed
+		p.mu.Unlock()
+		if p.opts.Probe == nil {
+			return nil
+		}
+		for _, e := range p.current(time.Now()).use {
+			if e.verdict.State == health.Up {
+				return nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return errors.Join(ErrNoBackend, context.Cause(ctx))
+		case <-p.closing.Done():
+			return ErrClosed
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package balancer
+
+import (
+	"errors"
+	"io"
+	"sync"
+)
+
+// A spool lets a request's body be sent more than once: it keeps what was read
+// of it, up to a limit. Attempts read one after the other, but the last read
+// of an attempt that was given up may still be going on when the next begins:
+// what it brings is kept for the next.
+type spool struct {
+	mu    sync.Mutex
+	src   io.Reader // guarded by mu
+	kept  []byte    // guarded by mu: all that was read, while whole
+	whole bool      // guarded by mu: kept is everything from the start
+	limit int64
+	err   error // guarded by mu: how src ended
+}
+
+func newSpool(src io.Reader, limit int64) *spool {
+	return &spool{src: src, limit: max(limit, 0), whole: true}
+}
+
+// replayable reports whether a further attempt would get the whole body.
+func (s *spool) replayable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole
+}
+
+// failure returns why the client's body could not be read, or nil.
+func (s *spool) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil || s.err == io.EOF {
+		return nil
+	}
+	return &clientError{s.err}
+}
+
+// reader returns the body of one attempt.
+func (s *spool) reader() *spoolReader { return &spoolReader{spool: s} }
+
+type spoolReader struct {
+	spool *spool
+	mu    sync.Mutex
+	off   int
+	shut  bool
+}
+
+var errBodyClosed = errors.New("balancer: read after the attempt ended")
+
+func (r *spoolReader) Read(p []byte) (int, error) {
+	s := r.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.closed() {
+		return 0, errBodyClosed
+	}
+	if r.off < len(s.kept) {
+		n := copy(p, s.kept[r.off:])
+		r.off += n
+		return n, nil
+	}
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.src.Read(p)
+	s.err = err
+	switch {
+	case s.whole && int64(len(s.kept)+n) <= s.limit:
+		s.kept = append(s.kept, p[:n]...)
+		r.off = len(s.kept)
+	case n > 0:
+		s.whole = false
+		s.kept = nil
+		r.off = 0
+	}
+	return n, err
+}
+
+func (r *spoolReader) closed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shut
+}
+
+// Close ends the attempt's reading. It does not close what is read, which is
+// the caller's of RoundTrip to do, once.
+func (r *spoolReader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shut = true
+	return nil
+}

@@ -1,0 +1,265 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// A try is one attempt of an exchange at one backend. It holds the backend's
+// place from the pick to the end of the response's body.
+type try struct {
+	exchange *exchange
+	entry    *entry
+	ticket   load.Ticket
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer // of the header, then of each read
+	sent     atomic.Bool // a byte of it may have arrived
+	once     sync.Once
+}
+
+// roundTrip sends the request. On an error the place is free again.
+func (t *try) roundTrip() (*http.Response, error) {
+	x, e := t.exchange, t.entry
+	ctx, cancel := context.WithCancelCause(x.req.Context())
+	t.cancel = cancel
+	if x.timeouts.Total > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, x.timeouts.Total, fmt.Errorf("%w: not done after %v", ErrTimeout, x.timeouts.Total))
+		t.cancel = func(cause error) { cancel(cause); stop() }
+	}
+	t.timer = time.AfterFunc(time.Hour, func() {
+		cancel(fmt.Errorf("%w: no response after %v", ErrTimeout, x.timeouts.Header))
+	})
+	t.timer.Stop()
+	out := x.req.WithContext(httptrace.WithClientTrace(ctx, t.trace()))
+	out.URL = join(e.url, x.req.URL)
+	out.Header = x.header
+	if x.spool != nil {
+		out.Body = x.spool.reader()
+		out.GetBody = nil
+	}
+	if refuse := x.pool.opts.Refuse; refuse != nil && refuse.Match(out) {
+		t.ticket.Leave()
+		t.end()
+		return nil, ErrRefused
+	}
+	res, err := e.transport.RoundTrip(out)
+	t.timer.Stop()
+	now := time.Now()
+	if err != nil {
+		err = t.cause(ctx, err)
+		t.judgeError(now, err)
+		t.end()
+		return nil, err
+	}
+	t.judge(now, res.StatusCode)
+	return res, nil
+}
+
+// trace learns from the transport what was sent and when the wait begins.
+func (t *try) trace() *httptrace.ClientTrace {
+	limit := t.exchange.timeouts.Header
+	return &httptrace.ClientTrace{
+		WroteHeaders: func() { t.sent.Store(true) },
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			if limit > 0 {
+				t.timer.Reset(limit)
+			}
+		},
+	}
+}
+
+// cause returns the first of the errors that led to err.
+func (t *try) cause(ctx context.Context, err error) error {
+	x := t.exchange
+	if x.spool != nil {
+		if failed := x.spool.failure(); failed != nil {
+			return failed
+		}
+	}
+	if cause := context.Cause(ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout)) {
+		return cause
+	}
+	return err
+}
+
+// judge tells the backend's tracker and load what a response means.
+func (t *try) judge(now time.Time, status int) {
+	o := health.Answered
+	switch {
+	case status == 502 || status == 503 || status == 504:
+		o = health.Failed
+	case status >= 500:
+		o = health.Erred
+	}
+	t.ticket.Header(now, o != health.Answered)
+	t.exchange.pool.observe(t.entry, now, o)
+}
+
+// judgeError does so for the lack of one. What the client did is nobody's
+// fault here.
+func (t *try) judgeError(now time.Time, err error) {
+	var client *clientError
+	if t.exchange.gone() || errors.As(err, &client) {
+		t.ticket.Leave()
+		return
+	}
+	o := health.Failed
+	if health.Unreachable(err) {
+		o = health.Refused
+	}
+	t.ticket.Header(now, true)
+	t.exchange.pool.observe(t.entry, now, o)
+}
+
+// mayRepeat reports whether the request may be sent to another backend, after
+// it got this response or error.
+func (t *try) mayRepeat(res *http.Response, err error) bool {
+	x := t.exchange
+	var client *clientError
+	if x.gone() || errors.Is(err, ErrRefused) || errors.As(err, &client) {
+		return false
+	}
+	if x.spool != nil && !x.spool.replayable() {
+		return false
+	}
+	switch {
+	case err != nil && (health.Unreachable(err) || !t.sent.Load()):
+		return true // it was not sent
+	case err != nil:
+		return x.repeatable() && !errors.Is(err, ErrTimeout) && !isTimeout(err)
+	case res.StatusCode == 502 || res.StatusCode == 503:
+		return x.repeatable()
+	case res.StatusCode == 500:
+		return x.repeatable() && (x.anonymous() || x.retry == transit.RetryReplayable)
+	}
+	return false
+}
+
+// finish makes res the pool's answer: from here on its body holds the place.
+func (t *try) finish(res *http.Response) {
+	x := t.exchange
+	if x.rec != nil {
+		x.rec.Unproven = unproven(res)
+	}
+	b := &body{try: t, src: res.Body, idle: x.timeouts.Idle}
+	if w, ok := res.Body.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
+		b.idle = 0
+		res.Body = upgraded{b, w}
+		return
+	}
+	res.Body = b
+}
+
+// unproven reports whether only the end of the connection ends the body.
+func unproven(res *http.Response) bool {
+	return res.ProtoMajor == 1 && res.ContentLength == -1 && !slices.Contains(res.TransferEncoding, "chunked")
+}
+
+// end frees the place.
+func (t *try) end() {
+	t.once.Do(func() {
+		t.timer.Stop()
+		t.cancel(nil)
+		t.ticket.Done()
+		if t.exchange.pool.opts.Limit.InFlight > 0 {
+			t.exchange.pool.queue.wake()
+		}
+	})
+}
+
+// A body is a response's body that frees its place when it ends.
+type body struct {
+	try  *try
+	src  io.ReadCloser
+	idle time.Duration
+	once sync.Once
+}
+
+// Read bounds the wait for the next bytes.
+func (b *body) Read(p []byte) (int, error) {
+	if b.idle > 0 {
+		timer := time.AfterFunc(b.idle, b.stall)
+		defer timer.Stop()
+	}
+	n, err := b.src.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.broke(err)
+	}
+	if err != nil {
+		b.release()
+	}
+	return n, err
+}
+
+func (b *body) stall() {
+	b.try.cancel(fmt.Errorf("%w: nothing for %v inside a response", ErrTimeout, b.idle))
+}
+
+// broke judges a response that ended before its end, and leaves the cause.
+func (b *body) broke(err error) error {
+	t := b.try
+	x := t.exchange
+	if x.gone() {
+		return err
+	}
+	err = t.entry.fail(fmt.Errorf("response broke off: %w", err))
+	x.rec.Fail(err)
+	x.pool.observe(t.entry, time.Now(), health.Failed)
+	if x.rec == nil || !x.rec.Logged {
+		x.pool.log.LogAttrs(x.req.Context(), slogError, "response broke off", logRequest(x.req, err)...)
+	}
+	return err
+}
+
+// Close closes the source and frees the place.
+func (b *body) Close() error {
+	err := b.src.Close()
+	b.release()
+	return err
+}
+
+func (b *body) release() {
+	b.once.Do(func() {
+		b.try.end()
+		b.try.exchange.pool.inflight.Add(-1)
+	})
+}
+
+// upgraded is the body of a 101, which is written too.
+type upgraded struct {
+	*body
+	io.Writer
+}
+
+// join returns where u is at the backend.
+func join(base, u *url.URL) *url.URL {
+	out := *u
+	out.Scheme, out.Host, out.User = base.Scheme, base.Host, nil
+	if out.Scheme == "h2c" {
+		out.Scheme = "http"
+	}
+	if base.Path != "" && u.Path != "*" {
+		sep := ""
+		if !strings.HasPrefix(u.Path, "/") {
+			sep = "/"
+		}
+		out.Path = base.Path + sep + u.Path
+		out.RawPath = base.EscapedPath() + sep + u.EscapedPath()
+	}
+	return &out
+}

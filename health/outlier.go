@@ -1,0 +1,113 @@
+package health
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"time"
+)
+
+// An Outcome is what one request taught about the backend that got it.
+type Outcome uint8
+
+const (
+	// Answered is any answer below 500.
+	Answered Outcome = iota
+	// Erred is a 500 and other errors that may be the application's own. It
+	// counts in the success rate only: one broken page is no broken server.
+	Erred
+	// Failed is a reset, garbage, a timeout, or 502, 503 and 504: soft evidence.
+	Failed
+	// Refused means that no connection came about: hard evidence.
+	Refused
+)
+
+// Outlier says which outcomes of requests take a backend out, and for how
+// long. The zero Outlier stands for the defaults named at the fields.
+type Outlier struct {
+	Consecutive int           // failures in a row; 5. Two refused connections in a row are always enough. Negative: off
+	MinSuccess  float64       // share of Answered in Window below which it goes; 0.5. Negative: off
+	Window      time.Duration // over which the share is taken; 10 s
+	MinSamples  int           // requests in Window before the share counts; 20
+	Base        time.Duration // the first time out, doubled each time, ±20%; 5 s
+	Max         time.Duration // the longest time out; 60 s
+	MaxEjected  float64       // largest share of a pool out on soft evidence; 0.5. Negative: none
+}
+
+// WithDefaults returns o with its zero fields filled in.
+func (o Outlier) WithDefaults() Outlier {
+	o.Consecutive = cmp.Or(o.Consecutive, 5)
+	o.MinSuccess = cmp.Or(o.MinSuccess, 0.5)
+	o.Window = cmp.Or(o.Window, 10*time.Second)
+	o.MinSamples = cmp.Or(o.MinSamples, 20)
+	o.Base = cmp.Or(o.Base, 5*time.Second)
+	o.Max = cmp.Or(o.Max, time.Minute)
+	o.MaxEjected = cmp.Or(o.MaxEjected, 0.5)
+	return o
+}
+
+// Validate says which field makes no sense.
+func (o Outlier) Validate() error {
+	if o.Window < 0 || o.Base < 0 || o.Max < 0 || o.MinSamples < 0 {
+		return errors.New("health: Outlier.Window, Base, Max and MinSamples are not negative")
+	}
+	if o.MinSuccess > 1 || o.MaxEjected > 1 {
+		return errors.New("health: Outlier.MinSuccess and MaxEjected are shares, at most 1")
+	}
+	return nil
+}
+
+// MayEject reports whether one more of total backends may be taken out on soft
+// evidence when ejected of them are out already.
+func (o Outlier) MayEject(ejected, total int) bool {
+	return float64(ejected+1) <= o.MaxEjected*float64(total)
+}
+
+// Period returns how long the backend stays out the nth time in a row, counted
+// from 0. jitter, from 0 to 1, spreads it from 80% to 120%, so that several
+// gateways do not let it back in at one moment.
+func (o Outlier) Period(n int, jitter float64) time.Duration {
+	d := min(float64(o.Base)*math.Pow(2, float64(n)), float64(o.Max))
+	return time.Duration(d * (0.8 + 0.4*jitter))
+}
+
+// windowParts is into how many steps a rate's window is divided.
+const windowParts = 10
+
+// A rate counts outcomes over a sliding window.
+type rate struct {
+	part  time.Duration
+	start [windowParts]int64 // which part of time, counted from the epoch, the counts are of
+	good  [windowParts]int
+	bad   [windowParts]int
+}
+
+func (r *rate) add(now time.Time, good bool) {
+	n := now.UnixNano() / int64(r.part)
+	i := int(n % windowParts)
+	if r.start[i] != n {
+		r.start[i], r.good[i], r.bad[i] = n, 0, 0
+	}
+	if good {
+		r.good[i]++
+	} else {
+		r.bad[i]++
+	}
+}
+
+// share returns the share of good outcomes and how many there were of both.
+func (r *rate) share(now time.Time) (float64, int) {
+	n := now.UnixNano() / int64(r.part)
+	good, bad := 0, 0
+	for i := range windowParts {
+		if r.start[i] > n-windowParts {
+			good, bad = good+r.good[i], bad+r.bad[i]
+		}
+	}
+	if good+bad == 0 {
+		return 1, 0
+	}
+	return float64(good) / float64(good+bad), good + bad
+}
+
+func (r *rate) reset() { *r = rate{part: r.part} }

@@ -1,0 +1,144 @@
+package health
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+)
+
+// A Probe asks a backend how it is.
+//
+// Probe returns an error when the backend could not be asked or did not answer
+// at all; an answer that it is unwell is a [Result] whose State is [Degraded].
+// It is called from several goroutines, never twice at once for one target,
+// and must return soon after ctx ends.
+type Probe interface {
+	Probe(ctx context.Context, target Target) (Result, error)
+}
+
+// ProbeFunc lets a function be a [Probe].
+type ProbeFunc func(context.Context, Target) (Result, error)
+
+// Probe implements [Probe].
+func (f ProbeFunc) Probe(ctx context.Context, t Target) (Result, error) { return f(ctx, t) }
+
+// A Target is what a probe asks.
+type Target struct {
+	Name string   // the backend's
+	URL  *url.URL // scheme http, https or h2c; not to be modified
+	TLS  *tls.Config
+	// Transport reaches a backend that has no address, a handler in this
+	// process. It is nil for a backend that is reached over the network: a
+	// probe then opens a connection of its own, because that is part of what
+	// it wants to know.
+	Transport http.RoundTripper
+}
+
+// Address returns the host and port of the target's URL, with the port that
+// its scheme implies.
+func (t Target) Address() string {
+	if port := t.URL.Port(); port != "" {
+		return t.URL.Host
+	}
+	if t.URL.Scheme == "https" {
+		return net.JoinHostPort(t.URL.Hostname(), "443")
+	}
+	return net.JoinHostPort(t.URL.Hostname(), "80")
+}
+
+// A Result is what a probe learned.
+type Result struct {
+	State State  // Up or Degraded; Unknown counts as Up
+	Note  string // in a few words, for people: "503 Service Unavailable"
+}
+
+// HTTP returns a probe that sends GET path and wants an answer from 200 to 299.
+func HTTP(path string) *HTTPProbe { return &HTTPProbe{Path: path} }
+
+// HTTPProbe asks over HTTP, on a connection of its own. Redirects are not
+// followed: to be sent elsewhere is no sign of health. Set its fields before
+// use.
+type HTTPProbe struct {
+	Path  string // with a query if need be; empty: "/"
+	Host  string // the Host field; empty: the target's host and port
+	Proto string // X-Forwarded-Proto; empty: "https" for those who would redirect otherwise
+}
+
+// Probe implements [Probe].
+func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
+	ref, err := url.Parse(cmp.Or(p.Path, "/"))
+	if err != nil {
+		return Result{}, fmt.Errorf("health: probe path: %w", err)
+	}
+	u := *t.URL
+	if u.Scheme == "h2c" {
+		u.Scheme = "http"
+	}
+	u.Path, u.RawPath, u.RawQuery = ref.Path, ref.RawPath, ref.RawQuery
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return Result{}, fmt.Errorf("health: probe: %w", err)
+	}
+	req.Host = p.Host
+	req.Header.Set("User-Agent", "foretier-probe")
+	req.Header.Set("X-Forwarded-Proto", cmp.Or(p.Proto, "https"))
+	rt := t.Transport
+	if rt == nil {
+		own := &http.Transport{TLSClientConfig: t.TLS, DisableKeepAlives: true, DisableCompression: true}
+		if t.URL.Scheme == "h2c" {
+			own.Protocols = new(http.Protocols)
+			own.Protocols.SetUnencryptedHTTP2(true)
+		}
+		defer own.CloseIdleConnections()
+		rt = own
+	}
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return Result{}, fmt.Errorf("health: probe: %w", err)
+	}
+	defer res.Body.Close()
+	// Some servers log an error when nobody takes their answer.
+	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
+	note := fmt.Sprintf("%d %s", res.StatusCode, http.StatusText(res.StatusCode))
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return Result{State: Degraded, Note: note}, nil
+	}
+	return Result{State: Up, Note: note}, nil
+}
+
+// TCP returns a probe that is content when the target accepts a connection.
+func TCP() Probe { return ProbeFunc(probeTCP) }
+
+func probeTCP(ctx context.Context, t Target) (Result, error) {
+	if t.Transport != nil {
+		return Result{State: Up, Note: "in this process"}, nil
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", t.Address())
+	if err != nil {
+		return Result{}, fmt.Errorf("health: probe: %w", err)
+	}
+	// It has answered; how the connection ends says nothing more.
+	_ = conn.Close()
+	return Result{State: Up, Note: "accepts connections"}, nil
+}
+
+// Unreachable reports whether err shows that nobody was there: refused, no
+// route, no such name, or no answer to the attempt to connect. It is hard
+// evidence, and proof that no request was sent.
+func Unreachable(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	var dns *net.DNSError
+	return errors.As(err, &dns) ||
+		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
+}

@@ -1,0 +1,257 @@
+package health
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A Tracker judges one backend from its probes and from what became of its
+// requests. It takes the time as a value, starts nothing, and is safe for
+// concurrent use.
+type Tracker struct {
+	schedule Schedule
+	outlier  Outlier
+	probed   bool
+
+	mu      sync.Mutex
+	verdict Verdict // guarded by mu, like the rest
+	// probes
+	proven bool // a probe has succeeded once
+	failed bool // the latest verdict of the probes is that it fails
+	deaf   bool // and it did not even answer
+	rise   int  // good probes in a row
+	fall   int  // bad probes in a row
+	note   string
+	// outcomes
+	rate     rate
+	failures int
+	refusals int
+	ejected  Outcome // Failed or Refused while until is set
+	until    time.Time
+	times    int // ejections in a row
+	trial    bool
+}
+
+// A Verdict is what a [Tracker] thinks of its backend.
+type Verdict struct {
+	State State
+	Hard  bool      // Down, and not even answering
+	Await bool      // Unknown, and a probe will tell
+	Trial bool      // back from an ejection and not proven yet: one request at a time
+	Since time.Time // when State was entered; zero: from the start
+	Until time.Time // when an ejection ends; zero: none
+	Risen time.Time // when it last came back, from which a slow start counts; zero: never was away
+	Why   string
+}
+
+// NewTracker returns a tracker without an opinion yet. probed says that
+// [Tracker.Probed] will be called.
+func NewTracker(s Schedule, o Outlier, probed bool) *Tracker {
+	t := &Tracker{schedule: s.WithDefaults(), outlier: o.WithDefaults(), probed: probed}
+	t.rate.part = max(t.outlier.Window/windowParts, 1)
+	t.verdict.Await = probed
+	t.verdict.Why = "not used yet"
+	if probed {
+		t.verdict.Why = "not probed yet"
+	}
+	return t
+}
+
+// Verdict returns what is to be thought of the backend at now.
+func (t *Tracker) Verdict(now time.Time) Verdict {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.judgeLocked(now)
+	return t.verdict
+}
+
+// Probed takes what a probe brought and reports whether the verdict changed.
+func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.note = res.Note
+	if err != nil {
+		t.note = err.Error()
+	}
+	if err == nil && (res.State == Up || res.State == Unknown) {
+		t.fall = 0
+		t.rise++
+		// The first verdict needs no confirmation: nothing is known yet that
+		// could flap.
+		if t.rise >= t.schedule.Rise || !t.proven && !t.failed {
+			t.proven, t.failed = true, false
+			if t.ejected == Refused && t.rise >= t.schedule.Rise {
+				t.until = time.Time{}
+			}
+		}
+	} else {
+		t.rise = 0
+		t.fall++
+		// A probe that never succeeded may be a wrong path: only if nobody is
+		// there at all does it say something about the backend.
+		if t.fall >= t.schedule.Fall && (t.proven || err != nil) {
+			t.failed, t.deaf = true, err != nil
+		}
+	}
+	return t.judgeLocked(now)
+}
+
+// Changing reports whether the verdict may change soon, so that the next probe
+// should follow after [Schedule.Changing].
+func (t *Tracker) Changing() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed {
+		return true // it may rise at any time, and each second counts
+	}
+	return t.fall > 0 && t.fall < t.schedule.Fall || t.rise > 0 && t.rise < t.schedule.Rise || !t.until.IsZero()
+}
+
+// Observe takes what became of a request. eject says that the outcomes ask for
+// an ejection, which the caller then grants with [Tracker.Eject], unless too
+// many of the pool are out already. changed says that the verdict changed.
+func (t *Tracker) Observe(now time.Time, o Outcome) (eject, changed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rate.add(now, o == Answered)
+	switch o {
+	case Answered:
+		t.failures, t.refusals = 0, 0
+		if t.trial || !t.until.IsZero() && t.ejected == Refused {
+			t.trial, t.until = false, time.Time{}
+			t.rate.reset() // what was before belongs to another life
+			t.rate.add(now, true)
+			t.verdict.Risen = now
+		}
+		if t.verdict.State == Up && !t.verdict.Trial {
+			return false, false // by far the most frequent way
+		}
+		if !t.probed {
+			t.proven = true
+		}
+	case Failed:
+		t.failures++
+		t.refusals = 0
+	case Refused:
+		t.failures++
+		t.refusals++
+	}
+	if o != Answered && t.until.IsZero() {
+		eject = t.trial && o != Erred ||
+			t.refusals >= 2 ||
+			t.outlier.Consecutive > 0 && t.failures >= t.outlier.Consecutive
+		if share, n := t.rate.share(now); t.outlier.MinSuccess > 0 && n >= t.outlier.MinSamples && share < t.outlier.MinSuccess {
+			eject = true
+		}
+	}
+	return eject, t.judgeLocked(now)
+}
+
+// Suspect returns whether the failures that ask for an ejection are hard
+// evidence: the latest could not even connect.
+func (t *Tracker) Suspect() (hard bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refusals > 0
+}
+
+// Eject takes the backend out for a while that grows each time. jitter, from 0
+// to 1, is explained at [Outlier.Period].
+func (t *Tracker) Eject(now time.Time, jitter float64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.until.IsZero() {
+		return
+	}
+	if t.verdict.Since.Before(now.Add(-t.outlier.Max)) && !t.trial {
+		t.times = 0
+	}
+	t.ejected = Failed
+	if t.refusals > 0 {
+		t.ejected = Refused
+	}
+	t.until = now.Add(t.outlier.Period(t.times, jitter))
+	t.times++
+	t.failures, t.refusals, t.rise = 0, 0, 0
+	t.trial = false
+	t.rate.reset()
+	t.judgeLocked(now)
+}
+
+// judgeLocked brings the verdict up to date and reports whether it changed.
+func (t *Tracker) judgeLocked(now time.Time) bool {
+	if !t.until.IsZero() && !now.Before(t.until) {
+		t.until = time.Time{}
+		t.trial = true
+	}
+	v := Verdict{Since: t.verdict.Since, Risen: t.verdict.Risen}
+	switch {
+	case t.failed:
+		v.State, v.Hard = Down, t.deaf
+		v.Why = "fails its probes: " + t.note
+	case !t.until.IsZero() && t.ejected == Refused:
+		v.State, v.Hard, v.Until = Down, true, t.until
+		v.Why = "refuses connections"
+	case !t.until.IsZero():
+		v.State, v.Until = Degraded, t.until
+		v.Why = "too many requests failed"
+	case t.trial:
+		v.State, v.Trial = Up, true
+		v.Why = "on trial after an ejection"
+	case t.proven:
+		v.State = Up
+	case t.probed && t.fall > 0:
+		v.Await = true
+		v.Why = fmt.Sprintf("the probe has never succeeded (%s): judged by its requests alone", t.note)
+	default:
+		v.Await, v.Why = t.probed, t.verdict.Why
+	}
+	changed := v.State != t.verdict.State || v.Trial != t.verdict.Trial || v.Hard != t.verdict.Hard
+	if v.State != t.verdict.State {
+		v.Since = now
+		if v.State == Up && !v.Trial && t.verdict.State != Unknown {
+			v.Risen = now
+		}
+	}
+	t.verdict = v
+	return changed
+}
+
+// Usable appends to dst the indexes of those verdicts whose backends should
+// get requests: those that are up; below half of them, also the degraded and
+// the not yet judged, since that many cannot all be ill by themselves; if
+// there are none, those that fail their probes and yet answer; and last, when
+// nothing else is left, those that do not answer.
+func Usable(dst []int, verdicts []Verdict) []int {
+	const classes = 4
+	class := func(v Verdict) int {
+		switch {
+		case v.State == Up, v.State == Unknown && !v.Await:
+			return 0
+		case v.State == Unknown, v.State == Degraded:
+			return 1
+		case !v.Hard:
+			return 2
+		}
+		return 3
+	}
+	var count [classes]int
+	for _, v := range verdicts {
+		count[class(v)]++
+	}
+	first, last := 0, 0
+	if 2*count[0] < len(verdicts) {
+		last = 1
+	}
+	for last < classes-1 && count[0]+count[1] == 0 && (last < 2 || count[2] == 0) {
+		last++
+		first = last
+	}
+	for i, v := range verdicts {
+		if c := class(v); c >= first && c <= last {
+			dst = append(dst, i)
+		}
+	}
+	return dst
+}
