@@ -1,0 +1,195 @@
+package router
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// An AdminMatcher matches requests that any server could take for one below
+// its prefixes. See [Admin].
+type AdminMatcher struct {
+	prefixes []string
+	segments [][]string // of prefixes, in lower case
+	except   []string
+}
+
+// Admin matches if any plausible reading of the path lies at or below one of
+// the prefixes, in any case of letters: see the package's comment. A segment
+// lies under a prefix's also if something other than a letter, digit, hyphen
+// or underscore follows ("/admin;x", "/admin.bak", but not "/administrator").
+//
+// Requests that match although no server reads them so cost the
+// authoritative server a little load; one that does not match although a
+// server reads it so is the bug that this matcher is there to prevent. A path
+// without an honest reading matches too, so a pool that refuses admin refuses
+// it.
+//
+// As a pool's Refuse it judges both what the client sent and what the request
+// has become.
+func Admin(prefixes ...string) *AdminMatcher {
+	m := &AdminMatcher{prefixes: slices.Clone(prefixes)}
+	for _, p := range prefixes {
+		m.segments = append(m.segments, strings.FieldsFunc(strings.ToLower(p), func(c rune) bool { return c == '/' }))
+	}
+	return m
+}
+
+// Except returns a matcher that lets paths through which belong to visitors,
+// such as "/wp-admin/admin-ajax.php". A request is excepted only if each of its
+// readings that lies under a prefix is exactly one of the paths, or lies
+// below one that ends in "/*".
+func (m *AdminMatcher) Except(paths ...string) *AdminMatcher {
+	c := *m
+	c.except = slices.Concat(m.except, paths)
+	return &c
+}
+
+// Match implements [Matcher].
+func (m *AdminMatcher) Match(r *http.Request) bool {
+	now := readRequest(r)
+	if m.matchReadings(&now) {
+		return true
+	}
+	if r.RequestURI != "" {
+		// What was rewritten since it came is judged both ways.
+		raw, refusal := targetPath(r.RequestURI)
+		if refusal != "" {
+			return true
+		}
+		if !sameTarget(r, raw) {
+			if sent := read(raw); m.matchReadings(&sent) {
+				return true
+			}
+		}
+	}
+	// Some handlers look at RawPath even where it contradicts Path.
+	if raw := r.URL.RawPath; raw != "" && raw != r.URL.EscapedPath() {
+		stale := read(raw)
+		return m.matchReadings(&stale)
+	}
+	return false
+}
+
+func (m *AdminMatcher) match(v *view) bool { return m.matchReadings(v.rd) }
+
+func (m *AdminMatcher) matchReadings(rd *readings) bool {
+	if rd.refusal != "" {
+		return true
+	}
+	for path := range rd.All {
+		if m.under(path) && !m.excepted(path) {
+			return true
+		}
+	}
+	return false
+}
+
+// under reports whether path, or what follows a *.php segment in it, lies at
+// or below a prefix.
+func (m *AdminMatcher) under(path string) bool {
+	for start := true; path != ""; {
+		path = strings.TrimLeft(path, "/")
+		if start && m.startsUnder(path) {
+			return true
+		}
+		segment, rest, _ := strings.Cut(path, "/")
+		start, path = isScript(segment), rest
+	}
+	return false
+}
+
+// startsUnder reports whether the first segments of path, which begins with
+// none of its slashes, are those of a prefix.
+func (m *AdminMatcher) startsUnder(path string) bool {
+	for _, want := range m.segments {
+		rest, ok := path, true
+		for _, w := range want {
+			var segment string
+			segment, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
+			if ok = isSegment(segment, w); !ok {
+				break
+			}
+		}
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+// isSegment reports whether segment is want, which is in lower case, or goes
+// on with what is no part of a word.
+func isSegment(segment, want string) bool {
+	if len(segment) < len(want) || !foldEqual(segment[:len(want)], want) {
+		return false
+	}
+	return len(segment) == len(want) || !isWord(segment[len(want)])
+}
+
+// foldEqual reports whether s is lower in any case of its ASCII letters.
+// strings.EqualFold would also take U+212A for a k.
+func foldEqual(s, lower string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return len(s) == len(lower)
+}
+
+func isWord(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// isScript reports whether a server may run segment as PHP and hand the rest
+// of the path to it.
+func isScript(segment string) bool {
+	for i := 0; i+4 <= len(segment); i++ {
+		if segment[i] == '.' && isSegment(segment[i:], ".php") {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *AdminMatcher) excepted(path string) bool {
+	for _, e := range m.except {
+		if dir, ok := strings.CutSuffix(e, "*"); ok && strings.HasSuffix(dir, "/") {
+			// A script below it could read the rest as its own path.
+			if rest, ok := strings.CutPrefix(path, dir); ok && !m.under(rest) {
+				return true
+			}
+		} else if path == e {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *AdminMatcher) String() string {
+	s := list("Admin", m.prefixes)
+	if len(m.except) > 0 {
+		s += list(".Except", m.except)
+	}
+	return s
+}
+
+func (m *AdminMatcher) check() error {
+	for i, p := range m.prefixes {
+		if !strings.HasPrefix(p, "/") || len(m.segments[i]) == 0 || !isPlain(p) {
+			return fmt.Errorf("Admin(%q): want a plain path below /, such as /admin", p)
+		}
+	}
+	for _, e := range m.except {
+		if !isPlain(e) || !m.under(e) {
+			return fmt.Errorf("Except(%q) is not below a prefix of Admin", e)
+		}
+	}
+	return notEmpty("Admin", len(m.prefixes))
+}

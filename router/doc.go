@@ -1,0 +1,34 @@
+// Package router decides which rule takes a request.
+//
+// Rules stand in the order in which they are asked; the first one whose
+// [Matcher] matches takes the request and hands it to its handler. Matchers are
+// data, not functions, so a table can be checked when it is built, explained
+// for one request ([Router.Explain]), and shown to a person.
+//
+//	admin := router.Admin("/admin", "/cron.php")
+//	front, err := router.New(router.Options{},
+//		router.Rule{Name: "admin", When: admin, To: origin},
+//		router.Rule{Name: "media", When: router.Path("/media/*"), To: router.Fallback(apps, origin)},
+//		router.Rule{Name: "shop", To: apps},
+//	)
+//
+// # Readings
+//
+// Servers disagree about what a path means. /admin, /%61dmin, //admin,
+// /x/../admin, /;/admin and /index.php/admin are one page to some and six to
+// others. The router therefore looks at all readings that a server could
+// plausibly come to: as sent, percent-decoded up to three times, with and
+// without ;parameters, with slashes merged and dot segments resolved, with a
+// leading //authority taken off, and the path-info behind a *.php segment.
+//
+// [Admin] matches if any reading does. All other rules are chosen by the
+// canonical path: decoded, without parameters, merged and resolved. What the
+// client sent goes on unchanged if every reading of it falls under the same
+// rule; otherwise the canonical path goes on, which reads one way only.
+// A path without an honest reading (above the root, control bytes,
+// backslashes, overlong UTF-8, broken or endless percent-encoding) is answered
+// with 400.
+//
+// It is not a framework for handlers: a chi router fits into a rule, and a
+// Router fits into chi.
+package router

@@ -1,0 +1,123 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	certificatePoll = time.Minute
+	certificateWarn = 14 * 24 * time.Hour // before its end
+)
+
+// A CertificateSource serves certificates from files and takes up new ones by
+// their content, which also works where files are swapped through symbolic
+// links. It is safe for concurrent use.
+type CertificateSource struct {
+	files []pairFiles
+	pairs atomic.Pointer[[]*tls.Certificate] // as of the last good read
+	raw   [][2][]byte                        // what pairs was made of; of load alone
+}
+
+type pairFiles struct{ cert, key string }
+
+// Certificates reads a certificate chain and its key, both PEM. A server with
+// this source re-reads them every minute; a pair that cannot be used is
+// reported and the old one stays.
+func Certificates(certFile, keyFile string) (*CertificateSource, error) {
+	s := &CertificateSource{files: []pairFiles{{certFile, keyFile}}}
+	if _, err := s.load(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// GetCertificate serves [tls.Config].
+func (s *CertificateSource) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	pairs := *s.pairs.Load()
+	for _, p := range pairs {
+		if hello.SupportsCertificate(p) == nil {
+			return p, nil
+		}
+	}
+	return pairs[0], nil
+}
+
+// load reads all pairs and swaps them if any has changed. It must not be called
+// concurrently.
+func (s *CertificateSource) load() (changed bool, err error) {
+	raw := make([][2][]byte, len(s.files))
+	pairs := make([]*tls.Certificate, len(s.files))
+	for i, f := range s.files {
+		if raw[i][0], err = os.ReadFile(f.cert); err != nil {
+			return false, fmt.Errorf("edge: certificate: %w", err)
+		}
+		if raw[i][1], err = os.ReadFile(f.key); err != nil {
+			return false, fmt.Errorf("edge: certificate key: %w", err)
+		}
+		if s.raw != nil && bytes.Equal(raw[i][0], s.raw[i][0]) && bytes.Equal(raw[i][1], s.raw[i][1]) {
+			pairs[i] = (*s.pairs.Load())[i]
+			continue
+		}
+		pair, err := tls.X509KeyPair(raw[i][0], raw[i][1])
+		if err != nil {
+			return false, fmt.Errorf("edge: certificate %s with key %s: %w", f.cert, f.key, err)
+		}
+		if pair.Leaf == nil {
+			if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
+				return false, fmt.Errorf("edge: certificate %s: %w", f.cert, err)
+			}
+		}
+		if s.raw != nil && time.Now().After(pair.Leaf.NotAfter) {
+			return false, fmt.Errorf("edge: certificate %s: the new one has ended on %s", f.cert, pair.Leaf.NotAfter.Format(time.DateOnly))
+		}
+		pairs[i], changed = &pair, true
+	}
+	s.raw = raw
+	s.pairs.Store(&pairs)
+	return changed, nil
+}
+
+// warning says which certificate ends soon, or "".
+func (s *CertificateSource) warning(now time.Time) string {
+	for i, p := range *s.pairs.Load() {
+		if left := p.Leaf.NotAfter.Sub(now); left < certificateWarn {
+			return fmt.Sprintf("certificate %s ends on %s", s.files[i].cert, p.Leaf.NotAfter.Format(time.DateOnly))
+		}
+	}
+	return ""
+}
+
+// run re-reads the files until ctx ends.
+func (s *CertificateSource) run(ctx context.Context, logger *slog.Logger) {
+	tick := time.NewTicker(certificatePoll)
+	defer tick.Stop()
+	warned := ""
+	for {
+		if w := s.warning(time.Now()); w != warned {
+			if warned = w; w != "" {
+				logger.Warn("certificate ends soon", "cause", errors.New(w))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		changed, err := s.load()
+		switch {
+		case err != nil:
+			logger.Error("certificate not taken up, the old one stays", "cause", err)
+		case changed:
+			logger.Info("new certificate")
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package edge
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A conn bounds how long a client may take nothing of what is written to it,
+// and after an upgrade how long it may be idle. Reading an ordinary connection
+// is bounded by the standard server and, inside a body, by stallReader.
+type conn struct {
+	net.Conn
+	srv     *Server
+	trusted bool // the peer is a trusted proxy
+
+	idle     atomic.Bool  // between two requests: the next read deadline is Limits.Idle's
+	upgraded atomic.Bool  // taken over by a handler
+	renewed  atomic.Int64 // when the rolling deadline was last set, in nanoseconds since srv.start
+	explicit atomic.Int64 // the write deadline that somebody asked for, likewise; 0: none
+	closed   sync.Once
+}
+
+// writeChunk is how much is handed to the kernel under one deadline.
+const writeChunk = 256 << 10
+
+// listener makes conns.
+type listener struct {
+	net.Listener
+	srv *Server
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	peer, _ := parseAddr(c.RemoteAddr().String()) // no address is no trusted one
+	return &conn{Conn: c, srv: l.srv, trusted: within(l.srv.opts.Trusted, peer)}, nil
+}
+
+func (c *conn) Write(p []byte) (n int, err error) {
+	for {
+		chunk := p[:min(len(p), writeChunk)]
+		c.renew()
+		m, err := c.Conn.Write(chunk)
+		n += m
+		if p = p[m:]; err != nil || len(p) == 0 {
+			return n, err
+		}
+	}
+}
+
+// ReadFrom keeps sendfile and splice within reach of the standard server.
+func (c *conn) ReadFrom(src io.Reader) (n int64, err error) {
+	remain := int64(-1)
+	limited, _ := src.(*io.LimitedReader)
+	if limited != nil {
+		src, remain = limited.R, limited.N
+	}
+	for remain != 0 {
+		chunk := &io.LimitedReader{R: src, N: writeChunk}
+		if remain > 0 {
+			chunk.N = min(chunk.N, remain)
+		}
+		want := chunk.N
+		c.renew()
+		m, err := io.Copy(c.Conn, chunk)
+		n += m
+		if limited != nil {
+			limited.N -= m
+			remain -= m
+		}
+		if err != nil || m < want {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if c.upgraded.Load() {
+		c.renew()
+	}
+	return c.Conn.Read(p)
+}
+
+// renew moves the rolling deadline, at most once a second.
+func (c *conn) renew() {
+	limits := &c.srv.opts.Limits
+	now := time.Since(c.srv.start)
+	if last := time.Duration(c.renewed.Load()); last != 0 && now-last < time.Second {
+		return
+	}
+	if c.upgraded.Load() {
+		if limits.UpgradeIdle > 0 {
+			c.renewed.Store(int64(now))
+			_ = c.Conn.SetDeadline(c.srv.start.Add(now + limits.UpgradeIdle)) // a closed connection says so itself
+		}
+		return
+	}
+	if limits.WriteStall <= 0 {
+		return
+	}
+	deadline := now + limits.WriteStall
+	if e := time.Duration(c.explicit.Load()); e != 0 && e < deadline {
+		return
+	}
+	c.renewed.Store(int64(now))
+	_ = c.Conn.SetWriteDeadline(c.srv.start.Add(deadline)) // likewise
+}
+
+// SetReadDeadline implements [net.Conn]. The deadline that the standard server
+// sets between two requests is a longer one for trusted proxies.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if limit := c.srv.opts.Limits.TrustedIdle; c.idle.CompareAndSwap(true, false) && c.trusted && !t.IsZero() {
+		t = time.Time{}
+		if limit > 0 {
+			t = time.Now().Add(limit)
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements [net.Conn]. A deadline that is earlier than the
+// rolling one holds.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.explicit.Store(0)
+	if !t.IsZero() {
+		c.explicit.Store(max(1, int64(t.Sub(c.srv.start))))
+	}
+	c.renewed.Store(0)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline implements [net.Conn].
+func (c *conn) SetDeadline(t time.Time) error {
+	if err := c.SetWriteDeadline(t); err != nil {
+		return err
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// CloseWrite half-closes the connection, where it can.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
+}
+
+func (c *conn) Close() error {
+	c.closed.Do(func() { c.srv.upgrades.remove(c) })
+	return c.Conn.Close()
+}
+
+// upgrades are the connections that handlers have taken over, which the
+// standard server forgets.
+type upgrades struct {
+	mu    sync.Mutex
+	conns map[*conn]struct{} // guarded by mu
+	gone  bool               // guarded by mu: closeAll has been called
+}
+
+func (u *upgrades) add(c *conn) {
+	u.mu.Lock()
+	gone := u.gone
+	if !gone {
+		if u.conns == nil {
+			u.conns = make(map[*conn]struct{})
+		}
+		u.conns[c] = struct{}{}
+	}
+	u.mu.Unlock()
+	if gone {
+		_ = c.Close() // nothing can be done about a connection that does not close
+	}
+}
+
+func (u *upgrades) remove(c *conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.conns, c)
+}
+
+func (u *upgrades) count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.conns)
+}
+
+// closeAll closes all of them, and each one that is still to come.
+func (u *upgrades) closeAll() {
+	u.mu.Lock()
+	u.gone = true
+	conns := u.conns
+	u.conns = nil
+	u.mu.Unlock()
+	for c := range conns {
+		_ = c.Close() // likewise
+	}
+}
+
+// state follows the life of connections as the standard server sees it.
+func (s *Server) state(nc net.Conn, state http.ConnState) {
+	if wrapped, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = wrapped.NetConn() // TLS
+	}
+	c, ok := nc.(*conn)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateNew:
+		s.stats.conns.Add(1)
+		s.stats.open.Add(1)
+	case http.StateIdle:
+		c.idle.Store(true)
+	case http.StateActive:
+		c.idle.Store(false)
+	case http.StateHijacked:
+		s.stats.open.Add(-1)
+		c.upgraded.Store(true)
+		c.renewed.Store(0)
+		s.upgrades.add(c)
+		c.renew()
+	case http.StateClosed:
+		s.stats.open.Add(-1)
+	}
+}

@@ -1,0 +1,12 @@
+// Package edge is the listening end of a front tier: it bounds what a client may
+// send and how slowly, knows who the client is behind trusted proxies, cleans
+// what a client may not claim, writes one log line for each request, and
+// drains before it ends.
+//
+//	srv, err := edge.New(front, edge.Options{Addr: ":8080"})
+//	...
+//	err = srv.Run(ctx, origin, apps, pages)
+//
+// Below it stands any [http.Handler]. What it is not: a router, and no judge of
+// paths; see package router.
+package edge

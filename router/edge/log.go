@@ -1,0 +1,73 @@
+package edge
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+const levelError = slog.LevelError
+
+func attr(key, value string) slog.Attr { return slog.String(key, value) }
+
+// log writes the request's line: at Error for what the tier or a backend failed
+// to serve, at Warn for other answers that have a cause, else at Info.
+func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status int, took time.Duration, aborted bool) {
+	cause := rec.Cause()
+	level := slog.LevelInfo
+	switch {
+	case status >= 500 || aborted && status != statusGone:
+		level = slog.LevelError
+	case cause != nil && status != statusGone:
+		level = slog.LevelWarn
+	}
+	if s.opts.NoAccessLog && (cause == nil || level < slog.LevelWarn) {
+		return
+	}
+	ctx := r.Context()
+	if !s.opts.Logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 20)
+	attrs = append(attrs,
+		slog.String("id", rec.ID),
+		slog.String("client", rec.Client.String()),
+		slog.String("method", r.Method),
+		slog.String("scheme", rec.Scheme),
+		slog.String("host", r.Host),
+		slog.String("target", clip(r.RequestURI)),
+		slog.String("proto", r.Proto),
+		slog.Int("status", status),
+		slog.Int64("bytes", ex.bytes),
+		slog.Duration("took", took),
+	)
+	if referer := r.Header.Get("Referer"); referer != "" {
+		attrs = append(attrs, slog.String("referer", clip(referer)))
+	}
+	if agent := r.Header.Get("User-Agent"); agent != "" {
+		attrs = append(attrs, slog.String("agent", clip(agent)))
+	}
+	for part, value := range rec.Notes() {
+		attrs = append(attrs, slog.Any(part, value))
+	}
+	if aborted {
+		attrs = append(attrs, slog.Bool("aborted", true))
+	}
+	if cause != nil {
+		attrs = append(attrs, slog.String("cause", cause.Error()))
+	}
+	s.opts.Logger.LogAttrs(ctx, level, message(status), attrs...)
+}
+
+// message is the line's: constant, so that logs can be grouped by it.
+func message(status int) string {
+	switch {
+	case status == statusGone:
+		return "client gone"
+	case status >= http.StatusInternalServerError:
+		return "request failed"
+	}
+	return "request"
+}

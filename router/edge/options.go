@@ -1,0 +1,165 @@
+package edge
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Options for [New]. The zero value is valid: plain HTTP on port 80.
+type Options struct {
+	// Name tells servers apart in reports; empty means the address.
+	Name string
+	// Addr is what to listen on, host:port; empty means ":80", or ":443" with
+	// TLS. Not looked at if Listener is set.
+	Addr string
+	// Listener is used instead of Addr. The server closes it.
+	Listener net.Listener
+	// TLS makes the server speak TLS, 1.2 at least.
+	TLS *tls.Config
+	// Certificates makes the server speak TLS with these certificates, which
+	// it re-reads while it runs. It may be combined with TLS.
+	Certificates *CertificateSource
+	// Trusted are the proxies in front whose X-Forwarded-For,
+	// X-Forwarded-Proto and X-Request-Id count. Of anybody else they are
+	// removed.
+	Trusted []netip.Prefix
+	// Limits bound what a client may send, and how slowly.
+	Limits Limits
+	// Pages are the operator's own HTML pages, by status, for errors of the
+	// tier's own; 64 KiB each at most. They must need no other file.
+	Pages map[int][]byte
+	// Linger is how long the server goes on accepting connections after its
+	// context has ended, while Ready says that it should get none, so that load
+	// balancers can notice. Zero means 10 s, negative not at all.
+	Linger time.Duration
+	// Drain is how long requests may take to end after that. Zero means 30 s,
+	// negative not at all.
+	Drain time.Duration
+	// Logger gets the log; nil means slog.Default().
+	Logger *slog.Logger
+	// NoAccessLog leaves out the line for each request, but not for those that
+	// the tier could not serve.
+	NoAccessLog bool
+}
+
+// Limits bound a client. Zero fields mean the default; a negative duration or
+// size means no limit.
+type Limits struct {
+	Header      time.Duration // to send a request's header: 10 s
+	Idle        time.Duration // between two requests on a connection: 75 s
+	TrustedIdle time.Duration // the same for a trusted proxy: 920 s
+	BodyStall   time.Duration // without a byte of a request body: 30 s
+	WriteStall  time.Duration // without taking a byte of a response: 120 s
+	UpgradeIdle time.Duration // without a byte on an upgraded connection: 1 h
+	Target      int           // bytes of the request target: 8,000
+	Headers     int           // bytes of all header fields: 32 KiB
+	Streams     int           // concurrent HTTP/2 streams of a connection: 100
+}
+
+// maxPage is the largest error page, in bytes.
+const maxPage = 64 << 10
+
+// withDefaults returns a checked copy that shares no memory with o but TLS,
+// which it clones.
+func (o Options) withDefaults() (Options, error) {
+	if o.Addr == "" {
+		o.Addr = ":80"
+		if o.secure() {
+			o.Addr = ":443"
+		}
+	}
+	o.Trusted = slices.Clone(o.Trusted)
+	for i, p := range o.Trusted {
+		if !p.IsValid() {
+			return o, fmt.Errorf("edge: Trusted: prefix %d is not valid", i)
+		}
+	}
+	o.Pages = maps.Clone(o.Pages)
+	for status, page := range o.Pages {
+		if status < 400 || status > 599 {
+			return o, fmt.Errorf("edge: Pages: %d is no error status", status)
+		}
+		if len(page) == 0 || len(page) > maxPage {
+			return o, fmt.Errorf("edge: Pages: the page for %d has %d bytes: want 1 to %d", status, len(page), maxPage)
+		}
+		o.Pages[status] = slices.Clone(page)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	setDefault(&o.Linger, 10*time.Second)
+	setDefault(&o.Drain, 30*time.Second)
+	l := &o.Limits
+	setDefault(&l.Header, 10*time.Second)
+	setDefault(&l.Idle, 75*time.Second)
+	setDefault(&l.TrustedIdle, 920*time.Second)
+	setDefault(&l.BodyStall, 30*time.Second)
+	setDefault(&l.WriteStall, 120*time.Second)
+	setDefault(&l.UpgradeIdle, time.Hour)
+	setDefault(&l.Target, 8000)
+	setDefault(&l.Headers, 32<<10)
+	setDefault(&l.Streams, 100)
+	if l.Streams < 0 {
+		return o, fmt.Errorf("edge: Limits.Streams: %d: HTTP/2 streams cannot be unlimited", l.Streams)
+	}
+	return o, nil
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (o *Options) secure() bool { return o.TLS != nil || o.Certificates != nil }
+
+// tlsConfig returns what the server handshakes with, or nil.
+func (o *Options) tlsConfig() *tls.Config {
+	if !o.secure() {
+		return nil
+	}
+	c := &tls.Config{}
+	if o.TLS != nil {
+		c = o.TLS.Clone()
+	}
+	if o.Certificates != nil {
+		c.GetCertificate = o.Certificates.GetCertificate
+	}
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	for _, proto := range []string{"h2", "http/1.1"} {
+		if !slices.Contains(c.NextProtos, proto) {
+			c.NextProtos = append(c.NextProtos, proto)
+		}
+	}
+	return c
+}
+
+// http returns the standard server's configuration for these options.
+func (o *Options) http(h http.Handler) *http.Server {
+	limits := o.Limits
+	maxHeader := 1 << 20
+	if limits.Headers > 0 && limits.Target > 0 {
+		// The handler measures both on its own, to say which was too large.
+		maxHeader = limits.Headers + limits.Target
+	}
+	return &http.Server{
+		Handler:                      h,
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            max(limits.Header, 0),
+		IdleTimeout:                  max(limits.Idle, 0),
+		MaxHeaderBytes:               maxHeader,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: limits.Streams,
+			SendPingTimeout:      limits.WriteStall / 4,
+			WriteByteTimeout:     max(limits.WriteStall, 0),
+		},
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+}

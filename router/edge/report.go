@@ -1,0 +1,67 @@
+package edge
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// stats are a server's figures.
+type stats struct {
+	conns, requests atomic.Uint64
+	open, inFlight  atomic.Int64
+	classes         [6]atomic.Uint64 // by the status's first digit
+	gone            atomic.Uint64
+}
+
+func (s *stats) status(status int) {
+	if status == statusGone {
+		s.gone.Add(1)
+		return
+	}
+	if class := status / 100; class > 0 && class < len(s.classes) {
+		s.classes[class].Add(1)
+	}
+}
+
+// Report implements [health.Reporter].
+func (s *Server) Report() health.Report {
+	out := health.Report{Kind: "edge", Name: s.opts.Name, State: health.Up, Metrics: []health.Metric{
+		health.Count("connections_total", "Connections accepted.", s.stats.conns.Load()),
+		health.Level("connections_open", "Connections that are open and not upgraded.", "", float64(s.stats.open.Load())),
+		health.Level("upgrades_open", "Connections that are open and upgraded.", "", float64(s.upgrades.count())),
+		health.Count("requests_total", "Requests begun.", s.stats.requests.Load()),
+		health.Level("requests_in_flight", "Requests begun and not ended.", "", float64(s.stats.inFlight.Load())),
+		health.Count("responses_total", "Requests ended.", s.stats.gone.Load(), health.Label{Name: "class", Value: "gone"}),
+	}}
+	for class := 2; class < len(s.stats.classes); class++ {
+		out.Metrics = append(out.Metrics, health.Count("responses_total", "Requests ended.", s.stats.classes[class].Load(),
+			health.Label{Name: "class", Value: string('0'+rune(class)) + "xx"}))
+	}
+	var why []string
+	if err := s.Ready(); err != nil {
+		out.State, why = health.Degraded, append(why, err.Error())
+	}
+	s.mu.Lock()
+	failed := s.failed
+	s.mu.Unlock()
+	if len(failed) > 0 {
+		out.State, why = health.Degraded, append(why, failed...)
+	}
+	if s.opts.Certificates != nil {
+		if w := s.opts.Certificates.warning(time.Now()); w != "" {
+			out.State, why = health.Degraded, append(why, w)
+		}
+	}
+	out.Why = strings.Join(why, "; ")
+	return out
+}
+
+// Wraps returns the handler.
+func (s *Server) Wraps() []http.Handler { return []http.Handler{s.handler} }
+
+// Explain asks the handler what it would do with r.
+func (s *Server) Explain(r *http.Request) health.Decision { return health.Explain(s.handler, r) }

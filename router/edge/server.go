@@ -1,0 +1,208 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Runner works in the background until its context ends, as pools and caches
+// do.
+type Runner interface{ Run(context.Context) error }
+
+var (
+	// ErrNotServing is why a server is not ready before Run and after it.
+	ErrNotServing = errors.New("edge: not serving")
+	// ErrDraining is why a server is not ready once Run's context has ended.
+	ErrDraining = errors.New("edge: draining")
+	// ErrRun is what a second Run returns.
+	ErrRun = errors.New("edge: a server runs once")
+)
+
+// A Server is the listening end of a tier. It is safe for concurrent use.
+type Server struct {
+	opts     Options
+	handler  http.Handler
+	listener net.Listener
+	http     *http.Server
+	start    time.Time
+	page     func(http.ResponseWriter, *http.Request, int) bool // writePage, bound once
+	phase    atomic.Int32                                       // one of the phases below
+	warned   atomic.Bool
+	upgrades upgrades
+	stats    stats
+
+	mu     sync.Mutex
+	failed []string // guarded by mu: what runners said when they ended early
+}
+
+const (
+	phaseNew int32 = iota
+	phaseServing
+	phaseDraining
+	phaseEnded
+)
+
+// New listens and returns a server for handler, which serves once Run is
+// called: until then connections wait. A server that never runs must be closed.
+func New(handler http.Handler, opts Options) (*Server, error) {
+	if handler == nil {
+		return nil, errors.New("edge: no handler")
+	}
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: opts, handler: handler, start: time.Now()}
+	s.page = s.writePage
+	s.http = opts.http(s)
+	s.http.ConnState = s.state
+	s.http.TLSConfig = opts.tlsConfig()
+	if s.http.TLSConfig != nil && !hasCertificate(s.http.TLSConfig) {
+		return nil, errors.New("edge: TLS without a certificate")
+	}
+	if s.listener = opts.Listener; s.listener == nil {
+		if s.listener, err = net.Listen("tcp", opts.Addr); err != nil {
+			return nil, fmt.Errorf("edge: %w", err)
+		}
+	}
+	if s.opts.Name == "" {
+		s.opts.Name = s.listener.Addr().String()
+	}
+	return s, nil
+}
+
+func hasCertificate(c *tls.Config) bool {
+	return len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil
+}
+
+// Addr is what the server listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Ready returns why the server should get no new connections, or nil.
+func (s *Server) Ready() error {
+	switch s.phase.Load() {
+	case phaseServing:
+		return nil
+	case phaseDraining:
+		return ErrDraining
+	}
+	return ErrNotServing
+}
+
+func (s *Server) draining() bool { return s.phase.Load() == phaseDraining }
+
+// Run serves until ctx ends. Then Ready answers ErrDraining, connections are
+// still accepted for Linger, requests may take Drain to end, and upgraded
+// connections are closed.
+//
+// The background runs along. Its context ends only after the last connection
+// has, so that purges and probes go on through the drain; Run returns when all
+// of it has returned. A Runner that ends with an error is logged and reported,
+// and never ends serving.
+//
+// Run returns nil after a drain in which every request could end, and
+// otherwise what went wrong. It can be called once.
+func (s *Server) Run(ctx context.Context, background ...Runner) error {
+	if !s.phase.CompareAndSwap(phaseNew, phaseServing) {
+		return ErrRun
+	}
+	defer s.phase.Store(phaseEnded)
+
+	base := context.WithoutCancel(ctx)
+	bg, stop := context.WithCancel(base)
+	var wg sync.WaitGroup
+	for _, r := range background {
+		wg.Go(func() { s.run(bg, r) })
+	}
+	if s.opts.Certificates != nil {
+		wg.Go(func() { s.opts.Certificates.run(bg, s.opts.Logger) })
+	}
+	served := make(chan error, 1)
+	wg.Go(func() { served <- s.serve() })
+
+	var err error
+	select {
+	case err = <-served: // the listener broke
+		err = errors.Join(err, s.shutdown(base))
+	case <-ctx.Done():
+		s.drain(served)
+		err = s.shutdown(base)
+	}
+	s.upgrades.closeAll()
+	stop()
+	wg.Wait()
+	return err
+}
+
+// serve accepts until the listener is closed.
+func (s *Server) serve() error {
+	l := net.Listener(listener{s.listener, s})
+	var err error
+	if s.http.TLSConfig != nil {
+		err = s.http.ServeTLS(l, "", "")
+	} else {
+		err = s.http.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("edge: %w", err)
+}
+
+// drain says that the server should get no more connections, and waits for the
+// balancers in front to see it.
+func (s *Server) drain(served <-chan error) {
+	s.phase.Store(phaseDraining)
+	if s.opts.Linger <= 0 {
+		return
+	}
+	linger := time.NewTimer(s.opts.Linger)
+	defer linger.Stop()
+	select {
+	case <-linger.C:
+	case <-served:
+	}
+}
+
+// shutdown lets requests end, then closes what is left.
+func (s *Server) shutdown(ctx context.Context) error {
+	s.phase.Store(phaseDraining)
+	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, 0))
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("edge: requests were cut off after %s: %w", s.opts.Drain, err), s.http.Close())
+}
+
+// run runs one Runner.
+func (s *Server) run(ctx context.Context, r Runner) {
+	err := r.Run(ctx)
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return
+	}
+	s.opts.Logger.LogAttrs(ctx, slog.LevelError, "background work ended", slog.String("part", fmt.Sprintf("%T", r)), slog.Any("cause", err))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = append(s.failed, fmt.Sprintf("%T ended: %v", r, err))
+}
+
+// Close closes the listener and every connection at once. It is not needed
+// after Run has returned, and is idempotent.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	s.upgrades.closeAll()
+	if lerr := s.listener.Close(); lerr != nil && !errors.Is(lerr, net.ErrClosed) {
+		err = errors.Join(err, lerr)
+	}
+	return err
+}

@@ -1,0 +1,117 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// refusal is why a request is answered by the edge itself.
+type refusal struct {
+	status int
+	cause  error
+}
+
+var errRequest = errors.New("edge: request refused")
+
+func refuse(status int, format string, args ...any) *refusal {
+	return &refusal{status, fmt.Errorf("%w: "+format, append([]any{errRequest}, args...)...)}
+}
+
+// vet looks at a request's first lines as they came: method, target and host.
+// nil means that nothing is wrong with them.
+func vet(r *http.Request, limits *Limits) *refusal {
+	switch strings.ToUpper(r.Method) {
+	case http.MethodConnect, http.MethodTrace, "TRACK":
+		return refuse(http.StatusMethodNotAllowed, "method %s", r.Method)
+	}
+	if limits.Target > 0 && len(r.RequestURI) > limits.Target {
+		return refuse(http.StatusRequestURITooLong, "the target has %d bytes of %d", len(r.RequestURI), limits.Target)
+	}
+	if limits.Headers > 0 {
+		if n := headerSize(r.Header); n > limits.Headers {
+			return refuse(http.StatusRequestHeaderFieldsTooLarge, "the header has %d bytes of %d", n, limits.Headers)
+		}
+	}
+	if !goodTarget(r.RequestURI) {
+		return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", clip(r.RequestURI))
+	}
+	if !goodHost(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
+		return refuse(http.StatusBadRequest, "host %q", clip(r.Host))
+	}
+	return nil
+}
+
+// headerSize is what h took on the wire in HTTP/1.1.
+func headerSize(h http.Header) int {
+	n := 0
+	for name, values := range h {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return n
+}
+
+// goodTarget reports whether target is in origin form, or in absolute form with
+// an http or https scheme, a host and no user (RFC 9112, section 3.2, and RFC
+// 9110, section 4.2.4). Bytes that belong in no target disqualify both; what
+// the path means is the router's to judge.
+func goodTarget(target string) bool {
+	for i := range len(target) {
+		if c := target[i]; c <= ' ' || c == 0x7f || c == '#' {
+			return false
+		}
+	}
+	if strings.HasPrefix(target, "/") {
+		return true
+	}
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return false
+	}
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[:i]
+	}
+	return goodHost(rest)
+}
+
+// goodHost reports whether host is a name or an address, with or without port
+// (RFC 3986, section 3.2.2, without percent-encoding).
+func goodHost(host string) bool {
+	if strings.HasPrefix(host, "[") {
+		end := strings.IndexByte(host, ']')
+		return end > 1 && only(host[1:end], isHex, ":.") && goodPort(host[end+1:])
+	}
+	name, _, _ := strings.Cut(host, ":")
+	return name != "" && name != "." && len(name) <= 255 && only(name, isAlnum, "-._") &&
+		!strings.HasPrefix(name, ".") && !strings.Contains(name, "..") && goodPort(host[len(name):])
+}
+
+// goodPort reports whether s is empty or a colon and a port, which may be
+// empty.
+func goodPort(s string) bool {
+	return s == "" || s[0] == ':' && len(s) <= 6 && only(s[1:], isDigit, "")
+}
+
+func only(s string, class func(byte) bool, more string) bool {
+	for i := range len(s) {
+		if !class(s[i]) && strings.IndexByte(more, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
+func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// clip shortens what a client sent for a log line.
+func clip(s string) string {
+	if len(s) > 200 {
+		return s[:200] + "..."
+	}
+	return s
+}

@@ -1,0 +1,236 @@
+package router
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+const (
+	fallbackAtOnce    = 4               // second requests at a time
+	fallbackPerSecond = 20              // and a second
+	notFoundLifetime  = 5 * time.Second // of a final 404, at most
+)
+
+// Fallback returns a handler that asks first and, when that answers 404 to a
+// GET or HEAD without a body, asks then, once: for files that the
+// authoritative server has and the others do not have yet. It is meant for
+// rules like /media/*. Bots ask for pages that nobody has, so at most 4
+// requests at once and 20 a second are asked a second time; beyond, the first
+// answer stands.
+//
+// A 404 that remains may be cached for 5 seconds at most, whatever it says
+// itself: the file may come at any moment.
+//
+// No body is held in memory: a 404's is dropped as it comes, any other
+// response goes through as it is.
+func Fallback(first, then http.Handler) http.Handler {
+	return &fallback{
+		first: first, then: then,
+		slots: make(chan struct{}, fallbackAtOnce),
+		limit: rate.NewLimiter(fallbackPerSecond, fallbackPerSecond),
+	}
+}
+
+type fallback struct {
+	first, then http.Handler
+	slots       chan struct{}
+	limit       *rate.Limiter
+	asked       atomic.Uint64 // times that then was asked
+	found       atomic.Uint64 // times that it answered other than 404
+	bounded     atomic.Uint64 // times that it was not asked, for the bounds
+}
+
+// ServeHTTP implements [http.Handler].
+func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !retryable(r) {
+		f.first.ServeHTTP(w, r)
+		return
+	}
+	before := w.Header().Clone()
+	fw := &fallbackWriter{ResponseWriter: w, acquire: f.acquire}
+	defer func() {
+		if fw.missed {
+			<-f.slots
+		}
+	}()
+	serveFirst(f.first, fw, r)
+	if !fw.missed {
+		return
+	}
+	f.asked.Add(1)
+	h := w.Header()
+	clear(h)
+	for name, values := range before {
+		h[name] = values
+	}
+	if rec := transit.From(r.Context()); rec != nil {
+		rec.Unproven = false // was the first answer's
+	}
+	last := &fallbackWriter{ResponseWriter: w}
+	f.then.ServeHTTP(last, r)
+	if last.status != http.StatusNotFound {
+		f.found.Add(1)
+	}
+}
+
+// serveFirst calls h. That a dropped response broke off does not matter.
+func serveFirst(h http.Handler, w *fallbackWriter, r *http.Request) {
+	defer func() {
+		if !w.missed {
+			return
+		}
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			panic(v)
+		}
+	}()
+	h.ServeHTTP(w, r)
+}
+
+// retryable reports whether r may be asked twice.
+func retryable(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.ContentLength == 0 &&
+		r.Header["Upgrade"] == nil
+}
+
+// acquire reports whether one more request may be asked a second time. If so,
+// its slot must be given back.
+func (f *fallback) acquire() bool {
+	select {
+	case f.slots <- struct{}{}:
+		if f.limit.Allow() {
+			return true
+		}
+		<-f.slots
+	default:
+	}
+	f.bounded.Add(1)
+	return false
+}
+
+// Wraps returns both handlers.
+func (f *fallback) Wraps() []http.Handler { return []http.Handler{f.first, f.then} }
+
+// Healthy reports whether first could serve r: it answers nearly everything.
+func (f *fallback) Healthy(r *http.Request) bool { return health.Healthy(f.first, r) }
+
+// Explain implements [health.Explainer].
+func (f *fallback) Explain(r *http.Request) health.Decision {
+	d := health.Decision{Part: "fallback", Verdict: "asks the first", Next: []health.Decision{health.Explain(f.first, r)}}
+	if !retryable(r) {
+		d.Why = "only a GET or HEAD without body is asked twice"
+		return d
+	}
+	d.Why = "on 404 it asks the second"
+	d.Next = append(d.Next, health.Explain(f.then, r))
+	return d
+}
+
+// Report implements [health.Reporter].
+func (f *fallback) Report() health.Report {
+	return health.Report{Kind: "fallback", Name: "fallback", State: health.Up, Metrics: []health.Metric{
+		health.Count("fallback_asked_total", "Requests that were asked a second time after a 404.", f.asked.Load()),
+		health.Count("fallback_found_total", "Requests that the second handler answered other than with 404.", f.found.Load()),
+		health.Count("fallback_bounded_total", "404s that stood because too many were being asked again.", f.bounded.Load()),
+	}}
+}
+
+// A fallbackWriter passes a response through unless it is a 404 for which
+// acquire, if there is one, allows a second question; then it drops it.
+type fallbackWriter struct {
+	http.ResponseWriter
+	acquire func() bool
+	status  int         // of the final header; 0 before
+	missed  bool        // the response is being dropped
+	scratch http.Header // of the dropped response
+}
+
+// Unwrap serves [http.ResponseController].
+func (w *fallbackWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *fallbackWriter) Header() http.Header {
+	if w.missed {
+		return w.scratch
+	}
+	return w.ResponseWriter.Header()
+}
+
+func (w *fallbackWriter) WriteHeader(status int) {
+	if w.missed {
+		return
+	}
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		if w.status != 0 {
+			return
+		}
+		w.status = status
+		if status == http.StatusNotFound {
+			if w.acquire != nil && w.acquire() {
+				w.missed, w.scratch = true, http.Header{}
+				return
+			}
+			shorten(w.Header())
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *fallbackWriter) Write(p []byte) (int, error) {
+	w.implicit()
+	if w.missed {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// FlushError serves [http.ResponseController].
+func (w *fallbackWriter) FlushError() error {
+	w.implicit()
+	if w.missed {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Flush implements [http.Flusher].
+func (w *fallbackWriter) Flush() { _ = w.FlushError() } // a Flusher cannot report
+
+func (w *fallbackWriter) implicit() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+}
+
+// shorten lets a shared or private cache keep a 404 for no more than
+// notFoundLifetime.
+func shorten(h http.Header) {
+	limit := int(notFoundLifetime / time.Second)
+	var keep []string
+	for _, directive := range fields.List(h["Cache-Control"]) {
+		name, value, _ := strings.Cut(strings.ToLower(directive), "=")
+		switch name {
+		case "no-store", "no-cache", "private":
+			keep = append(keep, name) // a list of fields would only weaken it
+		case "max-age", "s-maxage":
+			if age, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && age >= 0 && age < limit {
+				limit = age
+			}
+		}
+	}
+	if !slices.Contains(keep, "no-store") {
+		keep = append(keep, "max-age="+strconv.Itoa(limit))
+	}
+	h.Set("Cache-Control", strings.Join(keep, ", "))
+	for _, name := range [...]string{"Expires", "Cdn-Cache-Control", "Surrogate-Control", "Pragma"} {
+		h.Del(name)
+	}
+}

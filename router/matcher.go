@@ -1,0 +1,292 @@
+package router
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// A Matcher is one condition on a request, as data. Those of this package are
+// all there are: what they cannot say, [Test] says with a function. Matchers
+// are immutable and safe for concurrent use.
+type Matcher interface {
+	// Match reports whether the request meets the condition. It fits the
+	// Refuse option of a pool, where it judges the outgoing request.
+	Match(*http.Request) bool
+	// String is the condition in the words of this package.
+	String() string
+
+	match(*view) bool
+	check() error // why it can never be used in a rule
+}
+
+// A view is a request with one of its readings chosen.
+type view struct {
+	r    *http.Request
+	rd   *readings
+	path string
+}
+
+// matchRequest judges r on its own, outside of a router: by its canonical path.
+// A path without an honest reading matches nothing that looks at the path.
+func matchRequest(m Matcher, r *http.Request) bool {
+	rd := readRequest(r)
+	return m.match(&view{r: r, rd: &rd, path: rd.canonical})
+}
+
+// list renders arguments for String.
+func list[T any](name string, args []T) string {
+	var b strings.Builder
+	b.WriteString(name)
+	b.WriteByte('(')
+	for i, a := range args {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		switch a := any(a).(type) {
+		case string:
+			fmt.Fprintf(&b, "%q", a)
+		default:
+			fmt.Fprint(&b, a)
+		}
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+type methodMatcher []string
+
+// Method matches any of the methods, which are case-sensitive (RFC 9110,
+// section 9.1). GET includes HEAD.
+func Method(methods ...string) Matcher { return methodMatcher(slices.Clone(methods)) }
+
+func (m methodMatcher) match(v *view) bool {
+	for _, method := range m {
+		if v.r.Method == method || method == http.MethodGet && (v.r.Method == http.MethodHead || v.r.Method == "") {
+			return true
+		}
+	}
+	return false
+}
+
+func (m methodMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m methodMatcher) String() string             { return list("Method", m) }
+func (m methodMatcher) check() error {
+	for _, method := range m {
+		if method == "" || strings.ContainsFunc(method, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			return fmt.Errorf("%q is no method", method)
+		}
+	}
+	return notEmpty("Method", len(m))
+}
+
+type hostMatcher []string
+
+// Host matches the host that was asked for, in any case, without port and
+// trailing dot. "*.shop.example" matches every host below shop.example, but
+// not shop.example itself.
+func Host(hosts ...string) Matcher {
+	m := make(hostMatcher, len(hosts))
+	for i, h := range hosts {
+		m[i] = strings.ToLower(strings.TrimSuffix(h, "."))
+	}
+	return m
+}
+
+func (m hostMatcher) match(v *view) bool {
+	host := hostname(v.r.Host)
+	for _, h := range m {
+		if suffix, ok := strings.CutPrefix(h, "*"); ok {
+			if len(host) > len(suffix) && strings.HasSuffix(host, suffix) {
+				return true
+			}
+		} else if host == h {
+			return true
+		}
+	}
+	return false
+}
+
+func (m hostMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m hostMatcher) String() string             { return list("Host", m) }
+func (m hostMatcher) check() error {
+	for _, h := range m {
+		name := strings.TrimPrefix(h, "*.")
+		if name == "" || strings.ContainsAny(name, "*/ ") || hostname(name) != name {
+			return fmt.Errorf("%q is no host: want a name without port, or *.name", h)
+		}
+	}
+	return notEmpty("Host", len(m))
+}
+
+// hostname returns host in lower case, without port and trailing dot.
+func hostname(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 &&
+		(strings.IndexByte(host, ':') == i || strings.HasPrefix(host, "[")) {
+		host = host[:i]
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+type headerMatcher struct {
+	name   string
+	values []string
+}
+
+// Header matches if the request has the field name and, if values are given,
+// one of its lines is one of them, byte for byte.
+func Header(name string, values ...string) Matcher {
+	return headerMatcher{http.CanonicalHeaderKey(name), slices.Clone(values)}
+}
+
+func (m headerMatcher) match(v *view) bool {
+	lines := v.r.Header[m.name]
+	if len(m.values) == 0 {
+		return len(lines) > 0
+	}
+	return slices.ContainsFunc(lines, func(line string) bool { return slices.Contains(m.values, line) })
+}
+
+func (m headerMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m headerMatcher) String() string             { return list("Header", append([]string{m.name}, m.values...)) }
+func (m headerMatcher) check() error               { return notEmpty("Header", len(m.name)) }
+
+type cookieMatcher struct {
+	name   string
+	values []string
+}
+
+// Cookie matches if the request has a cookie of that name and, if values are
+// given, with one of them.
+func Cookie(name string, values ...string) Matcher {
+	return cookieMatcher{name, slices.Clone(values)}
+}
+
+func (m cookieMatcher) match(v *view) bool {
+	if len(v.r.Header["Cookie"]) == 0 {
+		return false
+	}
+	for _, c := range v.r.CookiesNamed(m.name) {
+		if len(m.values) == 0 || slices.Contains(m.values, c.Value) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m cookieMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m cookieMatcher) String() string             { return list("Cookie", append([]string{m.name}, m.values...)) }
+func (m cookieMatcher) check() error               { return notEmpty("Cookie", len(m.name)) }
+
+type clientMatcher []netip.Prefix
+
+// Client matches if who asks, as edge.Client says, is within one of the
+// prefixes. A client whose address is not known is within none.
+func Client(prefixes ...netip.Prefix) Matcher { return clientMatcher(slices.Clone(prefixes)) }
+
+func (m clientMatcher) match(v *view) bool {
+	client := transit.Client(v.r)
+	return slices.ContainsFunc(m, func(p netip.Prefix) bool { return p.Contains(client) })
+}
+
+func (m clientMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m clientMatcher) String() string             { return list("Client", m) }
+func (m clientMatcher) check() error {
+	for _, p := range m {
+		if !p.IsValid() {
+			return fmt.Errorf("Client(%s): not a prefix", p)
+		}
+	}
+	return notEmpty("Client", len(m))
+}
+
+type testMatcher struct {
+	name string
+	f    func(*http.Request) bool
+}
+
+// Test matches if f says so. The name stands for f wherever a rule is
+// explained. f must be quick, safe for concurrent use and always of the same
+// opinion about one request: it may be asked several times.
+func Test(name string, f func(*http.Request) bool) Matcher { return testMatcher{name, f} }
+
+func (m testMatcher) match(v *view) bool         { return m.f(v.r) }
+func (m testMatcher) Match(r *http.Request) bool { return m.f(r) }
+func (m testMatcher) String() string             { return list("Test", []string{m.name}) }
+func (m testMatcher) check() error {
+	if m.f == nil {
+		return fmt.Errorf("%s has no function", m)
+	}
+	return notEmpty("Test", len(m.name))
+}
+
+type allMatcher []Matcher
+
+// All matches if every one of ms does. It asks them in order, up to the first
+// that does not.
+func All(ms ...Matcher) Matcher { return allMatcher(slices.Clone(ms)) }
+
+func (m allMatcher) match(v *view) bool {
+	for _, part := range m {
+		if !part.match(v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m allMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m allMatcher) String() string             { return list("All", m) }
+func (m allMatcher) check() error               { return checkAll("All", m) }
+
+type anyMatcher []Matcher
+
+// Any matches if one of ms does. It asks them in order, up to the first that
+// does.
+func Any(ms ...Matcher) Matcher { return anyMatcher(slices.Clone(ms)) }
+
+func (m anyMatcher) match(v *view) bool {
+	for _, part := range m {
+		if part.match(v) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m anyMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m anyMatcher) String() string             { return list("Any", m) }
+func (m anyMatcher) check() error               { return checkAll("Any", m) }
+
+type notMatcher struct{ m Matcher }
+
+// Not matches if m does not.
+func Not(m Matcher) Matcher { return notMatcher{m} }
+
+func (m notMatcher) match(v *view) bool         { return !m.m.match(v) }
+func (m notMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m notMatcher) String() string             { return list("Not", []Matcher{m.m}) }
+func (m notMatcher) check() error               { return checkAll("Not", []Matcher{m.m}) }
+
+func checkAll(name string, ms []Matcher) error {
+	for _, m := range ms {
+		if m == nil {
+			return fmt.Errorf("%s holds a nil Matcher", name)
+		}
+		if err := m.check(); err != nil {
+			return err
+		}
+	}
+	return notEmpty(name, len(ms))
+}
+
+func notEmpty(name string, n int) error {
+	if n == 0 {
+		return fmt.Errorf("%s is empty", name)
+	}
+	return nil
+}

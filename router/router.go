@@ -1,0 +1,168 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// Options for [New]. The zero value is valid.
+type Options struct {
+	// Name tells routers apart in reports; empty means "router".
+	Name string
+	// Logger gets one line for each request that the router itself refuses,
+	// unless an edge above logs every request. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// A Router hands each request to the one rule that takes it. It is safe for
+// concurrent use.
+type Router struct {
+	opts    Options
+	mu      sync.Mutex // serializes Update
+	rules   atomic.Pointer[table]
+	refused atomic.Uint64 // requests without an honest path
+}
+
+var (
+	errPath    = errors.New("router: the path has no honest reading")
+	errClient  = errors.New("router: client not allowed")
+	errTooLong = errors.New("router: request body too large")
+)
+
+// New returns a Router over rules, asked in that order. It refuses, with an
+// error that wraps [ErrRules] and names the rules: no rules, rules without
+// name or handler, two of one name, rules that can never be reached because
+// one before them takes all that they match, and a table whose last rule does
+// not take everything.
+func New(opts Options, rules ...Rule) (*Router, error) {
+	if opts.Name == "" {
+		opts.Name = "router"
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	rt := &Router{opts: opts}
+	if err := rt.Update(rules...); err != nil {
+		return nil, err
+	}
+	return rt, nil
+}
+
+// Update replaces all rules at once. Requests that were taken by the old rules
+// end under them; rules of the same name go on counting. On an error, which is
+// New's, the old rules stay.
+func (rt *Router) Update(rules ...Rule) error {
+	t, err := compileTable(rules)
+	if err != nil {
+		return err
+	}
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	old := rt.rules.Load()
+	for _, c := range t {
+		c.stats = new(ruleStats)
+		if old == nil {
+			continue
+		}
+		if i := slices.IndexFunc(*old, func(o *compiled) bool { return o.Name == c.Name }); i >= 0 {
+			c.stats = (*old)[i].stats
+		}
+	}
+	rt.rules.Store(&t)
+	return nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rd := readRequest(r)
+	if rd.refusal != "" {
+		rt.refused.Add(1)
+		rt.fail(w, r, http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, rd.refusal))
+		return
+	}
+	t := *rt.rules.Load()
+	v := &view{r: r, rd: &rd, path: rd.canonical}
+	i := t.pick(v)
+	rule := t[i]
+	rule.stats.requests.Add(1)
+
+	rec := transit.From(r.Context())
+	rec.Note("router", rule)
+	if len(rule.Allow) > 0 && !clientMatcher(rule.Allow).match(v) {
+		rule.stats.denied.Add(1)
+		rt.fail(w, r, http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, rule.Name, transit.Client(r)))
+		return
+	}
+	if rule.MaxBody >= 0 && r.ContentLength > rule.MaxBody {
+		rt.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, rule.Name, r.ContentLength, rule.MaxBody))
+		return
+	}
+	rule.handler.ServeHTTP(w, rt.forward(w, v, rule, rec, t.agree(v, i)))
+}
+
+// forward returns the request as the rule's handler gets it. The one that came
+// is not modified.
+func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *transit.Record, asSent bool) *http.Request {
+	r := v.r
+	out := r
+	clone := func() {
+		if out == r {
+			out = new(http.Request)
+			*out = *r
+		}
+	}
+	if rule.terms != (transit.Terms{}) {
+		if rec == nil {
+			ctx, fresh := transit.With(r.Context())
+			out, rec = r.WithContext(ctx), fresh
+		}
+		rec.Terms = rule.terms
+	}
+	if rule.When != nil {
+		if params := bind(rule.When, v); params != nil {
+			out = params.attach(out)
+		}
+	}
+	if rule.MaxBody >= 0 && r.Body != nil && r.Body != http.NoBody {
+		clone()
+		out.Body = http.MaxBytesReader(w, r.Body, rule.MaxBody)
+	}
+	if !asSent {
+		clone()
+		out.URL = rewritten(r.URL, v.rd.canonical)
+	}
+	return out
+}
+
+// rewritten returns u with another path.
+func rewritten(u *url.URL, path string) *url.URL {
+	c := *u
+	c.Path, c.RawPath = path, ""
+	return &c
+}
+
+// fail answers an error, and logs it where nobody above does.
+func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
+	if rec := transit.From(r.Context()); rec == nil || !rec.Logged {
+		rt.opts.Logger.LogAttrs(r.Context(), slog.LevelWarn, "refused", slog.Int("status", status),
+			slog.String("method", r.Method), slog.String("target", r.RequestURI), slog.Any("cause", cause))
+	}
+	transit.Fail(w, r, status, cause)
+}
+
+// Wraps returns the handlers of all rules.
+func (rt *Router) Wraps() []http.Handler {
+	var out []http.Handler
+	for _, c := range *rt.rules.Load() {
+		out = append(out, c.To)
+	}
+	return out
+}

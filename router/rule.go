@@ -1,0 +1,118 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// DefaultMaxBody is the largest request body, in bytes, that a rule without
+// MaxBody takes: 64 MiB.
+const DefaultMaxBody = 64 << 20
+
+// A Rule says which requests go to which handler, and on what terms.
+type Rule struct {
+	// Name is the rule's in errors, logs and explanations. It must be unique.
+	Name string
+	// When says which requests the rule takes; nil takes all that come so far.
+	When Matcher
+	// Use is middleware around To, the first outermost. What stands here and
+	// not around To keeps To visible to whoever asks down the chain.
+	Use []func(http.Handler) http.Handler
+	// To answers.
+	To http.Handler
+	// Allow lists the clients that the rule answers; others get 403, and never
+	// the next rule. Empty allows all.
+	Allow []netip.Prefix
+	// Timeouts is how long the backends may take.
+	Timeouts Timeouts
+	// Retry says which of the rule's requests may be sent to a second backend.
+	Retry Retry
+	// MaxBody is the largest request body in bytes; more is answered with 413.
+	// Zero means DefaultMaxBody, negative no limit.
+	MaxBody int64
+}
+
+// Timeouts are a rule's limits on its backends. Zero leaves a limit to the
+// pool, negative means none.
+type Timeouts struct {
+	Header time.Duration // until the response begins
+	Idle   time.Duration // longest pause inside the response
+	Total  time.Duration // until the response ends
+}
+
+// Retry says which requests may be sent to a second backend after a first one
+// has failed.
+type Retry uint8
+
+const (
+	// RetryDefault leaves it to the pool, which goes by method and by what went
+	// wrong.
+	RetryDefault Retry = iota
+	// RetryNever is for payments and cron jobs: only what provably was not
+	// sent is sent elsewhere.
+	RetryNever
+	// RetryReplayable says that the application tolerates repeats, whatever the
+	// method.
+	RetryReplayable
+)
+
+// ErrRules is what [New] and [Router.Update] wrap when they refuse a table.
+var ErrRules = errors.New("router: unusable rules")
+
+// compiled is a rule ready to be asked. It is immutable but for its counters.
+type compiled struct {
+	Rule
+	handler http.Handler // Use around To
+	terms   transit.Terms
+	stats   *ruleStats
+}
+
+func compileRule(r Rule) (*compiled, error) {
+	r.Use, r.Allow = slices.Clone(r.Use), slices.Clone(r.Allow)
+	c := &compiled{Rule: r, handler: r.To}
+	switch {
+	case r.Name == "":
+		return nil, errors.New("a rule has no name")
+	case r.To == nil:
+		return nil, fmt.Errorf("rule %q has no To", r.Name)
+	case r.Retry > RetryReplayable:
+		return nil, fmt.Errorf("rule %q: no such Retry: %d", r.Name, r.Retry)
+	}
+	if r.When != nil {
+		if err := r.When.check(); err != nil {
+			return nil, fmt.Errorf("rule %q: %w", r.Name, err)
+		}
+	}
+	for _, p := range r.Allow {
+		if !p.IsValid() {
+			return nil, fmt.Errorf("rule %q: Allow holds an invalid prefix", r.Name)
+		}
+	}
+	for _, use := range slices.Backward(r.Use) {
+		if c.handler = use(c.handler); c.handler == nil {
+			return nil, fmt.Errorf("rule %q: a middleware in Use returned nil", r.Name)
+		}
+	}
+	if r.MaxBody == 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	c.terms = transit.Terms{Header: r.Timeouts.Header, Idle: r.Timeouts.Idle, Total: r.Timeouts.Total, Retry: transit.Retry(r.Retry)}
+	return c, nil
+}
+
+// matches reports whether the rule takes the request, seen as v.
+func (c *compiled) matches(v *view) bool { return c.When == nil || c.When.match(v) }
+
+// words is the rule's condition in words.
+func (c *compiled) words() string {
+	if c.When == nil {
+		return "everything"
+	}
+	return c.When.String()
+}

@@ -1,0 +1,70 @@
+package router
+
+import (
+	"fmt"
+)
+
+// A table is a checked list of rules, never modified.
+type table []*compiled
+
+func compileTable(rules []Rule) (table, error) {
+	t := make(table, 0, len(rules))
+	for _, r := range rules {
+		c, err := compileRule(r)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRules, err)
+		}
+		for _, earlier := range t {
+			if err := conflict(earlier, c); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrRules, err)
+			}
+		}
+		t = append(t, c)
+	}
+	if len(t) == 0 {
+		return nil, fmt.Errorf("%w: there are none", ErrRules)
+	}
+	if last := t[len(t)-1]; last.When != nil {
+		return nil, fmt.Errorf("%w: no rule takes what the others leave: the last, %q, must have a nil When", ErrRules, last.Name)
+	}
+	return t, nil
+}
+
+// conflict says why later cannot stand behind earlier.
+func conflict(earlier, later *compiled) error {
+	switch {
+	case earlier.Name == later.Name:
+		return fmt.Errorf("two rules are named %q", later.Name)
+	case earlier.When == nil:
+		return fmt.Errorf("rule %q is never reached: %q before it takes everything", later.Name, earlier.Name)
+	case later.When == nil:
+		return nil
+	case earlier.words() == later.words():
+		return fmt.Errorf("rule %q is never reached: %q before it has the same condition, %s", later.Name, earlier.Name, later.words())
+	case covers(earlier.When, later.When):
+		return fmt.Errorf("rule %q is never reached: all that %s takes is taken by %q before it, %s",
+			later.Name, later.words(), earlier.Name, earlier.words())
+	}
+	return nil
+}
+
+// pick returns the index of the rule that takes v: the last rule takes what is
+// left.
+func (t table) pick(v *view) int {
+	for i, c := range t {
+		if c.matches(v) {
+			return i
+		}
+	}
+	return len(t) - 1
+}
+
+// agree reports whether every reading of v's request falls under rule i.
+func (t table) agree(v *view, i int) bool {
+	for _, path := range v.rd.others {
+		if t.pick(&view{r: v.r, rd: v.rd, path: path}) != i {
+			return false
+		}
+	}
+	return true
+}
