@@ -125,7 +125,9 @@ func isSegment(segment, want string) bool {
 	if len(segment) < len(want) || !foldEqual(segment[:len(want)], want) {
 		return false
 	}
-	return len(segment) == len(want) || !isWord(segment[len(want)])
+	rest := segment[len(want):]
+	// An escape is judged where it is decoded.
+	return rest == "" || !isWord(rest[0]) && !isEscape(rest)
 }
 
 // foldEqual reports whether s is lower in any case of its ASCII letters.

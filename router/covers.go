@@ -14,6 +14,12 @@ func covers(wide, narrow Matcher) bool {
 	switch n := narrow.(type) {
 	case anyMatcher:
 		return !slices.ContainsFunc(n, func(part Matcher) bool { return !covers(wide, part) })
+	case *pathMatcher:
+		if len(n.patterns) > 1 {
+			return !slices.ContainsFunc(n.patterns, func(p pattern) bool {
+				return !covers(wide, &pathMatcher{patterns: []pattern{p}})
+			})
+		}
 	case allMatcher:
 		if slices.ContainsFunc(n, func(part Matcher) bool { return covers(wide, part) }) {
 			return true

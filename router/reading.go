@@ -69,6 +69,9 @@ func readURL(r *http.Request) readings {
 // sameTarget reports whether raw, the path of r's request line, is what r.URL
 // holds.
 func sameTarget(r *http.Request, raw string) bool {
+	if r.URL.Opaque != "" || r.URL.Fragment != "" || strings.Contains(r.URL.RawQuery, "#") {
+		return false
+	}
 	return raw == r.URL.Path && r.URL.RawPath == "" || raw == r.URL.RawPath ||
 		raw == "/" && r.URL.Path == "" || raw == r.URL.EscapedPath()
 }
@@ -249,7 +252,7 @@ func unescape(s string) (out string, decoded, broken bool) {
 			b = append(b, s[i])
 			continue
 		}
-		if i+2 >= len(s) || unhex(s[i+1]) < 0 || unhex(s[i+2]) < 0 {
+		if !isEscape(s[i:]) {
 			broken = true
 			b = append(b, s[i])
 			continue
@@ -259,6 +262,11 @@ func unescape(s string) (out string, decoded, broken bool) {
 		i += 2
 	}
 	return string(b), decoded, broken
+}
+
+// isEscape reports whether s begins with a percent-escape.
+func isEscape(s string) bool {
+	return len(s) >= 3 && s[0] == '%' && unhex(s[1]) >= 0 && unhex(s[2]) >= 0
 }
 
 func unhex(c byte) int {

@@ -14,6 +14,7 @@ type stallReader struct {
 	io.ReadCloser
 	rc    *http.ResponseController
 	limit time.Duration
+	h2    bool
 	set   time.Time // when the deadline was last moved
 }
 
@@ -25,10 +26,11 @@ func (b *stallReader) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		// From here on the standard server reads in the background, to notice
-		// that the client is gone, for as long as the handler takes.
-		_ = b.rc.SetReadDeadline(time.Time{}) // likewise
+	if b.h2 || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		// After the body the standard server reads in the background, to notice
+		// that the client is gone, for as long as the handler takes. And an
+		// HTTP/2 stream breaks when its deadline passes, read or not.
+		_ = b.rc.SetReadDeadline(time.Time{}) // a connection without deadlines has none to lift
 		b.set = time.Time{}
 	}
 	return n, err

@@ -80,7 +80,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, rec *transit.Re
 		r.URL = &u
 	}
 	if limit := s.opts.Limits.BodyStall; limit > 0 && r.Body != nil && r.Body != http.NoBody {
-		r.Body = &stallReader{ReadCloser: r.Body, rc: http.NewResponseController(w), limit: limit}
+		r.Body = &stallReader{ReadCloser: r.Body, rc: http.NewResponseController(w), limit: limit, h2: r.ProtoMajor == 2}
 	}
 	return r, no
 }

@@ -1,0 +1,151 @@
+package router_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/foretier/foretier/router"
+)
+
+// answer writes a status, fields and a body.
+func answer(status int, body string, fields ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for _, f := range fields {
+			name, value, _ := strings.Cut(f, ": ")
+			w.Header().Add(name, value)
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	})
+}
+
+func TestFallback(t *testing.T) {
+	found := answer(200, "origin", "Etag: \"o\"")
+	missing := answer(404, "apps", "Etag: \"a\"", "Cache-Control: max-age=3600, stale-if-error=60", "Set-Cookie: a=1")
+	cases := map[string]struct {
+		first, then      http.Handler
+		method, body     string
+		status           int
+		want, etag, keep string
+	}{
+		"found first":           {first: answer(200, "apps"), then: found, status: 200, want: "apps"},
+		"found second":          {first: missing, then: found, status: 200, want: "origin", etag: `"o"`},
+		"HEAD":                  {first: missing, then: found, method: "HEAD", status: 200, want: "origin", etag: `"o"`},
+		"POST":                  {first: missing, then: found, method: "POST", status: 404, want: "apps", etag: `"a"`, keep: "max-age=3600, stale-if-error=60"},
+		"GET with a body":       {first: missing, then: found, body: "x", status: 404, want: "apps", etag: `"a"`, keep: "max-age=3600, stale-if-error=60"},
+		"another error":         {first: answer(410, "gone"), then: found, status: 410, want: "gone"},
+		"missing everywhere":    {first: missing, then: missing, status: 404, want: "apps", etag: `"a"`, keep: "max-age=5"},
+		"shorter stays":         {first: missing, then: answer(404, "", "Cache-Control: max-age=9, s-maxage=2"), status: 404, keep: "max-age=2"},
+		"no-store stays":        {first: missing, then: answer(404, "", "Cache-Control: no-store"), status: 404, keep: "no-store"},
+		"private stays":         {first: missing, then: answer(404, "", "Cache-Control: private, max-age=60"), status: 404, keep: "private, max-age=5"},
+		"no lifetime":           {first: missing, then: answer(404, "", "Expires: Thu, 01 Jan 2099 00:00:00 GMT"), status: 404, keep: "max-age=5"},
+		"second fails":          {first: missing, then: answer(503, "down"), status: 503, want: "down"},
+		"implicit header":       {first: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a") }), then: found, status: 200, want: "a"},
+		"broken off while lost": {first: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); panic(http.ErrAbortHandler) }), then: found, status: 200, want: "origin", etag: `"o"`},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var body io.Reader
+			if c.body != "" {
+				body = strings.NewReader(c.body)
+			}
+			if c.method == "" {
+				c.method = "GET"
+			}
+			w := httptest.NewRecorder()
+			w.Header().Set("X-Above", "1")
+			router.Fallback(c.first, c.then).ServeHTTP(w, httptest.NewRequest(c.method, "/media/a", body))
+			h := w.Header()
+			if w.Code != c.status || w.Body.String() != c.want || h.Get("Etag") != c.etag || h.Get("Cache-Control") != c.keep {
+				t.Errorf("got %d %q, %v", w.Code, w.Body, h)
+			}
+			if h.Get("X-Above") == "" || h.Get("Expires") != "" || c.status == 200 && h.Get("Set-Cookie") != "" {
+				t.Errorf("header: %v", h)
+			}
+		})
+	}
+}
+
+func TestFallbackIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		release := make(chan struct{})
+		atOnce, asked := 0, 0
+		then := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			mu.Lock()
+			asked++
+			atOnce++
+			mu.Unlock()
+			<-release
+			mu.Lock()
+			atOnce--
+			mu.Unlock()
+			w.WriteHeader(404)
+		})
+		h := router.Fallback(answer(404, ""), then)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if w := get(h, "/x"); w.Code != 404 || w.Header().Get("Cache-Control") != "max-age=5" {
+					t.Errorf("got %d %v", w.Code, w.Header())
+				}
+			})
+		}
+		synctest.Wait()
+		if atOnce != 4 {
+			t.Errorf("%d at once, want 4", atOnce)
+		}
+		close(release)
+		wg.Wait()
+		for range 100 {
+			get(h, "/x")
+		}
+		if asked != 20 {
+			t.Errorf("%d in the first second, want 20", asked)
+		}
+		time.Sleep(time.Second) // of the fake clock
+		for range 100 {
+			get(h, "/x")
+		}
+		if asked != 40 {
+			t.Errorf("%d after a second more, want 40", asked)
+		}
+	})
+}
+
+// A response goes through as it comes, 1xx and flushes included.
+func TestFallbackStreams(t *testing.T) {
+	next := make(chan struct{})
+	srv := httptest.NewServer(router.Fallback(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a>")
+		w.WriteHeader(http.StatusEarlyHints)
+		io.WriteString(w, "one ")
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Errorf("Flush: %v", err)
+		}
+		<-next
+		io.WriteString(w, "two")
+	}), answer(200, "no")))
+	defer srv.Close()
+	res, err := http.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var first [4]byte
+	if _, err := io.ReadFull(res.Body, first[:]); err != nil {
+		t.Fatal(err)
+	}
+	close(next)
+	rest, err := io.ReadAll(res.Body)
+	if got := fmt.Sprintf("%s%s %v", first, rest, err); got != "one two <nil>" {
+		t.Errorf("got %q", got)
+	}
+}
