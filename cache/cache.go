@@ -2,16 +2,24 @@ package cache
 
 import (
 	"context"
+	"hash/maphash"
 	"net/http"
-	"net/netip"
+	"net/textproto"
 
-	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/cache/internal/memory"
 )
 
 // A Cache holds responses for every handler that it wraps. Its methods are
 // safe for concurrent use.
 type Cache struct {
-	opts Options
+	opts    Options
+	target  string // the field that addresses this cache (RFC 9213)
+	seed    maphash.Seed
+	store   *memory.Store
+	log     log
+	markers markers
+	running running
+	figures figures
 }
 
 // New returns an empty cache. It starts nothing.
@@ -20,7 +28,12 @@ func New(opts Options) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{opts: opts}, nil
+	return &Cache{
+		opts:   opts,
+		target: textproto.CanonicalMIMEHeaderKey(opts.Name + "-Cache-Control"),
+		seed:   maphash.MakeSeed(),
+		store:  memory.New(opts.MaxBytes),
+	}, nil
 }
 
 // Handler returns next behind the cache. The handlers of one cache share what
@@ -30,7 +43,7 @@ func New(opts Options) (*Cache, error) {
 // The returned handler also has the methods Explain, Healthy and Wraps, by
 // which a layer above asks what lies below.
 func (c *Cache) Handler(next http.Handler) http.Handler {
-	return &handler{cache: c, next: next}
+	return newHandler(c, next)
 }
 
 // Run keeps the cache company until ctx ends, then closes it. A cache works
@@ -42,21 +55,7 @@ func (c *Cache) Run(ctx context.Context) error {
 
 // Close cancels the fetches that are running and returns once they have ended.
 // From then on every request passes. It may be called again.
-func (c *Cache) Close() error { return nil }
-
-// Report implements [health.Reporter].
-func (c *Cache) Report() health.Report {
-	return health.Report{Kind: "cache", Name: c.opts.Name, State: health.Up}
-}
-
-// PurgeHandler answers PURGE requests of the clients in allow: the URL asked
-// for is removed at once, or made stale if the request has "Soft-Purge: 1";
-// both schemes and all variants. Others get 403, other methods 405. It is an
-// error to allow nobody.
-//
-// It belongs into a rule of its own, ahead of the others:
-//
-//	router.Rule{Name: "purge", When: router.Method("PURGE"), To: purge}
-func (c *Cache) PurgeHandler(allow []netip.Prefix) (http.Handler, error) {
-	return http.NotFoundHandler(), nil
+func (c *Cache) Close() error {
+	c.running.close()
+	return nil
 }

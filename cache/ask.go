@@ -1,0 +1,237 @@
+package cache
+
+import (
+	"context"
+	"hash/maphash"
+	"net/http"
+	"time"
+
+	"github.com/foretier/foretier/cache/internal/law"
+	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/fields"
+)
+
+// An ask is a request as the cache sees it: what it is looked up by and what it
+// demands.
+type ask struct {
+	h      *handler
+	r      *http.Request
+	now    time.Time
+	plan   Plan
+	url    []byte // host, path and query
+	https  bool
+	parts  string
+	cc     law.Directives
+	cookie bool // has cookies that may bear on the response
+	auth   bool
+	reason string // why it is forwarded, in the words of RFC 9211
+	buf    [192]byte
+}
+
+// bypass says why a request goes straight through, or "".
+func bypass(r *http.Request) string {
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return "method"
+	case r.Header["Upgrade"] != nil:
+		return "upgrade"
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+		return "body"
+	case r.Header["If-Match"] != nil || r.Header["If-Unmodified-Since"] != nil:
+		return "precondition"
+	}
+	return ""
+}
+
+// read fills a from the request.
+func (a *ask) read(h *handler, r *http.Request) {
+	a.h, a.r, a.now = h, r, time.Now()
+	opts := &h.cache.opts
+	if opts.Rules.Plan != nil {
+		a.plan = opts.Rules.Plan(r)
+	}
+	a.url = appendURL(a.buf[:0], r, a.plan.Query)
+	a.https = isHTTPS(r)
+	a.parts = joinParts(a.plan.Key)
+	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
+		a.cc = law.ParseDirectives(lines)
+	} else if lines := r.Header["Pragma"]; len(lines) > 0 && fields.HasToken(lines, "no-cache") {
+		a.cc = law.Directives{{Name: "no-cache"}} // RFC 9111, section 5.4
+	}
+	if lines := r.Header["Cookie"]; len(lines) > 0 {
+		a.cookie = hasCookie(lines, h.ignored)
+	}
+	a.auth = r.Header["Authorization"] != nil
+}
+
+// fits reports whether a stored response matches the request (RFC 9111,
+// section 4, the first three conditions).
+func (a *ask) fits(e *memory.Entry) bool {
+	if e.HTTPS != a.https {
+		return false
+	}
+	m := e.More
+	if m == nil {
+		return a.parts == ""
+	}
+	if m.Parts != a.parts {
+		return false
+	}
+	if m.Vary == "" {
+		return true
+	}
+	var buf [128]byte
+	return string(law.AppendVariant(buf[:0], m.Vary, a.selecting())) == m.Variant
+}
+
+// selecting returns the header that Vary is about: the client's, without the
+// cookies that do not count.
+func (a *ask) selecting() http.Header {
+	if a.r.Header["Cookie"] == nil || !a.h.ignoresAny() {
+		return a.r.Header
+	}
+	h := a.r.Header.Clone()
+	fields.DropCookies(h, a.h.ignored)
+	return h
+}
+
+// use decides what e is good for.
+func (a *ask) use(e *memory.Entry) law.Use { return law.Reuse(a.stored(e), a.cc, a.now.UnixNano()) }
+
+func (a *ask) stored(e *memory.Entry) law.Stored {
+	return law.Stored{
+		Born: e.Born, FreshUntil: e.FreshUntil, Purged: e.Purged(),
+		Grace: time.Duration(e.Grace), ErrorGrace: time.Duration(e.ErrorGrace),
+		PurgeGrace: a.h.cache.opts.Grace,
+		Validate:   e.Flags&memory.Validate != 0,
+		NoStale:    e.Flags&memory.NoStale != 0,
+		Immutable:  e.Flags&memory.Immutable != 0,
+	}
+}
+
+// mayCover reports whether e may be served in place of an error, whatever the
+// client has demanded.
+func (a *ask) mayCover(e *memory.Entry) bool {
+	use := law.Reuse(a.stored(e), nil, time.Now().UnixNano())
+	return use != law.Ask
+}
+
+// judge asks the law and then the operator's rule.
+func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.Time) (Verdict, law.Judgement) {
+	opts := &a.h.cache.opts
+	j := law.Judge(
+		law.Request{Method: r.Method, NoStore: a.cc.Has("no-store"), Authorization: a.auth, Cookie: a.cookie},
+		law.Response{Status: status, Header: h, Asked: asked, Now: now, Target: a.h.cache.target},
+	)
+	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, Why: j.Why}
+	if !j.NoStale {
+		v.Grace, v.ErrorGrace = opts.Grace, opts.ErrorGrace
+		if j.Stated {
+			v.Grace = 0
+		}
+		if j.While >= 0 {
+			v.Grace = j.While
+		}
+		if j.IfError >= 0 {
+			v.ErrorGrace = j.IfError
+		}
+	}
+	if hasValidator(h) {
+		v.Keep = opts.Keep
+	}
+	if opts.Rules.Verdict != nil {
+		v = opts.Rules.Verdict(r, Head{status, h}, v)
+	}
+	return v, j
+}
+
+// worthKeeping reports whether a response that may be stored has a lifetime,
+// or can be validated and says so.
+func worthKeeping(v Verdict, j law.Judgement, h http.Header) bool {
+	return v.Fresh > 0 || v.Grace > 0 && j.Stated || v.Keep > 0 && j.Stated && hasValidator(h)
+}
+
+func hasValidator(h http.Header) bool { return h["Etag"] != nil || h["Last-Modified"] != nil }
+
+// entry makes what is stored of a response; its body is not known yet.
+func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, now time.Time) *memory.Entry {
+	for _, name := range v.Strip {
+		answer.Del(name)
+	}
+	answer.Del("Age")
+	e := &memory.Entry{
+		URL: string(a.url), Head: memory.FormatHead(answer), Status: uint16(status), HTTPS: a.https,
+		Born: now.Add(-j.Age).UnixNano(), FreshUntil: now.Add(v.Fresh).UnixNano(),
+		Grace: int64(v.Grace), ErrorGrace: int64(v.ErrorGrace), Keep: int64(v.Keep),
+	}
+	if j.Validate || v.Fresh <= 0 && v.Grace <= 0 {
+		e.Flags |= memory.Validate
+	}
+	if j.NoStale && v.Grace <= 0 && v.ErrorGrace <= 0 {
+		e.Flags |= memory.NoStale
+	}
+	if v.Fresh > 0 && law.ParseDirectives(answer["Cache-Control"]).Has("immutable") {
+		e.Flags |= memory.Immutable
+	}
+	vary := law.Selecting(answer["Vary"])
+	if vary == "" && a.parts == "" && len(v.Tags) == 0 {
+		return e
+	}
+	e.More = &memory.More{Parts: a.parts, Vary: vary}
+	if vary != "" {
+		e.More.Variant = string(law.AppendVariant(nil, vary, a.selecting()))
+	}
+	e.More.Tags = hashTags(v.Tags)
+	return e
+}
+
+// conditions are the fields by which a client asks for less than the whole.
+// They are answered here and not sent along with a fetch.
+var conditions = []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range"}
+
+// fetchRequest returns the request by which the cache asks: the client's,
+// without what is not in the key and without its conditions.
+func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional bool) *http.Request {
+	r := a.r.Clone(ctx)
+	for _, name := range conditions {
+		delete(r.Header, name)
+	}
+	if raw := a.plan.Query.apply(r.URL.RawQuery); raw != r.URL.RawQuery {
+		r.URL.RawQuery = raw
+		r.RequestURI = r.URL.RequestURI()
+	}
+	fields.DropCookies(r.Header, a.h.dropped)
+	if stale != nil && conditional {
+		if tag := stale.Field("Etag"); tag != "" {
+			r.Header["If-None-Match"] = []string{tag}
+		}
+		if modified := stale.Field("Last-Modified"); modified != "" {
+			r.Header["If-Modified-Since"] = []string{modified}
+		}
+	}
+	return r
+}
+
+// key identifies the request among those that are being fetched. selecting are
+// the fields by which its responses are known to differ.
+func (a *ask) key(selecting string) string {
+	b := append([]byte(nil), a.url...)
+	b = append(b, 0)
+	if a.https {
+		b = append(b, 's')
+	}
+	b = append(append(b, 0), a.parts...)
+	if selecting != "" {
+		b = law.AppendVariant(append(b, 0), selecting, a.selecting())
+	}
+	return string(b)
+}
+
+// marker identifies the request among the markers.
+func (a *ask) marker() uint64 {
+	n := maphash.Bytes(a.h.cache.seed, a.url) + maphash.String(a.h.cache.seed, a.parts)
+	if a.https {
+		n = ^n
+	}
+	return n
+}

@@ -1,0 +1,442 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/foretier/foretier/cache/internal/law"
+	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// An outcome is what a fetch turned out to be, known once its header has come.
+type outcome uint8
+
+const (
+	pending  outcome = iota
+	shared           // it is being stored; everybody reads along
+	private          // not to be stored: it is its leader's alone
+	modified         // a 304 for what is stored: entry has been updated
+	covered          // an error in whose place the stale entry is served
+	failed           // an error of the tier's own, the same for everybody
+	again            // a 304 for something else: to be asked without conditions
+)
+
+// errAborted ends a response whose end never came.
+var errAborted = errors.New("cache: the response was cut off")
+
+// A fetch asks the backend once, on a context of its own, for all who wait.
+//
+// It has a goroutine of its own, which owns the fields without a lock; what
+// stands below ready is set before ready is closed and not changed after.
+type fetch struct {
+	h         *handler
+	ask       *ask // the leader's
+	key       string
+	request   *http.Request
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	budget    *time.Timer
+	position  Position // before the backend was asked
+	asked     time.Time
+	stale     *memory.Entry // what is stored already; may be nil
+	record    *transit.Record
+	refreshes bool // nobody waits: it holds a place among the refreshing
+
+	header  http.Header // what next fills
+	wrote   bool        // a final header came
+	length  int64       // Content-Length; -1 if unknown
+	written int64
+
+	mu     sync.Mutex
+	leader http.ResponseWriter // nil once the leader has left; guarded by mu
+	gone   bool                // the leader has left; guarded by mu
+
+	ready   chan struct{} // closed when what follows is set
+	outcome outcome
+	status  int
+	answer  http.Header // of a shared response
+	verdict Verdict
+	entry   *memory.Entry // shared: as it will be stored; modified: as updated
+	body    stream
+	why     string
+	cause   error // of an error of the tier's own
+
+	done     chan struct{} // closed when next has returned and the rest is settled
+	panicked any           // what next panicked with; set before done
+	stored   bool          // set before done
+}
+
+// start begins a fetch for a; w is where an answer that is the leader's alone
+// goes, nil for a refresh. It returns nil if the cache is closed.
+func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key string, conditional bool) *fetch {
+	c := h.cache
+	f := &fetch{
+		h: h, ask: a, key: key, stale: stale, leader: w, gone: w == nil, refreshes: w == nil,
+		position: c.log.head(), asked: a.now, length: -1,
+		header: make(http.Header),
+		ready:  make(chan struct{}), done: make(chan struct{}),
+	}
+	f.body.reserve, f.body.unreserve = c.store.Reserve, c.store.Unreserve
+	ctx, record := transit.From(a.r.Context()).Detach(a.r.Context())
+	f.record = record
+	record.Storable = f.storable
+	f.ctx, f.cancel = context.WithCancelCause(ctx)
+	f.budget = time.AfterFunc(c.opts.Fetch, f.overtime)
+	f.request = a.fetchRequest(f.ctx, stale, conditional)
+	if !c.running.add(f) {
+		f.budget.Stop()
+		f.cancel(errClosed)
+		return nil
+	}
+	if stale != nil {
+		c.store.Retain(stale)
+	}
+	go f.run()
+	return f
+}
+
+// overtime ends a fetch whose time is up, unless somebody is reading along.
+func (f *fetch) overtime() {
+	select {
+	case <-f.ready:
+		if f.outcome == private {
+			return
+		}
+		if f.body.reading() {
+			f.budget.Reset(time.Second)
+			return
+		}
+	default:
+	}
+	f.cancel(fmt.Errorf("cache: fetch took longer than %v: %w", f.h.cache.opts.Fetch, context.DeadlineExceeded))
+}
+
+// run calls next and settles what came of it.
+func (f *fetch) run() {
+	defer f.h.cache.running.remove(f)
+	defer f.leave()
+	defer close(f.done)
+	defer f.cancel(context.Canceled)
+	defer f.budget.Stop()
+	defer f.h.flights.leave(f)
+	err := f.call()
+	if err == nil && !f.wrote {
+		f.WriteHeader(http.StatusOK)
+	}
+	if f.outcome == pending {
+		f.fail(err)
+	}
+	if f.outcome != shared {
+		return
+	}
+	if err == nil {
+		err = f.whole()
+	}
+	if err == nil {
+		f.stored = f.keep()
+	}
+	f.body.end(err)
+	f.body.give()
+}
+
+// leave gives back what the fetch held.
+func (f *fetch) leave() {
+	if f.stale == nil {
+		return
+	}
+	if f.refreshes {
+		if !f.stored {
+			f.stale.Refreshed(time.Now().Add(time.Second)) // no hammering
+		}
+		<-f.h.refreshing
+	}
+	f.h.cache.store.Release(f.stale)
+}
+
+// call runs next and recovers what it panics with: a fetch must not end the
+// process, which net/http would not either.
+func (f *fetch) call() (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		f.panicked = v
+		err = errAborted
+		if v != http.ErrAbortHandler {
+			err = fmt.Errorf("cache: panic: %v", v)
+			f.h.cache.opts.Logger.Error("cache: the handler panicked", "panic", v,
+				"url", f.request.URL.Path, "stack", string(debug.Stack()))
+		}
+	}()
+	f.h.next.ServeHTTP((*fetchWriter)(f), f.request)
+	return nil
+}
+
+// whole reports why the body cannot be taken for whole, or nil.
+func (f *fetch) whole() error {
+	switch {
+	case f.record != nil && f.record.Unproven:
+		return errAborted
+	case f.length >= 0 && f.written != f.length:
+		return fmt.Errorf("%w: %d of %d bytes", errAborted, f.written, f.length)
+	}
+	return nil
+}
+
+// fail settles a fetch that ended without a header.
+func (f *fetch) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.record.Fail(err)
+	f.why, f.cause, f.status = "failed", err, http.StatusBadGateway
+	f.outcome = failed
+	if f.stale != nil && f.ask.mayCover(f.stale) {
+		f.outcome = covered
+	}
+	close(f.ready)
+}
+
+// WriteHeader is called by next through [fetchWriter].
+func (f *fetch) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		f.interim(status)
+		return
+	}
+	if f.wrote {
+		return
+	}
+	f.wrote = true
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settle(status)
+	if f.outcome == private {
+		f.budget.Stop()
+		if f.gone {
+			f.cancel(errNobody)
+		} else {
+			f.begin(f.leader, status)
+		}
+	}
+	close(f.ready)
+}
+
+// interim passes a 1xx on to the leader; it is nobody else's and never stored
+// (RFC 9110, section 15.2).
+func (f *fetch) interim(status int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gone {
+		return
+	}
+	h := f.leader.Header()
+	for name, values := range f.header {
+		h[name] = values
+	}
+	f.leader.WriteHeader(status)
+	clear(h)
+}
+
+// begin writes the head of a response that is the leader's alone.
+func (f *fetch) begin(w http.ResponseWriter, status int) {
+	h := w.Header()
+	for name, values := range f.header {
+		h[name] = values
+	}
+	f.h.cache.addStatus(h, "; fwd="+f.ask.reason+"; fwd-status="+strconv.Itoa(status)+detail(f.why))
+	w.WriteHeader(status)
+}
+
+// settle decides what the response is.
+func (f *fetch) settle(status int) {
+	now := time.Now()
+	f.status = status
+	f.length = contentLength(f.header)
+	c := f.h.cache
+	switch {
+	case f.record.Cause() != nil:
+		f.why, f.cause = "error of the tier", f.record.Cause()
+		f.outcome = private
+		if f.stale != nil && f.ask.mayCover(f.stale) {
+			f.outcome = covered
+		}
+		return
+	case status == http.StatusNotModified && f.stale != nil && f.conditional():
+		if !law.Validates(f.stale.Header(), f.header) {
+			f.outcome = again
+			return
+		}
+		f.update(now)
+		return
+	case status >= 500 && f.stale != nil && f.ask.mayCover(f.stale):
+		f.why = "status " + strconv.Itoa(status)
+		f.outcome = covered
+		return
+	}
+	answer := f.header.Clone()
+	fields.RemoveHopByHop(answer)
+	verdict, j := f.ask.judge(f.request, status, answer, f.asked, now)
+	f.verdict, f.why = verdict, verdict.Why
+	keep := verdict.Store && worthKeeping(verdict, j, answer)
+	switch {
+	case verdict.Store && !keep:
+		f.why = "no lifetime"
+	case !keep:
+	case f.record.Unproven:
+		f.why, keep = "end of the body unknown", false
+	case len(f.header["Trailer"]) > 0:
+		f.why, keep = "trailers", false
+	case f.length > c.opts.MaxBody:
+		f.why, keep = "too large", false
+	case !f.body.expect(max(f.length, 0)):
+		f.why, keep = "no room", false
+	}
+	if !keep {
+		f.outcome = private
+		for _, name := range verdict.Strip {
+			f.header.Del(name)
+		}
+		f.mark(status, now)
+		return
+	}
+	c.markers.clear(f.ask.marker())
+	f.answer = answer
+	f.entry = f.ask.entry(status, answer, verdict, j, now)
+	f.outcome = shared
+}
+
+// mark remembers that the key is not to be stored.
+func (f *fetch) mark(status int, now time.Time) {
+	d := 2 * time.Minute
+	if status >= 500 {
+		d = time.Second
+	}
+	if !f.ask.cookie && !f.ask.auth { // what holds for theirs need not hold for others
+		f.h.cache.markers.set(f.ask.marker(), now.Add(d))
+	}
+}
+
+// storable is asked by the pool, through the record, before it pins a visitor.
+func (f *fetch) storable(status int, h http.Header) bool {
+	if status == http.StatusNotModified {
+		return f.stale != nil
+	}
+	verdict, j := f.ask.judge(f.request, status, h, f.asked, time.Now())
+	return verdict.Store && worthKeeping(verdict, j, h)
+}
+
+// conditional reports whether the backend was asked to validate.
+func (f *fetch) conditional() bool {
+	return f.request.Header["If-None-Match"] != nil || f.request.Header["If-Modified-Since"] != nil
+}
+
+// update puts what a 304 says into what is stored (RFC 9111, section 4.3.4).
+func (f *fetch) update(now time.Time) {
+	answer := law.Update(f.stale.Header(), f.header)
+	verdict, j := f.ask.judge(f.request, int(f.stale.Status), answer, f.asked, now)
+	f.outcome = modified
+	f.answer, f.verdict = answer, verdict
+	e := f.ask.entry(int(f.stale.Status), answer, verdict, j, now)
+	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
+	f.entry = e
+	if verdict.Store && worthKeeping(verdict, j, answer) {
+		f.stored = f.h.cache.add(f, e, 0)
+	} else {
+		f.h.cache.store.Remove(f.stale)
+	}
+}
+
+// keep stores the response, which is whole.
+func (f *fetch) keep() bool {
+	chunks, reserved, ok := f.body.take()
+	if !ok {
+		f.h.cache.store.Unreserve(reserved)
+		f.mark(f.status, time.Now())
+		return false
+	}
+	if f.length < 0 {
+		n := int64(0)
+		for _, c := range chunks {
+			n += int64(len(c))
+		}
+		f.entry.SetLength(n)
+	}
+	f.entry.SetBody(chunks)
+	return f.h.cache.add(f, f.entry, reserved)
+}
+
+// fetchWriter is the ResponseWriter of a fetch.
+type fetchWriter fetch
+
+// Header implements [http.ResponseWriter].
+func (w *fetchWriter) Header() http.Header { return w.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *fetchWriter) WriteHeader(status int) { (*fetch)(w).WriteHeader(status) }
+
+// Write implements [http.ResponseWriter].
+func (w *fetchWriter) Write(p []byte) (int, error) {
+	f := (*fetch)(w)
+	if !f.wrote {
+		f.WriteHeader(http.StatusOK)
+	}
+	f.written += int64(len(p))
+	switch f.outcome {
+	case shared:
+		if f.length >= 0 && f.written > f.length {
+			return 0, http.ErrContentLength
+		}
+		if err := f.body.write(f.ctx, p, f.h.cache.opts.MaxBody); err != nil {
+			return 0, err
+		}
+	case private:
+		if !f.gone {
+			return f.leader.Write(p)
+		}
+	}
+	return len(p), nil
+}
+
+// FlushError implements the method that [http.ResponseController] looks for.
+func (w *fetchWriter) FlushError() error {
+	f := (*fetch)(w)
+	if !f.wrote {
+		f.WriteHeader(http.StatusOK)
+	}
+	if f.outcome == private && !f.gone {
+		return http.NewResponseController(f.leader).Flush()
+	}
+	return nil
+}
+
+// Flush implements [http.Flusher].
+func (w *fetchWriter) Flush() { _ = w.FlushError() }
+
+// Unwrap returns the leader's writer once the response is the leader's alone.
+func (w *fetchWriter) Unwrap() http.ResponseWriter {
+	if w.wrote && w.outcome == private && !w.gone {
+		return w.leader
+	}
+	return nil
+}
+
+// contentLength returns the length that a header states, or -1.
+func contentLength(h http.Header) int64 {
+	lines := h["Content-Length"]
+	if len(lines) != 1 {
+		return -1
+	}
+	n, err := strconv.ParseInt(lines[0], 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}

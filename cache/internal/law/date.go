@@ -1,0 +1,47 @@
+package law
+
+import (
+	"strings"
+	"time"
+)
+
+// The three forms of a date (RFC 9110, section 5.6.7), and nothing besides.
+const (
+	imfFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
+	rfc850     = "Monday, 02-Jan-06 15:04:05 GMT"
+	asctime    = "Mon Jan _2 15:04:05 2006"
+)
+
+// ParseDate parses an HTTP date to the letter (RFC 9110, section 5.6.7):
+// [net/http.ParseTime] takes other zones, missing commas' spaces and one-digit
+// days too. A two-digit year more than 50 years ahead of now is in the past.
+func ParseDate(s string, now time.Time) (time.Time, bool) {
+	for _, form := range [...]string{imfFixdate, rfc850, asctime} {
+		t, err := time.Parse(form, s)
+		if err != nil {
+			continue
+		}
+		t = t.UTC()
+		if form == rfc850 {
+			century := now.UTC().Year() / 100 * 100
+			t = t.AddDate(century-t.Year()/100*100, 0, 0)
+			if t.After(now.AddDate(50, 0, 0)) {
+				t = t.AddDate(-100, 0, 0)
+			}
+			// The weekday depends on the century: compared below it would
+			// have been that of another.
+			return t, strings.EqualFold(s[len(s)-len(rfc850)+len("Monday"):], t.Format(rfc850)[len(t.Format("Monday")):])
+		}
+		// Whoever parses leniently formats strictly.
+		return t, t.Format(form) == s
+	}
+	return time.Time{}, false
+}
+
+// single returns a field that must be there once (RFC 9110, section 5.3).
+func single(lines []string) (string, bool) {
+	if len(lines) != 1 {
+		return "", false
+	}
+	return lines[0], true
+}

@@ -1,0 +1,163 @@
+package law
+
+import (
+	"math"
+	"net/textproto"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Directives is a parsed Cache-Control field (RFC 9111, section 5.2).
+type Directives []Directive
+
+// A Directive is one member: its name in lower case, and its argument with the
+// quotes taken off.
+type Directive struct {
+	Name, Value string
+	HasValue    bool
+}
+
+// ParseDirectives parses the lines of a Cache-Control field. A member that does
+// not follow the grammar is left out, as is whatever an unclosed quote swallows.
+func ParseDirectives(lines []string) Directives {
+	var out Directives
+	for _, line := range lines {
+		for line != "" {
+			var member string
+			member, line = cutMember(line)
+			if d, ok := parseDirective(member); ok {
+				out = append(out, d)
+			}
+		}
+	}
+	return out
+}
+
+// cutMember cuts s behind the first comma that is not inside a quoted string
+// (RFC 9110, section 5.6.1).
+func cutMember(s string) (member, rest string) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == ',' && !quoted:
+			return s[:i], s[i+1:]
+		}
+	}
+	return s, ""
+}
+
+func parseDirective(member string) (Directive, bool) {
+	member = textproto.TrimString(member)
+	name, value, has := strings.Cut(member, "=")
+	if !IsToken(name) {
+		return Directive{}, false
+	}
+	if has && strings.HasPrefix(value, `"`) {
+		var ok bool
+		if value, ok = unquote(value); !ok {
+			return Directive{}, false
+		}
+	}
+	return Directive{strings.ToLower(name), value, has}, true
+}
+
+// unquote returns the content of a quoted string (RFC 9110, section 5.6.4).
+func unquote(s string) (string, bool) {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return "", false
+	}
+	s = s[1 : len(s)-1]
+	if !strings.ContainsAny(s, `"\`) {
+		return s, true
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return "", false
+		case '\\':
+			if i++; i == len(s) {
+				return "", false
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String(), true
+}
+
+// IsToken reports whether s is a token (RFC 9110, section 5.6.2).
+func IsToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Has reports whether the directive is there, with or without an argument.
+func (d Directives) Has(name string) bool {
+	return slices.ContainsFunc(d, func(x Directive) bool { return x.Name == name })
+}
+
+// Bare reports whether the directive is there without naming fields: no-cache
+// and private mean the whole response then (RFC 9111, sections 5.2.2.4 and
+// 5.2.2.7).
+func (d Directives) Bare(name string) bool {
+	return slices.ContainsFunc(d, func(x Directive) bool { return x.Name == name && x.Value == "" })
+}
+
+// Fields returns the fields that the directive names: no-cache="a, b".
+func (d Directives) Fields(name string) []string {
+	var out []string
+	for _, x := range d {
+		if x.Name != name {
+			continue
+		}
+		for field := range strings.SplitSeq(x.Value, ",") {
+			if field = textproto.TrimString(field); field != "" {
+				out = append(out, textproto.CanonicalMIMEHeaderKey(field))
+			}
+		}
+	}
+	return out
+}
+
+// Seconds returns the argument of the directive's first occurrence. One that
+// is no number of seconds is zero: a response with invalid freshness
+// information is best taken to be stale (RFC 9111, section 4.2.1).
+func (d Directives) Seconds(name string) (age time.Duration, ok bool) {
+	for _, x := range d {
+		if x.Name == name {
+			age, _ = DeltaSeconds(x.Value)
+			return age, true
+		}
+	}
+	return 0, false
+}
+
+// forever is where delta-seconds overflow (RFC 9111, section 1.2.2).
+const forever = math.MaxInt32 * time.Second
+
+// DeltaSeconds parses a non-negative number of seconds; what is larger than
+// 2,147,483,647 is that (RFC 9111, section 1.2.2).
+func DeltaSeconds(s string) (time.Duration, bool) {
+	if s == "" {
+		return 0, false
+	}
+	var n int64
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		if n = n*10 + int64(s[i]-'0'); n > math.MaxInt32 {
+			n = math.MaxInt32
+		}
+	}
+	return time.Duration(n) * time.Second, true
+}

@@ -1,0 +1,199 @@
+package law
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// A Request is what of a request bears on storing the response to it.
+type Request struct {
+	Method        string
+	NoStore       bool // Cache-Control: no-store
+	Authorization bool
+	Cookie        bool // cookies that may bear on the response
+}
+
+// A Response is the head of a response and when it was asked for and came.
+type Response struct {
+	Status     int
+	Header     http.Header
+	Asked, Now time.Time
+	// Target is the name under which targeted fields address this cache
+	// (RFC 9213): <Target>-CDN-Cache-Control has no meaning, <Target>-Cache-Control has.
+	Target string
+}
+
+// A Judgement is what the law says of storing and reusing a response.
+type Judgement struct {
+	Store  bool          // it may be stored
+	Why    string        // what decided
+	Stated bool          // it states its lifetime itself
+	Fresh  time.Duration // what is left of its lifetime; may be zero
+	Age    time.Duration // its age on arrival
+	// Validate says that it must not be reused without validation, fresh or
+	// not: no-cache.
+	Validate bool
+	// NoStale says that it must not be served stale: must-revalidate,
+	// proxy-revalidate, s-maxage, no-cache (RFC 9111, section 4.2.4).
+	NoStale bool
+	// While and IfError are stale-while-revalidate and stale-if-error (RFC
+	// 5861); negative if not stated.
+	While, IfError time.Duration
+}
+
+// errorLifetime bounds how long an error is stored. An error may be the fault
+// of the one request that was let through to ask (CPDoS), and should not
+// outlive its cause by much.
+const errorLifetime = 10 * time.Second
+
+// Judge applies RFC 9111, section 3, as a shared cache.
+func Judge(req Request, res Response) Judgement {
+	cc, targeted := Control(res.Header, res.Target)
+	j := Judgement{Age: InitialAge(res.Header, res.Asked, res.Now), While: -1, IfError: -1}
+
+	lifetime, stated := Lifetime(res.Header, cc, res.Now)
+	if targeted {
+		// Expires is overridden by a targeted field (RFC 9213, section 2.1).
+		lifetime, stated = Lifetime(nil, cc, res.Now)
+	}
+	j.Stated = stated
+	public := cc.Has("public")
+	if !stated && !req.Cookie && (public || heuristicallyCacheable(res.Status)) {
+		lifetime = Heuristic(res.Header, res.Now)
+	}
+	if isError(res.Status) {
+		lifetime = min(lifetime, j.Age+errorLifetime)
+	}
+	j.Validate = cc.Bare("no-cache")
+	if !j.Validate {
+		j.Fresh = max(0, lifetime-j.Age)
+	}
+	j.NoStale = j.Validate || cc.Has("must-revalidate") || cc.Has("proxy-revalidate") || cc.Has("s-maxage")
+	if d, ok := cc.Seconds("stale-while-revalidate"); ok {
+		j.While = d
+	}
+	if d, ok := cc.Seconds("stale-if-error"); ok {
+		j.IfError = d
+	}
+	j.Store, j.Why = storable(req, res, cc, stated)
+	return j
+}
+
+// storable walks the list of RFC 9111, section 3.
+func storable(req Request, res Response, cc Directives, stated bool) (ok bool, why string) {
+	understood := understands(res.Status)
+	switch {
+	case req.Method != http.MethodGet:
+		return false, "method " + req.Method
+	case res.Status < 200:
+		return false, "interim response"
+	case res.Status == http.StatusPartialContent || res.Status == http.StatusNotModified:
+		return false, "a part" // combined with what is stored, never stored as it is
+	case cc.Has("must-understand") && !understood:
+		return false, "must-understand"
+	case cc.Has("no-store") && !(cc.Has("must-understand") && understood):
+		return false, "no-store"
+	case cc.Bare("private"):
+		return false, "private"
+	case req.NoStore:
+		return false, "no-store in the request"
+	case len(res.Header["Set-Cookie"]) > 0:
+		// The RFC leaves that to the origin, which then forgets (section 7.3).
+		return false, "sets a cookie"
+	case VaryAll(res.Header["Vary"]):
+		return false, "varies on anything"
+	case req.Authorization && !(cc.Has("public") || cc.Has("s-maxage") || cc.Has("must-revalidate")):
+		return false, "request with Authorization" // section 3.5
+	case req.Cookie && !(cc.Has("public") || cc.Has("s-maxage")):
+		return false, "request with a cookie"
+	case !stated && !cc.Has("public") && !heuristicallyCacheable(res.Status):
+		return false, "status without a lifetime"
+	}
+	return true, ""
+}
+
+// Control returns the directives that bind this cache: those of the first
+// targeted field that is there and valid (RFC 9213, section 2.2), else
+// Cache-Control. target may be empty.
+func Control(h http.Header, target string) (cc Directives, targeted bool) {
+	names := [...]string{target, "Cdn-Cache-Control"}
+	for _, name := range names {
+		if lines := h[name]; name != "" && len(lines) > 0 {
+			if cc, ok := parseTargeted(lines); ok {
+				return cc, true
+			}
+		}
+	}
+	return ParseDirectives(h["Cache-Control"]), false
+}
+
+// parseTargeted parses a targeted field, which is a dictionary of Structured
+// Fields; one that is invalid or empty is ignored whole (RFC 9213, section
+// 2.1).
+func parseTargeted(lines []string) (Directives, bool) {
+	dict, err := httpsfv.UnmarshalDictionary(lines)
+	if err != nil || len(dict.Names()) == 0 {
+		return nil, false
+	}
+	var out Directives
+	for _, name := range dict.Names() {
+		member, _ := dict.Get(name)
+		item, ok := member.(httpsfv.Item)
+		if !ok {
+			continue
+		}
+		switch v := item.Value.(type) {
+		case bool:
+			if v {
+				out = append(out, Directive{Name: name})
+			}
+		case int64:
+			out = append(out, Directive{name, decimal(v), true})
+		case string:
+			out = append(out, Directive{name, v, true})
+		case httpsfv.Token:
+			out = append(out, Directive{name, string(v), true})
+		}
+	}
+	return out, true
+}
+
+// heuristicallyCacheable lists the status codes that RFC 9110, section 15.1,
+// defines so.
+func heuristicallyCacheable(status int) bool {
+	switch status {
+	case 200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501:
+		return true
+	}
+	return false
+}
+
+// understands reports whether this cache knows what caching a status code
+// means (RFC 9111, section 5.2.2.3).
+func understands(status int) bool {
+	return http.StatusText(status) != ""
+}
+
+func isError(status int) bool {
+	switch status {
+	case 404, 405, 410: // answers about the resource
+		return false
+	}
+	return status >= 400
+}
+
+// VaryAll reports whether a Vary field has the member * anywhere, so that it
+// never matches (RFC 9111, section 4.1).
+func VaryAll(lines []string) bool {
+	for _, line := range lines {
+		for member := range strings.SplitSeq(line, ",") {
+			if strings.Trim(member, " \t") == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}

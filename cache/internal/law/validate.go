@@ -1,0 +1,107 @@
+package law
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// Validates reports whether a 304 speaks of what is stored (RFC 9111, section
+// 4.3.4): its validators, where it has any, are those that were sent.
+func Validates(stored, notModified http.Header) bool {
+	if tag := notModified.Get("Etag"); tag != "" {
+		return weak(tag) == weak(stored.Get("Etag"))
+	}
+	if modified := notModified.Get("Last-Modified"); modified != "" && stored.Get("Etag") == "" {
+		return modified == stored.Get("Last-Modified")
+	}
+	return true
+}
+
+// Update returns the stored header with what a 304, or a HEAD, says now (RFC
+// 9111, section 3.2): all but what describes the stored body itself.
+func Update(stored, newer http.Header) http.Header {
+	out := stored.Clone()
+	out.Del("Age")
+	for name, values := range newer {
+		switch name {
+		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag",
+			"Connection", "Transfer-Encoding", "Trailer", "Upgrade", "Keep-Alive", "Te",
+			"Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info":
+			continue
+		}
+		out[name] = append([]string(nil), values...)
+	}
+	for _, name := range ConnectionListed(newer) {
+		out.Del(name)
+	}
+	return out
+}
+
+// ConnectionListed returns the fields that Connection lists: they are meant
+// for one connection (RFC 9110, section 7.6.1).
+func ConnectionListed(h http.Header) []string {
+	var out []string
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// NotModified reports whether a GET with these conditions is answered 304 by a
+// stored response (RFC 9110, section 13.2.2, as far as RFC 9111, section
+// 4.3.2, has a cache decide it). etag and modified are the stored response's
+// fields, received when it came, for a response without Last-Modified.
+func NotModified(request http.Header, etag, modified string, received, now time.Time) bool {
+	if lines := request["If-None-Match"]; len(lines) > 0 {
+		return matchTag(lines, etag)
+	}
+	line, ok := single(request["If-Modified-Since"])
+	if !ok {
+		return false
+	}
+	since, ok := ParseDate(line, now)
+	if !ok {
+		return false
+	}
+	if modified != "" {
+		t, ok := ParseDate(modified, now)
+		return ok && !t.After(since)
+	}
+	return !received.After(since)
+}
+
+// matchTag compares weakly (RFC 9110, section 8.8.3.2).
+func matchTag(lines []string, etag string) bool {
+	for _, line := range lines {
+		if textproto.TrimString(line) == "*" {
+			return true
+		}
+		for etag != "" && line != "" {
+			var member string
+			member, line = cutMember(line)
+			if weak(textproto.TrimString(member)) == weak(etag) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func weak(tag string) string { return strings.TrimPrefix(tag, "W/") }
+
+// Unsafe reports whether a method may change what is stored, so that a
+// successful response to it invalidates (RFC 9111, section 4.4). Methods that
+// nobody knows count as such.
+func Unsafe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY":
+		return false
+	}
+	return true
+}

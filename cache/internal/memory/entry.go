@@ -1,0 +1,166 @@
+package memory
+
+import (
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// An Entry is a stored response. What is exported is set before Add and never
+// changes afterwards.
+type Entry struct {
+	URL    string // host, path and query: what a purge of a URL names
+	Head   string // the header as on the wire: "Name: value\r\n" a line, equal names adjacent
+	Body   []byte
+	Status uint16
+	HTTPS  bool
+	Flags  Flags
+	More   *More // what few responses have; may be nil
+
+	// Times in Unix nanoseconds, durations in nanoseconds.
+	Born                    int64 // when its age was zero
+	FreshUntil              int64
+	Grace, ErrorGrace, Keep int64 // from FreshUntil on
+	purged                  atomic.Int64
+	refreshing              atomic.Int64 // not to be refreshed before
+
+	next         *Entry  // in its URL's chain, newest first; guarded by the shard
+	newer, older *Entry  // in its queue; guarded by Store.mu
+	size         int64   // guarded by Store.mu
+	queue        queueID // guarded by Store.mu
+	freq         atomic.Uint32
+	refs         atomic.Int32 // 1 for the store, and 1 for each reader
+}
+
+// More is what few responses have.
+type More struct {
+	Parts   string   // what a rule added to the key
+	Vary    string   // the selecting fields
+	Variant string   // their values
+	Tags    []uint64 // hashes, each once
+	Chunks  [][]byte // the body behind Body
+
+	places []int32 // places[i]: where the entry stands in the list of Tags[i]
+}
+
+// Flags are what the law found out about a response.
+type Flags uint8
+
+const (
+	Validate  Flags = 1 << iota // not to be reused without validation
+	NoStale                     // not to be served stale
+	Immutable                   // RFC 8246
+	Validator                   // has ETag or Last-Modified
+)
+
+// Len returns the length of the body in bytes.
+func (e *Entry) Len() int64 {
+	n := int64(len(e.Body))
+	if e.More != nil {
+		for _, c := range e.More.Chunks {
+			n += int64(len(c))
+		}
+	}
+	return n
+}
+
+// Parts, Vary and Variant return what [More] holds, or "".
+func (e *Entry) Parts() string {
+	if e.More == nil {
+		return ""
+	}
+	return e.More.Parts
+}
+
+// Vary returns the selecting fields and their values.
+func (e *Entry) Vary() (fields, variant string) {
+	if e.More == nil {
+		return "", ""
+	}
+	return e.More.Vary, e.More.Variant
+}
+
+// Purge makes the entry stale from now on, for the time given at most.
+func (e *Entry) Purge(now time.Time) {
+	e.purged.CompareAndSwap(0, now.UnixNano())
+}
+
+// Purged returns when a soft purge hit the entry, in Unix nanoseconds, or 0.
+func (e *Entry) Purged() int64 { return e.purged.Load() }
+
+// Refresh reports whether the caller is to refresh the entry: one in every
+// period is.
+func (e *Entry) Refresh(now time.Time, period time.Duration) bool {
+	last := e.refreshing.Load()
+	return now.UnixNano() >= last && e.refreshing.CompareAndSwap(last, now.Add(period).UnixNano())
+}
+
+// Refreshed lets the next caller of Refresh have it after the time given.
+func (e *Entry) Refreshed(at time.Time) { e.refreshing.Store(at.UnixNano()) }
+
+// dead reports whether the entry can be of no more use.
+func (e *Entry) dead(now int64) bool {
+	return now > e.FreshUntil+max(e.Grace, e.ErrorGrace)+e.Keep
+}
+
+// overhead is what an entry costs beyond its texts and body: itself and its
+// place in the map.
+const overhead = 192 + 48
+
+// cost returns what e takes of the heap, in bytes.
+func (e *Entry) cost() int64 {
+	n := overhead + sized(len(e.URL)) + sized(len(e.Head)) + int64(cap(e.Body))
+	if m := e.More; m != nil {
+		n += 144 + sized(len(m.Parts)) + sized(len(m.Vary)) + sized(len(m.Variant))
+		n += int64(len(m.Tags)) * (8 + 4 + 16)
+		n += int64(len(m.Chunks)) * 24
+		for _, c := range m.Chunks {
+			n += int64(cap(c))
+		}
+	}
+	return n
+}
+
+// sized rounds up as the allocator does, roughly.
+func sized(n int) int64 {
+	switch {
+	case n == 0:
+		return 0
+	case n <= 128:
+		return int64(n+15) &^ 15
+	case n <= 1024:
+		return int64(n+63) &^ 63
+	}
+	return int64(n) + int64(n)/16
+}
+
+// SetBody gives the entry its body, before Add.
+func (e *Entry) SetBody(chunks [][]byte) {
+	if len(chunks) > 0 {
+		e.Body = chunks[0]
+	}
+	if len(chunks) > 1 {
+		if e.More == nil {
+			e.More = new(More)
+		}
+		e.More.Chunks = chunks[1:]
+	}
+}
+
+// Chunks returns the body.
+func (e *Entry) Chunks() [][]byte {
+	out := [][]byte{e.Body}
+	if e.More != nil {
+		out = append(out, e.More.Chunks...)
+	}
+	return out
+}
+
+// SetLength adds Content-Length to the head, before Add.
+func (e *Entry) SetLength(n int64) {
+	e.Head += "Content-Length: " + strconv.FormatInt(n, 10) + "\r\n"
+}
+
+// HasTag reports whether the entry carries a tag.
+func (e *Entry) HasTag(tag uint64) bool { return e.More != nil && slices.Contains(e.More.Tags, tag) }

@@ -1,0 +1,68 @@
+package memory
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// FormatHead renders a header as [Entry.Head] holds it.
+func FormatHead(h http.Header) string {
+	names := make([]string, 0, len(h))
+	n := 0
+	for name, values := range h {
+		names = append(names, name)
+		for _, v := range values {
+			n += len(name) + len(v) + 4
+		}
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	b.Grow(n)
+	for _, name := range names {
+		for _, v := range h[name] {
+			b.WriteString(name)
+			b.WriteString(": ")
+			b.WriteString(v)
+			b.WriteString("\r\n")
+		}
+	}
+	return b.String()
+}
+
+// Header returns the header as a map of its own.
+func (e *Entry) Header() http.Header {
+	h := make(http.Header)
+	e.CopyHeader(h)
+	return h
+}
+
+// CopyHeader sets the fields of the header in h. The values share one array;
+// each field's slice has no room, so that who appends to it copies.
+func (e *Entry) CopyHeader(h http.Header) {
+	values := make([]string, 0, strings.Count(e.Head, "\n"))
+	head, last, from := e.Head, "", 0
+	for head != "" {
+		var line string
+		line, head, _ = strings.Cut(head, "\r\n")
+		name, value, _ := strings.Cut(line, ": ")
+		if name != last {
+			last, from = name, len(values)
+		}
+		values = append(values, value)
+		h[name] = values[from:len(values):len(values)]
+	}
+}
+
+// Field returns the first value of a field.
+func (e *Entry) Field(name string) string {
+	head := e.Head
+	for head != "" {
+		var line string
+		line, head, _ = strings.Cut(head, "\r\n")
+		if n, value, _ := strings.Cut(line, ": "); n == name {
+			return value
+		}
+	}
+	return ""
+}

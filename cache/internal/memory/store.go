@@ -1,0 +1,282 @@
+package memory
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+const shards = 256
+
+// A Store holds entries. Its methods are safe for concurrent use.
+type Store struct {
+	seed   maphash.Seed
+	shards [shards]shard
+
+	mu        sync.Mutex // guards what follows; taken before a shard's
+	max       int64
+	used      int64 // everything: held, reserved, read after removal
+	held      int64 // of entries in the queues
+	count     int
+	small     queue
+	main      queue
+	ghosts    ghosts
+	tags      map[uint64][]*Entry
+	evictions uint64
+	refused   uint64
+}
+
+type shard struct {
+	mu   sync.RWMutex
+	urls map[string]*Entry // guarded by mu
+	_    [32]byte          // a cache line each
+}
+
+// maxVariants bounds the entries of one key that differ by Vary, maxChain
+// those of one URL: whoever may choose header values must not choose how long
+// a lookup takes.
+const (
+	maxVariants = 64
+	maxChain    = 256
+)
+
+// New returns an empty store of at most max bytes.
+func New(max int64) *Store {
+	s := &Store{seed: maphash.MakeSeed(), max: max, tags: make(map[uint64][]*Entry)}
+	for i := range s.shards {
+		s.shards[i].urls = make(map[string]*Entry)
+	}
+	return s
+}
+
+func (s *Store) shard(url []byte) *shard {
+	return &s.shards[maphash.Bytes(s.seed, url)%shards]
+}
+
+func (s *Store) shardOf(e *Entry) *shard {
+	return &s.shards[maphash.String(s.seed, e.URL)%shards]
+}
+
+// Get returns the newest entry of a URL that fits, or nil. The caller must
+// call Release when it has read it. fits must not call the store.
+func (s *Store) Get(url []byte, fits func(*Entry) bool) *Entry {
+	sh := s.shard(url)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for e := sh.urls[string(url)]; e != nil; e = e.next {
+		if fits(e) {
+			if f := e.freq.Load(); f < 3 {
+				e.freq.Store(f + 1)
+			}
+			e.refs.Add(1)
+			return e
+		}
+	}
+	return nil
+}
+
+// Retain lets a caller that holds e hold it once more.
+func (s *Store) Retain(e *Entry) { e.refs.Add(1) }
+
+// Release ends the use of an entry that Get has returned.
+func (s *Store) Release(e *Entry) {
+	if e.refs.Add(-1) == 0 {
+		s.mu.Lock()
+		s.used -= e.size
+		s.mu.Unlock()
+	}
+}
+
+// Reserve takes n bytes for a running fetch and reports whether there is room;
+// it evicts what is in the way. Unreserve gives them back.
+func (s *Store) Reserve(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.makeRoomLocked(n) {
+		s.refused++
+		return false
+	}
+	s.used += n
+	return true
+}
+
+// Unreserve gives back what Reserve took.
+func (s *Store) Unreserve(n int64) {
+	s.mu.Lock()
+	s.used -= n
+	s.mu.Unlock()
+}
+
+// Add stores e in place of what same says it replaces, and gives back reserved
+// bytes. valid is asked last, with everything else settled: whatever
+// invalidates e is either seen by valid or finds e in the index. Add reports
+// whether e is stored.
+func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func() bool) bool {
+	e.refs.Store(1)
+	e.size = e.cost()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= reserved
+	var gone []*Entry
+	variants, chain := 0, 0
+	sh := s.shardOf(e)
+	sh.mu.RLock()
+	for old := sh.urls[e.URL]; old != nil; old = old.next {
+		if same(old) {
+			gone = append(gone, old)
+			continue
+		}
+		if old.HTTPS == e.HTTPS && old.Parts() == e.Parts() {
+			variants++
+		}
+		if chain++; variants >= maxVariants || chain >= maxChain {
+			gone = append(gone, old)
+		}
+	}
+	sh.mu.RUnlock()
+	for _, old := range gone {
+		e.freq.Store(max(e.freq.Load(), old.freq.Load()))
+		s.removeLocked(old)
+	}
+	if e.size > s.max/2 || !s.makeRoomLocked(e.size) {
+		s.refused++
+		return false
+	}
+	if !valid() {
+		return false
+	}
+	s.used += e.size
+	s.held += e.size
+	s.count++
+	s.enqueueLocked(e)
+	s.tagLocked(e)
+	sh.mu.Lock()
+	e.next = sh.urls[e.URL]
+	sh.urls[e.URL] = e
+	sh.mu.Unlock()
+	return true
+}
+
+// Remove takes e out, if it is still there.
+func (s *Store) Remove(e *Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.queue != nowhere {
+		s.removeLocked(e)
+	}
+}
+
+// removeLocked takes e out of the map, its queue and the tag index. What it
+// takes is given back when its last reader is done.
+func (s *Store) removeLocked(e *Entry) {
+	sh := s.shardOf(e)
+	sh.mu.Lock()
+	first := sh.urls[e.URL]
+	switch {
+	case first == e && e.next == nil:
+		delete(sh.urls, e.URL)
+	case first == e:
+		// The key must not keep alive the text of an entry that is gone.
+		delete(sh.urls, e.URL)
+		sh.urls[e.next.URL] = e.next
+	default:
+		for first.next != e {
+			first = first.next
+		}
+		first.next = e.next
+	}
+	e.next = nil
+	sh.mu.Unlock()
+	s.dequeueLocked(e)
+	s.untagLocked(e)
+	s.held -= e.size
+	s.count--
+	if e.refs.Add(-1) == 0 {
+		s.used -= e.size
+	}
+}
+
+// makeRoomLocked evicts until n more bytes fit, and reports whether they do.
+func (s *Store) makeRoomLocked(n int64) bool {
+	if n > s.max {
+		return false
+	}
+	for s.used+n > s.max {
+		victim := s.victimLocked()
+		if victim == nil {
+			return false
+		}
+		s.removeLocked(victim)
+		s.evictions++
+	}
+	return true
+}
+
+// ByURL calls f for each entry of a URL.
+func (s *Store) ByURL(url string, f func(*Entry) (remove bool)) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sh := s.shard([]byte(url))
+	sh.mu.RLock()
+	var found []*Entry
+	for e := sh.urls[url]; e != nil; e = e.next {
+		found = append(found, e)
+	}
+	sh.mu.RUnlock()
+	return s.applyLocked(found, f)
+}
+
+// ByTag calls f for each entry that carries a tag.
+func (s *Store) ByTag(tag uint64, f func(*Entry) (remove bool)) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.applyLocked(append([]*Entry(nil), s.tags[tag]...), f)
+}
+
+func (s *Store) applyLocked(found []*Entry, f func(*Entry) bool) int {
+	for _, e := range found {
+		if f(e) {
+			s.removeLocked(e)
+		}
+	}
+	return len(found)
+}
+
+// Each calls f for every entry, those added meanwhile not necessarily, and
+// returns for how many it did. The store is never locked for long.
+func (s *Store) Each(f func(*Entry) (remove bool)) int {
+	n := 0
+	var batch []*Entry
+	for i := range s.shards {
+		sh := &s.shards[i]
+		batch = batch[:0]
+		sh.mu.RLock()
+		for _, e := range sh.urls {
+			for ; e != nil; e = e.next {
+				batch = append(batch, e)
+			}
+		}
+		sh.mu.RUnlock()
+		for _, e := range batch {
+			n++
+			if f(e) {
+				s.Remove(e)
+			}
+		}
+	}
+	return n
+}
+
+// Stats are figures of a store at one moment.
+type Stats struct {
+	Max, Used, Held int64 // bytes
+	Count, Tags     int
+	Evictions       uint64
+	Refused         uint64 // reservations and entries for which there was no room
+}
+
+// Stats returns the figures.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{s.max, s.used, s.held, s.count, len(s.tags), s.evictions, s.refused}
+}

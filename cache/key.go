@@ -1,0 +1,119 @@
+package cache
+
+import (
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// A names is a list of names, of which those that end in * stand for all that
+// begin so.
+type names []string
+
+func (n names) match(name string) bool {
+	return slices.ContainsFunc(n, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return open && strings.HasPrefix(name, prefix) || pattern == name
+	})
+}
+
+// appendURL appends what names a response within the cache, besides scheme and
+// the parts that a rule adds: the host in lower case without the scheme's own
+// port, and the target as it is forwarded.
+func appendURL(buf []byte, r *http.Request, query Query) []byte {
+	buf = appendHost(buf, r.Host)
+	buf = append(buf, r.URL.EscapedPath()...)
+	if raw := query.apply(r.URL.RawQuery); raw != "" || r.URL.ForceQuery {
+		buf = append(append(buf, '?'), raw...)
+	}
+	return buf
+}
+
+func appendHost(buf []byte, host string) []byte {
+	for _, port := range [...]string{":80", ":443"} {
+		host = strings.TrimSuffix(host, port)
+	}
+	for i := range len(host) {
+		c := host[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		buf = append(buf, c)
+	}
+	return buf
+}
+
+// apply returns the query without what has no bearing. What stays keeps its
+// bytes.
+func (q Query) apply(raw string) string {
+	if raw == "" || len(q.Drop) == 0 && !q.Sort {
+		return raw
+	}
+	type parameter struct{ name, text string }
+	var kept []parameter
+	dropped := false
+	for text := range strings.SplitSeq(raw, "&") {
+		name, _, _ := strings.Cut(text, "=")
+		if decoded, err := url.QueryUnescape(name); err == nil {
+			name = decoded
+		}
+		if names(q.Drop).match(name) {
+			dropped = true
+			continue
+		}
+		kept = append(kept, parameter{name, text})
+	}
+	if !dropped && !q.Sort {
+		return raw
+	}
+	if q.Sort {
+		slices.SortStableFunc(kept, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
+	}
+	var b strings.Builder
+	for i, p := range kept {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(p.text)
+	}
+	return b.String()
+}
+
+// joinParts makes one string of what a rule adds to the key, such that no two
+// lists make the same.
+func joinParts(parts []string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, p := range parts {
+		for i := range len(p) {
+			if p[i] <= 1 {
+				b.WriteByte(1)
+			}
+			b.WriteByte(p[i])
+		}
+		b.WriteByte(0)
+	}
+	return b.String()
+}
+
+// hasCookie reports whether a request has a cookie that may bear on the
+// response.
+func hasCookie(lines []string, ignored func(string) bool) bool {
+	for _, line := range lines {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, _, _ := strings.Cut(pair, "=")
+			if name = textproto.TrimString(name); (name != "" || textproto.TrimString(pair) != "") && !ignored(name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isHTTPS(r *http.Request) bool { return transit.Scheme(r) == "https" }

@@ -1,0 +1,65 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// ErrPurgeOpen is returned where a purge handler would serve nobody, which is
+// what a mistyped configuration looks like.
+var ErrPurgeOpen = errors.New("cache: a purge handler needs the addresses that may purge")
+
+// errPurgeRefused is the cause of the 403.
+var errPurgeRefused = errors.New("cache: the client may not purge")
+
+// PurgeHandler answers PURGE requests of the clients in allow: the URL asked
+// for is removed at once, or made stale if the request has "Soft-Purge: 1";
+// both schemes and all variants. Others get 403, other methods 405. It is an
+// error to allow nobody.
+//
+// It belongs into a rule of its own, ahead of the others:
+//
+//	router.Rule{Name: "purge", When: router.Method("PURGE"), To: purge}
+func (c *Cache) PurgeHandler(allow []netip.Prefix) (http.Handler, error) {
+	if len(allow) == 0 {
+		return nil, ErrPurgeOpen
+	}
+	return &purger{cache: c, allow: slices.Clone(allow)}, nil
+}
+
+type purger struct {
+	cache *Cache
+	allow []netip.Prefix
+}
+
+// ServeHTTP implements [http.Handler].
+func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	client := transit.Client(r)
+	if !slices.ContainsFunc(p.allow, func(net netip.Prefix) bool { return net.Contains(client) }) {
+		transit.Fail(w, r, http.StatusForbidden, fmt.Errorf("%w: %v", errPurgeRefused, client))
+		return
+	}
+	if r.Method != "PURGE" {
+		w.Header().Set("Allow", "PURGE")
+		transit.Fail(w, r, http.StatusMethodNotAllowed, nil)
+		return
+	}
+	at := p.cache.apply(matcher{
+		url:  p.cache.urlKey(r.URL, r.Host),
+		hard: r.Header.Get("Soft-Purge") != "1",
+	})
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "200 purged at %d\n", at)
+}
+
+// Explain implements [health.Explainer].
+func (p *purger) Explain(*http.Request) health.Decision {
+	return health.Decision{Part: "cache " + p.cache.opts.Name, Verdict: "purge"}
+}
