@@ -139,10 +139,30 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	if hasValidator(h) {
 		v.Keep = opts.Keep
 	}
+	v.Tags = law.Tags(h)
+	if len(v.Tags) > 0 {
+		v.Strip = law.TagFields[:]
+	}
+	if d, ok := r.Context().Value(dependsKey{}).(*depends); ok {
+		v.Tags = append(v.Tags, d.list()...)
+	}
+	for _, group := range law.Groups(h["Cache-Groups"]) {
+		v.Tags = append(v.Tags, a.group(group))
+	}
 	if opts.Rules.Verdict != nil {
 		v = opts.Rules.Verdict(r, Head{status, h}, v)
 	}
 	return v, j
+}
+
+// group returns the tag that a group of the request's origin is (RFC 9875,
+// section 2): groups of different origins have nothing to do with each other.
+func (a *ask) group(name string) string {
+	origin := string(appendHost(nil, a.r.Host))
+	if a.https {
+		return "https://" + origin + "/" + name
+	}
+	return "http://" + origin + "/" + name
 }
 
 // worthKeeping reports whether a response that may be stored has a lifetime,

@@ -367,3 +367,43 @@ func TestBadOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestTags(t *testing.T) {
+	for field, value := range map[string]string{
+		"Cache-Tag": "product-5, catalogue", "Surrogate-Key": "product-5 catalogue",
+		"Xkey": "catalogue product-5", "X-Magento-Tags": "catalogue,product-5",
+	} {
+		t.Run(field, func(t *testing.T) {
+			b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, field: {value}}}
+			c, h := open(t, Options{}, b)
+			for range 2 {
+				if w := get(h, "http://a.example/"); w.Header()[field] != nil {
+					t.Errorf("the client sees the tags: %v", w.Header())
+				}
+			}
+			if _, err := c.Invalidate(t.Context(), Invalidation{Tags: []string{"product"}, Hard: true}); err != nil {
+				t.Fatal(err)
+			}
+			want(t, get(h, "http://a.example/"), 200, "answer 1")
+			if _, err := c.Invalidate(t.Context(), Invalidation{Tags: []string{"other", "product-5"}, Hard: true}); err != nil {
+				t.Fatal(err)
+			}
+			want(t, get(h, "http://a.example/"), 200, "answer 2")
+		})
+	}
+}
+
+func TestDepends(t *testing.T) {
+	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		Depends(r.Context(), "product:42")
+		fmt.Fprintf(w, "answer %d", n)
+	}}
+	c, h := open(t, Options{}, b)
+	get(h, "http://a.example/")
+	want(t, get(h, "http://a.example/"), 200, "answer 1")
+	if _, err := c.Invalidate(t.Context(), Invalidation{Tags: []string{"product:42"}, Hard: true}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, get(h, "http://a.example/"), 200, "answer 2")
+	Depends(context.Background(), "x") // nothing happens
+}

@@ -88,7 +88,7 @@ func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key 
 	ctx, record := transit.From(a.r.Context()).Detach(a.r.Context())
 	f.record = record
 	record.Storable = f.storable
-	f.ctx, f.cancel = context.WithCancelCause(ctx)
+	f.ctx, f.cancel = context.WithCancelCause(context.WithValue(ctx, dependsKey{}, new(depends)))
 	f.budget = time.AfterFunc(c.opts.Fetch, f.overtime)
 	f.request = a.fetchRequest(f.ctx, stale, conditional)
 	if !c.running.add(f) {

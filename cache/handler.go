@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -96,20 +97,38 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch use := a.use(e); {
 	case use == law.Fresh:
 		h.cache.figures.hits.Add(1)
+		h.note(r, noteHit)
 		h.serve(w, &a, e, "")
 	case use == law.Grace:
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.keep(), e)
+		h.note(r, noteStale)
 		h.serve(w, &a, e, "")
 	case use == law.Sick && !health.Healthy(h.next, r):
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.keep(), e)
+		h.note(r, noteSick)
 		h.serve(w, &a, e, "backend is sick")
 	default:
 		h.cache.figures.misses.Add(1)
 		h.miss(w, a.keep(), e)
 	}
 }
+
+// A note is what the log line says of the cache.
+type note string
+
+// LogValue implements [slog.LogValuer].
+func (n note) LogValue() slog.Value { return slog.StringValue(string(n)) }
+
+// What is noted of every hit takes no memory.
+var (
+	noteHit   slog.LogValuer = note("hit")
+	noteStale slog.LogValuer = note("stale")
+	noteSick  slog.LogValuer = note("stale, the backend is sick")
+)
+
+func (h *handler) note(r *http.Request, n slog.LogValuer) { transit.From(r.Context()).Note("cache", n) }
 
 // keep returns a copy of a that outlives the call.
 func (a *ask) keep() *ask {
@@ -248,6 +267,7 @@ func (h *handler) lead(a *ask, f *fetch) bool {
 	stop := context.AfterFunc(ctx, func() { f.cancel(context.Cause(ctx)) })
 	<-f.done
 	stop()
+	h.note(a.r, note("miss: "+f.why))
 	h.link(a, f)
 	if f.panicked != nil {
 		panic(http.ErrAbortHandler)
@@ -291,11 +311,14 @@ func (h *handler) await(a *ask, f *fetch) waitResult {
 
 // join serves a response from the fetch that brings it.
 func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool {
-	h.link(a, f)
+	defer h.link(a, f)
 	params := "; fwd=" + a.reason + "; fwd-status=" + itoa(f.status)
 	if !leads {
 		params += "; collapsed"
 		h.cache.figures.collapsed.Add(1)
+		h.note(a.r, note("miss: another's fetch"))
+	} else {
+		h.note(a.r, note("miss: stored"))
 	}
 	if f.outcome == modified {
 		h.serveEntry(w, a, f.entry, params)
@@ -336,7 +359,8 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 
 // cover serves what is stale in place of an error.
 func (h *handler) cover(w http.ResponseWriter, a *ask, f *fetch) {
-	h.link(a, f)
+	defer h.link(a, f)
+	h.note(a.r, note("stale: "+f.why))
 	h.cache.figures.covered.Add(1)
 	h.serveEntry(w, a, f.stale, "; fwd="+a.reason+detail("stale: "+f.why))
 }
@@ -372,6 +396,7 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 // pass hands the request to next with the client's own writer. a may be nil.
 func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *ask, reason, why string) {
 	h.cache.figures.passes.Add(1)
+	h.note(r, note("pass: "+why))
 	if r.Header["Upgrade"] != nil {
 		h.next.ServeHTTP(w, r)
 		return
@@ -429,6 +454,9 @@ func (p *passWriter) FlushError() error {
 // may be stored again is no longer marked.
 func (h *handler) passed(p *passWriter, status int) {
 	header := p.Header()
+	for _, name := range law.TagFields {
+		delete(header, name)
+	}
 	h.cache.addStatus(header, "; fwd="+p.reason+"; fwd-status="+itoa(status)+detail(p.why))
 	switch {
 	case law.Unsafe(p.r.Method):

@@ -81,9 +81,12 @@ type Verdict struct {
 	// [Options]. The law gives zero where must-revalidate, proxy-revalidate,
 	// s-maxage or no-cache forbid to serve it stale.
 	Grace, ErrorGrace, Keep time.Duration
-	// Tags name what the response depends on, for [Invalidation.Tags].
+	// Tags name what the response depends on, for [Invalidation.Tags]: those
+	// of the fields Cache-Tag, Surrogate-Key, xkey and X-Magento-Tags, and of
+	// [Depends].
 	Tags []string
-	// Strip names fields that are taken off the response, stored or not.
+	// Strip names fields that are taken off the response, stored or not: those
+	// that hold the tags.
 	Strip []string
 	// Why says in a few words what decided; it is shown in Cache-Status when
 	// the response is not stored.

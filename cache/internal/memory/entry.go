@@ -99,10 +99,6 @@ func (e *Entry) Refresh(now time.Time, period time.Duration) bool {
 // Refreshed lets the next caller of Refresh have it after the time given.
 func (e *Entry) Refreshed(at time.Time) { e.refreshing.Store(at.UnixNano()) }
 
-// dead reports whether the entry can be of no more use.
-func (e *Entry) dead(now int64) bool {
-	return now > e.FreshUntil+max(e.Grace, e.ErrorGrace)+e.Keep
-}
 
 // overhead is what an entry costs beyond its texts and body: itself and its
 // place in the map.
