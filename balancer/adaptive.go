@@ -5,6 +5,9 @@ package balancer
 // to a response to expect, or the age of the oldest request that still waits
 // for one if that is more, times the requests in hand, divided by the weight.
 //
+// A difference of less than a quarter is none: else, in quiet times, the one
+// that happened to be measured fastest would serve alone.
+//
 // So a backend that has become slow is left alone before the first of its
 // answers says so, and one that fails fast does not look fast.
 func Adaptive() Policy { return adaptive{} }
@@ -16,7 +19,7 @@ type adaptive struct{}
 const scanAll = 4
 
 func (adaptive) Pick(q Query, c Candidates) int {
-	return lowest(q, c, 2, adaptiveCost)
+	return lowest(q, c, 2, 0.75, adaptiveCost)
 }
 
 func adaptiveCost(c Candidate) float64 {
@@ -35,7 +38,7 @@ func (p leastInFlight) Pick(q Query, c Candidates) int {
 	if d <= 0 {
 		d = c.Len()
 	}
-	return lowest(q, c, d, inFlightCost)
+	return lowest(q, c, d, 1, inFlightCost)
 }
 
 func inFlightCost(c Candidate) float64 { return float64(c.InFlight+1) / c.Weight }
@@ -43,7 +46,7 @@ func inFlightCost(c Candidate) float64 { return float64(c.InFlight+1) / c.Weight
 // lowest returns the candidate of lowest cost among d drawn at random, and
 // among all if there are few. Ties fall to the one that comes first from a
 // random start.
-func lowest(q Query, c Candidates, d int, cost func(Candidate) float64) int {
+func lowest(q Query, c Candidates, d int, margin float64, cost func(Candidate) float64) int {
 	n := c.Len()
 	if n <= scanAll || d >= n {
 		first := int(q.Rand % uint64(n))
@@ -53,7 +56,7 @@ func lowest(q Query, c Candidates, d int, cost func(Candidate) float64) int {
 			if k >= n {
 				k -= n
 			}
-			if x := cost(c.At(k)); x < low {
+			if x := cost(c.At(k)); x < margin*low {
 				best, low = k, x
 			}
 		}
@@ -67,7 +70,7 @@ func lowest(q Query, c Candidates, d int, cost func(Candidate) float64) int {
 		if k >= best {
 			k++
 		}
-		if x := cost(c.At(k)); x < low {
+		if x := cost(c.At(k)); x < margin*low {
 			best, low = k, x
 		}
 	}

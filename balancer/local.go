@@ -21,6 +21,7 @@ type local struct{ handler http.Handler }
 func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	in := r.Clone(ctx)
+	in.Trailer = r.Trailer // whose values come with the body's end
 	in.RequestURI = in.URL.RequestURI()
 	in.URL.Scheme, in.URL.Host = "", ""
 	if in.Host == "" {
@@ -63,13 +64,7 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	case err := <-failed:
 		return nil, err
 	case <-ctx.Done():
-		// The handler may have answered at this very moment.
-		select {
-		case res := <-w.ready:
-			return res, nil
-		default:
-		}
-		_ = pr.Close()
+		_ = pr.Close() // ends what the handler may still write
 		return nil, context.Cause(ctx)
 	}
 }

@@ -1,9 +1,11 @@
 package balancer
 
 import (
+	"cmp"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +41,7 @@ type snapshot struct {
 	all    []*entry          // in the order given
 	byName map[string]*entry //
 	use    []*entry          // for requests that are bound to none
+	rest   []*entry          // alive and not in use: where a request goes that use has failed
 	trial  bool              // one of use is on trial
 	until  int64             // when it must be made anew, in ns
 }
@@ -79,6 +82,12 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 		snap.byName[e.Name] = e
 	}
 	snap.use = usable(entries)
+	for _, e := range entries {
+		if Mode(e.mode.Load()) == Ready && e.verdict.State != health.Down && !slices.Contains(snap.use, e) {
+			snap.rest = append(snap.rest, e)
+		}
+	}
+	slices.SortStableFunc(snap.rest, func(a, b *entry) int { return cmp.Compare(a.Tier, b.Tier) })
 	for _, e := range snap.use {
 		snap.trial = snap.trial || e.verdict.Trial
 	}

@@ -76,7 +76,7 @@ type Candidate struct {
 	Name     string
 	InFlight int           // requests from their pick to their closed body
 	Waiting  int           // those of them without a response's header yet
-	Latency  time.Duration // to expect until a header: peaks count at once and fade
+	Latency  time.Duration // to expect until a header: peaks count at once and fade; 0: nobody has tried yet
 	Oldest   time.Duration // age of the oldest waiting request, at most ten times the pool's 90th percentile
 	Weight   float64       // its share, lowered during a slow start
 }

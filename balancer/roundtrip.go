@@ -59,7 +59,7 @@ func (x *exchange) run() (*http.Response, error) {
 		return nil, err
 	}
 	if p.opts.Affinity != nil {
-		p.bind(res.Header, x.req, x.pin)
+		p.bind(res, x)
 	}
 	return res, nil
 }
@@ -214,6 +214,11 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 		list = x.filter(snap.use, true)
 		if len(list) == 0 {
 			list = x.filter(snap.use, false)
+		}
+		if len(list) == 0 && len(x.tried) > 0 {
+			// The backups, and those in disgrace, lowest tier first.
+			list = x.filter(snap.rest, true)
+			list = list[:min(len(list), 1)]
 		}
 		if len(list) == 0 && limit > 0 && len(x.tried) == 0 && len(snap.use) > 0 {
 			return nil, ErrBusy

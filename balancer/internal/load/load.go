@@ -157,10 +157,15 @@ func (l *Load) Waiting() int { return int(l.waiting.Load()) }
 
 // Latency returns the time to the header to expect: the peak of the latest
 // samples, which tends to the pool's typical one while no new sample comes.
+// Without any sample it is 0 for one request, which shall find out, and the
+// typical one for those that come while it is under way.
 func (l *Load) Latency(now time.Time) time.Duration {
 	own := math.Float64frombits(l.latency.Load())
 	typical := float64(l.pool.Median())
 	if own == 0 {
+		if l.inflight.Load() == 0 {
+			return 0
+		}
 		return time.Duration(typical)
 	}
 	w := weight(now.UnixNano() - l.sampled.Load())

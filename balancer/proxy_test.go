@@ -1,0 +1,316 @@
+package balancer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/netip"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// front returns the URL of a server before a pool of one backend that runs h,
+// once over a socket and once in this process.
+func fronts(t *testing.T, h http.HandlerFunc) map[string]string {
+	t.Helper()
+	back := httptest.NewServer(h)
+	t.Cleanup(back.Close)
+	urls := map[string]string{}
+	for name, backends := range map[string][]Backend{"socket": Backends(back.URL), "handler": here(h)} {
+		srv := httptest.NewServer(newPool(t, backends, Options{}))
+		t.Cleanup(srv.Close)
+		urls[name] = srv.URL
+	}
+	return urls
+}
+
+func TestForwarded(t *testing.T) {
+	vetted := func(r *http.Request) {
+		ctx, rec := transit.With(r.Context())
+		rec.Vetted, rec.Client, rec.Scheme = true, netip.MustParseAddr("203.0.113.9"), "https"
+		*r = *r.WithContext(ctx)
+	}
+	both := func(fs ...func(*http.Request)) func(*http.Request) {
+		return func(r *http.Request) {
+			for _, f := range fs {
+				f(r)
+			}
+		}
+	}
+	cases := []struct {
+		name string
+		edit func(*http.Request)
+		want map[string]string
+	}{
+		{"a client", func(*http.Request) {}, map[string]string{
+			"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "shop.example", "X-Forwarded-Port": "80",
+			"Forwarded": "for=192.0.2.1;host=shop.example;proto=http",
+		}},
+		{"one that claims to be another", both(header("X-Forwarded-For", "10.0.0.1"), header("X-Forwarded-Port", "1"), header("Forwarded", "for=x"),
+			header("X-Real-Ip", "10.0.0.1"), header("X-Original-Url", "/admin"), header("X_forwarded_for", "10.0.0.1"), header("Upgrade", "h2c"), header("Connection", "Upgrade")), map[string]string{
+			"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Port": "80", "Forwarded": "for=192.0.2.1;host=shop.example;proto=http",
+			"X-Real-Ip": "", "X-Original-Url": "", "X_forwarded_for": "", "Upgrade": "", "Connection": "",
+		}},
+		{"behind an edge", vetted, map[string]string{
+			"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example", "X-Forwarded-Port": "443",
+		}},
+		{"through a trusted peer", both(vetted, header("X-Forwarded-For", "203.0.113.9"), header("X-Forwarded-Host", "www.example"), header("Forwarded", "for=203.0.113.9")), map[string]string{
+			"X-Forwarded-For": "203.0.113.9, 192.0.2.1", "X-Forwarded-Host": "www.example",
+			"Forwarded": "for=203.0.113.9, for=192.0.2.1;host=www.example;proto=https",
+		}},
+		{"IPv6 and a port", func(r *http.Request) { r.RemoteAddr, r.Host = "[2001:db8::1]:99", "shop.example:8443" }, map[string]string{
+			"X-Forwarded-For": "2001:db8::1", "X-Forwarded-Port": "8443", "Forwarded": `for="[2001:db8::1]";host="shop.example:8443";proto=http`,
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var got *http.Request
+			p := newPool(t, here(func(_ http.ResponseWriter, r *http.Request) { got = r }), Options{})
+			get(p, "GET", "/", nil, c.edit)
+			for name, want := range c.want {
+				if v := strings.Join(got.Header.Values(name), "|"); v != want {
+					t.Errorf("%s: got %q, want %q", name, v, want)
+				}
+			}
+			if !strings.HasPrefix(got.Host, "shop.example") {
+				t.Errorf("Host: got %q", got.Host)
+			}
+		})
+	}
+}
+
+func TestRewriteAndErrorOptions(t *testing.T) {
+	var got *http.Request
+	p := newPool(t, here(func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		if r.URL.Path == "/broken" {
+			panic("broken")
+		}
+	}), Options{
+		Rewrite: func(pr *httputil.ProxyRequest) { pr.Out.Header.Set("X-Tenant", pr.Out.Header.Get("X-Forwarded-Host")) },
+		Error:   func(w http.ResponseWriter, _ *http.Request, err error) { w.WriteHeader(599); fmt.Fprint(w, err) },
+		Retry:   Retry{Max: -1},
+	})
+	get(p, "GET", "/", nil)
+	if v := got.Header.Get("X-Tenant"); v != "shop.example" {
+		t.Errorf("Rewrite: got %q", v)
+	}
+	if w := get(p, "GET", "/broken", nil); w.Code != 599 || !strings.Contains(w.Body.String(), "backend a: ") {
+		t.Errorf("Error: got %d %s", w.Code, w.Body)
+	}
+}
+
+func TestOneLogLineWithTheCause(t *testing.T) {
+	var log bytes.Buffer
+	backends, way := ways(refused)
+	p := newPool(t, backends, Options{Transport: way, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	get(p, "GET", "/cart", nil)
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "status=502") || !strings.Contains(got, "backend a: connection refused") || !strings.Contains(got, "path=/cart") {
+		t.Errorf("got %s", got)
+	}
+	log.Reset()
+	ctx, rec := transit.With(context.Background())
+	rec.Logged = true // by somebody above
+	get(p, "GET", "/", nil, func(r *http.Request) { *r = *r.WithContext(ctx) })
+	if strings.Contains(log.String(), "request failed") {
+		t.Errorf("logged twice: %s", log.String())
+	}
+	if rec.Cause() == nil {
+		t.Error("no cause for the one who logs")
+	}
+}
+
+func TestABrokenBodyAbortsTheClient(t *testing.T) {
+	urls := fronts(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	for name, url := range urls {
+		res, err := http.Get(url)
+		if err != nil {
+			continue // not even the header had gone out
+		}
+		if _, err := io.ReadAll(res.Body); err == nil {
+			t.Errorf("%s: the client takes half an answer for a whole one", name)
+		}
+		res.Body.Close()
+	}
+}
+
+func TestEventsAreNotHeldBack(t *testing.T) {
+	next := map[string]chan bool{"socket": make(chan bool), "handler": make(chan bool)}
+	urls := fronts(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for {
+			fmt.Fprint(w, "data: x\n\n")
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-next[r.URL.Path[1:]]:
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+	for name, url := range urls {
+		res, err := http.Get(url + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(res.Body)
+		for i := range 3 {
+			for _, want := range []string{"data: x\n", "\n"} {
+				if line, err := lines.ReadString('\n'); err != nil || line != want {
+					t.Fatalf("%s: event %d: %q, %v", name, i, line, err)
+				}
+			}
+			if i < 2 {
+				next[name] <- true
+			}
+		}
+		res.Body.Close()
+	}
+}
+
+func TestTrailersBothWays(t *testing.T) {
+	urls := fronts(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		_, _ = io.Copy(w, r.Body)
+		w.Header().Set("X-Sum", "got "+r.Trailer.Get("X-Sent"))
+		w.Header().Set(http.TrailerPrefix+"X-Late", "1")
+	})
+	for name, url := range urls {
+		req, err := http.NewRequest("POST", url, io.MultiReader(strings.NewReader("body")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Trailer = http.Header{"X-Sent": {"7"}}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		if err != nil || string(b) != "body" || res.Trailer.Get("X-Sum") != "got 7" || res.Trailer.Get("X-Late") != "1" {
+			t.Errorf("%s: %q, %v, %v", name, b, res.Trailer, err)
+		}
+		res.Body.Close()
+	}
+}
+
+func TestEarlyHintsPassThrough(t *testing.T) {
+	urls := fronts(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		fmt.Fprint(w, "page")
+	})
+	for name, url := range urls {
+		hint := ""
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			hint = fmt.Sprint(code, h.Get("Link"))
+			return nil
+		}})
+		req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if hint != "103</style.css>; rel=preload" {
+			t.Errorf("%s: got %q", name, hint)
+		}
+	}
+}
+
+func TestWebsocket(t *testing.T) {
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		for {
+			kind, msg, err := c.Read(r.Context())
+			if err != nil {
+				return
+			}
+			if c.Write(r.Context(), kind, append([]byte("echo "), msg...)) != nil {
+				return
+			}
+		}
+	}))
+	defer back.Close()
+	p := newPool(t, Backends(back.URL), Options{Affinity: cookie{}, Timeouts: Timeouts{Idle: time.Millisecond}})
+	srv := httptest.NewServer(p)
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, res, err := websocket.Dial(ctx, srv.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Header.Get("Set-Cookie") == "" {
+		t.Error("the 101 does not bind the client")
+	}
+	for i := range 3 {
+		msg := fmt.Sprint(i)
+		if err := c.Write(ctx, websocket.MessageText, []byte(msg)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := c.Read(ctx); err != nil || string(got) != "echo "+msg {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	if s := p.Backends()[0]; s.InFlight != 1 || s.Waiting != 0 {
+		t.Errorf("an open websocket counts as %+v", s)
+	}
+	if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Fatal(err)
+	}
+	for p.Backends()[0].InFlight != 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond) // the other end's goroutine ends it
+	}
+	if ctx.Err() != nil {
+		t.Error("a closed websocket is still in hand")
+	}
+}
+
+func TestHTTP2Backends(t *testing.T) {
+	var proto string
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proto = r.Proto
+		_, _ = io.Copy(w, r.Body)
+	})
+	tls := httptest.NewUnstartedServer(h)
+	tls.EnableHTTP2 = true
+	tls.StartTLS()
+	defer tls.Close()
+	plain := httptest.NewUnstartedServer(h)
+	plain.Config.Protocols = new(http.Protocols)
+	plain.Config.Protocols.SetUnencryptedHTTP2(true)
+	plain.Start()
+	defer plain.Close()
+	config := tls.Client().Transport.(*http.Transport).TLSClientConfig
+	for _, url := range []string{tls.URL, strings.Replace(plain.URL, "http", "h2c", 1)} {
+		p := newPool(t, Backends(url), Options{TLS: config})
+		w := get(p, "POST", "/", strings.NewReader("body"))
+		if w.Code != 200 || w.Body.String() != "body" || proto != "HTTP/2.0" {
+			t.Errorf("%s: %d %q over %s", url, w.Code, w.Body, proto)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package health
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+var errRefused = errors.New("refused")
+
+// play runs one letter a second: probes g(ood), b(ad status), r(efused), and
+// requests A(nswered), E(rred), F(ailed), R(efused); . waits. It returns the
+// first letter of the state after each step, upper case while on trial.
+func play(tr *Tracker, steps string) string {
+	got := ""
+	now := epoch
+	for _, s := range steps {
+		now = now.Add(time.Second)
+		observe := func(o Outcome) {
+			if eject, _ := tr.Observe(now, o); eject {
+				tr.Eject(now, 0.5)
+			}
+		}
+		switch s {
+		case 'g':
+			tr.Probed(now, Result{State: Up}, nil)
+		case 'b':
+			tr.Probed(now, Result{State: Degraded, Note: "503"}, nil)
+		case 'r':
+			tr.Probed(now, Result{}, errRefused)
+		case 'A':
+			observe(Answered)
+		case 'E':
+			observe(Erred)
+		case 'F':
+			observe(Failed)
+		case 'R':
+			observe(Refused)
+		}
+		v := tr.Verdict(now)
+		letter := v.State.String()[:1]
+		switch {
+		case v.Trial:
+			letter = "T"
+		case v.State == Degraded:
+			letter = "s" // sick
+		case v.State == Unknown:
+			letter = "?"
+		}
+		got += letter
+	}
+	return got
+}
+
+func TestTracker(t *testing.T) {
+	cases := []struct {
+		name   string
+		probed bool
+		steps  string
+		want   string
+	}{
+		{"the first good probe is enough", true, "g", "u"},
+		{"three bad probes until down", true, "gbbb", "uuud"},
+		{"the opposite resets the streak", true, "gbbgbbgb", "uuuuuuuu"},
+		{"two good probes until up", true, "gbbbggb", "uuudduu"},
+		{"one good probe among bad does not raise", true, "gbbbgbg", "uuudddd"},
+		{"a probe that never succeeded judges nobody", true, "bbbbbA", "??????"},
+		{"unless nobody is there", true, "rrr", "??d"},
+		{"and then it rises by two", true, "rrrgg", "??ddu"},
+		{"without probes an answer is enough", false, "A", "u"},
+		{"five failures in a row", false, "AFFFFF", "uuuuus"},
+		{"an answer between resets", false, "AFFFFAFFFF", "uuuuuuuuuu"},
+		{"500 does not count as failure in a row", false, "AEEEEEEE", "uuuuuuuu"},
+		{"nor does it reset", false, "AFFEFFF", "uuuuuus"},
+		{"two refusals", false, "ARR", "uud"},
+		{"back after five seconds, on trial", false, "ARR.....", "uudddddT"},
+		{"proven by one answer", false, "ARR.....A", "uudddddTu"},
+		{"a failure on trial ejects at once, twice as long", false, "ARR.....F..........", "uudddddTssssssssssT"},
+		{"an answer ends a hard ejection", false, "ARRA", "uudu"},
+		{"but not a soft one", false, "AFFFFFA", "uuuuuss"},
+		{"good probes end a hard ejection", true, "gRRgg", "uuddu"},
+		{"but not a soft one ", true, "gFFFFFgg", "uuuuusss"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got := play(NewTracker(Schedule{}, Outlier{}, c.probed), c.steps)
+			if got != c.want {
+				t.Errorf("%s\n got %s\nwant %s", c.steps, got, c.want)
+			}
+		})
+	}
+}
+
+func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
+	tr := NewTracker(Schedule{}, Outlier{}, false)
+	now := epoch
+	for i := range 19 {
+		o := Answered
+		if i%2 == 0 {
+			o = Erred
+		}
+		if eject, _ := tr.Observe(now, o); eject {
+			t.Fatalf("ejected after %d samples, before there are 20", i+1)
+		}
+	}
+	if eject, _ := tr.Observe(now, Erred); !eject {
+		t.Error("11 errors among 20 requests do not eject")
+	}
+	// After the window they are forgotten.
+	if eject, _ := tr.Observe(now.Add(11*time.Second), Erred); eject {
+		t.Error("ejected by errors older than the window")
+	}
+}
+
+func TestTrackerForgetsEjectionsAfterAGoodTime(t *testing.T) {
+	tr := NewTracker(Schedule{}, Outlier{}, false)
+	now := epoch
+	out := func() time.Duration {
+		tr.Observe(now, Answered)
+		tr.Observe(now, Refused)
+		tr.Observe(now, Refused)
+		tr.Eject(now, 0.5)
+		return tr.Verdict(now).Until.Sub(now)
+	}
+	first := out()
+	now = now.Add(6 * time.Second)
+	tr.Verdict(now)
+	second := out()
+	now = now.Add(11 * time.Second)
+	tr.Verdict(now)
+	tr.Observe(now, Answered)
+	now = now.Add(2 * time.Minute)
+	third := out()
+	if first != 5*time.Second || second != 10*time.Second || third != 5*time.Second {
+		t.Errorf("out for %v, %v and, after two good minutes, %v; want 5s, 10s, 5s", first, second, third)
+	}
+}
+
+func TestOutlierDefaults(t *testing.T) {
+	want := Outlier{Consecutive: 5, MinSuccess: 0.5, Window: 10 * time.Second, MinSamples: 20, Base: 5 * time.Second, Max: time.Minute, MaxEjected: 0.5}
+	if got := (Outlier{}).WithDefaults(); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestScheduleDefaults(t *testing.T) {
+	want := Schedule{Every: 5 * time.Second, Changing: time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
+	if got := (Schedule{}).WithDefaults(); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if (Schedule{Rise: -1}).Validate() == nil {
+		t.Error("a negative Rise is taken")
+	}
+}
+
+func TestOutlierPeriod(t *testing.T) {
+	o := Outlier{}.WithDefaults()
+	for n, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
+		if got := o.Period(n, 0.5); got != want*time.Second {
+			t.Errorf("time %d: got %v, want %vs", n, got, int(want))
+		}
+	}
+	if lo, hi := o.Period(0, 0), o.Period(0, 1); lo != 4*time.Second || hi != 6*time.Second {
+		t.Errorf("jitter: got %v to %v, want 4s to 6s", lo, hi)
+	}
+}
+
+func TestMayEject(t *testing.T) {
+	o := Outlier{}.WithDefaults()
+	for total, most := range []int{0, 0, 1, 1, 2, 2, 3} {
+		n := 0
+		for o.MayEject(n, total) {
+			n++
+		}
+		if n != most {
+			t.Errorf("of %d backends %d may be out, want %d", total, n, most)
+		}
+	}
+}
+
+func TestUsable(t *testing.T) {
+	letter := map[rune]Verdict{
+		'u': {State: Up},
+		'?': {State: Unknown, Await: true},
+		'p': {State: Unknown}, // passive
+		's': {State: Degraded},
+		'd': {State: Down},
+		'h': {State: Down, Hard: true},
+	}
+	cases := []struct{ verdicts, want string }{
+		{"", ""},
+		{"uuu", "uuu"},
+		{"uus", "uu"},
+		{"us", "u"},
+		{"uss", "uss"}, // that many cannot all be ill by themselves
+		{"uhhs", "us"}, // the refusing are left out of the panic
+		{"u?", "u"},
+		{"u??", "u??"},
+		{"??", "??"},
+		{"?s", "?s"},
+		{"pp", "pp"},
+		{"udd", "u"}, // their probes say no
+		{"dhh", "d"},
+		{"hh", "hh"},
+		{"sh", "s"},
+		{"?d", "?"},
+	}
+	for _, c := range cases {
+		var vs []Verdict
+		for _, l := range c.verdicts {
+			vs = append(vs, letter[l])
+		}
+		var got strings.Builder
+		for _, i := range Usable(nil, vs) {
+			got.WriteByte(c.verdicts[i])
+		}
+		if got.String() != c.want {
+			t.Errorf("of %q: got %q, want %q", c.verdicts, got.String(), c.want)
+		}
+	}
+	if got := Usable([]int{7}, []Verdict{{State: Up}}); !slices.Equal(got, []int{7, 0}) {
+		t.Errorf("does not append: %v", got)
+	}
+}
