@@ -1,40 +1,306 @@
 package session
 
 import (
-	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
-
-	"github.com/foretier/foretier/health"
+	"sync"
+	"time"
 )
 
-type Manager struct{}
+// A Session is what one request sees of its visitor's data: the values as they
+// were when the request first used them, with its own changes on top. It is
+// safe for concurrent use while its request is served.
+//
+// Its methods return ErrUnavailable if the store is out, ErrReadOnly where
+// nothing can be changed, and ErrTooLarge beyond [MaxSize]. Changes are saved
+// before the first byte of the response, those made later when the handler
+// returns.
+type Session struct {
+	m *Manager
+	r *http.Request
 
-func New(store Store, opts Options) (*Manager, error)               { return &Manager{}, nil }
-func (m *Manager) Handler(next http.Handler) http.Handler           { return next }
-func (m *Manager) Revoke(ctx context.Context, subject string) error { return nil }
-func (m *Manager) Close() error                                     { return nil }
-func (m *Manager) Report() health.Report                            { return health.Report{} }
+	saving sync.Mutex // held while a draft is being stored; taken before mu
 
-type Session struct{}
+	// mu guards all below. It is held while the session is loaded, for which
+	// only this request's own goroutines ever wait, but not while a function
+	// of the caller's runs.
+	mu       sync.Mutex
+	loaded   bool // what follows is filled
+	err      error
+	readOnly bool
+	ended    string // how the session had ended when it was loaded; see payload
+	browser  ticket // what the browser has and is good
+	present  bool   // the browser has sent something, good or not
+	logout   bool   // Destroy was called
+	draft    draft
+	now      values          // the draft's base with its changes
+	version  int             // of now
+	read     map[string]bool // keys whose values were looked at
+	sent     bool            // the response's header has gone out
+}
 
-func From(ctx context.Context) *Session                             { return nil }
-func Value[T any](s *Session, key string) (v T, ok bool, err error) { return v, false, nil }
-func Update[T any](s *Session, key string, f func(old T, ok bool) (T, error)) error {
+// Set replaces what the session holds under key by v, as JSON. If this request
+// has looked at the key with [Value], v counts as based on what it saw: saving
+// fails with ErrConflict, and the client gets 409, if another request changed
+// the key in between. To change a value rather than replace it, use [Update].
+func (s *Session) Set(key string, v any) error {
+	raw, err := encode(key, v)
+	if err != nil {
+		return err
+	}
+	return s.change(change{key: key, raw: raw})
+}
+
+// Delete removes what the session holds under key. It conflicts as Set does.
+func (s *Session) Delete(key string) error {
+	return s.change(change{key: key})
+}
+
+// Renew gives the session a new id, so that an id which somebody learned
+// before is worth nothing. The old one ends: what other requests that still
+// have it try to change fails with ErrConflict.
+func (s *Session) Renew() error {
+	return s.alter(true, func() { s.draft.renew = true })
+}
+
+// Subject says whose session it is, from now on: a user's name or number. It
+// implies [Session.Renew], as a login should. Empty means nobody's again.
+// [Manager.Revoke] ends all sessions of a subject.
+func (s *Session) Subject(subject string) error {
+	if s == nil {
+		return ErrNoManager
+	}
+	if err := s.alter(true, func() {}); err != nil {
+		return err
+	}
+	to := login{name: subject}
+	if subject != "" {
+		records, err := s.m.load(s.r.Context(), epochKey(subjectTag(s.m.name, subject)))
+		if err != nil {
+			return s.fail(err)
+		}
+		to.epoch = string(records[0].Data)
+	}
+	return s.alter(true, func() { s.draft.subject, s.draft.renew = &to, true })
+}
+
+// Destroy ends the session: its values are gone, and what other requests of it
+// have still under way cannot bring them back. What is set afterwards begins a
+// new session.
+func (s *Session) Destroy() error {
+	return s.alter(false, func() {
+		d := &s.draft
+		d.destroy = d.destroy || d.record.Version != 0
+		d.changes, d.renew, d.subject = nil, false, nil
+		s.now, s.read = nil, nil
+		s.logout = true
+		s.version++
+	})
+}
+
+// Save saves the changes made so far: for handlers that stream, whose changes
+// after the first byte are else saved when they return, and for those who must
+// know before they answer. ErrEnded means that the session is gone and the
+// changes with it; ErrConflict that a key which was read and then set has been
+// changed by another request.
+func (s *Session) Save() error {
+	if s == nil {
+		return ErrNoManager
+	}
+	return s.save(true)
+}
+
+// value returns the raw value of key.
+func (s *Session) value(key string) (json.RawMessage, bool, error) {
+	if s == nil {
+		return nil, false, ErrNoManager
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.loadLocked(); err != nil {
+		return nil, false, err
+	}
+	if s.read == nil {
+		s.read = make(map[string]bool)
+	}
+	s.read[key] = true
+	raw, ok := s.now[key]
+	return raw, ok, nil
+}
+
+// change applies c, and keeps it to be saved.
+func (s *Session) change(c change) error {
+	if s == nil {
+		return ErrNoManager
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writableLocked(false); err != nil {
+		return err
+	}
+	c.guarded = s.read[c.key]
+	return s.keepLocked(c)
+}
+
+// update applies f to the value of key, outside the lock, until nobody else in
+// this request changed it meanwhile.
+func (s *Session) update(key string, f function) error {
+	if s == nil {
+		return ErrNoManager
+	}
+	for {
+		s.mu.Lock()
+		if err := s.writableLocked(false); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+		old, ok := s.now[key]
+		version := s.version
+		s.mu.Unlock()
+
+		raw, err := f(old, ok)
+		if err != nil {
+			return err
+		}
+
+		s.mu.Lock()
+		if s.version == version {
+			err := s.keepLocked(change{key: key, raw: raw, f: f, from: old})
+			s.mu.Unlock()
+			return err
+		}
+		s.mu.Unlock()
+	}
+}
+
+// keepLocked makes a change to what this request sees, and keeps it.
+func (s *Session) keepLocked(c change) error {
+	now := maps.Clone(s.now)
+	if now == nil {
+		now = make(values)
+	}
+	if c.raw == nil {
+		delete(now, c.key)
+	} else {
+		now[c.key] = c.raw
+	}
+	if n := now.size(); n > MaxSize {
+		return fmt.Errorf("%w: %d bytes with key %q, at most %d", ErrTooLarge, n, c.key, MaxSize)
+	}
+	s.now = now
+	s.draft.changes = append(s.draft.changes, c)
+	s.version++
 	return nil
 }
-func (s *Session) Set(key string, v any) error  { return nil }
-func (s *Session) Delete(key string) error      { return nil }
-func (s *Session) Renew() error                 { return nil }
-func (s *Session) Destroy() error               { return nil }
-func (s *Session) Save() error                  { return nil }
-func (s *Session) Subject(subject string) error { return nil }
-func Memory() Store                             { return nil }
 
-type Sticky struct{}
-type StickyOptions struct{ Name string }
+// alter does f, which changes more than values, to a loaded session.
+func (s *Session) alter(cookie bool, f func()) error {
+	if s == nil {
+		return ErrNoManager
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writableLocked(cookie); err != nil {
+		return err
+	}
+	f()
+	return nil
+}
 
-func NewSticky(key []byte, opts StickyOptions) (*Sticky, error)    { return &Sticky{}, nil }
-func (s *Sticky) Choose(r *http.Request) (name, key string)        { return "", "" }
-func (s *Sticky) Strip(h http.Header)                              {}
-func (s *Sticky) Bind(h http.Header, r *http.Request, name string) {}
-func (s *Sticky) Report() health.Report                            { return health.Report{} }
+// writableLocked loads the session and says why it cannot be changed. cookie
+// says that the change needs a new cookie, as any does without a session.
+func (s *Session) writableLocked(cookie bool) error {
+	if err := s.loadLocked(); err != nil {
+		return err
+	}
+	if s.readOnly {
+		return ErrReadOnly
+	}
+	if s.sent && (cookie || s.draft.record.Version == 0) && s.ended == "" {
+		return ErrBegun
+	}
+	return nil
+}
+
+// isUsed reports whether the response may depend on the session.
+func (s *Session) isUsed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loaded
+}
+
+// loadLocked fills the state at first use.
+func (s *Session) loadLocked() error {
+	if s.loaded {
+		return s.err
+	}
+	s.loaded = true
+	var t ticket
+	t, s.present = s.m.cookies.read(s.r)
+	if t.id == "" {
+		s.readOnly = !s.present && crossSitePost(s.r)
+		return nil
+	}
+	keys := append(make([]string, 0, 2), t.key(s.m.name))
+	if t.tag != "" {
+		keys = append(keys, epochKey(t.tag))
+	}
+	records, err := s.m.load(s.r.Context(), keys...)
+	if err != nil {
+		return s.failLocked(err)
+	}
+	var epoch string
+	if t.tag != "" {
+		epoch = string(records[1].Data)
+	}
+	return s.foundLocked(t, records[0], epoch, time.Now())
+}
+
+// foundLocked takes over what the store holds under t, if it is still good.
+func (s *Session) foundLocked(t ticket, record Record, epoch string, now time.Time) error {
+	if record.Version == 0 {
+		if now.Sub(t.issued()) < s.m.opts.Idle*9/10 {
+			s.m.stats.missing.Add(1)
+		}
+		return nil
+	}
+	p, err := decodePayload(record.Data)
+	if err != nil {
+		return s.failLocked(err)
+	}
+	if p.Ended != "" {
+		s.ended = p.Ended
+		return nil
+	}
+	switch {
+	case p.tag(s.m.name) != t.tag: // somebody took the tag off, to get around Revoke
+	case epoch != "" && epoch != p.Epoch: // revoked
+	case p.left(now, s.m.opts) <= time.Second: // past its lifetime
+	default:
+		s.browser, s.now = t, p.Values
+		s.draft = draft{ticket: t, record: record, base: p}
+	}
+	return nil
+}
+
+// fail is failLocked for a call that was made to change something.
+func (s *Session) fail(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.failLocked(err); err != nil {
+		return err
+	}
+	return ErrReadOnly
+}
+
+// failLocked decides what the request gets for a store that is out.
+func (s *Session) failLocked(err error) error {
+	if s.m.opts.Degrade != nil && s.m.opts.Degrade(s.r) {
+		s.readOnly = true
+		return nil
+	}
+	s.err = err
+	return err
+}

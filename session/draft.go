@@ -1,0 +1,239 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// A draft is what a request has made of its session, against what the store
+// had when it was loaded.
+type draft struct {
+	ticket  ticket   // empty: there is no session yet
+	record  Record   // what the store had; Version 0: nothing
+	base    payload  // what record says
+	changes []change // in order
+	renew   bool
+	destroy bool
+	subject *login // whose the session shall be; nil: as it was
+}
+
+// login is whose a session shall be.
+type login struct{ name, epoch string }
+
+// unknown is the version of a record that was written here and not loaded
+// since: stores do not say what they made of it.
+const unknown = ^uint64(0)
+
+// errEnded says that the store has the session no longer, and why if it knows.
+type errEnded struct{ kind string }
+
+func (errEnded) Error() string   { return ErrEnded.Error() }
+func (errEnded) Is(e error) bool { return e == ErrEnded }
+
+// store brings the store up to the draft, and returns the draft as it then
+// stands, without changes. An [errEnded] means that there is no session left
+// to change.
+func (d draft) store(ctx context.Context, m *Manager) (draft, error) {
+	if d.destroy {
+		if err := d.retire(ctx, m); err != nil {
+			return d, err
+		}
+		d = draft{changes: d.changes, subject: d.subject}
+	}
+	if d.record.Version != 0 {
+		return d.replace(ctx, m)
+	}
+	merged, err := apply(nil, nil, d.changes)
+	if err != nil {
+		return d, err
+	}
+	if len(merged) == 0 && d.subject == nil {
+		return draft{}, nil
+	}
+	return d.create(ctx, m, merged)
+}
+
+// create stores values under a new ticket.
+func (d draft) create(ctx context.Context, m *Manager, v values) (draft, error) {
+	now := time.Now()
+	p := d.payload(now, v)
+	data, err := p.encode()
+	if err != nil {
+		return d, err
+	}
+	t := newTicket(now, p.tag(m.name))
+	err = m.call(ctx, func(ctx context.Context) error {
+		return m.store.Create(ctx, t.key(m.name), data, p.left(now, m.opts))
+	})
+	if err != nil {
+		return d, fmt.Errorf("session: creating: %w", err)
+	}
+	m.stats.created.Add(1)
+	return draft{ticket: t, record: Record{Version: unknown}, base: p}, nil
+}
+
+// replace writes the changes over what the store has, and makes them again
+// for as long as others come first.
+func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
+	key := d.ticket.key(m.name)
+	loaded := d.base.Values
+	leave := func() {}
+	defer func() { leave() }()
+	for try := 0; ; try++ {
+		if try == 1 {
+			var err error
+			if leave, err = m.gates.enter(ctx, key); err != nil {
+				leave = func() {}
+				return d, fmt.Errorf("%w: too many changes at once", ErrConflict)
+			}
+		}
+		if try > 1 && !pause(ctx, try) {
+			return d, fmt.Errorf("%w: too many changes at once", ErrConflict)
+		}
+		if try > 0 || d.record.Version == unknown {
+			var err error
+			if d.record, d.base, err = m.reload(ctx, key); err != nil {
+				return d, err
+			}
+		}
+		merged, err := apply(loaded, d.base.Values, d.changes)
+		if err != nil {
+			return d, err
+		}
+		next, err := d.attempt(ctx, m, key, merged)
+		switch {
+		case errors.Is(err, ErrConflict):
+			m.stats.conflicts.Add(1)
+		case errors.Is(err, ErrNotFound):
+			return d, errEnded{}
+		default:
+			return next, err
+		}
+	}
+}
+
+// attempt writes once what the session shall be.
+func (d draft) attempt(ctx context.Context, m *Manager, key string, merged values) (draft, error) {
+	now := time.Now()
+	if d.renew {
+		// The new one first: whatever fails in between, the visitor keeps the
+		// one that their cookie names.
+		next, err := d.create(ctx, m, merged)
+		if err != nil {
+			return d, err
+		}
+		return next, m.entomb(ctx, key, d.record, renewed)
+	}
+	p := d.payload(now, merged)
+	ttl := p.left(now, m.opts)
+	if ttl <= time.Second {
+		return d, errEnded{} // of old age, under our hands; a store may take 0 for ever
+	}
+	next := draft{ticket: d.ticket, record: d.record, base: p}
+	if same(merged, d.base.Values) {
+		if now.Add(ttl).Sub(d.record.Expires) < m.opts.Idle/10 {
+			return next, nil
+		}
+		err := m.call(ctx, func(ctx context.Context) error { return m.store.Touch(ctx, key, d.record, ttl) })
+		m.stats.touched.Add(1)
+		if errors.Is(err, ErrConflict) {
+			err = nil // whoever changed it kept it alive
+		}
+		next.record.Version = unknown
+		return next, err
+	}
+	data, err := p.encode()
+	if err != nil {
+		return d, err
+	}
+	err = m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, d.record, data, ttl) })
+	if err == nil {
+		m.stats.updated.Add(1)
+	}
+	next.record.Version = unknown
+	return next, err
+}
+
+// retire puts a tombstone in the session's place, whatever it has become
+// meanwhile.
+func (d draft) retire(ctx context.Context, m *Manager) error {
+	key := d.ticket.key(m.name)
+	for try := 0; ; try++ {
+		if try > 0 || d.record.Version == unknown {
+			var err error
+			if d.record, _, err = m.reload(ctx, key); errors.Is(err, ErrEnded) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+		err := m.entomb(ctx, key, d.record, destroyed)
+		switch {
+		case err == nil:
+			m.stats.ended.Add(1)
+			return nil
+		case errors.Is(err, ErrNotFound):
+			return nil
+		case !errors.Is(err, ErrConflict):
+			return err
+		case !pause(ctx, try):
+			return fmt.Errorf("%w: too many changes at once", ErrConflict)
+		}
+	}
+}
+
+// payload returns the session with other values and its new subject, if any. A
+// login begins a new lifetime.
+func (d draft) payload(now time.Time, v values) payload {
+	p := d.base
+	if p.Created == 0 || d.subject != nil {
+		p.Created = now.Unix()
+	}
+	if d.subject != nil {
+		p.Subject, p.Epoch = d.subject.name, d.subject.epoch
+	}
+	p.Values = v
+	return p
+}
+
+// reload returns what the store has under key now, or an [errEnded].
+func (m *Manager) reload(ctx context.Context, key string) (Record, payload, error) {
+	records, err := m.load(ctx, key)
+	switch {
+	case err != nil:
+		return Record{}, payload{}, err
+	case records[0].Version == 0:
+		return Record{}, payload{}, errEnded{}
+	}
+	p, err := decodePayload(records[0].Data)
+	if err == nil && p.Ended != "" {
+		err = errEnded{p.Ended}
+	}
+	return records[0], p, err
+}
+
+// entomb replaces a session by a note that it has ended and how, which stands
+// for as long as requests may be under way that began with it.
+func (m *Manager) entomb(ctx context.Context, key string, old Record, how string) error {
+	data, err := payload{Created: time.Now().Unix(), Ended: how}.encode()
+	if err != nil {
+		return err
+	}
+	return m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, old, data, retired) })
+}
+
+// pause waits a moment, longer with each try, and reports whether to go on.
+// Two machines that change one session are so kept from doing it in step.
+func pause(ctx context.Context, try int) bool {
+	t := time.NewTimer(rand.N(time.Millisecond << min(try, 6)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

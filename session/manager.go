@@ -1,0 +1,231 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/breaker"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+const (
+	retired    = time.Minute     // how long a tombstone stands
+	tryFor     = 5 * time.Second // how long a change is tried against others
+	retryAfter = "5"             // seconds, while the store is out
+)
+
+// A Manager gives each request its [Session]. It is safe for concurrent use.
+type Manager struct {
+	opts    Options
+	cookies cookies
+	name    string // what keeps its records apart from another manager's
+	store   Store
+	breaker *breaker.Breaker
+	gates   gates
+	stats   stats
+	close   sync.Once
+	closed  error // written once by close
+}
+
+// New returns a Manager that keeps its sessions in store. It starts nothing
+// and does not call the store. Managers may share a store if their
+// [Options].Name differ.
+func New(store Store, opts Options) (*Manager, error) {
+	if store == nil {
+		return nil, errors.New("session: no store: try session.Memory()")
+	}
+	opts, err := opts.filled()
+	if err != nil {
+		return nil, err
+	}
+	prefix := "__Host-"
+	if opts.Domain != "" {
+		prefix = "__Secure-"
+	}
+	return &Manager{
+		opts: opts,
+		name: opts.Name,
+		cookies: cookies{
+			secure: prefix + opts.Name, insecure: opts.Name, allowInsecure: opts.AllowInsecure,
+			domain: opts.Domain, sameSite: opts.SameSite,
+		},
+		store: store,
+		breaker: breaker.New(breaker.Options{Budget: opts.Timeout, Failure: func(err error) bool {
+			return !isAnswer(err)
+		}}),
+	}, nil
+}
+
+// filled returns o with its defaults, or what is wrong with it.
+func (o Options) filled() (Options, error) {
+	if o.Name == "" {
+		o.Name = "sid"
+	}
+	if o.SameSite == 0 {
+		o.SameSite = http.SameSiteLaxMode
+	}
+	if o.Idle == 0 {
+		o.Idle = 30 * time.Minute
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = max(12*time.Hour, o.Idle)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	switch {
+	case !isBase64URL(o.Name):
+		return o, fmt.Errorf("session: name %q: want letters, digits, hyphens and underscores", o.Name)
+	case strings.ContainsAny(o.Domain, ";, \t\r\n"):
+		return o, fmt.Errorf("session: domain %q: want a host's name", o.Domain)
+	case o.Idle < time.Minute:
+		return o, fmt.Errorf("session: idle timeout %v: want at least 1m", o.Idle)
+	case o.Lifetime < o.Idle:
+		return o, fmt.Errorf("session: lifetime %v is shorter than the idle timeout %v", o.Lifetime, o.Idle)
+	case o.Timeout < 0:
+		return o, fmt.Errorf("session: timeout %v: want a positive duration", o.Timeout)
+	case o.SameSite == http.SameSiteNoneMode && o.AllowInsecure:
+		return o, errors.New("session: browsers take SameSite=None only with Secure, which AllowInsecure leaves out")
+	}
+	return o, nil
+}
+
+// Close waits for calls to the store that were given up, and closes the store
+// if it can be closed. No request may be served after it.
+func (m *Manager) Close() error {
+	m.close.Do(func() {
+		if c, ok := m.store.(io.Closer); ok {
+			m.closed = c.Close()
+		}
+	})
+	return m.closed
+}
+
+// Handler returns next with a [Session] in each request's context. It costs no
+// call to the store until the session is used.
+//
+// Before the first byte of the response the session's changes are saved; if
+// that fails, or if the session was used and could not be loaded, the client
+// gets an error instead of what next wrote: 503 with Retry-After while the
+// store is out, 409 if the change lost against another's. Saving goes on when
+// the client leaves, and is left out when next panics. Where the session was
+// used, the response is made private, unless it says so itself.
+func (m *Manager) Handler(next http.Handler) http.Handler {
+	return &handler{m, next}
+}
+
+// handler is what [Manager.Handler] returns; what it wraps stays visible.
+type handler struct {
+	m    *Manager
+	next http.Handler
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := &visit{Context: r.Context(), w: w}
+	r = r.WithContext(v)
+	if name, _ := h.m.cookies.name(r); hasPoser(r.Header, name) {
+		r.Header = withoutPosers(r.Header, name)
+	}
+	v.session.m, v.session.r = h.m, r
+	h.next.ServeHTTP((*writer)(v), r)
+	v.finish()
+}
+
+// Wraps returns the next handler.
+func (h *handler) Wraps() []http.Handler { return []http.Handler{h.next} }
+
+// Explain asks the next handler what it would do.
+func (h *handler) Explain(r *http.Request) health.Decision { return health.Explain(h.next, r) }
+
+// Healthy asks the next handler whether it could serve r.
+func (h *handler) Healthy(r *http.Request) bool { return health.Healthy(h.next, r) }
+
+// Revoke ends all sessions of subject, on all machines: each ends when it is
+// next loaded. It does not find out whether there are any.
+func (m *Manager) Revoke(ctx context.Context, subject string) error {
+	key := epochKey(subjectTag(m.name, subject))
+	old, err := m.load(ctx, key)
+	if err != nil {
+		return fmt.Errorf("session: revoking: %w", err)
+	}
+	epoch := []byte(rand.Text())
+	if old[0].Version == 0 {
+		err = m.call(ctx, func(ctx context.Context) error { return m.store.Create(ctx, key, epoch, m.opts.Lifetime) })
+	} else {
+		err = m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, old[0], epoch, m.opts.Lifetime) })
+	}
+	// Whoever came first wrote a new epoch after we began, which serves too.
+	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) {
+		return fmt.Errorf("session: revoking: %w", err)
+	}
+	m.stats.revoked.Add(1)
+	return nil
+}
+
+// Report implements [health.Reporter].
+func (m *Manager) Report() health.Report {
+	r := health.Report{Kind: "session", Name: m.name, State: health.Up, Metrics: m.stats.metrics()}
+	r.Metrics = append(r.Metrics, health.Count("store_trips_total", "Times the store was given up for a moment.", m.breaker.Trips()))
+	if m.breaker.Open() {
+		r.State, r.Why = health.Down, "the store fails: requests that use a session get 503"
+		if m.opts.Degrade != nil {
+			r.Why = "the store fails: requests that use a session get 503, or an empty one"
+		}
+	}
+	return r
+}
+
+// load returns the records of keys.
+func (m *Manager) load(ctx context.Context, keys ...string) (records []Record, err error) {
+	m.stats.loads.Add(1)
+	err = m.call(ctx, func(ctx context.Context) (err error) {
+		records, err = m.store.Load(ctx, keys...)
+		if err == nil && len(records) != len(keys) {
+			err = fmt.Errorf("session: store answered %d records for %d keys", len(records), len(keys))
+		}
+		return err
+	})
+	return records, err
+}
+
+// call makes one call to the store within its budget. What is not an answer is
+// ErrUnavailable.
+func (m *Manager) call(ctx context.Context, f func(context.Context) error) error {
+	err := m.breaker.Do(ctx, f)
+	if err == nil || isAnswer(err) {
+		return err
+	}
+	if ctx.Err() == nil {
+		m.stats.failed.Add(1)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// isAnswer reports whether a store's error is an answer of a working store.
+func isAnswer(err error) bool {
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrExists) || errors.Is(err, ErrFull)
+}
+
+// log tells the operator what no client is told, unless a log line is written
+// from the request's record anyway.
+func (m *Manager) log(r *http.Request, what string, err error) {
+	if rec := transit.From(r.Context()); rec != nil && rec.Logged {
+		rec.Fail(err)
+		return
+	}
+	m.opts.Logger.LogAttrs(r.Context(), slog.LevelError, what,
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Any("error", err))
+}

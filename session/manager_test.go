@@ -1,0 +1,211 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/session"
+)
+
+// discard is for tests in which errors are meant.
+var discard = slog.New(slog.DiscardHandler)
+
+func manager(t *testing.T, store session.Store, opts session.Options) *session.Manager {
+	t.Helper()
+	if opts.Logger == nil {
+		opts.Logger = discard
+	}
+	m, err := session.New(store, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// A browser keeps the session's cookie as a real one would.
+type browser struct {
+	handler http.Handler
+	cookies map[string]string
+}
+
+func newBrowser(h http.Handler) *browser { return &browser{h, map[string]string{}} }
+
+// do sends a request and takes over the cookies of its answer.
+func (b *browser) do(method, target string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "https://shop.example"+target, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		} else {
+			b.cookies[c.Name] = c.Value
+		}
+	}
+	return w
+}
+
+// app is a small shop that speaks through its session.
+func app() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/plain", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "plain") })
+	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		cart, _, err := session.Value[map[string]int](session.From(r.Context()), "cart")
+		answer(w, cart, err)
+	})
+	mux.HandleFunc("/add", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, "added", add(session.From(r.Context()), r.FormValue("sku")))
+	})
+	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		answer(w, "in", errors.Join(s.Subject(r.FormValue("user")), s.Set("user", r.FormValue("user"))))
+	})
+	mux.HandleFunc("/whoami", func(w http.ResponseWriter, r *http.Request) {
+		user, _, err := session.Value[string](session.From(r.Context()), "user")
+		answer(w, user, err)
+	})
+	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, "out", session.From(r.Context()).Destroy())
+	})
+	return mux
+}
+
+func add(s *session.Session, sku string) error {
+	return session.Update(s, "cart", func(cart map[string]int, _ bool) (map[string]int, error) {
+		if cart == nil {
+			cart = map[string]int{}
+		}
+		cart[sku]++
+		return cart, nil
+	})
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusTeapot)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func body(w *httptest.ResponseRecorder) string { return strings.TrimSpace(w.Body.String()) }
+
+func TestACart(t *testing.T) {
+	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(app()))
+	if w := b.do("GET", "/read"); body(w) != "null" || len(w.Header()["Set-Cookie"]) > 0 {
+		t.Errorf("a first look: %s, %v", body(w), w.Header())
+	}
+	w := b.do("POST", "/add?sku=tea")
+	want := "; Path=/; HttpOnly; Secure; SameSite=Lax"
+	if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, "__Host-sid=") || !strings.HasSuffix(got, want) {
+		t.Errorf("cookie: %s", got)
+	}
+	if w := b.do("POST", "/add?sku=tea"); len(w.Header()["Set-Cookie"]) > 0 {
+		t.Errorf("a second cookie: %v", w.Header())
+	}
+	if w := b.do("GET", "/read"); body(w) != `{"tea":2}` || w.Header().Get("Cache-Control") != "private, no-store" {
+		t.Errorf("got %s, %v", body(w), w.Header())
+	}
+	if w := b.do("GET", "/plain"); w.Header().Get("Cache-Control") != "" {
+		t.Errorf("a page without a session: %v", w.Header())
+	}
+	w = b.do("POST", "/logout")
+	if got := w.Header().Get("Set-Cookie"); !strings.Contains(got, "Max-Age=0") {
+		t.Errorf("logout: cookie %q", got)
+	}
+	if w := b.do("GET", "/read"); body(w) != "null" {
+		t.Errorf("after logout: %s", body(w))
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	cases := map[string]struct {
+		opts           session.Options
+		idle, lifetime time.Duration
+	}{
+		"zero":  {session.Options{}, 30 * time.Minute, 12 * time.Hour},
+		"shop":  {session.Shop(), 24 * time.Hour, 30 * 24 * time.Hour},
+		"admin": {session.Admin(), 15 * time.Minute, 8 * time.Hour},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) { testLimits(t, c.opts, c.idle, c.lifetime) })
+	}
+}
+
+func TestNewSaysWhatIsWrong(t *testing.T) {
+	cases := map[string]struct {
+		store session.Store
+		opts  session.Options
+		want  string
+	}{
+		"no store":     {nil, session.Options{}, "no store"},
+		"name":         {session.Memory(), session.Options{Name: "a b"}, "name"},
+		"idle":         {session.Memory(), session.Options{Idle: time.Second}, "idle"},
+		"lifetime":     {session.Memory(), session.Options{Idle: time.Hour, Lifetime: time.Minute}, "lifetime"},
+		"timeout":      {session.Memory(), session.Options{Timeout: -1}, "timeout"},
+		"domain":       {session.Memory(), session.Options{Domain: "a;b"}, "domain"},
+		"none on http": {session.Memory(), session.Options{SameSite: http.SameSiteNoneMode, AllowInsecure: true}, "SameSite"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if _, err := session.New(c.store, c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestPlainHTTP(t *testing.T) {
+	cases := map[string]struct {
+		allow  bool
+		scheme string
+		want   string
+	}{
+		"default":             {false, "http", "__Host-sid=*; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"allowed":             {true, "http", "sid=*; Path=/; HttpOnly; SameSite=Lax"},
+		"allowed, over HTTPS": {true, "https", "__Host-sid=*; Path=/; HttpOnly; Secure; SameSite=Lax"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := manager(t, session.Memory(), session.Options{AllowInsecure: c.allow}).Handler(app())
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("POST", c.scheme+"://localhost/add?sku=tea", nil))
+			got := w.Header().Get("Set-Cookie")
+			name, rest, _ := strings.Cut(got, "=")
+			_, attributes, _ := strings.Cut(rest, ";")
+			if got := fmt.Sprintf("%s=*;%s", name, attributes); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWithoutAManager(t *testing.T) {
+	s := session.From(context.Background())
+	_, _, err := session.Value[int](s, "a")
+	for _, err := range []error{err, add(s, "a"), s.Set("a", 1), s.Delete("a"), s.Renew(), s.Destroy(), s.Save(), s.Subject("a")} {
+		if !errors.Is(err, session.ErrNoManager) {
+			t.Errorf("got %v", err)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// commit saves the session before the response's header goes out, and returns
+// the cookie to be sent with it, or nil.
+func (s *Session) commit() (*http.Cookie, error) {
+	err := s.save(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = true
+	if err != nil || !s.loaded || s.ended != "" {
+		return nil, err
+	}
+	t := s.draft.ticket
+	switch {
+	case t == s.browser && (!s.logout || !s.present):
+		return nil, nil
+	case t.id == "":
+		return s.m.cookies.set(s.r, ticket{}, -1), nil
+	}
+	maxAge := 0
+	if s.m.opts.Persistent {
+		maxAge = int(time.Until(time.Unix(s.draft.base.Created, 0).Add(s.m.opts.Lifetime)) / time.Second)
+	}
+	return s.m.cookies.set(s.r, t, maxAge), nil
+}
+
+// save brings the store up to what this request has made of its session.
+// strict makes dropped changes an ErrEnded.
+func (s *Session) save(strict bool) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	d, ended, idle := s.draft, s.ended, !s.loaded || s.err != nil || s.readOnly
+	err := s.err
+	s.mu.Unlock()
+	if idle {
+		return err
+	}
+	if ended != "" {
+		return s.drop(d, ended, strict)
+	}
+	// The client may leave: what it asked for is saved all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.r.Context()), tryFor)
+	defer cancel()
+	stored, err := d.store(ctx, s.m)
+	if end := (errEnded{}); errors.As(err, &end) {
+		return s.drop(d, end.kind, strict)
+	}
+	if err != nil {
+		return err
+	}
+	s.settle(d, stored)
+	return nil
+}
+
+// settle takes over what has been stored of draft d. What was changed
+// meanwhile stays to be saved.
+func (s *Session) settle(d, stored draft) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.draft.changes) > len(d.changes) {
+		stored.changes = s.draft.changes[len(d.changes):]
+	} else {
+		s.now = stored.base.Values
+	}
+	s.draft = stored
+	s.version++
+}
+
+// drop gives up the changes of a draft whose session has ended. After a logout
+// that is as it should be. After a renewal the client must try again, with the
+// new cookie that its browser has by now.
+func (s *Session) drop(d draft, how string, strict bool) error {
+	s.mu.Lock()
+	s.ended = how
+	if how == "" {
+		s.ended = destroyed
+	}
+	s.draft = draft{}
+	s.mu.Unlock()
+	if len(d.changes) == 0 && !d.renew {
+		return nil
+	}
+	s.m.stats.dropped.Add(1)
+	switch {
+	case strict:
+		return ErrEnded
+	case how == renewed:
+		return fmt.Errorf("%w: another request renewed the session", ErrConflict)
+	}
+	return nil
+}
