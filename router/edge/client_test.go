@@ -1,0 +1,58 @@
+package edge
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestClientWalk(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	cases := map[string]struct {
+		peer string
+		xff  []string
+		want string
+	}{
+		"direct":                      {"192.0.2.1", nil, "192.0.2.1"},
+		"a stranger's claim":          {"192.0.2.1", []string{"127.0.0.1"}, "192.0.2.1"},
+		"one proxy":                   {"10.0.0.1", []string{"192.0.2.1"}, "192.0.2.1"},
+		"forged before it":            {"10.0.0.1", []string{"127.0.0.1, 192.0.2.1"}, "192.0.2.1"},
+		"two proxies":                 {"10.0.0.1", []string{"1.1.1.1, 192.0.2.1, 10.0.0.2"}, "192.0.2.1"},
+		"two lines":                   {"10.0.0.1", []string{"192.0.2.1", "10.0.0.2"}, "192.0.2.1"},
+		"all trusted":                 {"10.0.0.1", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
+		"not an address":              {"10.0.0.1", []string{"192.0.2.1, unknown, 10.0.0.2"}, "10.0.0.2"},
+		"with a port":                 {"10.0.0.1", []string{"192.0.2.1:4711"}, "192.0.2.1"},
+		"IPv6 with a port":            {"fd00::1", []string{"[2001:db8::1]:4711"}, "2001:db8::1"},
+		"IPv6 in brackets":            {"10.0.0.1", []string{"[2001:db8::1]"}, "2001:db8::1"},
+		"IPv4 in IPv6 is no stranger": {"10.0.0.1", []string{"192.0.2.1, ::ffff:10.0.0.2"}, "192.0.2.1"},
+	}
+	for name, c := range cases {
+		if got := client(netip.MustParseAddr(c.peer), c.xff, trusted); got.String() != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestGoodHost(t *testing.T) {
+	for host, want := range map[string]bool{
+		"shop.example": true, "SHOP.example.": true, "shop_1.example:8080": true, "[::1]": true, "[::1]:80": true, "192.0.2.1": true, "shop.example:": true,
+		"": false, ".": false, ".shop.example": false, "a..b": false, "a/b": false, "a@b": false, "a:b": false, "a:123456": false,
+		"[::1": false, "[]": false, "[::1]x": false, "a b": false, "a%2eb": false, "a,b": false, "\u00fc.example": false, ":80": false,
+	} {
+		if got := goodHost(host); got != want {
+			t.Errorf("%q: got %t", host, got)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	o, err := Options{}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const s = 1_000_000_000
+	want := Limits{Header: 10 * s, Idle: 75 * s, TrustedIdle: 920 * s, BodyStall: 30 * s, WriteStall: 120 * s,
+		UpgradeIdle: 3600 * s, Target: 8000, Headers: 32768, Streams: 100}
+	if o.Limits != want || o.Linger != 10*s || o.Drain != 30*s || o.Addr != ":80" {
+		t.Errorf("got %+v", o)
+	}
+}
