@@ -99,7 +99,6 @@ func (e *Entry) Refresh(now time.Time, period time.Duration) bool {
 // Refreshed lets the next caller of Refresh have it after the time given.
 func (e *Entry) Refreshed(at time.Time) { e.refreshing.Store(at.UnixNano()) }
 
-
 // overhead is what an entry costs beyond its texts and body: itself and its
 // place in the map.
 const overhead = 192 + 48

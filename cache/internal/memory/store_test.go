@@ -1,0 +1,211 @@
+package memory
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+)
+
+func entry(url string, size int, tags ...uint64) *Entry {
+	e := &Entry{URL: url, Head: "Etag: \"x\"\r\n", Status: 200, Body: make([]byte, size)}
+	if len(tags) > 0 {
+		e.More = &More{Tags: tags}
+	}
+	return e
+}
+
+func all(*Entry) bool  { return true }
+func none(*Entry) bool { return false }
+func always() bool     { return true }
+func (s *Store) has(url string) bool {
+	e := s.Get([]byte(url), all)
+	if e != nil {
+		s.Release(e)
+	}
+	return e != nil
+}
+
+// check compares every figure with what is really there.
+func (s *Store) check(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var held int64
+	count, tagged := 0, 0
+	for i := range s.shards {
+		for url, e := range s.shards[i].urls {
+			for ; e != nil; e = e.next {
+				if e.URL != url {
+					t.Errorf("%q stands under %q", e.URL, url)
+				}
+				if e.queue == nowhere {
+					t.Errorf("%q is in no queue", url)
+				}
+				held += e.size
+				count++
+				if e.More != nil {
+					tagged += len(e.More.Tags)
+				}
+			}
+		}
+	}
+	if held != s.held || count != s.count || held != s.small.bytes+s.main.bytes {
+		t.Errorf("held %d, counted %d, queues %d; %d entries, counted %d", held, s.held, s.small.bytes+s.main.bytes, count, s.count)
+	}
+	if s.used > s.max {
+		t.Errorf("used %d of %d", s.used, s.max)
+	}
+	for tag, list := range s.tags {
+		tagged -= len(list)
+		for i, e := range list {
+			ok := false
+			for j, x := range e.More.Tags {
+				ok = ok || x == tag && int(e.More.places[j]) == i
+			}
+			if !ok {
+				t.Errorf("tag %d: %q does not know its place %d", tag, e.URL, i)
+			}
+		}
+	}
+	if tagged != 0 {
+		t.Errorf("%d more tags on entries than in the index", tagged)
+	}
+}
+
+func TestBoundedUnderEverything(t *testing.T) {
+	s := New(1 << 20)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 1))
+			for range 5000 {
+				url := fmt.Sprint("a.example/", r.IntN(400))
+				switch r.IntN(8) {
+				case 0:
+					s.ByTag(uint64(r.IntN(20)), func(*Entry) bool { return r.IntN(2) == 0 })
+				case 1:
+					s.ByURL(url, all)
+				case 2:
+					if n := int64(r.IntN(100000)); s.Reserve(n) {
+						s.Unreserve(n)
+					}
+				case 3:
+					if e := s.Get([]byte(url), all); e != nil {
+						s.Remove(e)
+						s.Remove(e) // twice does no harm
+						s.Release(e)
+					}
+				default:
+					if !s.has(url) {
+						tags := []uint64{uint64(r.IntN(20)), 20 + uint64(r.IntN(20))}
+						s.Add(entry(url, r.IntN(20000), tags...), 0, all, always)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s.check(t)
+	s.Each(all)
+	s.check(t)
+	if st := s.Stats(); st.Used != 0 || st.Count != 0 || st.Tags != 0 {
+		t.Errorf("after everything was removed: %+v", st)
+	}
+}
+
+func TestReadersHoldWhatTheyRead(t *testing.T) {
+	s := New(1 << 20)
+	s.Add(entry("a", 500<<10), 0, none, always)
+	e := s.Get([]byte("a"), all)
+	s.Remove(e)
+	if s.has("a") {
+		t.Error("removed and still there")
+	}
+	if used := s.Stats().Used; used < 500<<10 {
+		t.Errorf("used %d while it is read", used)
+	}
+	if s.Reserve(600 << 10) {
+		t.Error("room where somebody still reads")
+	}
+	s.Release(e)
+	if used := s.Stats().Used; used != 0 {
+		t.Errorf("used %d after it was read", used)
+	}
+}
+
+func TestVariantsAreCapped(t *testing.T) {
+	s := New(1 << 20)
+	for i := range 2 * maxVariants {
+		e := entry("a", 1)
+		e.More = &More{Vary: "Foo", Variant: fmt.Sprint(i)}
+		s.Add(e, 0, none, always)
+	}
+	if n := s.Stats().Count; n != maxVariants {
+		t.Errorf("%d variants", n)
+	}
+	variant := func(want string) bool {
+		e := s.Get([]byte("a"), func(e *Entry) bool { return e.More.Variant == want })
+		if e != nil {
+			s.Release(e)
+		}
+		return e != nil
+	}
+	if variant("0") || !variant(fmt.Sprint(2*maxVariants-1)) {
+		t.Error("the oldest must go")
+	}
+	s.check(t)
+}
+
+func TestAddReplacesAndAsksLast(t *testing.T) {
+	s := New(1 << 20)
+	s.Add(entry("a", 10), 0, none, always)
+	s.Add(entry("a", 20), 0, all, always)
+	if n := s.Stats().Count; n != 1 {
+		t.Errorf("%d entries after a replacement", n)
+	}
+	if s.Add(entry("b", 10), 0, all, func() bool { return false }) || s.has("b") {
+		t.Error("stored though invalid")
+	}
+	if s.Add(entry("c", 2<<20), 0, all, always) || s.has("c") {
+		t.Error("stored though larger than everything")
+	}
+	s.check(t)
+}
+
+func TestScanDoesNotFlush(t *testing.T) {
+	s := New(1 << 20)
+	for i := range 100 {
+		s.Add(entry(fmt.Sprint("hot", i), 4000), 0, none, always)
+	}
+	for range 3 {
+		for i := range 100 {
+			s.has(fmt.Sprint("hot", i))
+		}
+	}
+	for i := range 10000 {
+		s.Add(entry(fmt.Sprint("scan", i), 4000), 0, none, always)
+	}
+	left := 0
+	for i := range 100 {
+		if s.has(fmt.Sprint("hot", i)) {
+			left++
+		}
+	}
+	if left < 95 {
+		t.Errorf("%d of 100 hot entries survived a scan", left)
+	}
+	s.check(t)
+}
+
+func TestRefreshIsGivenOnce(t *testing.T) {
+	e, now := entry("a", 1), time.Unix(100, 0)
+	if !e.Refresh(now, time.Minute) || e.Refresh(now, time.Minute) {
+		t.Error("not exactly once")
+	}
+	e.Refreshed(now.Add(time.Second))
+	if e.Refresh(now, time.Minute) || !e.Refresh(now.Add(time.Second), time.Minute) {
+		t.Error("not after the pause")
+	}
+}
