@@ -1,0 +1,88 @@
+package session_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/foretier/foretier/session"
+)
+
+// crowd sends n requests to the tiers at once, in turn, all with one cookie.
+func crowd(t *testing.T, tiers []http.Handler, cookie string, n int, request func(i int) string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			r := httptest.NewRequest("POST", "https://shop.example"+request(i), nil)
+			r.AddCookie(&http.Cookie{Name: "__Host-sid", Value: cookie})
+			w := httptest.NewRecorder()
+			<-start
+			tiers[i%len(tiers)].ServeHTTP(w, r)
+			if w.Code != http.StatusOK {
+				t.Errorf("request %d: %d %s", i, w.Code, w.Body)
+			}
+			if request(i) != "/logout" && len(w.Header()["Set-Cookie"]) > 0 {
+				t.Errorf("a request under way set a cookie: %v", w.Header())
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+// twoTiers returns two managers as on two machines, and a browser at the first.
+func twoTiers(t *testing.T, open func() session.Store) ([]http.Handler, *browser) {
+	var tiers []http.Handler
+	for range 2 {
+		tiers = append(tiers, manager(t, open(), session.Options{}).Handler(app()))
+	}
+	return tiers, newBrowser(tiers[0])
+}
+
+// TestPitfall1LostUpdates: 200 requests change one cart at the same time, half
+// of them the same item.
+func TestPitfall1LostUpdates(t *testing.T) {
+	onEachStore(t, func(t *testing.T, open func() session.Store) {
+		tiers, b := twoTiers(t, open)
+		b.do("POST", "/add?sku=first")
+		crowd(t, tiers, b.cookies["__Host-sid"], 200, func(i int) string {
+			if i < 100 {
+				return "/add?sku=tea"
+			}
+			return fmt.Sprintf("/add?sku=n%d", i)
+		})
+		var cart map[string]int
+		if err := json.Unmarshal(b.do("GET", "/read").Body.Bytes(), &cart); err != nil {
+			t.Fatal(err)
+		}
+		if cart["tea"] != 100 || len(cart) != 102 {
+			t.Errorf("%d of 100 teas, %d of 102 items", cart["tea"], len(cart))
+		}
+	})
+}
+
+// TestPitfall4LogoutUndone: a logout amid 200 changes stays a logout, and none
+// of them fails.
+func TestPitfall4LogoutUndone(t *testing.T) {
+	onEachStore(t, func(t *testing.T, open func() session.Store) {
+		tiers, b := twoTiers(t, open)
+		b.do("POST", "/login?user=ann")
+		cookie := b.cookies["__Host-sid"]
+		crowd(t, tiers, cookie, 200, func(i int) string {
+			if i == 100 {
+				return "/logout"
+			}
+			return "/add?sku=tea"
+		})
+		for _, path := range []string{"/read", "/whoami"} {
+			if got := body(b.do("GET", path)); got != "null" && got != `""` {
+				t.Errorf("%s after logout: %s", path, got)
+			}
+		}
+	})
+}

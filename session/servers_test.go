@@ -1,0 +1,44 @@
+package session_test
+
+import (
+	"testing"
+
+	"github.com/bradfitz/gomemcache/memcache"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/session"
+	"github.com/foretier/foretier/session/memcachestore"
+	"github.com/foretier/foretier/session/redisstore"
+)
+
+// redisStore returns a store on server, with a client of its own.
+func redisStore(t *testing.T, server *servertest.Server) session.Store {
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true, PoolSize: 50})
+	t.Cleanup(func() { client.Close() })
+	return redisstore.New(client)
+}
+
+func memcachedStore(t *testing.T, server *servertest.Server) session.Store {
+	client := memcache.New(server.Addr)
+	client.MaxIdleConns = 200
+	t.Cleanup(func() { client.Close() })
+	return memcachestore.New(client)
+}
+
+// onEachStore runs test on every kind of store. open returns another client of
+// the same one, as another machine would have it.
+func onEachStore(t *testing.T, test func(t *testing.T, open func() session.Store)) {
+	t.Run("memory", func(t *testing.T) {
+		store := session.Memory()
+		test(t, func() session.Store { return store })
+	})
+	t.Run("redis", func(t *testing.T) {
+		server := servertest.Redis(t)
+		test(t, func() session.Store { return redisStore(t, server) })
+	})
+	t.Run("memcached", func(t *testing.T) {
+		server := servertest.Memcached(t, "-c", "1024")
+		test(t, func() session.Store { return memcachedStore(t, server) })
+	})
+}
