@@ -56,15 +56,16 @@ type Options struct {
 }
 
 // Retry says when a request is tried again, elsewhere. What was provably not
-// sent is always tried again; GET, HEAD, OPTIONS and what carries an
+// sent is tried again while a backend is left, and costs nothing of what
+// follows; GET, HEAD, OPTIONS and what carries an
 // Idempotency-Key also after a reset, 502 or 503; GET and HEAD without Cookie
 // and Authorization also after a 500; nothing after a 504 or a timeout. A rule
 // can narrow or widen this for its requests. The zero Retry stands for the
 // defaults named at the fields.
 type Retry struct {
-	Max    int     // further attempts; 1. Negative: none
-	Budget float64 // share of the requests in hand that may be retries, so that a sick pool is not given twice the work; 0.2. Negative: no limit
-	Min    int     // retries at once that are always allowed; 3. Negative: none
+	Max    int     // further attempts after one that may have been executed; 1. Negative: none
+	Budget float64 // retries as a share of the requests, over ten seconds, so that a sick pool is not given twice the work; 0.2. Negative: no limit
+	Min    int     // retries a second that are allowed besides; 3. Negative: none
 	Body   int64   // bytes of a request's body that are kept for a second attempt; 64 KiB. Negative: none
 }
 

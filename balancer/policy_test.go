@@ -53,8 +53,23 @@ func TestAdaptivePicks(t *testing.T) {
 			}
 		}
 	}
+	list := field(0, 0, 0)
+	list[1].Latency = 1900 * time.Microsecond // next to nothing
+	for i, s := range share(Adaptive(), list, 10000) {
+		if math.Abs(s-1./3) > 0.02 {
+			t.Errorf("of idle equals, %d got %.3f", i, s)
+		}
+	}
+	list[2].Weight = 3
+	if s := share(Adaptive(), list, 10000)[2]; math.Abs(s-0.6) > 0.02 {
+		t.Errorf("weight 3 of 5 got %.3f", s)
+	}
+	list[1].Latency = 0 // nobody has tried
+	if s := share(Adaptive(), list, 100)[1]; s != 1 {
+		t.Errorf("the unknown one got %.3f", s)
+	}
 	// Of many, two are drawn: the worst is never the better of two.
-	list := field(1, 1, 1, 1, 1, 1, 1, 9)
+	list = field(1, 1, 1, 1, 1, 1, 1, 9)
 	if got := share(Adaptive(), list, 10000)[7]; got != 0 {
 		t.Errorf("the busiest of eight got %.3f", got)
 	}

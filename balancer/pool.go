@@ -25,8 +25,8 @@ type Pool struct {
 	snap     atomic.Pointer[snapshot]
 	load     load.Pool
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
-	retries  atomic.Int64 // of these, on a further attempt
 	retried  atomic.Uint64
+	budget   budget
 	queue    queue
 	closing  context.Context // ends with Close
 	close    context.CancelFunc

@@ -3,9 +3,11 @@ package balancer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/health"
@@ -40,6 +42,10 @@ type exchange struct {
 	pin      string      // the backend that the client is bound to
 	key      uint64
 	tried    []*member
+	repeats  int      // attempts after one that may have been executed
+	before   []failed // the attempts that failed
+	last     failed   // the latest attempt
+	took     time.Duration
 	scratch  [8]*entry
 }
 
@@ -53,6 +59,7 @@ func (x *exchange) run() (*http.Response, error) {
 	}
 	x.prepare()
 	p.inflight.Add(1)
+	p.budget.requests.add(time.Now().Unix())
 	res, err := x.attempts()
 	if err != nil {
 		p.inflight.Add(-1)
@@ -102,50 +109,83 @@ func (x *exchange) attempts() (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	var before error
-	for n := 0; ; n++ {
+	for {
 		res, err := t.roundTrip()
-		var next *try
-		if n < p.opts.Retry.Max && t.mayRepeat(res, err) && p.spend() {
-			if next, _ = x.acquireNow(); next == nil {
-				p.retries.Add(-1)
+		next := x.next(t, res, err)
+		if next == nil {
+			x.now(t, err)
+			if err != nil {
+				return nil, x.failure(t, err)
 			}
+			x.pin = t.entry.Name
+			t.finish(res)
+			return res, nil
 		}
-		if n > 0 {
-			p.retries.Add(-1)
+		if err == nil {
+			err = fmt.Errorf("answered %d", res.StatusCode)
+			_ = res.Body.Close() // it is thrown away
+			t.end()
 		}
-		if next != nil {
-			if err == nil {
-				err = fmt.Errorf("answered %d", res.StatusCode)
-				_ = res.Body.Close() // it is thrown away
-				t.end()
-			}
-			before = t.entry.fail(err)
-			p.retried.Add(1)
-			t = next
-			continue
-		}
-		if err != nil {
-			if before != nil {
-				return nil, fmt.Errorf("%w (before: %v)", t.entry.fail(err), before)
-			}
-			return nil, t.entry.fail(err)
-		}
-		x.pin = t.entry.Name
-		t.finish(res)
-		return res, nil
+		x.before = append(x.before, failed{t.entry.Name, err})
+		p.retried.Add(1)
+		t = next
 	}
 }
 
-// spend takes one retry from the budget, if there is one.
-func (p *Pool) spend() bool {
-	r := p.opts.Retry
-	n := p.retries.Add(1)
-	if r.Budget < 0 || n <= int64(r.Min) || float64(n) <= r.Budget*float64(p.inflight.Load()) {
-		return true
+// next returns the try that follows t, or nil if there is none: what was not
+// sent goes on to any backend that is left, the rest as far as the retries go.
+func (x *exchange) next(t *try, res *http.Response, err error) *try {
+	p := x.pool
+	unsent := err != nil && t.unsent(err)
+	if !t.mayRepeat(res, err) || !unsent && x.repeats >= p.opts.Retry.Max {
+		return nil
 	}
-	p.retries.Add(-1)
-	return false
+	next, none := x.acquireNow()
+	if none != nil {
+		return nil
+	}
+	if !unsent {
+		if !p.budget.spend(time.Now(), p.opts.Retry) {
+			next.abandon()
+			return nil
+		}
+		x.repeats++
+	}
+	return next
+}
+
+// failed is what became of an attempt.
+type failed struct {
+	backend string
+	err     error
+}
+
+// failure returns the error of an exchange that ended with err at t.
+func (x *exchange) failure(t *try, err error) error {
+	err = t.entry.fail(err)
+	for _, f := range x.before {
+		err = fmt.Errorf("%w (before: backend %s: %v)", err, f.backend, f.err)
+	}
+	return err
+}
+
+// now notes for the log line where the request went.
+func (x *exchange) now(t *try, err error) {
+	x.last, x.took = failed{t.entry.Name, err}, time.Since(t.start)
+	x.rec.Note("pool", x)
+}
+
+// LogValue implements [slog.LogValuer]: "web2 12ms after web1: connection refused".
+func (x *exchange) LogValue() slog.Value {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %v", x.last.backend, x.took.Round(10*time.Microsecond))
+	if x.last.err != nil {
+		b.WriteString(" failed")
+	}
+	for _, f := range x.before {
+		fmt.Fprintf(&b, " after %s: %v", f.backend, f.err)
+	}
+	return slog.StringValue(b.String())
 }
 
 // acquire picks a backend, and waits in the queue if all are full.
@@ -183,7 +223,7 @@ func (x *exchange) acquireNow() (*try, error) {
 		if err != nil {
 			return nil, err
 		}
-		t := &try{exchange: x, entry: e}
+		t := &try{exchange: x, entry: e, start: now}
 		if limit == 0 {
 			e.load.Start(&t.ticket, now)
 		} else if !e.load.TryStart(&t.ticket, now, limit) {

@@ -17,7 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -104,8 +103,8 @@ func TestRetry(t *testing.T) {
 			if got := get(p, c.method, "/", body, edit); got.Code != c.want {
 				t.Errorf("got %d, want %d", got.Code, c.want)
 			}
-			if p.inflight.Load() != 0 || p.retries.Load() != 0 {
-				t.Errorf("left in hand: %d requests, %d retries", p.inflight.Load(), p.retries.Load())
+			if n := p.inflight.Load(); n != 0 {
+				t.Errorf("left in hand: %d requests", n)
 			}
 			for _, s := range p.Backends() {
 				if s.InFlight != 0 || s.Waiting != 0 {
@@ -117,24 +116,81 @@ func TestRetry(t *testing.T) {
 }
 
 func TestRetryBudget(t *testing.T) {
-	backends, way := ways(status(503), status(503), status(503))
-	p := newPool(t, backends, Options{Transport: way, Outlier: health.Outlier{Consecutive: -1, MinSuccess: -1}})
-	p.inflight.Store(100) // of which a fifth may be retries
-	p.retries.Store(20)
-	get(p, "GET", "/", nil)
-	if got := p.retried.Load(); got != 0 {
-		t.Errorf("%d retries over the budget", got)
+	var b budget
+	r := Retry{Budget: 0.2, Min: 3}
+	now := time.Unix(1000, 0)
+	spend := func(n int) (got int) {
+		for range n {
+			if b.spend(now, r) {
+				got++
+			}
+		}
+		return got
 	}
-	p.retries.Store(19)
-	get(p, "GET", "/", nil)
-	p.inflight.Store(0)
-	p.retries.Store(2) // three are always allowed
-	get(p, "GET", "/", nil)
-	p.retries.Store(3)
-	get(p, "GET", "/", nil)
-	if got := p.retried.Load(); got != 2 {
-		t.Errorf("got %d retries, want 2", got)
+	for i := range 1000 {
+		b.requests.add(now.Unix() - int64(i%10))
 	}
+	if got := spend(500); got != 230 {
+		t.Errorf("of a thousand requests in ten seconds %d may be repeated, want 200 and 30", got)
+	}
+	now = now.Add(10 * time.Second) // nothing came since
+	if got := spend(500); got != 30 {
+		t.Errorf("without requests %d, want 30", got)
+	}
+	if r.Budget = -1; spend(500) != 500 {
+		t.Error("no limit is one")
+	}
+}
+
+func TestOneCrashCutsOffNobody(t *testing.T) {
+	const clients = 30
+	arrived := make(chan bool, clients)
+	crash := make(chan bool)
+	backends, way := ways(local{http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- true
+		<-crash
+		panic(syscall.ECONNRESET)
+	})}, local{servedBy("b")})
+	p := newPool(t, backends[:1], Options{Transport: way})
+	codes := make(chan int, clients)
+	for range clients {
+		go func() { codes <- get(p, "GET", "/", nil).Code }()
+	}
+	for range clients {
+		<-arrived
+	}
+	if err := p.Update(backends); err != nil {
+		t.Fatal(err)
+	}
+	close(crash)
+	for range clients {
+		if code := <-codes; code != 200 {
+			t.Errorf("a GET in hand at the crash was answered %d", code)
+		}
+	}
+}
+
+func TestWhatWasNotSentGoesOnToAnyoneLeft(t *testing.T) {
+	backends, way := ways(refused, refused, refused, local{servedBy("d")})
+	p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
+	if w := get(p, "POST", "/", strings.NewReader("order")); w.Code != 200 {
+		t.Errorf("got %d", w.Code)
+	}
+}
+
+func TestTheLogLineSaysWhereItWent(t *testing.T) {
+	backends, way := ways(refused, local{servedBy("b")})
+	p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
+	ctx, rec := transit.With(context.Background())
+	get(p, "GET", "/", nil, func(r *http.Request) { *r = *r.WithContext(ctx) })
+	for part, v := range rec.Notes() {
+		got := v.LogValue().String()
+		if part != "pool" || !strings.HasPrefix(got, "b ") || !strings.HasSuffix(got, "s after a: connection refused") {
+			t.Errorf("noted %s=%q", part, got)
+		}
+		return
+	}
+	t.Error("nothing was noted")
 }
 
 func TestRetrySendsTheBodyAgain(t *testing.T) {

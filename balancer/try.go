@@ -25,6 +25,7 @@ type try struct {
 	exchange *exchange
 	entry    *entry
 	ticket   load.Ticket
+	start    time.Time
 	cancel   context.CancelCauseFunc
 	timer    *time.Timer // of the header, then of each read
 	sent     atomic.Bool // a byte of it may have arrived
@@ -138,8 +139,8 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 		return false
 	}
 	switch {
-	case err != nil && (health.Unreachable(err) || !t.sent.Load()):
-		return true // it was not sent
+	case err != nil && t.unsent(err):
+		return true
 	case err != nil:
 		return x.repeatable() && !errors.Is(err, ErrTimeout) && !isTimeout(err)
 	case res.StatusCode == 502 || res.StatusCode == 503:
@@ -148,6 +149,16 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 		return x.repeatable() && (x.anonymous() || x.retry == transit.RetryReplayable)
 	}
 	return false
+}
+
+// unsent reports whether an attempt that ended with err provably sent nothing.
+func (t *try) unsent(err error) bool { return health.Unreachable(err) || !t.sent.Load() }
+
+// abandon gives back the place of a try that was not begun.
+func (t *try) abandon() {
+	t.ticket.Leave()
+	t.entry.requests.Add(^uint64(0))
+	t.free()
 }
 
 // finish makes res the pool's answer: from here on its body holds the place.
@@ -175,11 +186,15 @@ func (t *try) end() {
 	t.once.Do(func() {
 		t.timer.Stop()
 		t.cancel(nil)
-		t.ticket.Done()
-		if t.exchange.pool.opts.Limit.InFlight > 0 {
-			t.exchange.pool.queue.wake()
-		}
+		t.free()
 	})
+}
+
+func (t *try) free() {
+	t.ticket.Done()
+	if p := t.exchange.pool; p.opts.Limit.InFlight > 0 {
+		p.queue.wake()
+	}
 }
 
 // A body is a response's body that frees its place when it ends.

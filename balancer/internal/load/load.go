@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
-// decay is after what time an old sample counts half beside the typical
-// latency of the pool.
-const decay = 10 * time.Second
+// decay is after what time a sample counts 1/e beside the typical latency of
+// the pool.
+const decay = 2 * time.Second
+
+// most is how many times the pool's 90th percentile one wait may count: an
+// export must not make a backend look dead.
+const most = 10
 
 // A Load is what one backend has in hand. Readers take no lock.
 type Load struct {
@@ -85,12 +89,13 @@ func (t *Ticket) Header(now time.Time, bad bool) {
 		return
 	}
 	d := float64(max(now.UnixNano()-t.start, 1))
+	p90 := float64(l.pool.P90())
 	if bad {
-		d = max(d, float64(l.pool.P90()))
+		d = max(d, p90)
 	} else {
 		l.pool.sample(now.UnixNano(), d)
 	}
-	l.sample(now.UnixNano(), d)
+	l.sample(now.UnixNano(), min(d, most*p90))
 }
 
 // Leave ends the wait without a verdict: the client went away.
@@ -146,7 +151,7 @@ func (l *Load) sample(now int64, d float64) {
 
 // weight is how much a sample of that age still counts.
 func weight(age int64) float64 {
-	return float64(decay) / float64(decay+time.Duration(max(age, 0)))
+	return math.Exp(-float64(max(age, 0)) / float64(decay))
 }
 
 // InFlight returns how many requests it has in hand, from pick to closed body.
@@ -173,12 +178,11 @@ func (l *Load) Latency(now time.Time) time.Duration {
 }
 
 // Oldest returns the age of the oldest request that waits for its header, at
-// most ten times the pool's 90th percentile: one export must not make a
-// backend look dead.
+// most ten times the pool's 90th percentile.
 func (l *Load) Oldest(now time.Time) time.Duration {
 	start := l.oldest.Load()
 	if start == 0 {
 		return 0
 	}
-	return min(time.Duration(max(now.UnixNano()-start, 0)), 10*l.pool.P90())
+	return min(time.Duration(max(now.UnixNano()-start, 0)), most*l.pool.P90())
 }
