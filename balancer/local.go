@@ -63,9 +63,9 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 		return res, nil
 	case err := <-failed:
 		return nil, err
-	case <-ctx.Done():
+	case <-r.Context().Done(): // not ctx, which ends with the handler too
 		_ = pr.Close() // ends what the handler may still write
-		return nil, context.Cause(ctx)
+		return nil, context.Cause(r.Context())
 	}
 }
 
