@@ -1,0 +1,216 @@
+package router
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestReadings(t *testing.T) {
+	cases := map[string]struct {
+		canonical string
+		others    []string
+	}{
+		"/a/b.css":        {"/a/b.css", nil},
+		"/":               {"/", nil},
+		"/a//b":           {"/a/b", []string{"/a//b"}},
+		"/a/./b/":         {"/a/b/", []string{"/a/./b/"}},
+		"/a/..":           {"/", []string{"/a/.."}},
+		"/a%2Fb":          {"/a/b", []string{"/a%2Fb"}},
+		"/a;x/b":          {"/a/b", []string{"/a;x/b"}},
+		"//h/a":           {"/h/a", []string{"//h/a", "/a"}},
+		"/%2561":          {"/a", []string{"/%2561", "/%61"}},
+		"/100%25-x":       {"/100%-x", []string{"/100%25-x"}},
+		"/.well-known/a":  {"/.well-known/a", nil},
+		"/t%C3%BCr":       {"/tür", []string{"/t%C3%BCr"}},
+		"/a..b/...":       {"/a..b/...", nil},
+		"/x;a=1/../b;c=2": {"/b", []string{"/x;a=1/../b;c=2", "/b;c=2", "/x/../b"}},
+	}
+	for raw, c := range cases {
+		rd := read(raw)
+		if rd.refusal != "" || rd.canonical != c.canonical {
+			t.Errorf("%s: got %q, refusal %q, want %q", raw, rd.canonical, rd.refusal, c.canonical)
+		}
+		if !slices.Equal(rd.others, c.others) {
+			t.Errorf("%s: others: got %q, want %q", raw, rd.others, c.others)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for raw, want := range map[string]string{
+		"":               "does not begin with a slash",
+		"admin":          "does not begin with a slash",
+		"/..":            "leads above the root",
+		"/a/%2e%2e/../b": "leads above the root",
+		"//h/../b":       "leads above the root", // as //authority
+		"/a\x00":         "holds a control byte",
+		"/a%7F":          "holds a control byte",
+		"/a\\b":          "holds a backslash",
+		"/a%25255c":      "holds a backslash",
+		"/a#b":           "holds a fragment",
+		"/%C0%AF":        "holds overlong UTF-8",
+		"/%c0.":          "holds overlong UTF-8",
+		"/%zz":           "holds a broken percent-escape",
+		"/%":             "holds a broken percent-escape",
+		"/%25252525":     "is percent-encoded too often",
+	} {
+		if got := read(raw).refusal; got != want {
+			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	}
+}
+
+// A plain path, which nearly all are, costs nothing.
+func TestPlainPathAllocatesNothing(t *testing.T) {
+	r := &http.Request{RequestURI: "/product/blue-shoe?size=42", URL: &url.URL{Path: "/product/blue-shoe", RawQuery: "size=42"}}
+	if n := testing.AllocsPerRun(100, func() { readRequest(r) }); n != 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
+
+// simpleServers are how real servers come from a raw path to the one that they
+// serve, each written without a look at this package. They return false for
+// what that server refuses.
+var simpleServers = map[string]func(raw string) (string, bool){
+	"Apache, then PHP": func(raw string) (string, bool) {
+		if strings.Contains(strings.ToLower(raw), "%2f") {
+			return "", false // AllowEncodedSlashes Off
+		}
+		p, err := url.PathUnescape(raw)
+		return clean(p), err == nil && !strings.Contains(p, "\x00")
+	},
+	"nginx": func(raw string) (string, bool) {
+		p, err := url.PathUnescape(raw)
+		return clean(p), err == nil
+	},
+	"nginx before nginx": func(raw string) (string, bool) {
+		p, err := url.PathUnescape(raw)
+		if err != nil {
+			return "", false
+		}
+		p, err = url.PathUnescape(clean(p))
+		return clean(p), err == nil
+	},
+	"PHP application on REQUEST_URI": func(raw string) (string, bool) {
+		p, err := url.PathUnescape("/" + strings.TrimLeft(raw, "/"))
+		return p, err == nil
+	},
+	"Tomcat": func(raw string) (string, bool) {
+		segments := strings.Split(raw, "/")
+		for i, s := range segments {
+			segments[i], _, _ = strings.Cut(s, ";")
+		}
+		p, err := url.PathUnescape(strings.Join(segments, "/"))
+		return clean(p), err == nil
+	},
+	"url.Parse": func(raw string) (string, bool) {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return "", false
+		}
+		return u.Path, true
+	},
+}
+
+// clean is path.Clean's idea of a path, but above the root it stays there.
+func clean(p string) string {
+	var out []string
+	for _, s := range strings.Split(p, "/") {
+		switch {
+		case s == "" || s == ".":
+		case s == "..":
+			out = out[:max(0, len(out)-1)]
+		default:
+			out = append(out, s)
+		}
+	}
+	return "/" + strings.Join(out, "/")
+}
+
+// isAdmin reports whether an application would serve /admin for path, as its
+// first segment or as a script's path-info.
+func isAdmin(path string) bool {
+	for start := true; ; {
+		segment, rest, more := strings.Cut(strings.TrimLeft(path, "/"), "/")
+		if start && strings.EqualFold(segment, "admin") {
+			return true
+		}
+		if !more {
+			return false
+		}
+		start, path = strings.HasSuffix(strings.ToLower(segment), ".php"), rest
+	}
+}
+
+func FuzzAdmin(f *testing.F) {
+	for _, name := range []string{"testdata/bypass-corpus.txt", "testdata/more-corpus.txt"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if target, _, ok := strings.Cut(line, "\t"); ok {
+				f.Add(target)
+			}
+		}
+	}
+	admin := Admin("/admin")
+	rt := compileForTest(f, Rule{Name: "admin", When: admin, To: http.NotFoundHandler()},
+		Rule{Name: "media", When: Path("/media/*", "/m/{id}"), To: http.NotFoundHandler()},
+		Rule{Name: "shop", To: http.NotFoundHandler()})
+	f.Fuzz(func(t *testing.T, target string) {
+		raw, refusal := targetPath(target)
+		if refusal != "" {
+			return
+		}
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			return // the standard server answers 400
+		}
+		r := &http.Request{Method: "GET", Host: "shop.example", RequestURI: target, URL: u, Header: http.Header{}}
+		got := admin.Match(r)
+		for name, server := range simpleServers {
+			if path, ok := server(raw); ok && isAdmin(path) && !got {
+				t.Errorf("%s takes %q for %q", name, raw, path)
+			}
+		}
+
+		// What goes on as the canonical path is read in one way only, and
+		// falls under the rule that was picked for it.
+		rd := readRequest(r)
+		if rd.refusal != "" {
+			if !got {
+				t.Errorf("%q has no honest reading (%s) and is not admin", target, rd.refusal)
+			}
+			return
+		}
+		v := &view{r: r, rd: &rd, path: rd.canonical}
+		i := rt.pick(v)
+		if rt.agree(v, i) || rt[i].Name == "admin" {
+			return
+		}
+		out := *r
+		out.URL = rewritten(u, rd.canonical)
+		again := readURL(&out)
+		if again.refusal != "" {
+			t.Fatalf("%q goes on as %q, which %s", target, out.URL.EscapedPath(), again.refusal)
+		}
+		v = &view{r: &out, rd: &again, path: again.canonical}
+		if j := rt.pick(v); j != i || !rt.agree(v, j) {
+			t.Errorf("%q goes on as %q under rule %s, where others read rule %s", target, out.URL.EscapedPath(), rt[i].Name, rt[j].Name)
+		}
+	})
+}
+
+func compileForTest(tb testing.TB, rules ...Rule) table {
+	tb.Helper()
+	t, err := compileTable(rules)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return t
+}
