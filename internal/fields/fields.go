@@ -65,7 +65,8 @@ var overrides = []string{
 var claims = []string{
 	"Forwarded", "X-Real-Ip", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip",
 	"True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Envoy-External-Address",
-	"X-Request-Id",
+	"X-Request-Id", "X-Forwarded", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr",
+	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "Front-End-Https", "X-Url-Scheme",
 }
 
 // Clean removes from a request's header what must not reach a backend: fields

@@ -17,7 +17,7 @@ func TestClean(t *testing.T) {
 		},
 		"claims of an untrusted peer": {
 			in: http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=127.0.0.1"},
-				"X-Real-Ip": {"127.0.0.1"}, "X-Request-Id": {"x"}},
+				"X-Real-Ip": {"127.0.0.1"}, "X-Request-Id": {"x"}, "X-Forwarded": {"for=127.0.0.1"}, "Front-End-Https": {"on"}, "X-Originating-Ip": {"127.0.0.1"}},
 			want: http.Header{},
 		},
 		"claims of a trusted peer": {
