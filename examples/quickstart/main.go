@@ -1,0 +1,43 @@
+// Quickstart is a whole front tier in one function.
+package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/edge"
+	"github.com/foretier/foretier/session"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	admin := router.Admin("/admin", "/cron.php")
+	sticky := must(session.NewSticky(must(os.ReadFile("sticky.key")), session.StickyOptions{}))
+	origin := must(balancer.New(balancer.Backends("http://10.0.0.10:8080"), balancer.Options{}))
+	apps := must(balancer.New(balancer.Backends("http://10.0.0.11:8080", "http://10.0.0.12:8080"),
+		balancer.Options{Probe: health.HTTP("/healthz"), Affinity: sticky, Refuse: admin}))
+	pages := must(cache.New(cache.Options{MaxBytes: 256 << 20}))
+	front := must(router.New(router.Options{},
+		router.Rule{Name: "admin", When: admin, To: origin},
+		router.Rule{Name: "upload", When: router.All(router.Method("POST", "PUT"), router.Path("/media/*")), To: pages.Handler(origin)},
+		router.Rule{Name: "media", When: router.Path("/media/*"), To: pages.Handler(router.Fallback(apps, origin))},
+		router.Rule{Name: "shop", To: pages.Handler(apps)},
+	))
+	srv := must(edge.New(front, edge.Options{Addr: ":8080"}))
+	must(0, srv.Run(ctx, origin, apps, pages))
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
+}
