@@ -1,0 +1,125 @@
+// Shop is a whole web shop with a tier in front, in one process: three shop
+// servers, of which web0 is the origin, sessions, a cache, and the rules that
+// send each request where it belongs.
+//
+//	go run ./examples/shop             # then open http://localhost:8080
+//	go run ./examples/shop -tour       # checks what the tier promises, row by row
+//	go run ./examples/shop -redis redis://127.0.0.1:6379/0
+//	go run ./examples/shop -memcached 127.0.0.1:11211
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/bradfitz/gomemcache/memcache"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/foretier/foretier/session"
+	"github.com/foretier/foretier/session/memcachestore"
+	"github.com/foretier/foretier/session/redisstore"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("shop", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	listen := fs.String("listen", ":8080", "`HOST:PORT` of the tier")
+	redisURL := fs.String("redis", "", "redis:// `URL` for the sessions (empty: in memory)")
+	memcached := fs.String("memcached", "", "`HOST:PORT,...` for the sessions (empty: in memory)")
+	tour := fs.Bool("tour", false, "check what the tier promises, print a table, exit 1 if a row failed")
+	verbose := fs.Bool("v", false, "log every request")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "shop: %q is no flag: the shop takes flags only\n", fs.Arg(0))
+		return 2
+	}
+	level := slog.LevelWarn
+	if *verbose {
+		level = slog.LevelInfo
+	}
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	store, shared, err := openStore(*redisURL, *memcached)
+	if err != nil {
+		fmt.Fprintf(stderr, "shop: %v\n", err)
+		return 2
+	}
+	if *tour {
+		return tourTable(ctx, store, shared, stdout, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}
+	// Listening first: a port in use shows before anything is started.
+	f, err := newFarm(*listen, store, logger)
+	if err != nil {
+		fmt.Fprintf(stderr, "shop: %v\n", err)
+		return 1
+	}
+	if _, _, err := net.SplitHostPort(*listen); err == nil {
+		greet(stdout, local(*listen))
+	}
+	if err := f.Run(ctx); err != nil {
+		fmt.Fprintf(stderr, "shop: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func greet(w io.Writer, base string) {
+	fmt.Fprint(w, strings.ReplaceAll(`A shop on three servers with a tier in front: BASE
+
+  BASE/              the catalogue, 30 ms to render, then from the cache
+  BASE/product/1     X-Served-By says who rendered it, Cache-Status why it was fast
+  BASE/cart          yours alone, in the session
+  BASE/admin         web0 alone answers, also as /%61dmin, //admin or /index.php/admin
+
+Try:
+  curl -i BASE/product/1
+  curl -i -b jar -c jar -X POST 'BASE/cart?sku=1'
+  curl -i -b jar -H 'Accept: application/json' BASE/cart
+  curl -i --path-as-is BASE//%61dmin
+  curl -X POST 'BASE/admin/price?sku=1&price=5' && curl BASE/product/1
+  curl -T picture.png BASE/admin/media/picture.png && curl -i BASE/media/picture.png
+  curl BASE/cron.php
+
+Ctrl-C ends it.
+`, "BASE", base))
+}
+
+// openStore returns the store for sessions, and whether other processes can
+// share it.
+func openStore(redisURL, servers string) (store session.Store, shared bool, err error) {
+	switch {
+	case redisURL != "" && servers != "":
+		return nil, false, errors.New("sessions live in one place: want -redis or -memcached, not both")
+	case redisURL != "":
+		opts, err := redis.ParseURL(redisURL)
+		if err != nil {
+			return nil, false, fmt.Errorf("-redis %q: %w: want a URL such as redis://127.0.0.1:6379/0", redisURL, err)
+		}
+		opts.ContextTimeoutEnabled = true // a hung Redis costs a second, not more
+		return redisstore.New(redis.NewClient(opts)), true, nil
+	case servers != "":
+		client := memcache.New(strings.Split(servers, ",")...)
+		client.MaxIdleConns = 64 // its default of 2 would dial for nearly every request
+		return memcachestore.New(client), true, nil
+	}
+	return session.Memory(), false, nil
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/edge"
+	"github.com/foretier/foretier/session"
+)
+
+// A farm is a shop on three servers with a tier in front: what stands on four
+// machines in a data centre, in one process.
+type farm struct {
+	web   [3]*server // web0 is the origin
+	srv   *edge.Server
+	pages *cache.Cache
+	parts []health.Reporter
+	run   []edge.Runner
+}
+
+// newFarm starts the three servers and builds the tier in front of them. The
+// tier serves once Run is called.
+func newFarm(listen string, store session.Store, logger *slog.Logger) (*farm, error) {
+	f := new(farm)
+	goods, media := newCatalogue(), newDocroots(len(f.web))
+	for i := range f.web {
+		sessions, err := session.New(store, sessionOptions(logger))
+		if err != nil {
+			return nil, err
+		}
+		s := &shop{name: fmt.Sprintf("web%d", i), server: i, goods: goods, media: media, purge: f.purge}
+		if f.web[i], err = serve(s.Handler(sessions)); err != nil {
+			return nil, err
+		}
+	}
+	return f, f.build(listen, logger)
+}
+
+func sessionOptions(logger *slog.Logger) session.Options {
+	opts := session.Shop()
+	opts.AllowInsecure = true // the tour is on http://localhost; a shop is on HTTPS
+	opts.Logger = logger
+	return opts
+}
+
+// build is the tier: this is what to copy.
+func (f *farm) build(listen string, logger *slog.Logger) error {
+	admin := router.Admin("/admin", "/cron.php")
+	key := make([]byte, 32) // a real tier reads it from a file: pins outlive a restart
+	_, _ = rand.Read(key)   // never fails
+	sticky, err := session.NewSticky(key, session.StickyOptions{})
+	if err != nil {
+		return err
+	}
+	origin, err := balancer.New([]balancer.Backend{{Name: "web0", URL: f.web[0].url()}},
+		balancer.Options{Name: "origin", Probe: health.HTTP("/healthz"), Logger: logger})
+	if err != nil {
+		return err
+	}
+	apps, err := balancer.New([]balancer.Backend{{Name: "web1", URL: f.web[1].url()}, {Name: "web2", URL: f.web[2].url()}},
+		balancer.Options{
+			Name:     "apps",
+			Probe:    health.HTTP("/healthz"),
+			Affinity: sticky,
+			Refuse:   admin, // whatever happens on the way, these servers never get an admin request
+			Logger:   logger,
+		})
+	if err != nil {
+		return err
+	}
+	if f.pages, err = cache.New(cache.Options{MaxBytes: 64 << 20, Logger: logger}); err != nil {
+		return err
+	}
+	front, err := router.New(router.Options{},
+		router.Rule{Name: "admin", When: admin, To: origin},
+		router.Rule{Name: "upload", When: router.All(router.Method("POST", "PUT"), router.Path("/media/*")), To: f.pages.Handler(origin)},
+		// A picture uploaded a second ago is only at the origin yet.
+		router.Rule{Name: "media", When: router.Path("/media/*"), To: f.pages.Handler(router.Fallback(apps, origin))},
+		router.Rule{Name: "shop", To: f.pages.Handler(apps)},
+	)
+	if err != nil {
+		return err
+	}
+	f.srv, err = edge.New(front, edge.Options{
+		Addr:   listen,
+		Linger: -1, // nobody balances over several of these: stop at once
+		Logger: logger,
+	})
+	f.run = []edge.Runner{origin, apps, f.pages}
+	f.parts = []health.Reporter{f.srv, front, f.pages, apps, origin}
+	return err
+}
+
+// Run serves until ctx ends, then drains and stops the shop's servers.
+func (f *farm) Run(ctx context.Context) error {
+	err := f.srv.Run(ctx, f.run...)
+	for _, w := range f.web {
+		err = errors.Join(err, w.stop())
+	}
+	return err
+}
+
+// purge makes the tier forget what depends on tags: the shop calls it in the
+// request that changed the data.
+func (f *farm) purge(ctx context.Context, tags ...string) error {
+	_, err := f.pages.Invalidate(ctx, cache.Invalidation{Tags: tags, Hard: true})
+	return err
+}
+
+// A server runs a shop on a loopback port of its own.
+type server struct {
+	addr    string
+	handler http.Handler
+	http    *http.Server
+	done    chan error
+}
+
+func serve(h http.Handler) (*server, error) {
+	// The tier in front ends TLS and knows the client; on a real server, list
+	// its address here.
+	s := &server{addr: "127.0.0.1:0", handler: h}
+	return s, s.start()
+}
+
+// start listens at the server's address: at first at a free port, later at the
+// same again.
+func (s *server) start() error {
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	s.addr = l.Addr().String()
+	s.http = &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second}
+	s.done = make(chan error, 1)
+	go func() { s.done <- s.http.Serve(l) }()
+	return nil
+}
+
+// stop ends the server as a crash would: connections are cut.
+func (s *server) stop() error {
+	err := s.http.Close()
+	if e := <-s.done; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	s.done <- http.ErrServerClosed // a second stop finds it stopped
+	return err
+}
+
+func (s *server) url() string { return "http://" + s.addr }
+
+// local returns the URL at which a browser on this machine finds addr.
+func local(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "http://" + addr
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); host == "" || err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
