@@ -1,0 +1,30 @@
+# make test   everything that needs no foreign server but Redis and memcached
+# make e2e    the gateway in front of real Apache and PHP
+#
+# Both install what they need (Debian's packages, pinned Go tools).
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: test e2e check install install-e2e
+
+test: install check
+	go test -race -timeout 20m ./...
+
+e2e: install install-e2e
+	go test -tags e2e -count=1 -timeout 20m -v -run '^TestE2E' ./examples/...
+	go run ./examples/shop -tour
+
+# What can be said of the code without running it.
+check:
+	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	go vet ./...
+	go vet -tags e2e ./examples/...
+	go run $(STATICCHECK) ./...
+	./.ci/govulncheck $(GOVULNCHECK)
+
+install:
+	./.ci/install redis-server memcached
+
+install-e2e:
+	./.ci/install redis-server memcached curl apache2 libapache2-mod-php

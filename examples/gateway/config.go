@@ -1,0 +1,324 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A config is what the flags say, checked: nothing listens before it is whole.
+type config struct {
+	listen    string
+	backends  []string
+	origin    string // empty: no server is special
+	admin     []string
+	probe     string // empty: passive
+	policy    string
+	sticky    string // cookie name; empty: no pins
+	stickyKey []byte
+	cacheSize int64 // bytes; 0: off
+	cacheTTL  time.Duration
+	bypass    []string // cookies whose bearers are not cached for
+	redis     string   // sessions
+	memcached []string
+	purgeFrom []netip.Prefix
+	trust     []netip.Prefix
+	cert, key string
+	pages     map[int][]byte
+	status    string
+	log       string
+	linger    time.Duration // no flag: edge's default, and none in tests
+}
+
+const (
+	maxPage       = 64 << 10
+	minStickyKey  = 32
+	defaultAdmin  = "/admin,/cron.php"
+	minCacheBytes = 1 << 20
+)
+
+// parse reads the flags. Its errors say what is wrong and what would be right;
+// [flag.ErrHelp] means that help was asked for and printed to out.
+func parse(args []string, out io.Writer) (config, error) {
+	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	var (
+		c                                                               config
+		backends, admin, bypass, keyFile, size, memcached, purge, trust string
+		pages                                                           []string
+	)
+	fs.StringVar(&c.listen, "listen", ":8080", "`HOST:PORT` to serve on")
+	fs.StringVar(&backends, "backends", "", "`URL,URL` of the application servers (required)")
+	fs.StringVar(&c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
+	fs.StringVar(&admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
+	fs.StringVar(&c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz (empty: judge by real requests alone)")
+	fs.StringVar(&c.policy, "policy", "adaptive", "how a backend is picked: adaptive, roundrobin, least or hash")
+	fs.StringVar(&c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
+	fs.StringVar(&keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
+	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off)")
+	fs.DurationVar(&c.cacheTTL, "cache-ttl", 0, "`LIFETIME` for answers that state none, such as 60s (0: they are not stored)")
+	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer")
+	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins")
+	fs.StringVar(&memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
+	fs.StringVar(&purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL (empty: nobody)")
+	fs.StringVar(&trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
+	fs.StringVar(&c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
+	fs.StringVar(&c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
+	fs.Func("error-page", "`STATUS=FILE`: a self-contained HTML page for the tier's own errors, such as 503=sorry.html (may be repeated)", func(s string) error {
+		pages = append(pages, s)
+		return nil
+	})
+	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
+	fs.StringVar(&c.log, "log", "text", "access log on standard error: text, json or off")
+
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(out, "Usage: gateway -backends URL,URL [flags]")
+			fs.SetOutput(out)
+			fs.PrintDefaults()
+		}
+		return c, err
+	}
+	if fs.NArg() > 0 {
+		return c, fmt.Errorf("%q is no flag: the gateway takes flags only", fs.Arg(0))
+	}
+
+	set := make(map[string]bool) // the flags that were given
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	c.backends, c.admin, c.bypass, c.memcached = list(backends), list(admin), list(bypass), list(memcached)
+	if len(c.backends) == 0 {
+		return c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
+	}
+	var err error
+	check := func(name, value string, e error) {
+		if e != nil && err == nil {
+			err = fmt.Errorf("-%s %q: %w", name, value, e)
+		}
+	}
+	for _, b := range c.backends {
+		check("backends", b, checkBackend(b))
+	}
+	if c.origin != "" {
+		check("origin", c.origin, checkBackend(c.origin))
+	} else if set["admin"] && admin != "" {
+		check("admin", admin, errors.New("it needs -origin URL, the server that alone may answer these paths"))
+	}
+	for _, p := range c.admin {
+		check("admin", p, checkPath(p))
+	}
+	if c.probe != "" {
+		check("probe", c.probe, checkPath(c.probe))
+	}
+	if _, ok := policies[c.policy]; !ok {
+		check("policy", c.policy, errors.New("want adaptive, roundrobin, least or hash"))
+	}
+	if c.sticky != "" {
+		check("sticky", c.sticky, (&http.Cookie{Name: c.sticky, Value: "x"}).Valid())
+	}
+	for _, name := range c.bypass {
+		check("cache-bypass-cookie", name, (&http.Cookie{Name: name, Value: "x"}).Valid())
+	}
+	for _, a := range []struct{ name, addr string }{{"listen", c.listen}, {"status", c.status}} {
+		if a.addr != "" {
+			check(a.name, a.addr, checkListen(a.addr))
+		}
+	}
+	for _, a := range c.memcached {
+		check("memcached", a, checkListen(a))
+	}
+	if c.redis != "" {
+		check("redis", c.redis, checkRedis(c.redis))
+	}
+	if c.redis != "" && len(c.memcached) > 0 {
+		check("memcached", memcached, errors.New("sessions live in one place: want -redis or -memcached, not both"))
+	}
+	if c.cacheTTL < 0 {
+		check("cache-ttl", c.cacheTTL.String(), errors.New("want 0 or more, such as 60s"))
+	}
+	if c.log != "text" && c.log != "json" && c.log != "off" {
+		check("log", c.log, errors.New("want text, json or off"))
+	}
+	var e error
+	c.cacheSize, e = parseSize(size)
+	check("cache", size, e)
+	c.purgeFrom, e = prefixes(purge)
+	check("purge-from", purge, e)
+	c.trust, e = prefixes(trust)
+	check("trust", trust, e)
+	if err != nil {
+		return c, err
+	}
+	if c.stickyKey, err = readKey(c.sticky, keyFile); err != nil {
+		return c, err
+	}
+	if err := checkPair(c.cert, c.key); err != nil {
+		return c, err
+	}
+	c.pages, err = readPages(pages)
+	return c, err
+}
+
+func list(s string) []string {
+	var out []string
+	for member := range strings.SplitSeq(s, ",") {
+		if member = strings.TrimSpace(member); member != "" {
+			out = append(out, member)
+		}
+	}
+	return out
+}
+
+func checkBackend(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return errors.New("not a URL: want one such as http://10.0.0.11:8080")
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
+		return errors.New("want a URL that starts with http://, https:// or h2c://, such as http://10.0.0.11:8080")
+	case u.Hostname() == "":
+		return errors.New("the host is missing: want a URL such as http://10.0.0.11:8080")
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return errors.New("want scheme, host, port and perhaps a base path, nothing else")
+	}
+	if p := u.Port(); p != "" {
+		if err := checkPort(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPath(s string) error {
+	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%\\ ") {
+		return errors.New("want a plain path such as /admin")
+	}
+	return nil
+}
+
+func checkListen(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return errors.New("want HOST:PORT, such as 127.0.0.1:8080 or :8080")
+	}
+	return checkPort(port)
+}
+
+func checkPort(s string) error {
+	if n, err := strconv.Atoi(s); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("port %q: want a number from 1 to 65535", s)
+	}
+	return nil
+}
+
+func checkRedis(s string) error {
+	if _, err := redis.ParseURL(s); err != nil {
+		return fmt.Errorf("%w: want a URL such as redis://10.0.0.20:6379/0", err)
+	}
+	return nil
+}
+
+// parseSize reads bytes: 0, 1048576, 256MiB, 2GiB, 500MB.
+func parseSize(s string) (int64, error) {
+	units := []struct {
+		suffix string
+		factor float64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+		{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1}}
+	bad := errors.New("want a size such as 256MiB, 2GiB or 0")
+	for _, u := range units {
+		number, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		f, err := strconv.ParseFloat(number, 64)
+		if err != nil || !(f >= 0) || f*u.factor > math.MaxInt64/2 {
+			return 0, bad
+		}
+		n := int64(f * u.factor)
+		if n > 0 && n < minCacheBytes {
+			return 0, errors.New("too small to be of use: want at least 1MiB, or 0 for no cache")
+		}
+		return n, nil
+	}
+	return 0, bad
+}
+
+func prefixes(s string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, member := range list(s) {
+		if addr, err := netip.ParseAddr(member); err == nil {
+			out = append(out, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(member)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no network: want one such as 10.0.0.0/8 or 127.0.0.1", member)
+		}
+		if p != p.Masked() {
+			return nil, fmt.Errorf("%q has bits beyond its length: want %s", member, p.Masked())
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func readKey(cookie, file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	if cookie == "" {
+		return nil, fmt.Errorf("-sticky-key-file %q: it needs -sticky NAME, the cookie to sign", file)
+	}
+	key, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("-sticky-key-file: %w: want a readable file of %d random bytes or more, such as 'head -c 32 /dev/urandom' writes", err, minStickyKey)
+	}
+	if len(key) < minStickyKey {
+		return nil, fmt.Errorf("-sticky-key-file %q: %d bytes: want %d random bytes or more, such as 'head -c 32 /dev/urandom' writes", file, len(key), minStickyKey)
+	}
+	return key, nil
+}
+
+func checkPair(cert, key string) error {
+	switch {
+	case cert == "" && key == "":
+		return nil
+	case cert == "":
+		return errors.New("-tls-cert is missing: want it together with -tls-key")
+	case key == "":
+		return errors.New("-tls-key is missing: want it together with -tls-cert")
+	}
+	return nil // the pair itself is read by edge.Certificates
+}
+
+func readPages(flags []string) (map[int][]byte, error) {
+	pages := make(map[int][]byte)
+	for _, f := range flags {
+		code, file, ok := strings.Cut(f, "=")
+		status, err := strconv.Atoi(code)
+		if !ok || err != nil || status < 400 || status > 599 {
+			return nil, fmt.Errorf("-error-page %q: want STATUS=FILE with a status from 400 to 599, such as 503=sorry.html", f)
+		}
+		page, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("-error-page %q: %w: want a readable HTML file", f, err)
+		}
+		if len(page) == 0 || len(page) > maxPage {
+			return nil, fmt.Errorf("-error-page %q: %d bytes: want self-contained HTML of 1 to %d bytes", f, len(page), maxPage)
+		}
+		pages[status] = page
+	}
+	return pages, nil
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const someBackends = "-backends=http://10.0.0.11:8080"
+
+func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, size int) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, bytes.Repeat([]byte("x"), size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	cases := map[string]struct {
+		args []string
+		want []string // all of it stands in the message
+	}{
+		"no backends":       {nil, []string{"-backends is missing", "http://10.0.0.11:8080"}},
+		"unknown flag":      {[]string{someBackends, "-chache", "1"}, []string{"-chache"}},
+		"an argument":       {[]string{someBackends, "serve"}, []string{`"serve" is no flag`}},
+		"backend, no URL":   {[]string{"-backends", "10.0.0.11:8080"}, []string{"-backends", "10.0.0.11:8080", "http://"}},
+		"backend, ftp":      {[]string{"-backends", "ftp://a"}, []string{"want a URL that starts with http://"}},
+		"backend, no host":  {[]string{"-backends", "http://"}, []string{"host is missing"}},
+		"backend, port":     {[]string{"-backends", "http://a:99999"}, []string{"99999", "65535"}},
+		"backend, query":    {[]string{"-backends", "http://a/?x"}, []string{"base path"}},
+		"backend twice":     {[]string{"-backends", "http://a,http://a"}, []string{"-backends"}},
+		"origin":            {[]string{someBackends, "-origin", "web0"}, []string{"-origin", "web0"}},
+		"admin, no origin":  {[]string{someBackends, "-admin", "/admin"}, []string{"-admin", "-origin"}},
+		"admin, no slash":   {[]string{someBackends, "-origin", "http://a", "-admin", "admin"}, []string{`-admin "admin"`, "/admin"}},
+		"probe":             {[]string{someBackends, "-probe", "healthz"}, []string{"-probe", "path"}},
+		"policy":            {[]string{someBackends, "-policy", "random"}, []string{"adaptive, roundrobin, least or hash"}},
+		"sticky":            {[]string{someBackends, "-sticky", "a b"}, []string{"-sticky"}},
+		"key, no cookie":    {[]string{someBackends, "-sticky-key-file", file("k", 32)}, []string{"-sticky NAME"}},
+		"key, no file":      {[]string{someBackends, "-sticky", "pin", "-sticky-key-file", dir + "/none"}, []string{"no such file", "/dev/urandom"}},
+		"key, short":        {[]string{someBackends, "-sticky", "pin", "-sticky-key-file", file("short", 3)}, []string{"3 bytes"}},
+		"cache":             {[]string{someBackends, "-cache", "lots"}, []string{"256MiB"}},
+		"cache, negative":   {[]string{someBackends, "-cache", "-1"}, []string{"256MiB"}},
+		"cache, tiny":       {[]string{someBackends, "-cache", "4KiB"}, []string{"at least 1MiB"}},
+		"ttl":               {[]string{someBackends, "-cache-ttl", "-1s"}, []string{"0 or more"}},
+		"ttl, no unit":      {[]string{someBackends, "-cache-ttl", "60"}, []string{"-cache-ttl"}},
+		"bypass cookie":     {[]string{someBackends, "-cache-bypass-cookie", "a,b;c"}, []string{`"b;c"`}},
+		"redis":             {[]string{someBackends, "-redis", "10.0.0.20:6379"}, []string{"redis://10.0.0.20:6379/0"}},
+		"redis, database":   {[]string{someBackends, "-redis", "redis://a/x"}, []string{"-redis"}},
+		"memcached":         {[]string{someBackends, "-memcached", "10.0.0.20"}, []string{"HOST:PORT"}},
+		"two stores":        {[]string{someBackends, "-redis", "redis://a", "-memcached", "a:1"}, []string{"not both"}},
+		"purge":             {[]string{someBackends, "-purge-from", "10.0.0.0/33"}, []string{"-purge-from", "10.0.0.0/8"}},
+		"purge, host bits":  {[]string{someBackends, "-purge-from", "10.0.0.1/8"}, []string{"want 10.0.0.0/8"}},
+		"trust":             {[]string{someBackends, "-trust", "all"}, []string{"-trust", "127.0.0.1"}},
+		"listen":            {[]string{someBackends, "-listen", "8080"}, []string{"-listen", ":8080"}},
+		"status":            {[]string{someBackends, "-status", "localhost:http"}, []string{"-status"}},
+		"cert alone":        {[]string{someBackends, "-tls-cert", "a"}, []string{"-tls-key is missing"}},
+		"key alone":         {[]string{someBackends, "-tls-key", "a"}, []string{"-tls-cert is missing"}},
+		"cert, no file":     {[]string{someBackends, "-tls-key", "none", "-tls-cert", "none"}, []string{"-tls-cert", "none"}},
+		"cert, no PEM":      {[]string{someBackends, "-tls-key", file("p", 9), "-tls-cert", file("q", 9)}, []string{"-tls-cert"}},
+		"error page":        {[]string{someBackends, "-error-page", "503"}, []string{"STATUS=FILE"}},
+		"error page, 200":   {[]string{someBackends, "-error-page", "200=a"}, []string{"400 to 599"}},
+		"error page, none":  {[]string{someBackends, "-error-page", "503=none.html"}, []string{"no such file"}},
+		"error page, large": {[]string{someBackends, "-error-page", "503=" + file("large", maxPage+1)}, []string{"65536"}},
+		"log":               {[]string{someBackends, "-log", "yes"}, []string{"text, json or off"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			// run, not parse: some mistakes are found by the packages.
+			var out, errs bytes.Buffer
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // a mistake that is not found would serve
+			if code := run(ctx, append([]string{"-listen", "127.0.0.1:0"}, c.args...), &out, &errs); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(errs.String(), want) {
+					t.Errorf("the message lacks %q: %s", want, errs.String())
+				}
+			}
+			if strings.Contains(errs.String(), "msg=serving") {
+				t.Error("it listened before it looked")
+			}
+		})
+	}
+}
+
+func TestParse(t *testing.T) {
+	dir := t.TempDir()
+	key, page := filepath.Join(dir, "key"), filepath.Join(dir, "sorry.html")
+	for _, f := range []string{key, page} {
+		if err := os.WriteFile(f, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := parse([]string{"-backends", "http://a:1, https://b", "-origin=h2c://c", "-admin", "/admin,/x", "-probe", "/healthz",
+		"-policy", "hash", "-sticky", "pin", "-sticky-key-file", key, "-cache", "2GiB", "-cache-ttl", "90s", "-cache-bypass-cookie", "a,b",
+		"-memcached", "a:1,b:2", "-purge-from", "10.0.0.0/8,::1", "-trust", "192.0.2.1", "-error-page", "503=" + page, "-error-page", "502=" + page,
+		"-status", "127.0.0.1:9", "-log", "json"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.backends) != 2 || c.backends[1] != "https://b" || c.origin != "h2c://c" || len(c.admin) != 2 || c.cacheSize != 2<<30 ||
+		c.cacheTTL != 90*time.Second || len(c.bypass) != 2 || len(c.memcached) != 2 || len(c.purgeFrom) != 2 || !c.purgeFrom[1].Addr().Is6() ||
+		c.trust[0].String() != "192.0.2.1/32" || len(c.pages) != 2 || len(c.stickyKey) != 32 || c.log != "json" || c.policy != "hash" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := parse([]string{someBackends}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.listen != ":8080" || c.policy != "adaptive" || c.cacheSize != 256<<20 || c.cacheTTL != 0 || c.log != "text" ||
+		strings.Join(c.admin, ",") != "/admin,/cron.php" || c.probe != "" || c.sticky != "" || c.status != "" || c.trust != nil || c.purgeFrom != nil {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestHelpListsEveryFlag(t *testing.T) {
+	var out bytes.Buffer
+	if _, err := parse([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Fields("listen backends origin admin probe policy sticky sticky-key-file cache cache-ttl cache-bypass-cookie " +
+		"redis memcached purge-from trust tls-cert tls-key error-page status log") {
+		if !strings.Contains(out.String(), "  -"+name+" ") {
+			t.Errorf("-h says nothing of -%s", name)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	cases := map[string]int64{"0": 0, "1048576": 1 << 20, "256MiB": 256 << 20, "1.5GiB": 3 << 29, "500MB": 500e6, "2GB": 2e9, "4096KiB": 4 << 20, "2097152B": 2 << 20}
+	for in, want := range cases {
+		if got, err := parseSize(in); err != nil || got != want {
+			t.Errorf("%s: got %d, %v, want %d", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "MiB", "1e99GiB", "NaN", "Inf", "-1", "1 MiB", "1MiBs"} {
+		if got, err := parseSize(in); err == nil {
+			t.Errorf("%q passed as %d", in, got)
+		}
+	}
+}

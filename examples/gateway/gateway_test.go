@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/internal/servertest"
+)
+
+// startGateway serves what the flags say on a loopback port until the test
+// ends, and returns its address and its log.
+func startGateway(t *testing.T, args ...string) (addr string, log *syncBuffer) {
+	t.Helper()
+	c, err := parse(append([]string{"-listen", "127.0.0.1:0"}, args...), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.linger = -1 // nobody needs to notice
+	log = new(syncBuffer)
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	if c.sticky != "" && c.stickyKey == nil {
+		c.stickyKey = sharedKey(t.Context(), c, logger)
+	}
+	tier, err := build(c, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- tier.srv.Run(ctx, tier.background...) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return tier.srv.Addr().String(), log
+}
+
+// TestBadBackends: what a backend does wrong is told with a clear status and
+// one log line with the cause, and nothing of it is stored.
+func TestBadBackends(t *testing.T) {
+	cases := map[string]struct {
+		answer string // "": none at all
+		status int    // 0: the connection breaks off
+		cause  string
+	}{
+		"garbage":              {"hello, world\r\n\r\n", 502, "malformed HTTP"},
+		"closes early":         {"", 502, "EOF"},
+		"closes in the head":   {"HTTP/1.1 200 OK\r\nCache-Control: max-a", 502, "EOF"},
+		"closes in the body":   {"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nhalf", 0, "EOF"},
+		"closes in a chunk":    {"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nwo", 0, "EOF"},
+		"two lengths":          {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nhello", 502, "Content-Length"},
+		"a header too large":   {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 11<<20) + "\r\n\r\n", 502, "header"},
+		"a status of no shape": {"HTTP/1.1 20 OK\r\n\r\n", 502, "malformed HTTP status"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			backend, calls := rawBackend(t, c.answer)
+			addr, log := startGateway(t, "-backends", backend)
+			for i := range 2 {
+				status, body, err := get(t, "http://"+addr+"/page")
+				if status != c.status && (c.status != 0 || err == nil) {
+					t.Errorf("request %d: got %d %q, %v, want %d", i, status, body, err, c.status)
+				}
+			}
+			if calls.Load() < 2 {
+				t.Error("the second request was answered from what the first got")
+			}
+			if line := failureLine(log, "/page"); !strings.Contains(line, c.cause) {
+				t.Errorf("the log does not name the cause %q: %s", c.cause, line)
+			}
+		})
+	}
+}
+
+func TestBackendsThatAreNotThere(t *testing.T) {
+	cases := map[string]struct{ backend, cause string }{
+		"refused":      {fmt.Sprintf("http://127.0.0.1:%d", servertest.FreePort(t)), "connection refused"},
+		"unknown host": {"http://web1.invalid:8080", "web1.invalid"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			addr, log := startGateway(t, "-backends", c.backend)
+			status, _, err := get(t, "http://"+addr+"/")
+			if status != 502 || err != nil {
+				t.Errorf("got %d, %v, want 502", status, err)
+			}
+			if line := failureLine(log, "/"); !strings.Contains(line, c.cause) {
+				t.Errorf("the log does not name the cause %q: %s", c.cause, line)
+			}
+		})
+	}
+}
+
+// TestErrorPage: the operator's page for browsers, JSON for programs, both
+// never stored.
+func TestErrorPage(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "sorry.html")
+	if err := os.WriteFile(page, []byte("<h1>Back soon</h1>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := startGateway(t, "-backends", fmt.Sprintf("http://127.0.0.1:%d", servertest.FreePort(t)), "-error-page", "502="+page, "-error-page", "503="+page)
+	for accept, want := range map[string]string{"text/html,*/*": "<h1>Back soon</h1>", "application/json": `"status":50`} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", accept)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !strings.Contains(string(body), want) || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: got %s %q, %v", accept, resp.Status, body, err)
+		}
+	}
+}
+
+// TestStickyOverGateways: gateways on one Redis or memcached believe each
+// other's pins.
+func TestStickyOverGateways(t *testing.T) {
+	stores := map[string]func() []string{
+		"redis":     func() []string { return []string{"-redis", "redis://" + servertest.Redis(t).Addr} },
+		"memcached": func() []string { return []string{"-memcached", servertest.Memcached(t).Addr} },
+	}
+	for name, store := range stores {
+		t.Run(name, func(t *testing.T) {
+			web := make([]string, 4)
+			for i := range web {
+				web[i] = visitorBackend(t, fmt.Sprint("web", i))
+			}
+			flags := append([]string{"-backends", strings.Join(web, ","), "-sticky", "pin"}, store()...)
+			one, _ := startGateway(t, flags...)
+			two, _ := startGateway(t, flags...)
+			for range 8 {
+				resp, first := ask(t, "http://"+one+"/", nil)
+				cookies := resp.Cookies()
+				for range 3 {
+					if _, again := ask(t, "http://"+two+"/", cookies); again != first {
+						t.Fatalf("the other gateway sent a visitor of %s to %s", first, again)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestGatewayServesWithoutItsStore(t *testing.T) {
+	flags := []string{"-backends", visitorBackend(t, "web1"), "-sticky", "pin", "-redis", fmt.Sprintf("redis://127.0.0.1:%d", servertest.FreePort(t))}
+	addr, log := startGateway(t, flags...)
+	if _, who := ask(t, "http://"+addr+"/", nil); who != "web1" {
+		t.Errorf("got %q", who)
+	}
+	if !strings.Contains(log.String(), "-sticky-key-file") || !strings.Contains(log.String(), "connection refused") {
+		t.Errorf("the log does not say what is lost and why: %s", log)
+	}
+}
+
+func TestCacheFlags(t *testing.T) {
+	var rendered atomic.Int64
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stated" {
+			w.Header().Set("Cache-Control", "max-age=60")
+		}
+		fmt.Fprintf(w, "page %d", rendered.Add(1))
+	}))
+	t.Cleanup(backend.Close)
+	cases := map[string]struct {
+		flags  []string
+		path   string
+		cookie *http.Cookie
+		same   bool
+	}{
+		"a stated lifetime":        {nil, "/stated", nil, true},
+		"no lifetime":              {nil, "/plain", nil, false},
+		"no lifetime, -cache-ttl":  {[]string{"-cache-ttl", "60s"}, "/plain", nil, true},
+		"-cache-bypass-cookie":     {[]string{"-cache-bypass-cookie", "login"}, "/stated", &http.Cookie{Name: "login", Value: "1"}, false},
+		"another cookie":           {[]string{"-cache-bypass-cookie", "login"}, "/stated", nil, true},
+		"no cache":                 {[]string{"-cache", "0"}, "/stated", nil, false},
+		"a cookie of no known use": {nil, "/stated", &http.Cookie{Name: "x", Value: "1"}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			addr, _ := startGateway(t, append([]string{"-backends", backend.URL}, c.flags...)...)
+			var cookies []*http.Cookie
+			if c.cookie != nil {
+				cookies = append(cookies, c.cookie)
+			}
+			_, first := ask(t, "http://"+addr+c.path, cookies)
+			_, second := ask(t, "http://"+addr+c.path, cookies)
+			if (first == second) != c.same {
+				t.Errorf("%q, then %q, want the same: %t", first, second, c.same)
+			}
+		})
+	}
+}
+
+func TestPurgeOnlyFromThoseAllowed(t *testing.T) {
+	var rendered atomic.Int64
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		fmt.Fprintf(w, "page %d %s", rendered.Add(1), r.Method)
+	}))
+	t.Cleanup(backend.Close)
+	for allowed, flags := range map[bool][]string{true: {"-purge-from", "127.0.0.0/8"}, false: {"-purge-from", "192.0.2.0/24"}} {
+		addr, _ := startGateway(t, append([]string{"-backends", backend.URL}, flags...)...)
+		_, first := ask(t, "http://"+addr+"/", nil)
+		req, err := http.NewRequestWithContext(t.Context(), "PURGE", "http://"+addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		_, second := ask(t, "http://"+addr+"/", nil)
+		if allowed != (resp.StatusCode < 300) || allowed != (first != second) {
+			t.Errorf("allowed %t: PURGE answered %s, the page was %q, then %q", allowed, resp.Status, first, second)
+		}
+	}
+}
+
+// get returns the status, 0 if the answer broke off.
+func get(t *testing.T, url string) (status int, body string, err error) {
+	t.Helper()
+	client := &http.Client{Timeout: 20 * time.Second}
+	resp, err := client.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, string(b), err
+	}
+	return resp.StatusCode, string(b), nil
+}
+
+func ask(t *testing.T, url string, cookies []*http.Cookie) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cookies {
+		req.AddCookie(c)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+// visitorBackend sets a cookie of its own, as an application with sessions does.
+func visitorBackend(t *testing.T, name string) (url string) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "app", Value: name})
+		_, _ = io.WriteString(w, name)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// rawBackend reads a request's head, answers with the bytes given and closes.
+func rawBackend(t *testing.T, answer string) (url string, calls *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls = new(atomic.Int64)
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+					return
+				}
+				calls.Add(1)
+				_, _ = io.WriteString(conn, answer) // the gateway may have seen enough
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		conns.Wait()
+	})
+	return "http://" + l.Addr().String(), calls
+}
+
+// failureLine returns the log line of a failed request for target.
+func failureLine(log *syncBuffer, target string) string {
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "level=ERROR") && strings.Contains(line, "target="+target+" ") {
+			return line
+		}
+	}
+	return "no such line in " + log.String()
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

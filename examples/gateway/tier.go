@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/health/status"
+	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/edge"
+	"github.com/foretier/foretier/session"
+)
+
+var policies = map[string]func() balancer.Policy{
+	"adaptive":   balancer.Adaptive,
+	"roundrobin": balancer.RoundRobin,
+	"least":      func() balancer.Policy { return balancer.LeastInFlight(0) },
+	"hash":       func() balancer.Policy { return balancer.Hash(nil, 0) },
+}
+
+// Exports and image imports take their time, and their uploads are large.
+var (
+	adminTimeouts       = router.Timeouts{Header: 30 * time.Minute, Idle: 10 * time.Minute}
+	adminBody     int64 = 2 << 30
+)
+
+// gatewayLimit is what one backend gets at once before requests wait.
+var gatewayLimit = balancer.Limit{InFlight: 100, Queue: 128, Wait: 5 * time.Second}
+
+// A tier is the gateway, built and not yet serving.
+type tier struct {
+	srv        *edge.Server
+	background []edge.Runner
+	status     *status.Handler
+}
+
+// build joins the packages as the configuration says.
+func build(c config, logger *slog.Logger) (*tier, error) {
+	t := new(tier)
+	var reporters []health.Reporter
+	pool := func(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
+		opts.Name, opts.Limit, opts.Logger = name, gatewayLimit, logger
+		if c.probe != "" {
+			opts.Probe = health.HTTP(c.probe)
+		}
+		p, err := balancer.New(balancer.Backends(urls...), opts)
+		if err != nil {
+			return nil, err
+		}
+		t.background = append(t.background, p)
+		reporters = append(reporters, p)
+		return p, nil
+	}
+
+	admin := router.Admin(c.admin...)
+	appOpts := balancer.Options{Policy: policies[c.policy]()}
+	if c.origin != "" && len(c.admin) > 0 {
+		appOpts.Refuse = admin
+	}
+	if c.sticky != "" {
+		sticky, err := session.NewSticky(c.stickyKey, session.StickyOptions{Name: c.sticky})
+		if err != nil {
+			return nil, fmt.Errorf("-sticky: %w", err)
+		}
+		appOpts.Affinity = sticky
+	}
+	apps, err := pool("apps", c.backends, appOpts)
+	if err != nil {
+		return nil, fmt.Errorf("-backends: %w", err)
+	}
+
+	var rules []router.Rule
+	var shop http.Handler = apps
+	if c.cacheSize > 0 {
+		pages, err := cache.New(cache.Options{MaxBytes: c.cacheSize, Rules: cacheRules(c), Logger: logger})
+		if err != nil {
+			return nil, fmt.Errorf("-cache: %w", err)
+		}
+		t.background = append(t.background, pages)
+		reporters = append(reporters, pages)
+		shop = pages.Handler(apps)
+		if len(c.purgeFrom) > 0 {
+			purge, err := pages.PurgeHandler(c.purgeFrom)
+			if err != nil {
+				return nil, fmt.Errorf("-purge-from: %w", err)
+			}
+			rules = append(rules, router.Rule{Name: "purge", When: router.Method("PURGE"), To: purge})
+		}
+	}
+	if c.origin != "" && len(c.admin) > 0 {
+		origin, err := pool("origin", []string{c.origin}, balancer.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("-origin: %w", err)
+		}
+		rules = append(rules, router.Rule{Name: "admin", When: admin, To: origin, Timeouts: adminTimeouts, MaxBody: adminBody})
+	}
+	rules = append(rules, router.Rule{Name: "shop", To: shop})
+	front, err := router.New(router.Options{}, rules...)
+	if err != nil {
+		return nil, fmt.Errorf("-admin: %w", err)
+	}
+
+	opts := edge.Options{
+		Addr:        c.listen,
+		Trusted:     c.trust,
+		Pages:       c.pages,
+		Linger:      c.linger,
+		Logger:      logger,
+		NoAccessLog: c.log == "off",
+	}
+	if c.cert != "" {
+		if opts.Certificates, err = edge.Certificates(c.cert, c.key); err != nil {
+			return nil, fmt.Errorf("-tls-cert, -tls-key: %w", err)
+		}
+	}
+	if t.srv, err = edge.New(front, opts); err != nil {
+		return nil, err
+	}
+	t.status = status.New(append([]health.Reporter{t.srv, front}, reporters...), status.Options{Ready: t.srv.Ready})
+	return t, nil
+}
+
+// cacheRules are what the flags add to RFC 9111.
+func cacheRules(c config) cache.Rules {
+	bypass := make(map[string]bool)
+	for _, name := range c.bypass {
+		bypass[name] = true
+	}
+	return cache.Rules{
+		Plan: func(r *http.Request) cache.Plan {
+			for _, cookie := range r.Cookies() {
+				if bypass[cookie.Name] {
+					return cache.Plan{Pass: true, Why: "cookie " + cookie.Name}
+				}
+			}
+			return cache.Plan{Query: cache.Query{Drop: cache.Tracking()}}
+		},
+		Verdict: func(_ *http.Request, _ cache.Head, v cache.Verdict) cache.Verdict {
+			if v.Store && !v.Stated && c.cacheTTL > 0 {
+				v.Fresh = c.cacheTTL
+			}
+			return v
+		},
+	}
+}
+
+// describe says in a line what the gateway does.
+func describe(c config) string {
+	s := fmt.Sprintf("pages from %s", strings.Join(c.backends, ", "))
+	if c.origin != "" {
+		s += fmt.Sprintf("; %s from %s alone", strings.Join(c.admin, ", "), c.origin)
+	}
+	return s
+}
