@@ -3,7 +3,6 @@ package session
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"net/http"
 	"net/textproto"
@@ -33,7 +32,7 @@ func newTicket(now time.Time, tag string) ticket {
 	var b [idSize]byte
 	_, _ = rand.Read(b[:32]) // never fails: crypto/rand ends the program first
 	binary.BigEndian.PutUint32(b[32:], uint32(now.Unix()))
-	return ticket{base64.RawURLEncoding.EncodeToString(b[:]), tag}
+	return ticket{encoding.EncodeToString(b[:]), tag}
 }
 
 func (t ticket) String() string {
@@ -49,7 +48,7 @@ func parseTicket(value string) (t ticket, ok bool) {
 	if len(id) != idLength || !isBase64URL(id) {
 		return ticket{}, false
 	}
-	if tagged && (len(tag) != base64.RawURLEncoding.EncodedLen(tagSize) || !isBase64URL(tag)) {
+	if tagged && (len(tag) != encoding.EncodedLen(tagSize) || !isBase64URL(tag)) {
 		return ticket{}, false
 	}
 	return ticket{id, tag}, true
@@ -58,7 +57,7 @@ func parseTicket(value string) (t ticket, ok bool) {
 // issued returns when the ticket was made. Anybody can forge it: it is good
 // for statistics only.
 func (t ticket) issued() time.Time {
-	b, err := base64.RawURLEncoding.DecodeString(t.id)
+	b, err := encoding.DecodeString(t.id)
 	if err != nil || len(b) != idSize {
 		return time.Time{}
 	}
@@ -88,7 +87,7 @@ func epochKey(tag string) string { return "u-" + tag }
 
 func hash(name, what string, size int) string {
 	sum := sha256.Sum256([]byte(name + "\x00" + what))
-	return base64.RawURLEncoding.EncodeToString(sum[:size])
+	return encoding.EncodeToString(sum[:size])
 }
 
 // cookies knows the session cookie's name and attributes.

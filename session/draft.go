@@ -33,6 +33,15 @@ type errEnded struct{ kind string }
 func (errEnded) Error() string   { return ErrEnded.Error() }
 func (errEnded) Is(e error) bool { return e == ErrEnded }
 
+// reason returns how the session ended. What is gone without a tombstone was
+// destroyed a while ago or has expired, which comes to the same.
+func (e errEnded) reason() string {
+	if e.kind == "" {
+		return destroyed
+	}
+	return e.kind
+}
+
 // store brings the store up to the draft, and returns the draft as it then
 // stands, without changes. An [errEnded] means that there is no session left
 // to change.
@@ -43,7 +52,11 @@ func (d draft) store(ctx context.Context, m *Manager) (draft, error) {
 		}
 		d = draft{changes: d.changes, subject: d.subject}
 	}
-	if d.record.Version != 0 {
+	changed := len(d.changes) > 0 || d.renew
+	switch {
+	case d.record.Version == unknown && !changed:
+		return d, nil // just written
+	case d.record.Version != 0:
 		return d.replace(ctx, m)
 	}
 	merged, err := apply(nil, nil, d.changes)
@@ -118,6 +131,11 @@ func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
 // attempt writes once what the session shall be.
 func (d draft) attempt(ctx context.Context, m *Manager, key string, merged values) (draft, error) {
 	now := time.Now()
+	p := d.payload(now, merged)
+	ttl := p.left(now, m.opts)
+	if ttl <= time.Second {
+		return d, errEnded{} // of old age, under our hands; a store may take 0 for ever
+	}
 	if d.renew {
 		// The new one first: whatever fails in between, the visitor keeps the
 		// one that their cookie names.
@@ -125,12 +143,10 @@ func (d draft) attempt(ctx context.Context, m *Manager, key string, merged value
 		if err != nil {
 			return d, err
 		}
-		return next, m.entomb(ctx, key, d.record, renewed)
-	}
-	p := d.payload(now, merged)
-	ttl := p.left(now, m.opts)
-	if ttl <= time.Second {
-		return d, errEnded{} // of old age, under our hands; a store may take 0 for ever
+		if err = m.entomb(ctx, key, d.record, renewed); err != nil {
+			m.discard(ctx, next.ticket.key(m.name))
+		}
+		return next, err
 	}
 	next := draft{ticket: d.ticket, record: d.record, base: p}
 	if same(merged, d.base.Values) {
@@ -223,6 +239,15 @@ func (m *Manager) entomb(ctx context.Context, key string, old Record, how string
 		return err
 	}
 	return m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, old, data, retired) })
+}
+
+// discard removes a session that no browser knows of. If that fails it expires
+// unused.
+func (m *Manager) discard(ctx context.Context, key string) {
+	record, _, err := m.reload(ctx, key)
+	if err == nil {
+		_ = m.call(ctx, func(ctx context.Context) error { return m.store.Delete(ctx, key, record) })
+	}
 }
 
 // pause waits a moment, longer with each try, and reports whether to go on.

@@ -29,7 +29,7 @@ var (
 // loaded or saved.
 func status(err error) int {
 	switch {
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrEnded):
 		return http.StatusConflict

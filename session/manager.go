@@ -140,6 +140,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header = withoutPosers(r.Header, name)
 	}
 	v.session.m, v.session.r = h.m, r
+	defer v.session.release() // also of a handler that panics
 	h.next.ServeHTTP((*writer)(v), r)
 	v.finish()
 }
@@ -220,8 +221,11 @@ func isAnswer(err error) bool {
 }
 
 // log tells the operator what no client is told, unless a log line is written
-// from the request's record anyway.
+// from the request's record anyway. That a client left is no news.
 func (m *Manager) log(r *http.Request, what string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	if rec := transit.From(r.Context()); rec != nil && rec.Logged {
 		rec.Fail(err)
 		return

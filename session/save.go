@@ -52,7 +52,7 @@ func (s *Session) save(strict bool) error {
 	defer cancel()
 	stored, err := d.store(ctx, s.m)
 	if end := (errEnded{}); errors.As(err, &end) {
-		return s.drop(d, end.kind, strict)
+		return s.drop(d, end.reason(), strict)
 	}
 	if err != nil {
 		return err
@@ -80,11 +80,7 @@ func (s *Session) settle(d, stored draft) {
 // new cookie that its browser has by now.
 func (s *Session) drop(d draft, how string, strict bool) error {
 	s.mu.Lock()
-	s.ended = how
-	if how == "" {
-		s.ended = destroyed
-	}
-	s.draft = draft{}
+	s.ended, s.draft = how, draft{}
 	s.mu.Unlock()
 	if len(d.changes) == 0 && !d.renew {
 		return nil

@@ -13,6 +13,9 @@ const (
 	macSize = 16 // bytes of HMAC-SHA256 that are kept
 )
 
+// encoding is strict, so that one pin has one cookie.
+var encoding = base64.RawURLEncoding.Strict()
+
 // A seal makes cookies that only its keys can make or read: an HMAC-SHA256 over
 // the cookie's name and the pin, which is also where AES-CTR starts hiding the
 // pin. So the same pin makes the same cookie, and no random number can be used
@@ -63,12 +66,12 @@ func (s *seal) close(p pin) string {
 	plain := p.encode()
 	out := append(s.with.sum(s.name, plain), plain...)
 	cipher.NewCTR(s.with.hide, out[:macSize]).XORKeyStream(out[macSize:], plain)
-	return base64.RawURLEncoding.EncodeToString(out)
+	return encoding.EncodeToString(out)
 }
 
 // open returns the pin in a cookie's value.
 func (s *seal) open(value string) (pin, sent) {
-	b, err := base64.RawURLEncoding.DecodeString(value)
+	b, err := encoding.DecodeString(value)
 	if err != nil || len(b) <= macSize || len(b) > 1024 {
 		return pin{}, pinInvalid
 	}

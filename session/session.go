@@ -39,6 +39,7 @@ type Session struct {
 	version  int             // of now
 	read     map[string]bool // keys whose values were looked at
 	sent     bool            // the response's header has gone out
+	unlock   func()          // gives up the lock; nil: none is held
 }
 
 // Set replaces what the session holds under key by v, as JSON. If this request
