@@ -14,18 +14,19 @@ import (
 // An ask is a request as the cache sees it: what it is looked up by and what it
 // demands.
 type ask struct {
-	h      *handler
-	r      *http.Request
-	now    time.Time
-	plan   Plan
-	url    []byte // host, path and query
-	https  bool
-	parts  string
-	cc     law.Directives
-	cookie bool // has cookies that may bear on the response
-	auth   bool
-	reason string // why it is forwarded, in the words of RFC 9211
-	buf    [192]byte
+	h        *handler
+	r        *http.Request
+	now      time.Time
+	plan     Plan
+	url      []byte // host, path and query
+	https    bool
+	parts    string
+	cc       law.Directives
+	cookie   bool // has cookies that may bear on the response
+	auth     bool
+	position Position // before the backend is asked by a request that passes
+	reason   string   // why it is forwarded, in the words of RFC 9211
+	buf      [192]byte
 }
 
 // bypass says why a request goes straight through, or "".
@@ -77,11 +78,7 @@ func (a *ask) fits(e *memory.Entry) bool {
 	if m.Parts != a.parts {
 		return false
 	}
-	if m.Vary == "" {
-		return true
-	}
-	var buf [128]byte
-	return string(law.AppendVariant(buf[:0], m.Vary, a.selecting())) == m.Variant
+	return m.Vary == "" || law.SameVariant(m.Vary, m.Variant, a.selecting(), func() string { return e.Field("Content-Language") })
 }
 
 // selecting returns the header that Vary is about: the client's, without the
@@ -120,8 +117,11 @@ func (a *ask) mayCover(e *memory.Entry) bool {
 func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.Time) (Verdict, law.Judgement) {
 	opts := &a.h.cache.opts
 	j := law.Judge(
-		law.Request{Method: r.Method, NoStore: a.cc.Has("no-store"), Authorization: a.auth, Cookie: a.cookie},
-		law.Response{Status: status, Header: h, Asked: asked, Now: now, Target: a.h.cache.target},
+		law.Request{
+			Method: r.Method, NoStore: a.cc.Has("no-store"), Authorization: a.auth, Cookie: a.cookie,
+			SameLocation: r.Method == http.MethodPost && a.sameLocation(h),
+		},
+		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: opts.Name},
 	)
 	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, Why: j.Why}
 	if !j.NoStale {
@@ -168,7 +168,22 @@ func (a *ask) group(name string) string {
 // worthKeeping reports whether a response that may be stored has a lifetime,
 // or can be validated and says so.
 func worthKeeping(v Verdict, j law.Judgement, h http.Header) bool {
-	return v.Fresh > 0 || v.Grace > 0 && j.Stated || v.Keep > 0 && j.Stated && hasValidator(h)
+	stated := j.Stated || j.Validate
+	return v.Fresh > 0 || stated && (v.Grace > 0 || v.Keep > 0 && hasValidator(h))
+}
+
+// sameLocation reports whether a response says that it is what a GET of the
+// same URL would bring (RFC 9110, section 8.7).
+func (a *ask) sameLocation(h http.Header) bool {
+	lines := h["Content-Location"]
+	if len(lines) != 1 {
+		return false
+	}
+	u, err := a.r.URL.Parse(lines[0])
+	if err != nil || u.Host != "" && string(appendHost(nil, u.Host)) != string(appendHost(nil, a.r.Host)) {
+		return false
+	}
+	return u.Path == a.r.URL.Path && u.RawQuery == a.r.URL.RawQuery
 }
 
 func hasValidator(h http.Header) bool { return h["Etag"] != nil || h["Last-Modified"] != nil }
@@ -178,7 +193,13 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	for _, name := range v.Strip {
 		answer.Del(name)
 	}
-	answer.Del("Age")
+	for _, name := range j.Private {
+		answer.Del(name)
+	}
+	delete(answer, "Age")
+	if answer["Date"] == nil {
+		answer["Date"] = []string{now.UTC().Format(http.TimeFormat)} // RFC 9110, section 6.6.1
+	}
 	e := &memory.Entry{
 		URL: string(a.url), Head: memory.FormatHead(answer), Status: uint16(status), HTTPS: a.https,
 		Born: now.Add(-j.Age).UnixNano(), FreshUntil: now.Add(v.Fresh).UnixNano(),
@@ -190,7 +211,7 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	if j.NoStale && v.Grace <= 0 && v.ErrorGrace <= 0 {
 		e.Flags |= memory.NoStale
 	}
-	if v.Fresh > 0 && law.ParseDirectives(answer["Cache-Control"]).Has("immutable") {
+	if j.Immutable {
 		e.Flags |= memory.Immutable
 	}
 	vary := law.Selecting(answer["Vary"])
@@ -221,6 +242,7 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 		r.RequestURI = r.URL.RequestURI()
 	}
 	fields.DropCookies(r.Header, a.h.dropped)
+	r.Header["Surrogate-Capability"] = append(r.Header["Surrogate-Capability"], a.h.cache.capability)
 	if stale != nil && conditional {
 		if tag := stale.Field("Etag"); tag != "" {
 			r.Header["If-None-Match"] = []string{tag}

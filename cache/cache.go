@@ -4,7 +4,6 @@ import (
 	"context"
 	"hash/maphash"
 	"net/http"
-	"net/textproto"
 
 	"github.com/foretier/foretier/cache/internal/memory"
 )
@@ -13,13 +12,14 @@ import (
 // safe for concurrent use.
 type Cache struct {
 	opts    Options
-	target  string // the field that addresses this cache (RFC 9213)
 	seed    maphash.Seed
 	store   *memory.Store
 	log     log
 	markers markers
 	running running
 	figures figures
+
+	capability string // what backends are told of us in Surrogate-Capability
 }
 
 // New returns an empty cache. It starts nothing.
@@ -29,10 +29,11 @@ func New(opts Options) (*Cache, error) {
 		return nil, err
 	}
 	return &Cache{
-		opts:   opts,
-		target: textproto.CanonicalMIMEHeaderKey(opts.Name + "-Cache-Control"),
-		seed:   maphash.MakeSeed(),
-		store:  memory.New(opts.MaxBytes),
+		opts:  opts,
+		seed:  maphash.MakeSeed(),
+		store: memory.New(opts.MaxBytes),
+
+		capability: opts.Name + `="Surrogate/1.0"`,
 	}, nil
 }
 

@@ -63,6 +63,8 @@ type fetch struct {
 	outcome outcome
 	status  int
 	answer  http.Header // of a shared response
+	own     http.Header // the same for the leader, if some of it is for it only
+	aged    bool        // it came with an Age
 	verdict Verdict
 	entry   *memory.Entry // shared: as it will be stored; modified: as updated
 	body    stream
@@ -308,6 +310,10 @@ func (f *fetch) settle(status int) {
 		return
 	}
 	c.markers.clear(f.ask.marker())
+	f.aged = answer["Age"] != nil
+	if len(j.Private) > 0 {
+		f.own = answer.Clone()
+	}
 	f.answer = answer
 	f.entry = f.ask.entry(status, answer, verdict, j, now)
 	f.outcome = shared
@@ -348,7 +354,7 @@ func (f *fetch) update(now time.Time) {
 	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
 	f.entry = e
 	if verdict.Store && worthKeeping(verdict, j, answer) {
-		f.stored = f.h.cache.add(f, e, 0)
+		f.stored = f.h.cache.add(f.position, e, 0)
 	} else {
 		f.h.cache.store.Remove(f.stale)
 	}
@@ -370,7 +376,7 @@ func (f *fetch) keep() bool {
 		f.entry.SetLength(n)
 	}
 	f.entry.SetBody(chunks)
-	return f.h.cache.add(f, f.entry, reserved)
+	return f.h.cache.add(f.position, f.entry, reserved)
 }
 
 // fetchWriter is the ResponseWriter of a fetch.

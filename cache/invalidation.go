@@ -260,8 +260,9 @@ func (l *log) overtakes(f *fetch) (yes bool) {
 	return yes
 }
 
-// add stores e, which f has brought, unless an invalidation has overtaken it.
-func (c *Cache) add(f *fetch, e *memory.Entry, reserved int64) bool {
+// add stores e, for which the backend was asked at a position, unless an
+// invalidation has overtaken it.
+func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 	now := time.Now()
 	same := func(old *memory.Entry) bool {
 		if old.HTTPS != e.HTTPS || old.Parts() != e.Parts() {
@@ -273,7 +274,7 @@ func (c *Cache) add(f *fetch, e *memory.Entry, reserved int64) bool {
 	}
 	valid := func() bool {
 		ok := true
-		c.log.since(f.position, func(m *matcher) bool {
+		c.log.since(asked, func(m *matcher) bool {
 			if m.match(e) {
 				e.Purge(now)
 				ok = !m.hard

@@ -1,7 +1,6 @@
 package law
 
 import (
-	"strings"
 	"time"
 )
 
@@ -13,8 +12,8 @@ const (
 )
 
 // ParseDate parses an HTTP date to the letter (RFC 9110, section 5.6.7):
-// [net/http.ParseTime] takes other zones, missing commas' spaces and one-digit
-// days too. A two-digit year more than 50 years ahead of now is in the past.
+// [net/http.ParseTime] takes one-digit days, other zones and wrong
+// weekdays too. A two-digit year more than 50 years ahead of now is in the past.
 func ParseDate(s string, now time.Time) (time.Time, bool) {
 	for _, form := range [...]string{imfFixdate, rfc850, asctime} {
 		t, err := time.Parse(form, s)
@@ -23,16 +22,12 @@ func ParseDate(s string, now time.Time) (time.Time, bool) {
 		}
 		t = t.UTC()
 		if form == rfc850 {
-			century := now.UTC().Year() / 100 * 100
-			t = t.AddDate(century-t.Year()/100*100, 0, 0)
+			t = t.AddDate(now.UTC().Year()/100*100-t.Year()/100*100, 0, 0)
 			if t.After(now.AddDate(50, 0, 0)) {
 				t = t.AddDate(-100, 0, 0)
 			}
-			// The weekday depends on the century: compared below it would
-			// have been that of another.
-			return t, strings.EqualFold(s[len(s)-len(rfc850)+len("Monday"):], t.Format(rfc850)[len(t.Format("Monday")):])
 		}
-		// Whoever parses leniently formats strictly.
+		// Parsing is lenient, also about the weekday; formatting is not.
 		return t, t.Format(form) == s
 	}
 	return time.Time{}, false

@@ -2,6 +2,7 @@ package law
 
 import (
 	"net/http"
+	"net/textproto"
 	"strings"
 	"time"
 )
@@ -53,15 +54,17 @@ func InitialAge(h http.Header, asked, now time.Time) time.Duration {
 	return max(apparent, Age(h)+now.Sub(asked))
 }
 
-// Age returns the Age field: the first member of a list, and zero if that is
-// not a number of seconds (RFC 9111, section 5.1).
+// Age returns the Age field: the first member of a list without its
+// parameters, and zero if that is not a number of seconds (RFC 9111, section
+// 5.1).
 func Age(h http.Header) time.Duration {
 	lines := h["Age"]
 	if len(lines) == 0 {
 		return 0
 	}
 	first, _, _ := strings.Cut(lines[0], ",")
-	age, _ := DeltaSeconds(strings.Trim(first, " \t"))
+	first, _, _ = strings.Cut(first, ";")
+	age, _ := DeltaSeconds(textproto.TrimString(first))
 	return age
 }
 

@@ -2,15 +2,18 @@ package law
 
 import (
 	"net/http"
+	"net/textproto"
 	"strings"
 	"time"
 
-	"github.com/dunglas/httpsfv"
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // A Request is what of a request bears on storing the response to it.
 type Request struct {
 	Method        string
+	Range         bool // asks for one range, so that a part may be stored
+	SameLocation  bool // Content-Location of the response is the URL of the request
 	NoStore       bool // Cache-Control: no-store
 	Authorization bool
 	Cookie        bool // cookies that may bear on the response
@@ -21,9 +24,9 @@ type Response struct {
 	Status     int
 	Header     http.Header
 	Asked, Now time.Time
-	// Target is the name under which targeted fields address this cache
-	// (RFC 9213): <Target>-CDN-Cache-Control has no meaning, <Target>-Cache-Control has.
-	Target string
+	// Name is this cache's, by which targeted fields and Surrogate-Control may
+	// address it: see [Control].
+	Name string
 }
 
 // A Judgement is what the law says of storing and reusing a response.
@@ -39,6 +42,12 @@ type Judgement struct {
 	// NoStale says that it must not be served stale: must-revalidate,
 	// proxy-revalidate, s-maxage, no-cache (RFC 9111, section 4.2.4).
 	NoStale bool
+	// Immutable says that a client's reload need not validate while it is
+	// fresh (RFC 8246).
+	Immutable bool
+	// Private names fields that are for the one who asked only: private="a",
+	// no-cache="b" (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
+	Private []string
 	// While and IfError are stale-while-revalidate and stale-if-error (RFC
 	// 5861); negative if not stated.
 	While, IfError time.Duration
@@ -51,12 +60,12 @@ const errorLifetime = 10 * time.Second
 
 // Judge applies RFC 9111, section 3, as a shared cache.
 func Judge(req Request, res Response) Judgement {
-	cc, targeted := Control(res.Header, res.Target)
+	cc, targeted := Control(res.Header, res.Name)
 	j := Judgement{Age: InitialAge(res.Header, res.Asked, res.Now), While: -1, IfError: -1}
 
 	lifetime, stated := Lifetime(res.Header, cc, res.Now)
 	if targeted {
-		// Expires is overridden by a targeted field (RFC 9213, section 2.1).
+		// A targeted field overrides Expires too (RFC 9213, section 2.2).
 		lifetime, stated = Lifetime(nil, cc, res.Now)
 	}
 	j.Stated = stated
@@ -72,6 +81,8 @@ func Judge(req Request, res Response) Judgement {
 		j.Fresh = max(0, lifetime-j.Age)
 	}
 	j.NoStale = j.Validate || cc.Has("must-revalidate") || cc.Has("proxy-revalidate") || cc.Has("s-maxage")
+	j.Immutable = j.Fresh > 0 && cc.Has("immutable")
+	j.Private = append(cc.Fields("private"), cc.Fields("no-cache")...)
 	if d, ok := cc.Seconds("stale-while-revalidate"); ok {
 		j.While = d
 	}
@@ -86,12 +97,16 @@ func Judge(req Request, res Response) Judgement {
 func storable(req Request, res Response, cc Directives, stated bool) (ok bool, why string) {
 	understood := understands(res.Status)
 	switch {
-	case req.Method != http.MethodGet:
+	case req.Method == http.MethodPost && !(stated && req.SameLocation):
+		return false, "method POST" // RFC 9110, section 9.3.3
+	case req.Method != http.MethodGet && req.Method != http.MethodPost:
 		return false, "method " + req.Method
 	case res.Status < 200:
 		return false, "interim response"
-	case res.Status == http.StatusPartialContent || res.Status == http.StatusNotModified:
-		return false, "a part" // combined with what is stored, never stored as it is
+	case res.Status == http.StatusNotModified:
+		return false, "not modified" // updates what is stored, see Update
+	case res.Status == http.StatusPartialContent && !req.Range:
+		return false, "a part" // section 3.3
 	case cc.Has("must-understand") && !understood:
 		return false, "must-understand"
 	case cc.Has("no-store") && !(cc.Has("must-understand") && understood):
@@ -109,56 +124,13 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 		return false, "request with Authorization" // section 3.5
 	case req.Cookie && !(cc.Has("public") || cc.Has("s-maxage")):
 		return false, "request with a cookie"
+	case req.Cookie && fields.HasToken(res.Header["Vary"], "Cookie"):
+		// Cookies are as many as visitors: nobody else would be served.
+		return false, "varies by cookie"
 	case !stated && !cc.Has("public") && !heuristicallyCacheable(res.Status):
 		return false, "status without a lifetime"
 	}
 	return true, ""
-}
-
-// Control returns the directives that bind this cache: those of the first
-// targeted field that is there and valid (RFC 9213, section 2.2), else
-// Cache-Control. target may be empty.
-func Control(h http.Header, target string) (cc Directives, targeted bool) {
-	names := [...]string{target, "Cdn-Cache-Control"}
-	for _, name := range names {
-		if lines := h[name]; name != "" && len(lines) > 0 {
-			if cc, ok := parseTargeted(lines); ok {
-				return cc, true
-			}
-		}
-	}
-	return ParseDirectives(h["Cache-Control"]), false
-}
-
-// parseTargeted parses a targeted field, which is a dictionary of Structured
-// Fields; one that is invalid or empty is ignored whole (RFC 9213, section
-// 2.1).
-func parseTargeted(lines []string) (Directives, bool) {
-	dict, err := httpsfv.UnmarshalDictionary(lines)
-	if err != nil || len(dict.Names()) == 0 {
-		return nil, false
-	}
-	var out Directives
-	for _, name := range dict.Names() {
-		member, _ := dict.Get(name)
-		item, ok := member.(httpsfv.Item)
-		if !ok {
-			continue
-		}
-		switch v := item.Value.(type) {
-		case bool:
-			if v {
-				out = append(out, Directive{Name: name})
-			}
-		case int64:
-			out = append(out, Directive{name, decimal(v), true})
-		case string:
-			out = append(out, Directive{name, v, true})
-		case httpsfv.Token:
-			out = append(out, Directive{name, string(v), true})
-		}
-	}
-	return out, true
 }
 
 // heuristicallyCacheable lists the status codes that RFC 9110, section 15.1,
@@ -190,7 +162,7 @@ func isError(status int) bool {
 func VaryAll(lines []string) bool {
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
-			if strings.Trim(member, " \t") == "*" {
+			if textproto.TrimString(member) == "*" {
 				return true
 			}
 		}

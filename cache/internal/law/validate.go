@@ -3,8 +3,11 @@ package law
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // Validates reports whether a 304 speaks of what is stored (RFC 9111, section
@@ -20,37 +23,33 @@ func Validates(stored, notModified http.Header) bool {
 }
 
 // Update returns the stored header with what a 304, or a HEAD, says now (RFC
-// 9111, section 3.2): all but what describes the stored body itself.
+// 9111, section 3.2): all but what describes the stored body itself, and what
+// was meant for one connection.
 func Update(stored, newer http.Header) http.Header {
 	out := stored.Clone()
-	out.Del("Age")
+	delete(out, "Age")
+	newer = newer.Clone()
+	fields.RemoveHopByHop(newer)
 	for name, values := range newer {
 		switch name {
-		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag",
-			"Connection", "Transfer-Encoding", "Trailer", "Upgrade", "Keep-Alive", "Te",
-			"Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info":
+		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag", "Proxy-Authentication-Info":
 			continue
 		}
-		out[name] = append([]string(nil), values...)
-	}
-	for _, name := range ConnectionListed(newer) {
-		out.Del(name)
+		out[name] = values
 	}
 	return out
 }
 
-// ConnectionListed returns the fields that Connection lists: they are meant
-// for one connection (RFC 9110, section 7.6.1).
-func ConnectionListed(h http.Header) []string {
-	var out []string
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				out = append(out, name)
-			}
+// SameBody reports whether what a HEAD brought speaks of the stored body (RFC
+// 9111, section 4.3.5): of Content-Length, Etag and Last-Modified, those that
+// it has are the same.
+func SameBody(stored, head http.Header) bool {
+	for _, name := range [...]string{"Content-Length", "Etag", "Last-Modified"} {
+		if lines := head[name]; len(lines) > 0 && !slices.Equal(lines, stored[name]) {
+			return false
 		}
 	}
-	return out
+	return true
 }
 
 // NotModified reports whether a GET with these conditions is answered 304 by a

@@ -1,0 +1,112 @@
+package law
+
+import (
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// Control returns the directives that bind the cache called name: those of the
+// first field that is there, valid and not empty of <name>-Cache-Control,
+// CDN-Cache-Control (RFC 9213, section 2.2), Surrogate-Control and, not
+// targeted, Cache-Control.
+func Control(h http.Header, name string) (cc Directives, targeted bool) {
+	if lines := h[TargetField(name)]; len(lines) > 0 {
+		if cc := parseTargeted(lines); len(cc) > 0 {
+			return cc, true
+		}
+	}
+	if lines := h["Cdn-Cache-Control"]; len(lines) > 0 {
+		if cc := parseTargeted(lines); len(cc) > 0 {
+			return cc, true
+		}
+	}
+	if lines := h["Surrogate-Control"]; len(lines) > 0 {
+		if cc := parseSurrogate(lines, name); len(cc) > 0 {
+			return cc, true
+		}
+	}
+	return ParseDirectives(h["Cache-Control"]), false
+}
+
+// TargetField returns the name of the field that addresses the cache called
+// name only.
+func TargetField(name string) string {
+	return textproto.CanonicalMIMEHeaderKey(name + "-Cache-Control")
+}
+
+// parseTargeted parses a targeted field, a dictionary of Structured Fields. One
+// that does not parse, or gives seconds as anything but an integer, is ignored
+// whole (RFC 9213, section 2.1).
+func parseTargeted(lines []string) Directives {
+	dict, err := httpsfv.UnmarshalDictionary(lines)
+	if err != nil {
+		return nil
+	}
+	var out Directives
+	for _, name := range dict.Names() {
+		member, _ := dict.Get(name)
+		item, ok := member.(httpsfv.Item)
+		if !ok {
+			return nil
+		}
+		d := Directive{Name: name}
+		switch v := item.Value.(type) {
+		case bool:
+			if !v {
+				continue // no-store=?0
+			}
+		case int64:
+			d.Value, d.HasValue = strconv.FormatInt(v, 10), true
+		case string:
+			d.Value, d.HasValue = v, true
+		case httpsfv.Token:
+			d.Value, d.HasValue = string(v), true
+		}
+		if _, integer := item.Value.(int64); seconds[name] && !integer {
+			return nil
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// seconds are the directives whose argument is a number of seconds.
+var seconds = map[string]bool{
+	"max-age": true, "s-maxage": true, "stale-while-revalidate": true, "stale-if-error": true,
+}
+
+// parseSurrogate parses Surrogate-Control (Edge Architecture Specification,
+// W3C Note, 2001): directives of Cache-Control's form, each of which may be
+// meant for one surrogate only, max-age=60;name, and max-age=60+30, which
+// allows 30 seconds of staleness.
+func parseSurrogate(lines []string, name string) Directives {
+	var members []string
+	for _, line := range lines {
+		for line != "" {
+			var member string
+			member, line = cutMember(line)
+			member, target, targeted := strings.Cut(member, ";")
+			if targeted && !strings.EqualFold(textproto.TrimString(target), name) {
+				continue
+			}
+			age, stale, ok := strings.Cut(textproto.TrimString(member), "+")
+			if ok && strings.HasPrefix(strings.ToLower(age), "max-age=") {
+				members = append(members, age, "stale-while-revalidate="+stale)
+				continue
+			}
+			members = append(members, member)
+		}
+	}
+	cc := ParseDirectives(members)
+	for _, d := range cc {
+		switch d.Name {
+		case "max-age", "no-store":
+			return cc
+		}
+	}
+	return nil // content="ESI/1.0" alone says nothing of lifetimes
+}

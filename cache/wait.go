@@ -1,0 +1,242 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/foretier/foretier/cache/internal/law"
+	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// errCrowded is why a request that would wait behind very many is refused.
+var errCrowded = errors.New("cache: too many wait for the same response")
+
+// fetch answers a from a fetch of its own or another's.
+func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
+	conditional, selecting := true, ""
+	alone := a.cookie || a.auth || stale != nil && stale.Flags&memory.Validate != 0
+	if stale != nil {
+		selecting, _ = stale.Vary()
+	}
+	var late *fetch // one whose header did not come in time
+	for range 8 {
+		f, leads, err := h.flights.join(h, w, a, stale, a.key(selecting), conditional, alone, late)
+		if err != nil {
+			transit.Fail(w, a.r, http.StatusServiceUnavailable, err)
+			return
+		}
+		if f == nil { // closed
+			break
+		}
+		if !leads {
+			switch h.await(a, f) {
+			case waitGone:
+				return
+			case waitLate:
+				late = f
+				continue
+			}
+		} else if !h.lead(a, f) {
+			return
+		}
+		done := false
+		switch f.outcome {
+		case shared, modified:
+			if !leads && !f.suits(a) {
+				selecting = law.Selecting(f.answer["Vary"])
+				stale = nil
+				alone = alone || f.verdict.Fresh <= 0
+				break
+			}
+			done = h.join(w, a, f, leads)
+		case private:
+			if f.cause == nil {
+				alone = true
+				break
+			}
+			transit.Fail(w, a.r, f.status, f.cause)
+			done = true
+		case covered:
+			if f.stale != nil {
+				h.cover(w, a, f)
+				done = true
+			}
+		case failed:
+			if leads && f.panicked != nil {
+				panic(http.ErrAbortHandler)
+			}
+			h.link(a, f)
+			transit.Fail(w, a.r, f.status, f.cause)
+			done = true
+		case again:
+			conditional = false
+		}
+		if done {
+			return
+		}
+	}
+	h.pass(w, a.r, a, a.reason, "no fetch to share")
+}
+
+// suits reports whether a's request may be served from another's fetch: it
+// selects the same variant, and no invalidation came between.
+func (f *fetch) suits(a *ask) bool {
+	if f.verdict.Fresh <= 0 {
+		return false
+	}
+	return f.entry.HTTPS == a.https && a.fits(f.entry) && !f.h.cache.log.overtaken(f.position, f.entry)
+}
+
+// lead waits until the leader's own fetch has a header, and for its end if the
+// answer is the leader's alone. It reports false if nothing is left to do.
+func (h *handler) lead(a *ask, f *fetch) bool {
+	ctx := a.r.Context()
+	select {
+	case <-f.ready:
+	case <-ctx.Done():
+		if f.abandon() {
+			return false // the fetch goes on for those who wait, and to be stored
+		}
+	}
+	if f.outcome != private {
+		return true
+	}
+	stop := context.AfterFunc(ctx, func() { f.cancel(context.Cause(ctx)) })
+	<-f.done
+	stop()
+	h.note(a.r, note("miss: "+f.why))
+	h.link(a, f)
+	if f.panicked != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return false
+}
+
+// abandon takes the leader off a fetch that has no header yet.
+func (f *fetch) abandon() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.outcome != pending {
+		return false
+	}
+	f.gone = true
+	return true
+}
+
+type waitResult uint8
+
+const (
+	waitReady waitResult = iota
+	waitLate
+	waitGone
+)
+
+// await waits for the header of another's fetch.
+func (h *handler) await(a *ask, f *fetch) waitResult {
+	defer h.flights.unwait(f)
+	timer := time.NewTimer(h.cache.opts.Wait)
+	defer timer.Stop()
+	select {
+	case <-f.ready:
+		return waitReady
+	case <-timer.C:
+		return waitLate
+	case <-a.r.Context().Done():
+		return waitGone
+	}
+}
+
+// join serves a response from the fetch that brings it.
+func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool {
+	defer h.link(a, f)
+	params := "; fwd=" + a.reason + "; fwd-status=" + itoa(f.status)
+	if !leads {
+		params += "; collapsed"
+		h.cache.figures.collapsed.Add(1)
+		h.note(a.r, note("miss: another's fetch"))
+	} else {
+		h.note(a.r, note("miss: stored"))
+	}
+	if f.outcome == modified {
+		h.serveEntry(w, a, f.entry, params)
+		return true
+	}
+	reader := f.body.read()
+	if reader == nil {
+		return false
+	}
+	defer reader.close()
+	if h.serveNotModified(w, a, f.entry, params+"; stored") {
+		return true
+	}
+	header := w.Header()
+	answer := f.answer
+	if leads && f.own != nil {
+		answer = f.own
+	}
+	for name, values := range answer {
+		header[name] = values[:len(values):len(values)]
+	}
+	if !leads || f.aged {
+		// Age says that the origin was not asked for this request.
+		setAge(header, f.entry, time.Now())
+	}
+	h.cache.addStatus(header, params+"; stored")
+	w.WriteHeader(f.status)
+	flusher := http.NewResponseController(w)
+	for {
+		p, err := reader.next(a.r.Context())
+		if err == io.EOF {
+			return true
+		}
+		if err == nil {
+			_, err = w.Write(p)
+			if f.length < 0 && err == nil {
+				_ = flusher.Flush() // a writer that cannot is none the worse
+			}
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client must not take it for whole
+		}
+	}
+}
+
+// cover serves what is stale in place of an error.
+func (h *handler) cover(w http.ResponseWriter, a *ask, f *fetch) {
+	defer h.link(a, f)
+	h.note(a.r, note("stale: "+f.why))
+	h.cache.figures.covered.Add(1)
+	h.serveEntry(w, a, f.stale, "; fwd="+a.reason+detail("stale: "+f.why))
+}
+
+// link shows what the fetch noted in the request's record, once it has ended.
+func (h *handler) link(a *ask, f *fetch) {
+	select {
+	case <-f.done:
+		transit.From(a.r.Context()).Link(f.record)
+	default:
+	}
+}
+
+// refresh fetches anew what is stale, behind the client's back, unless that is
+// under way or too many are.
+func (h *handler) refresh(a *ask, e *memory.Entry) {
+	if !e.Refresh(a.now, h.cache.opts.Fetch) {
+		return
+	}
+	select {
+	case h.refreshing <- struct{}{}:
+	default:
+		e.Refreshed(a.now)
+		return
+	}
+	a.reason = "stale"
+	selecting, _ := e.Vary()
+	if h.start(a, nil, e, a.key(selecting), true) == nil {
+		<-h.refreshing
+	}
+}
