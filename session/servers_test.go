@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -11,6 +12,15 @@ import (
 	"github.com/foretier/foretier/session/memcachestore"
 	"github.com/foretier/foretier/session/redisstore"
 )
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(silent{}) // it has a line for each failed connection
+	m.Run()
+}
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // redisStore returns a store on server, with a client of its own.
 func redisStore(t *testing.T, server *servertest.Server) session.Store {
