@@ -1,7 +1,11 @@
 package memcachestore_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 
@@ -19,4 +23,65 @@ func TestContract(t *testing.T) {
 	store := memcachestore.New(client)
 	defer store.Close()
 	storetest.Run(t, func(*testing.T) session.Store { return store })
+}
+
+// TestPitfall10MoreThan30Days: memcached takes a larger number of seconds for a
+// date in 1970 and forgets the item at once.
+func TestPitfall10MoreThan30Days(t *testing.T) {
+	server := servertest.Memcached(t)
+	client := memcache.New(server.Addr)
+	defer client.Close()
+	store := memcachestore.New(client)
+	defer store.Close()
+	if err := store.Create(t.Context(), "a", []byte("cart"), 31*24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	records, err := store.Load(t.Context(), "a")
+	if err != nil || string(records[0].Data) != "cart" {
+		t.Errorf("got %+v, %v", records, err)
+	}
+}
+
+// TestPitfall12NoContext: a hung server keeps nobody beyond the deadline,
+// though the client library knows none, and Close waits for what was left.
+func TestPitfall12NoContext(t *testing.T) {
+	server := servertest.Memcached(t)
+	client := memcache.New(server.Addr)
+	client.Timeout = 3 * time.Second
+	defer client.Close()
+	store := memcachestore.New(client)
+	if err := store.Create(t.Context(), "a", nil, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	server.Pause()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := store.Load(ctx, "a")
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took >= client.Timeout {
+		t.Errorf("took %v: the client's timeout, not the caller's", took)
+	}
+	server.Resume()
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestForeignItem: what no session store wrote is an error that says what to
+// do.
+func TestForeignItem(t *testing.T) {
+	server := servertest.Memcached(t)
+	client := memcache.New(server.Addr)
+	defer client.Close()
+	store := memcachestore.New(client)
+	defer store.Close()
+	if err := client.Set(&memcache.Item{Key: "session:a", Value: []byte("short")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Load(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "a memcached of its own") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -69,6 +70,25 @@ func (s *Store) Close() error {
 		return nil
 	}
 	return s.leash.Close()
+}
+
+// ErrEvicts means that Redis may drop sessions that have not expired.
+var ErrEvicts = errors.New("redisstore: Redis evicts live sessions when its memory is full: " +
+	"set maxmemory-policy to noeviction or volatile-ttl, and give sessions a Redis of their own")
+
+// Check asks Redis, which New does not, whether it answers and keeps what it is
+// given. An ErrEvicts is worth a warning at the start of a program.
+func (s *Store) Check(ctx context.Context) error {
+	info, err := do(ctx, s, func() (string, error) { return s.client.Info(ctx, "memory").Result() })
+	if err != nil {
+		return fmt.Errorf("redisstore: %w", err)
+	}
+	_, after, _ := strings.Cut(info, "maxmemory_policy:")
+	policy, _, _ := strings.Cut(after, "\r\n")
+	if strings.HasPrefix(policy, "allkeys-") {
+		return fmt.Errorf("%w (it is %s)", ErrEvicts, policy)
+	}
+	return nil
 }
 
 // do makes one call, within its context's time whatever the client does.
