@@ -33,6 +33,7 @@ type entry struct {
 	Backend
 	*member
 	url     *url.URL
+	base    string         // the URL's path, escaped
 	verdict health.Verdict // when the snapshot was made
 }
 
@@ -63,7 +64,7 @@ func (p *Pool) refreshLocked(now time.Time) {
 	old := p.snap.Load()
 	entries := make([]*entry, len(old.all))
 	for i, e := range old.all {
-		entries[i] = &entry{Backend: e.Backend, member: e.member, url: e.url}
+		entries[i] = &entry{Backend: e.Backend, member: e.member, url: e.url, base: e.base}
 	}
 	p.publishLocked(entries, now)
 }

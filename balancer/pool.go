@@ -72,7 +72,7 @@ func (p *Pool) Update(backends []Backend) error {
 			return fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
 		}
 		seen[b.Name] = true
-		entries[i] = &entry{Backend: b, url: u}
+		entries[i] = &entry{Backend: b, url: u, base: u.EscapedPath()}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

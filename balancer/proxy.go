@@ -35,6 +35,11 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx, _ := transit.With(r.Context())
 		r = r.WithContext(ctx)
 	}
+	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
+		// A backend may answer before it has read the whole request. Where
+		// the server cannot do both at once, it does one after the other.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
 	p.proxy.ServeHTTP(w, r)
 }
 

@@ -223,7 +223,7 @@ func (x *exchange) acquireNow() (*try, error) {
 		if err != nil {
 			return nil, err
 		}
-		t := &try{exchange: x, entry: e, start: now}
+		t := &try{exchange: x, entry: e, start: now, ctx: x.req.Context()}
 		if limit == 0 {
 			e.load.Start(&t.ticket, now)
 		} else if !e.load.TryStart(&t.ticket, now, limit) {

@@ -40,8 +40,8 @@ func (s *spool) failure() error {
 	return &clientError{s.err}
 }
 
-// reader returns the body of one attempt.
-func (s *spool) reader() *spoolReader { return &spoolReader{spool: s} }
+// body returns the body of one attempt.
+func (s *spool) body() io.ReadCloser { return &spoolReader{spool: s} }
 
 type spoolReader struct {
 	spool *spool

@@ -16,6 +16,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -26,49 +27,94 @@ type try struct {
 	entry    *entry
 	ticket   load.Ticket
 	start    time.Time
-	cancel   context.CancelCauseFunc
-	timer    *time.Timer // of the header, then of each read
-	sent     atomic.Bool // a byte of it may have arrived
 	once     sync.Once
+	ctx      context.Context    // of the client's request, with the limit of everything
+	cancel   context.CancelFunc // nil: there is no such limit
+	call     http1.Call         // over the pool's own connections
+
+	// Through any other transport:
+	interrupt context.CancelCauseFunc
+	timer     *time.Timer // until the header
+	sent      atomic.Bool // a byte of it may have arrived
 }
 
 // roundTrip sends the request. On an error the place is free again.
 func (t *try) roundTrip() (*http.Response, error) {
 	x, e := t.exchange, t.entry
-	ctx, cancel := context.WithCancelCause(x.req.Context())
-	t.cancel = cancel
 	if x.timeouts.Total > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, x.timeouts.Total, fmt.Errorf("%w: not done after %v", ErrTimeout, x.timeouts.Total))
-		t.cancel = func(cause error) { cancel(cause); stop() }
+		t.ctx, t.cancel = context.WithTimeoutCause(t.ctx, x.timeouts.Total, fmt.Errorf("%w: not done after %v", ErrTimeout, x.timeouts.Total))
 	}
-	t.timer = time.AfterFunc(time.Hour, func() {
-		cancel(fmt.Errorf("%w: no response after %v", ErrTimeout, x.timeouts.Header))
-	})
-	t.timer.Stop()
-	out := x.req.WithContext(httptrace.WithClientTrace(ctx, t.trace()))
-	out.URL = join(e.url, x.req.URL)
-	out.Header = x.header
-	if x.spool != nil {
-		out.Body = x.spool.reader()
-		out.GetBody = nil
-	}
-	if refuse := x.pool.opts.Refuse; refuse != nil && refuse.Match(out) {
+	var res *http.Response
+	var err error
+	if refuse := x.pool.opts.Refuse; refuse != nil && refuse.Match(t.request()) {
 		t.ticket.Leave()
 		t.end()
 		return nil, ErrRefused
 	}
-	res, err := e.transport.RoundTrip(out)
-	t.timer.Stop()
+	if c, ok := e.transport.(*http1.Client); ok {
+		res, err = t.direct(c)
+	} else {
+		res, err = t.through(e.transport)
+	}
 	now := time.Now()
 	if err != nil {
-		err = t.cause(ctx, err)
+		err = t.cause(err)
 		t.judgeError(now, err)
 		t.end()
 		return nil, err
 	}
 	t.judge(now, res.StatusCode)
 	return res, nil
+}
+
+// request returns the request as it goes out.
+func (t *try) request() *http.Request {
+	out := t.exchange.req.WithContext(t.ctx)
+	out.URL = join(t.entry.url, t.exchange.req.URL)
+	out.Header = t.exchange.header
+	return out
+}
+
+// direct sends the request over the pool's own connections.
+func (t *try) direct(c *http1.Client) (*http.Response, error) {
+	x := t.exchange
+	t.call.Request, t.call.Header = x.req, x.header
+	t.call.Fresh = !x.repeatable()
+	t.call.Wait, t.call.Idle = x.timeouts.Header, x.timeouts.Idle
+	t.call.Again = x.again
+	if x.req.URL.Path != "*" {
+		t.call.Base = t.entry.base
+	}
+	if x.spool != nil {
+		t.call.Body = x.spool.body
+	}
+	return c.Do(t.ctx, &t.call)
+}
+
+// again reports whether the request may be sent a second time to the backend
+// that closed its connection before it said anything.
+func (x *exchange) again() bool {
+	return x.repeatable() && (x.spool == nil || x.spool.replayable())
+}
+
+// through sends the request through any other transport.
+func (t *try) through(rt http.RoundTripper) (*http.Response, error) {
+	x := t.exchange
+	ctx, cancel := context.WithCancelCause(t.ctx)
+	t.interrupt = cancel
+	t.timer = time.AfterFunc(time.Hour, func() {
+		cancel(fmt.Errorf("%w: no response for %v", ErrTimeout, x.timeouts.Header))
+	})
+	t.timer.Stop()
+	t.ctx = httptrace.WithClientTrace(ctx, t.trace())
+	out := t.request()
+	if x.spool != nil {
+		out.Body = x.spool.body()
+		out.GetBody = nil
+	}
+	res, err := rt.RoundTrip(out)
+	t.timer.Stop()
+	return res, err
 }
 
 // trace learns from the transport what was sent and when the wait begins.
@@ -85,15 +131,19 @@ func (t *try) trace() *httptrace.ClientTrace {
 }
 
 // cause returns the first of the errors that led to err.
-func (t *try) cause(ctx context.Context, err error) error {
+func (t *try) cause(err error) error {
 	x := t.exchange
 	if x.spool != nil {
 		if failed := x.spool.failure(); failed != nil {
 			return failed
 		}
 	}
-	if cause := context.Cause(ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout)) {
+	if cause := context.Cause(t.ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout)) {
 		return cause
+	}
+	var late *http1.TimeoutError
+	if errors.As(err, &late) {
+		return fmt.Errorf("%w: %w", ErrTimeout, late)
 	}
 	return err
 }
@@ -152,7 +202,9 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 }
 
 // unsent reports whether an attempt that ended with err provably sent nothing.
-func (t *try) unsent(err error) bool { return health.Unreachable(err) || !t.sent.Load() }
+func (t *try) unsent(err error) bool {
+	return health.Unreachable(err) || !t.sent.Load() && !t.call.Sent()
+}
 
 // abandon gives back the place of a try that was not begun.
 func (t *try) abandon() {
@@ -167,7 +219,10 @@ func (t *try) finish(res *http.Response) {
 	if x.rec != nil {
 		x.rec.Unproven = unproven(res)
 	}
-	b := &body{try: t, src: res.Body, idle: x.timeouts.Idle}
+	b := &body{try: t, src: res.Body}
+	if t.interrupt != nil {
+		b.idle = x.timeouts.Idle
+	}
 	if w, ok := res.Body.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
 		b.idle = 0
 		res.Body = upgraded{b, w}
@@ -184,8 +239,12 @@ func unproven(res *http.Response) bool {
 // end frees the place.
 func (t *try) end() {
 	t.once.Do(func() {
-		t.timer.Stop()
-		t.cancel(nil)
+		if t.interrupt != nil {
+			t.interrupt(nil)
+		}
+		if t.cancel != nil {
+			t.cancel()
+		}
 		t.free()
 	})
 }
@@ -201,7 +260,7 @@ func (t *try) free() {
 type body struct {
 	try  *try
 	src  io.ReadCloser
-	idle time.Duration
+	idle time.Duration // the longest pause that is watched here; the pool's own connections watch theirs
 	once sync.Once
 }
 
@@ -222,7 +281,7 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) stall() {
-	b.try.cancel(fmt.Errorf("%w: nothing for %v inside a response", ErrTimeout, b.idle))
+	b.try.interrupt(fmt.Errorf("%w: nothing for %v inside a response", ErrTimeout, b.idle))
 }
 
 // broke judges a response that ended before its end, and leaves the cause.

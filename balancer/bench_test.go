@@ -1,0 +1,104 @@
+package balancer
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"testing"
+	"time"
+)
+
+func many(n int) []Backend {
+	var urls []string
+	for i := range n {
+		urls = append(urls, fmt.Sprintf("http://10.0.%d.%d:8080", i/250, i%250))
+	}
+	return Backends(urls...)
+}
+
+func BenchmarkPick(b *testing.B) {
+	for _, n := range []int{4, 16, 1000} {
+		for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight(2), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				p := newPool(b, many(n), Options{Policy: policy})
+				c := Candidates{now: time.Now(), list: p.snap.Load().use}
+				b.ReportAllocs()
+				for b.Loop() {
+					policy.Pick(Query{Now: c.now, Rand: rand.Uint64(), Key: 1}, c)
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkUpdate1000(b *testing.B) {
+	p := newPool(b, many(1000), Options{})
+	backends := many(1000)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		backends[0].Weight = i%2 + 1
+		if err := p.Update(backends); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkProxy compares the pool with the standard library's proxy and
+// transport, a small page over loopback.
+func BenchmarkProxy(b *testing.B) {
+	page := make([]byte, 4<<10)
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write(page)
+	}))
+	defer back.Close()
+	u, err := url.Parse(back.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bare := &httputil.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.SetURL(u)
+			pr.Out.Host = pr.In.Host
+			pr.SetXForwarded()
+		},
+		BufferPool: &buffers,
+	}
+	bare.Transport = &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	for name, h := range map[string]http.Handler{"bare": bare, "pool": newPool(b, Backends(back.URL), Options{})} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r := httptest.NewRequest("GET", "http://shop.example/product/7?color=red", nil)
+				r.Header.Set("Accept", "text/html")
+				r.Header.Set("User-Agent", "bench")
+				w := &sink{header: make(http.Header)}
+				h.ServeHTTP(w, r)
+				if w.n != len(page) {
+					b.Fatalf("got %d bytes", w.n)
+				}
+			}
+		})
+	}
+}
+
+type sink struct {
+	header http.Header
+	n      int
+}
+
+func (s *sink) Header() http.Header { return s.header }
+func (s *sink) WriteHeader(int)     {}
+func (s *sink) Write(p []byte) (int, error) {
+	s.n += len(p)
+	return len(p), nil
+}
+func (s *sink) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(io.Discard, r)
+	s.n += int(n)
+	return n, err
+}

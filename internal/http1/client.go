@@ -1,0 +1,257 @@
+// Package http1 speaks HTTP/1.1 to one server, over connections that it keeps.
+//
+// It differs from [http.Transport] in what a gateway needs: a connection is
+// served by the goroutine of its caller instead of two of its own; the caller
+// learns whether anything was sent; an idle connection is looked at before it
+// is used, and not kept for longer than its server said it would; and what
+// must not be executed twice is never sent on a connection that idled long.
+package http1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The limits of a connection's life.
+const (
+	MaxIdle    = 32                     // connections kept idle; more would hold the workers of a small server
+	KeepIdle   = 4 * time.Second        // how long, at most: many servers close theirs after five
+	FreshIdle  = time.Second            // how long, for a request that must not be executed twice
+	MaxAge     = 5 * time.Minute        // of a connection, so that a changed address is noticed
+	maxHeader  = 1 << 20                // bytes of a response's header
+	inlineBody = 64 << 10               // bytes of a request's body up to which it is written before the response is read
+	grace      = 100 * time.Millisecond // by which the sweep of idle connections may be late
+)
+
+// A TimeoutError means that the server took longer than the call allows.
+type TimeoutError struct {
+	What  string // did not come
+	Limit time.Duration
+}
+
+func (e *TimeoutError) Error() string { return fmt.Sprintf("%s for %v", e.What, e.Limit) }
+
+// Timeout is true, as for errors of package net.
+func (e *TimeoutError) Timeout() bool { return true }
+
+// A Client keeps connections to one server. It is safe for concurrent use.
+type Client struct {
+	dial func(context.Context) (net.Conn, error)
+
+	mu    sync.Mutex
+	idle  []*conn     // guarded by mu: the latest last
+	sweep *time.Timer // guarded by mu: closes what idled too long; nil while none idles
+}
+
+// New returns a client that connects by dial.
+func New(dial func(context.Context) (net.Conn, error)) *Client { return &Client{dial: dial} }
+
+// A Call is one request and what its sender wants to know. It is used once.
+type Call struct {
+	Request *http.Request // its method, host, URL, length and trailers; not its Header and Body
+	Header  http.Header   // what is sent in its place; only read
+	Base    string        // goes in front of the path, escaped
+	// Body returns a reader of the whole body, for each time it is sent. Nil:
+	// there is none.
+	Body func() io.ReadCloser
+	// Again reports whether the request may be sent a second time, over a new
+	// connection, when a kept one turns out to have been closed.
+	Again func() bool
+	Fresh bool          // not on a connection that idled for [FreshIdle]
+	Wait  time.Duration // from the end of the request to the response's header; 0 and less: no limit
+	Idle  time.Duration // the longest pause inside the response's body; 0 and less: no limit
+
+	sent   atomic.Bool
+	mu     sync.Mutex
+	conn   *conn // guarded by mu: while it waits for the header
+	broken error // guarded by mu: why it was aborted
+}
+
+// Sent reports whether any byte of the request may have reached the server.
+func (c *Call) Sent() bool { return c.sent.Load() }
+
+// Abort ends the wait for the response's header, with cause as the error. It
+// does nothing before the call is on a connection, and once the header came.
+func (c *Call) Abort(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		c.broken = cause
+		c.conn.interrupt()
+	}
+}
+
+// attach says that the call waits on cn; nil: that it waits no more. It
+// returns why it was aborted meanwhile, if it was.
+func (c *Call) attach(cn *conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = cn
+	return c.broken
+}
+
+// Do sends the call's request and returns the response, whose body must be
+// closed. Its ending of ctx ends everything, the body included.
+func (cl *Client) Do(ctx context.Context, call *Call) (*http.Response, error) {
+	if err := call.check(); err != nil {
+		return nil, err
+	}
+	for fresh := false; ; fresh = true {
+		cn := cl.take(call.Fresh, fresh)
+		reused := cn != nil
+		if !reused {
+			nc, err := cl.dial(ctx)
+			if err != nil {
+				if cause := context.Cause(ctx); cause != nil {
+					err = cause
+				}
+				return nil, err
+			}
+			cn = newConn(cl, nc)
+		}
+		res, err := cn.do(ctx, call)
+		if err == nil {
+			return res, nil
+		}
+		var late *TimeoutError
+		silent := reused && !cn.heard && !errors.As(err, &late) && ctx.Err() == nil && call.attach(nil) == nil
+		if !silent || call.Sent() && (call.Again == nil || !call.Again()) {
+			return nil, err
+		}
+		// The server closed it while the request was on its way, or before:
+		// on a new connection it gets a fair hearing.
+		call.sent.Store(false)
+	}
+}
+
+// RoundTrip implements [http.RoundTripper], without limits of time.
+func (cl *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	call := &Call{Request: r, Header: r.Header}
+	if r.Body != nil && r.Body != http.NoBody {
+		call.Body = func() io.ReadCloser { return r.Body }
+	}
+	return cl.Do(r.Context(), call)
+}
+
+// take returns an idle connection that may be used, the latest first, or nil.
+func (cl *Client) take(fresh, none bool) *conn {
+	if none {
+		return nil
+	}
+	now := time.Now()
+	for {
+		cl.mu.Lock()
+		n := len(cl.idle)
+		if n == 0 || fresh && now.Sub(cl.idle[n-1].since) >= FreshIdle {
+			cl.mu.Unlock()
+			return nil
+		}
+		cn := cl.idle[n-1]
+		cl.idle[n-1] = nil
+		cl.idle = cl.idle[:n-1]
+		cl.mu.Unlock()
+		if now.Sub(cn.since) < cn.keep && now.Sub(cn.born) < MaxAge && cn.alive() {
+			return cn
+		}
+		cn.close()
+	}
+}
+
+// put keeps a connection for the next request.
+func (cl *Client) put(cn *conn) {
+	now := time.Now()
+	if now.Sub(cn.born) >= MaxAge {
+		cn.close()
+		return
+	}
+	cn.since = now
+	cl.mu.Lock()
+	var over *conn
+	if len(cl.idle) == MaxIdle {
+		over = cl.idle[0]
+		cl.idle = append(cl.idle[:0], cl.idle[1:]...)
+	}
+	cl.idle = append(cl.idle, cn)
+	if cl.sweep == nil {
+		cl.sweep = time.AfterFunc(KeepIdle+grace, cl.expire)
+	}
+	cl.mu.Unlock()
+	if over != nil {
+		over.close()
+	}
+}
+
+// expire closes what idled too long, and comes again while anything idles.
+func (cl *Client) expire() {
+	now := time.Now()
+	var old []*conn
+	cl.mu.Lock()
+	kept := cl.idle[:0]
+	next := KeepIdle
+	for _, cn := range cl.idle {
+		if left := cn.keep - now.Sub(cn.since); left > 0 {
+			kept = append(kept, cn)
+			next = min(next, left)
+		} else {
+			old = append(old, cn)
+		}
+	}
+	clear(cl.idle[len(kept):])
+	cl.idle = kept
+	if len(kept) > 0 {
+		cl.sweep.Reset(next + grace)
+	} else {
+		cl.sweep = nil
+	}
+	cl.mu.Unlock()
+	for _, cn := range old {
+		cn.close()
+	}
+}
+
+// CloseIdleConnections closes the connections that nobody uses.
+func (cl *Client) CloseIdleConnections() {
+	cl.mu.Lock()
+	idle := cl.idle
+	cl.idle = nil
+	if cl.sweep != nil {
+		cl.sweep.Stop()
+		cl.sweep = nil
+	}
+	cl.mu.Unlock()
+	for _, cn := range idle {
+		cn.close()
+	}
+}
+
+// Idle returns how many connections are kept.
+func (cl *Client) Idle() int {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	return len(cl.idle)
+}
+
+// explain names the error by its first cause.
+func explain(ctx context.Context, call *Call, err error, what string, limit time.Duration) error {
+	if broken := call.attach(nil); broken != nil {
+		return broken
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &TimeoutError{what, limit}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}

@@ -1,0 +1,602 @@
+package http1
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A script is what a server does with one connection. n counts connections
+// from 0.
+type script func(n int, c net.Conn, r *bufio.Reader)
+
+// piped returns a client whose connections are pipes to the script.
+func piped(t *testing.T, s script) (*Client, *atomic.Int32) {
+	dials := new(atomic.Int32)
+	var wg sync.WaitGroup
+	cl := New(func(context.Context) (net.Conn, error) {
+		a, b := net.Pipe()
+		n := int(dials.Add(1)) - 1
+		wg.Go(func() {
+			defer b.Close()
+			s(n, b, bufio.NewReader(b))
+		})
+		return a, nil
+	})
+	t.Cleanup(func() {
+		cl.CloseIdleConnections()
+		wg.Wait()
+	})
+	return cl, dials
+}
+
+// keep answers every request with the given head and body, until the client
+// hangs up.
+func keep(response string) script {
+	return func(_ int, c net.Conn, r *bufio.Reader) {
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			if _, err := io.Copy(io.Discard, req.Body); err != nil {
+				return
+			}
+			if _, err := io.WriteString(c, response); err != nil {
+				return
+			}
+		}
+	}
+}
+
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+func call(method, target string) *Call {
+	u, err := url.Parse("http://shop.example" + target)
+	if err != nil {
+		panic(err)
+	}
+	return &Call{Request: &http.Request{Method: method, URL: u, Host: "shop.example"}, Header: http.Header{}}
+}
+
+// do sends the call and reads the whole body.
+func do(cl *Client, c *Call) (string, error) {
+	res, err := cl.Do(context.Background(), c)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return string(b), err
+}
+
+func TestKeepsConnectionsFourSeconds(t *testing.T) {
+	cases := []struct {
+		name  string
+		head  string // of each response
+		idle  time.Duration
+		fresh bool
+		dials int32
+	}{
+		{"at once", "", 0, false, 1},
+		{"within four seconds", "", 3900 * time.Millisecond, false, 1},
+		{"after four", "", 4 * time.Second, false, 2},
+		{"its word is longer", "Keep-Alive: timeout=60\r\n", 4 * time.Second, false, 2},
+		{"its word is shorter", "Keep-Alive: timeout=3, max=100\r\n", 1900 * time.Millisecond, false, 1},
+		{"its word, less a second", "Keep-Alive: timeout=3, max=100\r\n", 2 * time.Second, false, 2},
+		{"its word is a second", "Keep-Alive: timeout=1\r\n", 0, false, 2},
+		{"it closes", "Connection: close\r\n", 0, false, 2},
+		{"unsafe, within a second", "", 900 * time.Millisecond, true, 1},
+		{"unsafe, later", "", time.Second, true, 2},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cl, dials := piped(t, keep("HTTP/1.1 200 OK\r\n"+c.head+"Content-Length: 2\r\n\r\nok"))
+				for i := range 2 {
+					ca := call("GET", "/")
+					ca.Fresh = c.fresh
+					if got, err := do(cl, ca); got != "ok" || err != nil {
+						t.Fatalf("request %d: %q, %v", i, got, err)
+					}
+					if i == 0 {
+						time.Sleep(c.idle)
+					}
+				}
+				if n := dials.Load(); n != c.dials {
+					t.Errorf("got %d connections, want %d", n, c.dials)
+				}
+				cl.CloseIdleConnections()
+			})
+		})
+	}
+}
+
+func TestClosesWhatIdlesAndWhatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl, dials := piped(t, keep(ok))
+		if _, err := do(cl, call("GET", "/")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(KeepIdle + 2*grace)
+		synctest.Wait()
+		if n := cl.Idle(); n != 0 {
+			t.Errorf("%d connections idle on", n)
+		}
+		// Steady work keeps one for five minutes and no longer.
+		dials.Store(0)
+		for start := time.Now(); time.Since(start) < MaxAge+time.Minute; time.Sleep(time.Second) {
+			if _, err := do(cl, call("GET", "/")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := dials.Load(); n != 2 {
+			t.Errorf("six minutes took %d connections, want 2", n)
+		}
+		cl.CloseIdleConnections()
+	})
+}
+
+func TestKeepsThirtyTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl, _ := piped(t, keep(ok))
+		var open []*http.Response
+		for range 40 {
+			res, err := cl.Do(context.Background(), call("GET", "/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, res)
+		}
+		for _, res := range open {
+			if _, err := io.Copy(io.Discard, res.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := cl.Idle(); n != MaxIdle {
+			t.Errorf("%d are kept, want %d", n, MaxIdle)
+		}
+		cl.CloseIdleConnections()
+	})
+}
+
+// listener serves scripts over TCP, where a connection can be looked at.
+func listener(t *testing.T, s script) (*Client, *atomic.Int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := new(atomic.Int32)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			n := int(conns.Add(1)) - 1
+			wg.Go(func() {
+				defer c.Close()
+				s(n, c, bufio.NewReader(c))
+			})
+		}
+	})
+	cl := New(func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", l.Addr().String())
+	})
+	t.Cleanup(func() {
+		cl.CloseIdleConnections()
+		l.Close()
+		wg.Wait()
+	})
+	return cl, conns
+}
+
+func TestAClosedConnectionIsSeenBeforeItIsUsed(t *testing.T) {
+	gone := make(chan bool)
+	cl, conns := listener(t, func(n int, c net.Conn, r *bufio.Reader) {
+		if _, err := http.ReadRequest(r); err == nil {
+			_, _ = io.WriteString(c, ok)
+		}
+		if n == 0 {
+			_ = c.Close()
+			close(gone)
+			return
+		}
+		_, _ = r.ReadByte() // until the client hangs up
+	})
+	for range 2 {
+		ca := call("POST", "/")
+		ca.Body = func() io.ReadCloser { return io.NopCloser(strings.NewReader("order")) }
+		ca.Request.ContentLength = 5
+		if got, err := do(cl, ca); got != "ok" || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+		<-gone
+		// Over loopback the end is here as soon as it was sent.
+	}
+	if n := conns.Load(); n != 2 {
+		t.Errorf("got %d connections", n)
+	}
+}
+
+func TestOneThatClosesUnderTheRequest(t *testing.T) {
+	// The first connection answers once, and hangs up on the next request.
+	s := func(n int, c net.Conn, r *bufio.Reader) {
+		for i := 0; ; i++ {
+			if _, err := http.ReadRequest(r); err != nil || n == 0 && i == 1 {
+				return
+			}
+			_, _ = io.WriteString(c, ok)
+		}
+	}
+	for _, again := range []bool{true, false} {
+		cl, conns := listener(t, s)
+		for i := range 2 {
+			ca := call("GET", "/")
+			ca.Again = func() bool { return again }
+			got, err := do(cl, ca)
+			if want := i == 0 || again; (err == nil && got == "ok") != want {
+				t.Errorf("may be sent again: %v; request %d: %q, %v", again, i, got, err)
+			}
+			if err != nil && !ca.Sent() {
+				t.Error("it was sent")
+			}
+		}
+		if n := conns.Load(); again && n != 2 || !again && n != 1 {
+			t.Errorf("may be sent again: %v; %d connections", again, n)
+		}
+	}
+}
+
+func TestResponses(t *testing.T) {
+	cases := []struct {
+		name     string
+		method   string
+		response string
+		want     string
+		err      string // part of it
+		kept     bool
+	}{
+		{"a length", "GET", ok, "ok", "", true},
+		{"chunked", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "ok", "", true},
+		{"until the end", "GET", "HTTP/1.0 200 OK\r\n\r\nok", "ok", "", false},
+		{"HEAD", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", "", "", true},
+		{"nothing", "GET", "HTTP/1.1 204 No Content\r\n\r\n", "", "", true},
+		{"not modified, of some length", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "", "", true},
+		{"more than asked for", "GET", ok + "HTTP/1.1 200 OK\r\n\r\n", "ok", "", false},
+		{"informational first", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok, "ok", "", true},
+		{"informational without end", "GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 9), "", "more than 8 informational", false},
+		{"garbage", "GET", "SSH-2.0-OpenSSH_9.2\r\n\r\n", "", "malformed", false},
+		{"nothing at all", "GET", "", "", "the server closed the connection", false},
+		{"half a header", "GET", "HTTP/1.1 200 OK\r\nConte", "", "malformed", false},
+		{"half a body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "ok", "the server closed the connection", false},
+		{"half a chunk", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok", "ok", "the server closed the connection", false},
+		{"two lengths", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "", "Content-Length", false},
+		{"a header without end", "GET", "HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", maxHeader), "", "more than 1048576 bytes", false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			cl, _ := piped(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+				if _, err := http.ReadRequest(r); err != nil {
+					return
+				}
+				_, _ = io.WriteString(conn, c.response)
+				if c.kept {
+					_, _ = r.ReadByte()
+				}
+			})
+			got, err := do(cl, call(c.method, "/"))
+			if got != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("got %q, %v; want %q, %q", got, err, c.want, c.err)
+			}
+			if kept := cl.Idle() == 1; kept != c.kept {
+				t.Errorf("kept: %v", kept)
+			}
+		})
+	}
+}
+
+func TestRequestsAsWritten(t *testing.T) {
+	var got string
+	cl, _ := piped(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		var b strings.Builder
+		req, err := http.ReadRequest(bufio.NewReader(io.TeeReader(r, &b)))
+		if err == nil {
+			_, err = io.Copy(io.Discard, req.Body)
+		}
+		if err != nil {
+			b.WriteString(err.Error())
+		}
+		got = b.String()
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+	})
+	cases := []struct {
+		name string
+		call func(*Call)
+		want string
+	}{
+		{"plain", func(*Call) {}, "GET /a%2Fb?x=%20 HTTP/1.1\r\nHost: shop.example\r\nConnection: keep-alive\r\n\r\n"},
+		{"base", func(c *Call) { c.Base = "/base" }, "GET /base/a%2Fb?x=%20 HTTP/1.1\r\nHost: shop.example\r\nConnection: keep-alive\r\n\r\n"},
+		{"POST without a body", func(c *Call) { c.Request.Method = "POST" }, "POST /a%2Fb?x=%20 HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"},
+		{"its own framing fields do not count", func(c *Call) {
+			c.Header = http.Header{"Content-Length": {"9"}, "Transfer-Encoding": {"chunked"}, "Host": {"x"}, "User-Agent": {""}, "Trailer": {"X"}}
+		}, "GET /a%2Fb?x=%20 HTTP/1.1\r\nHost: shop.example\r\nConnection: keep-alive\r\n\r\n"},
+		{"an upgrade", func(c *Call) { c.Header = http.Header{"Connection": {"Upgrade"}} }, "GET /a%2Fb?x=%20 HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\n\r\n"},
+		{"a length", func(c *Call) {
+			c.Body, c.Request.ContentLength = func() io.ReadCloser { return io.NopCloser(strings.NewReader("order")) }, 5
+		}, "GET /a%2Fb?x=%20 HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\norder"},
+		{"no length, a trailer", func(c *Call) {
+			c.Body, c.Request.ContentLength = func() io.ReadCloser { return io.NopCloser(strings.NewReader("order")) }, -1
+			c.Request.Trailer = http.Header{"X-Sum": {"7"}}
+		}, "GET /a%2Fb?x=%20 HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\nTrailer: X-Sum\r\n\r\n5\r\norder\r\n0\r\nX-Sum: 7\r\n\r\n"},
+	}
+	for _, c := range cases {
+		ca := call("GET", "/a%2Fb?x=%20")
+		c.call(ca)
+		if _, err := do(cl, ca); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if got != c.want {
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestRefusesWhatCouldBeTwoRequests(t *testing.T) {
+	cl := New(func(context.Context) (net.Conn, error) { return nil, errors.New("it got through") })
+	for name, edit := range map[string]func(*Call){
+		"method":  func(c *Call) { c.Request.Method = "GET / HTTP/1.1\r\nX:" },
+		"host":    func(c *Call) { c.Request.Host = "a\r\nX: b" },
+		"host 2":  func(c *Call) { c.Request.Host = "a/b" },
+		"query":   func(c *Call) { c.Request.URL.RawQuery = "a b\r\nX: y" },
+		"name":    func(c *Call) { c.Header["X y"] = []string{"z"} },
+		"value":   func(c *Call) { c.Header["X"] = []string{"a\r\nY: z"} },
+		"trailer": func(c *Call) { c.Request.Trailer = http.Header{"Content-Length": {"1"}} },
+	} {
+		c := call("GET", "/")
+		edit(c)
+		if _, err := do(cl, c); err == nil || strings.Contains(err.Error(), "it got through") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, host := range []string{"shop.example:8080", "[::1]:80", "xn--bcher-kva.example", "", "a_b"} {
+		c := call("GET", "/")
+		c.Request.Host = host
+		if err := c.check(); err != nil {
+			t.Errorf("host %q: %v", host, err)
+		}
+	}
+}
+
+func TestTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl, _ := piped(t, func(n int, c net.Conn, r *bufio.Reader) {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			if n == 1 {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+			}
+			_, _ = io.Copy(io.Discard, req.Body)
+			_, _ = r.ReadByte()
+		})
+		wait := func(c *Call, want time.Duration, what string) {
+			t.Helper()
+			start := time.Now()
+			_, err := do(cl, c)
+			var late *TimeoutError
+			if !errors.As(err, &late) || err.Error() != what || time.Since(start) != want {
+				t.Errorf("got %v after %v, want %s after %v", err, time.Since(start), what, want)
+			}
+		}
+		c := call("GET", "/")
+		c.Wait = time.Minute
+		wait(c, time.Minute, "no response for 1m0s")
+		c = call("GET", "/")
+		c.Wait, c.Idle = time.Minute, time.Second
+		wait(c, time.Second, "nothing inside the response for 1s")
+		// The wait begins with the end of a long body, however slow it comes.
+		c = call("POST", "/")
+		c.Wait = time.Minute
+		c.Request.ContentLength = -1
+		c.Body = func() io.ReadCloser { return &trickle{left: 5, pause: 50 * time.Second} }
+		wait(c, 5*50*time.Second+time.Minute, "no response for 1m0s")
+	})
+}
+
+// trickle is a body that comes slowly.
+type trickle struct {
+	left  int
+	pause time.Duration
+}
+
+func (s *trickle) Close() error { return nil }
+func (s *trickle) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	s.left--
+	time.Sleep(s.pause)
+	p[0] = 'x'
+	return 1, nil
+}
+
+func TestCancelAndAbort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl, _ := piped(t, func(n int, c net.Conn, r *bufio.Reader) {
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			if n == 2 {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+			}
+			_, _ = r.ReadByte()
+		})
+		why := errors.New("why")
+		ctx, cancel := context.WithCancelCause(context.Background())
+		time.AfterFunc(time.Second, func() { cancel(why) })
+		if _, err := cl.Do(ctx, call("GET", "/")); err != why {
+			t.Errorf("cancelled while it waits: %v", err)
+		}
+		c := call("GET", "/")
+		time.AfterFunc(time.Second, func() { c.Abort(why) })
+		if _, err := cl.Do(context.Background(), c); err != why {
+			t.Errorf("aborted: %v", err)
+		}
+		ctx, cancel = context.WithCancelCause(context.Background())
+		c = call("GET", "/")
+		res, err := cl.Do(ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Abort(errors.New("too late"))
+		time.AfterFunc(time.Second, func() { cancel(why) })
+		if b, err := io.ReadAll(res.Body); err != why || string(b) != "ok" {
+			t.Errorf("cancelled inside the body: %q, %v", b, err)
+		}
+		if cl.Idle() != 0 {
+			t.Error("an interrupted connection is kept")
+		}
+	})
+}
+
+func TestAnAnswerBeforeTheEndOfTheRequest(t *testing.T) {
+	cl, _ := listener(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		if _, err := http.ReadRequest(r); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			_, _ = io.CopyN(io.Discard, r, 1<<20)
+		}
+	})
+	c := call("PUT", "/")
+	c.Request.ContentLength = 64 << 20
+	src, feed := io.Pipe()
+	c.Body = func() io.ReadCloser { return src }
+	go func() {
+		_, err := feed.Write(make([]byte, 64<<20))
+		_ = feed.CloseWithError(err)
+	}()
+	res, err := cl.Do(context.Background(), c)
+	if err != nil || res.StatusCode != 413 {
+		t.Fatalf("got %v, %v", res, err)
+	}
+	res.Body.Close()
+	if cl.Idle() != 0 {
+		t.Error("a connection with half a request on it is kept")
+	}
+}
+
+func TestBothDirectionsAtOnce(t *testing.T) {
+	cl, _ := piped(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for {
+			var b [1]byte
+			if _, err := req.Body.Read(b[:]); err != nil {
+				break
+			}
+			fmt.Fprintf(c, "1\r\n%c\r\n", b[0]+1)
+		}
+		_, _ = io.WriteString(c, "0\r\n\r\n")
+		_, _ = r.ReadByte()
+	})
+	c := call("POST", "/")
+	c.Request.ContentLength = -1
+	src, feed := io.Pipe()
+	c.Body = func() io.ReadCloser { return src }
+	res, err := cl.Do(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, letter := range "abc" {
+		if _, err := feed.Write([]byte(string(letter))); err != nil {
+			t.Fatal(err)
+		}
+		var b [1]byte
+		if _, err := io.ReadFull(res.Body, b[:]); err != nil || b[0] != byte(letter)+1 {
+			t.Fatalf("sent %c, got %c, %v", letter, b[0], err)
+		}
+	}
+	feed.Close()
+	if _, err := io.ReadAll(res.Body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInformationalResponsesAreTraced(t *testing.T) {
+	cl, _ := piped(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		if _, err := http.ReadRequest(r); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+ok)
+			_, _ = r.ReadByte()
+		}
+	})
+	var got string
+	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		got = fmt.Sprint(code, " ", h.Get("Link"))
+		return nil
+	}})
+	res, err := cl.Do(ctx, call("GET", "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got != "103 </a>" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestABodyThatCannotBeReadEndsTheCall(t *testing.T) {
+	for _, length := range []int64{100, 1 << 20, -1} {
+		cl, _ := piped(t, func(_ int, _ net.Conn, r *bufio.Reader) {
+			_, _ = io.Copy(io.Discard, r)
+		})
+		c := call("POST", "/")
+		c.Request.ContentLength = length
+		c.Body = func() io.ReadCloser {
+			return io.NopCloser(io.MultiReader(strings.NewReader("half"), failing{}))
+		}
+		if _, err := do(cl, c); err == nil {
+			t.Errorf("length %d: no error", length)
+		}
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errors.New("the client left") }
+
+func BenchmarkDo(b *testing.B) {
+	cl := New(func(context.Context) (net.Conn, error) {
+		a, z := net.Pipe()
+		go keep(ok)(0, z, bufio.NewReader(z))
+		return a, nil
+	})
+	defer cl.CloseIdleConnections()
+	b.ReportAllocs()
+	for b.Loop() {
+		c := call("GET", "/product/7?color=red")
+		c.Wait, c.Idle = time.Minute, time.Minute
+		if _, err := do(cl, c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package http1
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/foretier/foretier/internal/fields"
+)
+
+// A conn is one connection. It belongs to one call at a time.
+type conn struct {
+	client *Client
+	nc     net.Conn
+	raw    syscall.RawConn // nil where there is no socket
+	br     *bufio.Reader
+	bw     *bufio.Writer
+	born   time.Time
+	since  time.Time     // when it became idle
+	keep   time.Duration // how long it may idle
+	heard  bool          // the server has sent a byte of the current response
+	budget int           // bytes that the header may still have; negative: no limit
+	idle   time.Duration // the longest pause of each read; 0: none
+	upload *upload       // of the current request; nil: it was written inline
+
+	interrupted atomic.Bool // whatever deadline is set, nothing is read any more
+}
+
+func newConn(cl *Client, nc net.Conn) *conn {
+	cn := &conn{client: cl, nc: nc, born: time.Now(), keep: KeepIdle}
+	if sc, ok := nc.(syscall.Conn); ok {
+		cn.raw, _ = sc.SyscallConn() // without it the connection is taken for alive
+	}
+	cn.br = bufio.NewReaderSize(cn, 8<<10)
+	cn.bw = bufio.NewWriterSize(nc, 4<<10)
+	return cn
+}
+
+// past is a deadline that interrupts whatever waits.
+var past = time.Unix(1, 0)
+
+// interrupt and close can do nothing about an error: the connection is of no
+// use any more either way.
+func (cn *conn) interrupt() {
+	cn.interrupted.Store(true)
+	_ = cn.nc.SetDeadline(past)
+}
+func (cn *conn) close() { _ = cn.nc.Close() }
+
+// Read is what br reads: the connection, within the limits that hold now.
+func (cn *conn) Read(p []byte) (int, error) {
+	if cn.budget == 0 {
+		return 0, fmt.Errorf("the response's header has more than %d bytes", maxHeader)
+	}
+	if cn.budget > 0 && len(p) > cn.budget {
+		p = p[:cn.budget]
+	}
+	if cn.idle > 0 {
+		if err := cn.nc.SetReadDeadline(time.Now().Add(cn.idle)); err != nil {
+			return 0, err
+		}
+	}
+	if cn.interrupted.Load() { // and the deadline may have been lifted since
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := cn.nc.Read(p)
+	if n > 0 {
+		cn.heard = true
+	}
+	if cn.budget > 0 {
+		cn.budget -= n
+	}
+	return n, err
+}
+
+// do sends the call's request and reads the response's header.
+func (cn *conn) do(ctx context.Context, call *Call) (*http.Response, error) {
+	cn.heard, cn.idle, cn.upload = false, 0, nil
+	if err := cn.limit(call.Wait); err != nil {
+		cn.close()
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, cn.interrupt)
+	if broken := call.attach(cn); broken != nil {
+		stop()
+		cn.close()
+		return nil, broken
+	}
+	res, err := cn.exchange(ctx, call)
+	if err == nil {
+		err = call.attach(nil)
+	}
+	if err != nil {
+		stop()
+		cn.close()
+		cn.upload.abandon()
+		return nil, explain(ctx, call, err, "no response", call.Wait)
+	}
+	cn.answer(ctx, call, res, stop)
+	return res, nil
+}
+
+// limit bounds both directions.
+func (cn *conn) limit(wait time.Duration) error {
+	if wait <= 0 {
+		return cn.nc.SetDeadline(time.Time{})
+	}
+	return cn.nc.SetDeadline(time.Now().Add(wait))
+}
+
+// exchange writes the request and reads responses up to the final one.
+func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error) {
+	if err := cn.send(call); err != nil && !mayAnswer(call, err) {
+		return nil, err
+	}
+	const most = 8 // informational responses
+	for range most {
+		cn.budget = maxHeader
+		res, err := http.ReadResponse(cn.br, call.Request)
+		if err != nil {
+			return nil, err
+		}
+		cn.budget = -1
+		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			return res, nil
+		}
+		if t := httptrace.ContextClientTrace(ctx); t != nil && t.Got1xxResponse != nil {
+			if err := t.Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, fmt.Errorf("more than %d informational responses", most)
+}
+
+// mayAnswer reports whether a server that stopped reading the request may have
+// said why: it saw at least the head of it.
+func mayAnswer(call *Call, err error) bool {
+	var client *sourceError
+	return call.Sent() && call.Body != nil && !errors.As(err, &client)
+}
+
+// answer makes res the call's: its body ends with the connection's return.
+func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop func() bool) {
+	cn.learn(res)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if err := cn.limit(0); err == nil {
+			res.Body = &tunnel{cn: cn, stop: stop}
+			return
+		}
+	}
+	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close}
+	if res.Body == http.NoBody || res.ContentLength == 0 || call.Request.Method == http.MethodHead {
+		b.end(true)
+		res.Body = http.NoBody
+		return
+	}
+	if err := cn.nc.SetReadDeadline(time.Time{}); err != nil {
+		b.last = true // what is read next tells
+	}
+	cn.idle = max(call.Idle, 0)
+	res.Body = b
+}
+
+// learn takes the server's word for how long it keeps idle connections, less a
+// second for the way.
+func (cn *conn) learn(res *http.Response) {
+	for _, lines := range res.Header["Keep-Alive"] {
+		for _, p := range fields.List([]string{lines}) {
+			name, value, _ := strings.Cut(p, "=")
+			if !strings.EqualFold(strings.TrimSpace(name), "timeout") {
+				continue
+			}
+			if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n >= 0 {
+				cn.keep = min(KeepIdle, time.Duration(n-1)*time.Second)
+			}
+		}
+	}
+}
+
+// A body is a response's body, at the end of which the connection is kept or
+// closed.
+type body struct {
+	cn   *conn
+	ctx  context.Context // of the call, for the cause of an error
+	call *Call
+	src  io.ReadCloser
+	stop func() bool
+	last bool // the connection's last response
+	once sync.Once
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.src.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	b.end(err == io.EOF)
+	if err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
+		err = explain(b.ctx, b.call, err, "nothing inside the response", b.call.Idle)
+	}
+	return n, err
+}
+
+// Close gives up what was not read.
+func (b *body) Close() error {
+	b.end(false)
+	return nil
+}
+
+func (b *body) end(whole bool) {
+	b.once.Do(func() {
+		cn := b.cn
+		live := b.stop() // nobody interrupts it any more
+		cn.idle = 0
+		if !whole || !live || b.last || cn.keep <= 0 || cn.br.Buffered() > 0 || !cn.upload.done() {
+			cn.close()
+			cn.upload.abandon()
+			return
+		}
+		cn.client.put(cn)
+	})
+}
+
+// A tunnel is the body of a 101: the connection itself.
+type tunnel struct {
+	cn   *conn
+	stop func() bool
+	once sync.Once
+}
+
+func (t *tunnel) Read(p []byte) (int, error)  { return t.cn.br.Read(p) }
+func (t *tunnel) Write(p []byte) (int, error) { return t.cn.nc.Write(p) }
+
+// Close closes the connection.
+func (t *tunnel) Close() error {
+	t.once.Do(func() { t.stop() })
+	return t.cn.nc.Close()
+}
+
+// CloseWrite ends the direction to the server.
+func (t *tunnel) CloseWrite() error {
+	if c, ok := t.cn.nc.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
