@@ -172,6 +172,21 @@ func TestGatewayServesWithoutItsStore(t *testing.T) {
 	}
 }
 
+func TestPortInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, flag := range []string{"-listen", "-status"} {
+		var errs syncBuffer
+		args := []string{"-listen", "127.0.0.1:0", "-backends", "http://127.0.0.1:1", flag, l.Addr().String()}
+		if code := run(t.Context(), args, io.Discard, &errs); code != 1 || !strings.Contains(errs.String(), "address already in use") {
+			t.Errorf("%s: exit code %d, %s", flag, code, errs.String())
+		}
+	}
+}
+
 func TestCacheFlags(t *testing.T) {
 	var rendered atomic.Int64
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

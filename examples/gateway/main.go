@@ -27,7 +27,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the drain
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -52,6 +52,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	t, err := build(c, logger)
 	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			return 1 // the flag is right, but the port is taken
+		}
 		return 2
 	}
 	background := t.background

@@ -18,6 +18,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/foretier/foretier/session"
 )
 
@@ -211,18 +213,15 @@ func oneRendering(t *tourist) (string, error) {
 
 // parallel calls f n times at once and returns the results, and the first error.
 func parallel[T any](n int, f func(i int) (T, error)) ([]T, error) {
-	results, errs := make([]T, n), make([]error, n)
-	var wg sync.WaitGroup
+	results := make([]T, n)
+	var g errgroup.Group
 	for i := range n {
-		wg.Go(func() { results[i], errs[i] = f(i) })
+		g.Go(func() (err error) {
+			results[i], err = f(i)
+			return err
+		})
 	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return results, nil
+	return results, g.Wait()
 }
 
 func adminAtOrigin(t *tourist) (string, error) {
