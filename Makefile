@@ -23,8 +23,9 @@ check:
 	go run $(STATICCHECK) ./...
 	./.ci/govulncheck $(GOVULNCHECK)
 
+# gcc and libc6-dev: the race detector needs cgo.
 install:
-	./.ci/install redis-server memcached
+	./.ci/install gcc libc6-dev redis-server memcached
 
 install-e2e:
-	./.ci/install redis-server memcached curl apache2 libapache2-mod-php
+	./.ci/install curl apache2 libapache2-mod-php
