@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/textproto"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -135,6 +137,9 @@ func (f *fetch) run() {
 	}
 	if f.outcome == pending {
 		f.fail(err)
+	}
+	if f.outcome == private && !f.gone {
+		copyTrailers(f.leader.Header(), f.header)
 	}
 	if f.outcome != shared {
 		return
@@ -432,6 +437,22 @@ func (w *fetchWriter) Unwrap() http.ResponseWriter {
 		return w.leader
 	}
 	return nil
+}
+
+// copyTrailers copies the fields that were set after the body: those that
+// Trailer announced, and those that carry [http.TrailerPrefix].
+func copyTrailers(to, from http.Header) {
+	for _, name := range fields.List(from["Trailer"]) {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if values, ok := from[name]; ok {
+			to[name] = values
+		}
+	}
+	for name, values := range from {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			to[name] = values
+		}
+	}
 }
 
 // contentLength returns the length that a header states, or -1.

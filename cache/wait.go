@@ -191,6 +191,7 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	for {
 		p, err := reader.next(a.r.Context())
 		if err == io.EOF {
+			copyTrailers(header, f.header) // next has returned: nobody writes to it
 			return true
 		}
 		if err == nil {

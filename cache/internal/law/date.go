@@ -1,6 +1,7 @@
 package law
 
 import (
+	"strings"
 	"time"
 )
 
@@ -11,12 +12,14 @@ const (
 	asctime    = "Mon Jan _2 15:04:05 2006"
 )
 
-// ParseDate parses an HTTP date to the letter (RFC 9110, section 5.6.7):
-// [net/http.ParseTime] takes one-digit days, other zones and wrong
-// weekdays too. A two-digit year more than 50 years ahead of now is in the past.
+// ParseDate parses an HTTP date to the letter (RFC 9110, section 5.6.7), but in
+// any case (RFC 9111, section 4.2): [net/http.ParseTime] takes one-digit days,
+// other zones and wrong weekdays too. A two-digit year more than 50 years
+// ahead of now is in the past.
 func ParseDate(s string, now time.Time) (time.Time, bool) {
+	upper := strings.ToUpper(s)
 	for _, form := range [...]string{imfFixdate, rfc850, asctime} {
-		t, err := time.Parse(form, s)
+		t, err := time.Parse(form, upper)
 		if err != nil {
 			continue
 		}
@@ -28,7 +31,7 @@ func ParseDate(s string, now time.Time) (time.Time, bool) {
 			}
 		}
 		// Parsing is lenient, also about the weekday; formatting is not.
-		return t, t.Format(form) == s
+		return t, strings.EqualFold(t.Format(form), s)
 	}
 	return time.Time{}, false
 }
