@@ -20,6 +20,9 @@ type Options struct {
 	// Logger gets one line for each request that the router itself refuses,
 	// unless an edge above logs every request. Nil means slog.Default().
 	Logger *slog.Logger
+	// Claims are proved of each table before it is taken up, as [Router.Prove]
+	// does.
+	Claims []Claim
 }
 
 // A Router hands each request to the one rule that takes it. It is safe for
@@ -40,8 +43,8 @@ var (
 // New returns a Router over rules, asked in that order. It refuses, with an
 // error that wraps [ErrRules] and names the rules: no rules, rules without
 // name or handler, two of one name, rules that can never be reached because
-// one before them takes all that they match, and a table whose last rule does
-// not take everything.
+// one before them takes all that they match, a table whose last rule does
+// not take everything, and one that breaks one of Options.Claims.
 func New(opts Options, rules ...Rule) (*Router, error) {
 	if opts.Name == "" {
 		opts.Name = "router"
@@ -49,6 +52,7 @@ func New(opts Options, rules ...Rule) (*Router, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	opts.Claims = slices.Clone(opts.Claims)
 	rt := &Router{opts: opts}
 	if err := rt.Update(rules...); err != nil {
 		return nil, err
@@ -56,13 +60,19 @@ func New(opts Options, rules ...Rule) (*Router, error) {
 	return rt, nil
 }
 
-// Update replaces all rules at once. Requests that were taken by the old rules
-// end under them; rules of the same name go on counting. On an error, which is
-// New's, the old rules stay.
+// Update replaces all rules at once, once the new ones are proved to keep
+// Options.Claims. Requests that were taken by the old rules end under them;
+// rules of the same name go on counting. On an error, which is New's, the old
+// rules stay.
 func (rt *Router) Update(rules ...Rule) error {
 	t, err := compileTable(rules)
 	if err != nil {
 		return err
+	}
+	for _, claim := range rt.opts.Claims {
+		if err := t.prove(claim); err != nil {
+			return fmt.Errorf("%w: claimed: %s: %w", ErrRules, claim, err)
+		}
 	}
 	rt.mu.Lock()
 	defer rt.mu.Unlock()

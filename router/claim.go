@@ -1,0 +1,100 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// A Claim says which handlers a request may reach. [Router.Prove] proves it,
+// or finds a request that breaks it.
+type Claim struct {
+	// Of are the requests that the claim is about; nil means all.
+	Of Matcher
+	// Only are the handlers that these may reach: pools, mostly.
+	Only []http.Handler
+}
+
+// Only claims that requests reach no other handlers than these. Limit it with
+// [Claim.For]:
+//
+//	err := front.Prove(router.Only(origin).For(admin))
+func Only(handlers ...http.Handler) Claim { return Claim{Only: slices.Clone(handlers)} }
+
+// For returns the claim for those requests alone that m matches.
+func (c Claim) For(m Matcher) Claim {
+	c.Of = m
+	return c
+}
+
+func (c Claim) String() string {
+	of := "every request"
+	if c.Of != nil {
+		of = c.Of.String()
+	}
+	names := make([]string, len(c.Only))
+	for i, h := range c.Only {
+		names[i] = handlerName(h)
+	}
+	return of + " reaches only " + strings.Join(names, ", ")
+}
+
+// allows reports whether h is one of Only. Handlers are not always comparable.
+func (c Claim) allows(h http.Handler) bool {
+	return slices.ContainsFunc(c.Only, func(o http.Handler) bool { return same(o, h) })
+}
+
+func same(a, b http.Handler) bool {
+	return a != nil && b != nil && reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+}
+
+// handlerName is what a handler is called in errors: its type and, if it has
+// one, the name in its report.
+func handlerName(h http.Handler) string {
+	if n, ok := h.(interface{ String() string }); ok {
+		return n.String()
+	}
+	return fmt.Sprintf("%T", h)
+}
+
+// ErrOpaque is what [Router.Prove] wraps when a request of the claim reaches a
+// handler that is none of the allowed ones and does not show what it wraps: an
+// http.HandlerFunc, or a type without a Wraps method. The claim may hold or
+// not; only a pool's own Refuse is sure to hold there.
+var ErrOpaque = errors.New("router: cannot see through a handler")
+
+// A Counterexample is a request that breaks a claim.
+type Counterexample struct {
+	// Request is ready to be tried: on the router, or with its RequestURI on a
+	// socket.
+	Request *http.Request
+	// Rule is the name of the rule that takes it.
+	Rule string
+	// Handler is what it reaches and should not.
+	Handler http.Handler
+	// Outgoing is the path that a backend with a base path would get, where it
+	// is this path that the claim is about; else empty.
+	Outgoing string
+	// Assuming lists the answers of functions that Prove cannot know.
+	Assuming []string
+}
+
+// Error implements error.
+func (c *Counterexample) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "router: %s %s (host %s", c.Request.Method, c.Request.RequestURI, c.Request.Host)
+	for name, values := range c.Request.Header {
+		fmt.Fprintf(&b, ", %s: %s", name, strings.Join(values, ", "))
+	}
+	fmt.Fprintf(&b, ") reaches %s by rule %q", handlerName(c.Handler), c.Rule)
+	if c.Outgoing != "" {
+		fmt.Fprintf(&b, ", whose base path makes it %s", c.Outgoing)
+	}
+	if len(c.Assuming) > 0 {
+		b.WriteString(", if " + strings.Join(c.Assuming, " and "))
+	}
+	return b.String()
+}
