@@ -46,9 +46,15 @@ func forward(pr *httputil.ProxyRequest) {
 		h.Del("X-Forwarded-For")
 	}
 	h["X-Forwarded-Proto"] = []string{scheme}
-	h["X-Forwarded-Host"] = []string{host}
 	h["X-Forwarded-Port"] = []string{port}
-	element := "for=" + node(by) + ";host=" + quote(host) + ";proto=" + scheme
+	element := "for=" + node(by)
+	if host != "" { // HTTP/1.0 knows requests without
+		h["X-Forwarded-Host"] = []string{host}
+		element += ";host=" + quote(host)
+	} else {
+		h.Del("X-Forwarded-Host")
+	}
+	element += ";proto=" + scheme
 	h["Forwarded"] = []string{strings.Join(append(forwarded[:len(forwarded):len(forwarded)], element), ", ")}
 }
 

@@ -92,7 +92,13 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 	for _, e := range snap.use {
 		snap.trial = snap.trial || e.verdict.Trial
 	}
-	p.recordLocked(p.snap.Swap(snap), snap, now)
+	old := p.snap.Swap(snap)
+	p.recordLocked(old, snap, now)
+	for _, e := range entries {
+		if was := old.byName[e.Name]; was != nil && was.member == e.member && e.verdict.State == health.Down && was.verdict.State != health.Down {
+			p.rescueLocked(e, snap)
+		}
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -205,6 +206,18 @@ func (p *Pool) mayEjectLocked(e *entry) bool {
 		}
 	}
 	return p.opts.Outlier.MayEject(out, len(all))
+}
+
+// BasePaths returns the paths that the backends' URLs put in front of a
+// request's, each once.
+func (p *Pool) BasePaths() []string {
+	var out []string
+	for _, e := range p.snap.Load().all {
+		if e.base != "" && !slices.Contains(out, e.url.Path) {
+			out = append(out, e.url.Path)
+		}
+	}
+	return out
 }
 
 // Healthy reports whether the pool could serve r by a backend that is not

@@ -314,3 +314,24 @@ func TestHTTP2Backends(t *testing.T) {
 		}
 	}
 }
+
+func TestARequestWithoutAHostStaysWithout(t *testing.T) {
+	var host, forwarded string
+	var has bool
+	back := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		host, forwarded = r.Host, r.Header.Get("Forwarded")
+		_, has = r.Header["X-Forwarded-Host"]
+	}))
+	defer back.Close()
+	get(newPool(t, Backends(back.URL), Options{}), "GET", "/", nil, func(r *http.Request) { r.Host, r.URL.Host = "", "" })
+	if host != "" || has || forwarded != "for=192.0.2.1;proto=http" {
+		t.Errorf("Host %q, X-Forwarded-Host there: %v, Forwarded %q", host, has, forwarded)
+	}
+}
+
+func TestBasePaths(t *testing.T) {
+	got := newPool(t, Backends("http://a/shop/", "http://b/shop", "http://c/", "http://d/x%20y"), Options{}).BasePaths()
+	if strings.Join(got, " | ") != "/shop | /x y" {
+		t.Errorf("got %q", got)
+	}
+}

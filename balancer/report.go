@@ -41,8 +41,11 @@ func (p *Pool) recordLocked(old, snap *snapshot, now time.Time) {
 				level = slog.LevelWarn
 			}
 			p.eventLocked(now, e.Name, text)
-			p.log.LogAttrs(context.Background(), level, "backend is "+e.verdict.State.String(),
-				slog.String("backend", e.Name), slog.String("why", e.verdict.Why))
+			attrs := []slog.Attr{slog.String("backend", e.Name)}
+			if e.verdict.Why != "" {
+				attrs = append(attrs, slog.String("why", e.verdict.Why))
+			}
+			p.log.LogAttrs(context.Background(), level, "backend is "+e.verdict.State.String(), attrs...)
 		}
 	}
 	for _, e := range old.all {

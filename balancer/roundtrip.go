@@ -133,10 +133,11 @@ func (x *exchange) attempts() (*http.Response, error) {
 }
 
 // next returns the try that follows t, or nil if there is none: what was not
-// sent goes on to any backend that is left, the rest as far as the retries go.
+// sent, or was rescued, goes on to any backend that is left, the rest as far
+// as the retries go.
 func (x *exchange) next(t *try, res *http.Response, err error) *try {
 	p := x.pool
-	unsent := err != nil && t.unsent(err)
+	unsent := err != nil && t.unsent(err) || err == errRescued // which has paid already
 	if !t.mayRepeat(res, err) || !unsent && x.repeats >= p.opts.Retry.Max {
 		return nil
 	}
@@ -224,6 +225,7 @@ func (x *exchange) acquireNow() (*try, error) {
 			return nil, err
 		}
 		t := &try{exchange: x, entry: e, start: now, ctx: x.req.Context()}
+		t.ticket.Owner = t
 		if limit == 0 {
 			e.load.Start(&t.ticket, now)
 		} else if !e.load.TryStart(&t.ticket, now, limit) {

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -495,5 +496,87 @@ func TestJoinKeepsThePathAsItWasSent(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%q + %q: got %q, want %q", c.base, c.path, got, c.want)
 		}
+	}
+}
+
+func TestRequestsAreRescuedFromOneThatTurnsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+		var dead atomic.Bool
+		p := newPool(t, here(hangs, servedBy("b")), Options{
+			Policy: RoundRobin(),
+			Probe: health.ProbeFunc(func(_ context.Context, to health.Target) (health.Result, error) {
+				if to.Name == "a" && dead.Load() {
+					return health.Result{}, context.DeadlineExceeded
+				}
+				return health.Result{State: health.Up}, nil
+			}),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		if err := p.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		type answer struct {
+			code  int
+			after time.Duration
+		}
+		ask := func(method string) chan answer {
+			if err := p.SetMode("b", Maintenance); err != nil { // so that it goes to a
+				t.Fatal(err)
+			}
+			got := make(chan answer, 1)
+			go func() {
+				w := get(p, method, "/", nil)
+				got <- answer{w.Code, time.Since(start)}
+			}()
+			synctest.Wait()
+			if err := p.SetMode("b", Ready); err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		page, order := ask("GET"), ask("POST")
+		dead.Store(true)
+		if got := <-page; got.code != 200 || got.after > 10*time.Second {
+			t.Errorf("the page: %d after %v", got.code, got.after)
+		}
+		if got := <-order; got.code != 504 || got.after < time.Minute {
+			t.Errorf("the order, which may have been executed: %d after %v", got.code, got.after)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestASlowBodyDoesNotHoldUpItsRepeat(t *testing.T) {
+	body, feed := io.Pipe()
+	sent := make(chan bool)
+	backends, way := ways(roundTrip(func(r *http.Request) (*http.Response, error) {
+		go func() { // as a transport may, it reads on after it failed
+			_, _ = io.Copy(io.Discard, r.Body)
+		}()
+		<-sent
+		return nil, syscall.ECONNRESET
+	}), local{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		go func() {
+			_, _ = io.WriteString(feed, " and the rest")
+			_ = feed.Close()
+		}()
+		_, _ = io.Copy(w, r.Body)
+	})})
+	p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
+	go func() {
+		_, _ = io.WriteString(feed, "the start")
+		close(sent)
+	}()
+	w := get(p, "POST", "/", body)
+	if w.Code != 200 || w.Body.String() != "the start and the rest" {
+		t.Errorf("got %d %q", w.Code, w.Body)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // A spool lets a request's body be sent more than once: it keeps what was read
@@ -11,16 +12,18 @@ import (
 // of an attempt that was given up may still be going on when the next begins:
 // what it brings is kept for the next.
 type spool struct {
-	mu    sync.Mutex
-	src   io.Reader // guarded by mu
-	kept  []byte    // guarded by mu: all that was read, while whole
-	whole bool      // guarded by mu: kept is everything from the start
+	src   io.Reader
 	limit int64
-	err   error // guarded by mu: how src ended
+	turn  chan struct{} // held while src is read, which may take long
+
+	mu    sync.Mutex
+	kept  []byte // guarded by mu: all that was read, while whole
+	whole bool   // guarded by mu: kept is everything from the start
+	err   error  // guarded by mu: how src ended
 }
 
 func newSpool(src io.Reader, limit int64) *spool {
-	return &spool{src: src, limit: max(limit, 0), whole: true}
+	return &spool{src: src, limit: max(limit, 0), whole: true, turn: make(chan struct{}, 1)}
 }
 
 // replayable reports whether a further attempt would get the whole body.
@@ -45,29 +48,26 @@ func (s *spool) body() io.ReadCloser { return &spoolReader{spool: s} }
 
 type spoolReader struct {
 	spool *spool
-	mu    sync.Mutex
 	off   int
-	shut  bool
+	shut  atomic.Bool
 }
 
 var errBodyClosed = errors.New("balancer: read after the attempt ended")
 
 func (r *spoolReader) Read(p []byte) (int, error) {
+	if n, err := r.known(p); n > 0 || err != nil {
+		return n, err
+	}
 	s := r.spool
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.closed() {
-		return 0, errBodyClosed
-	}
-	if r.off < len(s.kept) {
-		n := copy(p, s.kept[r.off:])
-		r.off += n
-		return n, nil
-	}
-	if s.err != nil {
-		return 0, s.err
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	// The attempt before may have read on meanwhile.
+	if n, err := r.known(p); n > 0 || err != nil {
+		return n, err
 	}
 	n, err := s.src.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.err = err
 	switch {
 	case s.whole && int64(len(s.kept)+n) <= s.limit:
@@ -81,17 +81,25 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *spoolReader) closed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.shut
+// known returns what has been read already, or how it ended.
+func (r *spoolReader) known(p []byte) (int, error) {
+	s := r.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.shut.Load() {
+		return 0, errBodyClosed
+	}
+	if r.off < len(s.kept) {
+		n := copy(p, s.kept[r.off:])
+		r.off += n
+		return n, nil
+	}
+	return 0, s.err
 }
 
 // Close ends the attempt's reading. It does not close what is read, which is
 // the caller's of RoundTrip to do, once.
 func (r *spoolReader) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.shut = true
+	r.shut.Store(true)
 	return nil
 }

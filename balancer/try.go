@@ -33,9 +33,10 @@ type try struct {
 	call     http1.Call         // over the pool's own connections
 
 	// Through any other transport:
-	interrupt context.CancelCauseFunc
-	timer     *time.Timer // until the header
-	sent      atomic.Bool // a byte of it may have arrived
+	mu        sync.Mutex
+	interrupt context.CancelCauseFunc // guarded by mu against rescue
+	timer     *time.Timer             // until the header
+	sent      atomic.Bool             // a byte of it may have arrived
 }
 
 // roundTrip sends the request. On an error the place is free again.
@@ -101,7 +102,9 @@ func (x *exchange) again() bool {
 func (t *try) through(rt http.RoundTripper) (*http.Response, error) {
 	x := t.exchange
 	ctx, cancel := context.WithCancelCause(t.ctx)
+	t.mu.Lock()
 	t.interrupt = cancel
+	t.mu.Unlock()
 	t.timer = time.AfterFunc(time.Hour, func() {
 		cancel(fmt.Errorf("%w: no response for %v", ErrTimeout, x.timeouts.Header))
 	})
@@ -138,7 +141,7 @@ func (t *try) cause(err error) error {
 			return failed
 		}
 	}
-	if cause := context.Cause(t.ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout)) {
+	if cause := context.Cause(t.ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout) || cause == errRescued) {
 		return cause
 	}
 	var late *http1.TimeoutError
@@ -165,7 +168,7 @@ func (t *try) judge(now time.Time, status int) {
 // fault here.
 func (t *try) judgeError(now time.Time, err error) {
 	var client *clientError
-	if t.exchange.gone() || errors.As(err, &client) {
+	if t.exchange.gone() || errors.As(err, &client) || err == errRescued {
 		t.ticket.Leave()
 		return
 	}

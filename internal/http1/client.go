@@ -69,32 +69,47 @@ type Call struct {
 	Wait  time.Duration // from the end of the request to the response's header; 0 and less: no limit
 	Idle  time.Duration // the longest pause inside the response's body; 0 and less: no limit
 
-	sent   atomic.Bool
-	mu     sync.Mutex
-	conn   *conn // guarded by mu: while it waits for the header
-	broken error // guarded by mu: why it was aborted
+	sent     atomic.Bool
+	mu       sync.Mutex
+	conn     *conn // guarded by mu: while it waits for the header
+	broken   error // guarded by mu: why it was aborted
+	answered bool  // guarded by mu: the header came
 }
 
 // Sent reports whether any byte of the request may have reached the server.
 func (c *Call) Sent() bool { return c.sent.Load() }
 
 // Abort ends the wait for the response's header, with cause as the error. It
-// does nothing before the call is on a connection, and once the header came.
+// does nothing once the header came; before there is a connection the call
+// ends as soon as there is one.
 func (c *Call) Abort(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.answered || c.broken != nil {
+		return
+	}
+	c.broken = cause
 	if c.conn != nil {
-		c.broken = cause
 		c.conn.interrupt()
 	}
 }
 
-// attach says that the call waits on cn; nil: that it waits no more. It
-// returns why it was aborted meanwhile, if it was.
+// attach says that the call waits on cn. It returns why the call was aborted
+// meanwhile, if it was.
 func (c *Call) attach(cn *conn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = cn
+	return c.broken
+}
+
+// detach says that the call waits no more, because its header came or because
+// it failed. It returns why the call was aborted, if it was.
+func (c *Call) detach(answered bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = nil
+	c.answered = c.answered || answered && c.broken == nil
 	return c.broken
 }
 
@@ -122,7 +137,7 @@ func (cl *Client) Do(ctx context.Context, call *Call) (*http.Response, error) {
 			return res, nil
 		}
 		var late *TimeoutError
-		silent := reused && !cn.heard && !errors.As(err, &late) && ctx.Err() == nil && call.attach(nil) == nil
+		silent := reused && !cn.heard && !errors.As(err, &late) && ctx.Err() == nil && call.detach(false) == nil
 		if !silent || call.Sent() && (call.Again == nil || !call.Again()) {
 			return nil, err
 		}
@@ -241,7 +256,7 @@ func (cl *Client) Idle() int {
 
 // explain names the error by its first cause.
 func explain(ctx context.Context, call *Call, err error, what string, limit time.Duration) error {
-	if broken := call.attach(nil); broken != nil {
+	if broken := call.detach(false); broken != nil {
 		return broken
 	}
 	if cause := context.Cause(ctx); cause != nil {

@@ -101,7 +101,7 @@ func (cn *conn) do(ctx context.Context, call *Call) (*http.Response, error) {
 	}
 	res, err := cn.exchange(ctx, call)
 	if err == nil {
-		err = call.attach(nil)
+		err = call.detach(true)
 	}
 	if err != nil {
 		stop()

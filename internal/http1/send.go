@@ -82,11 +82,9 @@ func (cn *conn) head(call *Call, framing string) {
 		_ = w.WriteByte('?')
 		_, _ = w.WriteString(r.URL.RawQuery)
 	}
-	host := r.Host
-	if host == "" {
-		host = r.URL.Host
-	}
-	for _, s := range [...]string{" HTTP/1.1\r\nHost: ", host, "\r\n", framing} {
+	// A request that came without a host goes on without one: the server's
+	// own address is nothing that its client asked for.
+	for _, s := range [...]string{" HTTP/1.1\r\nHost: ", r.Host, "\r\n", framing} {
 		_, _ = w.WriteString(s)
 	}
 	for name, values := range call.Header {

@@ -36,6 +36,8 @@ func New(pool *Pool) *Load { return &Load{pool: pool} }
 
 // A Ticket is one request in hand. Its zero value is ready for [Load.Start].
 type Ticket struct {
+	Owner any // whose it is: see [Load.Owners]
+
 	load       *Load
 	start      int64
 	prev, next *Ticket // guarded by load.mu
@@ -65,7 +67,7 @@ func (l *Load) TryStart(t *Ticket, now time.Time, limit int) bool {
 
 // line puts t at the end of those that wait.
 func (l *Load) line(t *Ticket, now time.Time) {
-	*t = Ticket{load: l, start: now.UnixNano(), waits: true}
+	*t = Ticket{Owner: t.Owner, load: l, start: now.UnixNano(), waits: true}
 	l.waiting.Add(1)
 	l.mu.Lock()
 	t.prev = l.tail
@@ -152,6 +154,17 @@ func (l *Load) sample(now int64, d float64) {
 // weight is how much a sample of that age still counts.
 func weight(age int64) float64 {
 	return math.Exp(-float64(max(age, 0)) / float64(decay))
+}
+
+// Owners returns whose requests wait for a header.
+func (l *Load) Owners() []any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []any
+	for t := l.head; t != nil; t = t.next {
+		out = append(out, t.Owner)
+	}
+	return out
 }
 
 // InFlight returns how many requests it has in hand, from pick to closed body.
