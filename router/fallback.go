@@ -28,8 +28,8 @@ const (
 // requests at once and 20 a second are asked a second time; beyond, the first
 // answer stands.
 //
-// A 404 that remains may be cached for 5 seconds at most, whatever it says
-// itself: the file may come at any moment.
+// A 404 that remains may be cached for as long as it says, but for 5 seconds at
+// most: the file may come at any moment.
 //
 // No body is held in memory: a 404's is dropped as it comes, any other
 // response goes through as it is.
@@ -210,10 +210,12 @@ func (w *fallbackWriter) implicit() {
 	}
 }
 
-// shorten lets a shared or private cache keep a 404 for no more than
-// notFoundLifetime.
+// shorten lets caches keep a 404 for no more than notFoundLifetime. One that
+// states no lifetime gets none, so that neither heuristics nor a cache's own
+// rules give it one.
 func shorten(h http.Header) {
-	limit := int(notFoundLifetime / time.Second)
+	most := int(notFoundLifetime / time.Second)
+	lifetime := statedLifetime(h)
 	var keep []string
 	for _, directive := range fields.List(h["Cache-Control"]) {
 		name, value, _ := strings.Cut(strings.ToLower(directive), "=")
@@ -221,16 +223,30 @@ func shorten(h http.Header) {
 		case "no-store", "no-cache", "private":
 			keep = append(keep, name) // a list of fields would only weaken it
 		case "max-age", "s-maxage":
-			if age, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && age >= 0 && age < limit {
-				limit = age
+			if age, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && age >= 0 {
+				lifetime, most = most, min(age, most)
 			}
 		}
 	}
 	if !slices.Contains(keep, "no-store") {
-		keep = append(keep, "max-age="+strconv.Itoa(limit))
+		keep = append(keep, "max-age="+strconv.Itoa(min(lifetime, most)))
 	}
 	h.Set("Cache-Control", strings.Join(keep, ", "))
 	for _, name := range [...]string{"Expires", "Cdn-Cache-Control", "Surrogate-Control", "Pragma"} {
 		h.Del(name)
 	}
+}
+
+// statedLifetime returns the seconds that Expires gives a response (RFC 9111,
+// section 5.3), 0 if it has none.
+func statedLifetime(h http.Header) int {
+	expires, err := http.ParseTime(h.Get("Expires"))
+	if err != nil {
+		return 0
+	}
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		date = time.Now()
+	}
+	return int(max(0, expires.Sub(date)) / time.Second)
 }
