@@ -70,6 +70,7 @@ type fetch struct {
 	verdict Verdict
 	entry   *memory.Entry // shared: as it will be stored; modified: as updated
 	body    stream
+	first   *reader // the leader's
 	why     string
 	cause   error // of an error of the tier's own
 
@@ -150,6 +151,7 @@ func (f *fetch) run() {
 	if err == nil {
 		f.stored = f.keep()
 	}
+	f.h.flights.leave(f) // what has ended is found in the store, or asked for anew
 	f.body.end(err)
 	f.body.give()
 }
@@ -321,6 +323,9 @@ func (f *fetch) settle(status int) {
 	}
 	f.answer = answer
 	f.entry = f.ask.entry(status, answer, verdict, j, now)
+	if !f.gone {
+		f.first = f.body.read() // now: later the beginning may be gone
+	}
 	f.outcome = shared
 }
 

@@ -35,6 +35,8 @@ type passWriter struct {
 	ask         *ask
 	reason, why string
 	wrote       bool
+	written     int64
+	storable    bool // the mark is to be taken off, if it is not too large
 
 	// Of a response to POST that is to be stored, else nil.
 	entry    *memory.Entry
@@ -66,7 +68,9 @@ func (p *passWriter) Write(b []byte) (int, error) {
 			p.drop()
 		}
 	}
-	return p.ResponseWriter.Write(b)
+	n, err := p.ResponseWriter.Write(b)
+	p.written += int64(n)
+	return n, err
 }
 
 // Flush implements [http.Flusher].
@@ -97,7 +101,7 @@ func (h *handler) passed(p *passWriter, status int) {
 		h.freshen(p, status)
 	default:
 		if v, j := p.ask.judge(p.r, status, header, p.ask.now, time.Now()); v.Store && worthKeeping(v, j, header) {
-			h.cache.markers.clear(p.ask.marker())
+			p.storable = true
 		}
 	}
 	if tagged {
@@ -131,8 +135,11 @@ func (h *handler) keepPost(p *passWriter, status int) {
 	p.entry = a.entry(status, answer, verdict, j, now)
 }
 
-// end stores what is whole.
+// end draws the last conclusions, from a response that is whole.
 func (p *passWriter) end() {
+	if p.storable && p.written <= p.h.cache.opts.MaxBody {
+		p.h.cache.markers.clear(p.ask.marker())
+	}
 	if p.body == nil {
 		return
 	}

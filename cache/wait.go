@@ -52,7 +52,9 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 				alone = alone || f.verdict.Fresh <= 0
 				break
 			}
-			done = h.join(w, a, f, leads)
+			if done = h.join(w, a, f, leads); !done {
+				alone = true // its beginning is gone: it is too large to be stored
+			}
 		case private:
 			if f.cause == nil {
 				alone = true
@@ -165,7 +167,10 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 		h.serveEntry(w, a, f.entry, params)
 		return true
 	}
-	reader := f.body.read()
+	reader := f.first
+	if !leads {
+		reader = f.body.read()
+	}
 	if reader == nil {
 		return false
 	}
