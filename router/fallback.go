@@ -214,8 +214,7 @@ func (w *fallbackWriter) implicit() {
 // states no lifetime gets none, so that neither heuristics nor a cache's own
 // rules give it one.
 func shorten(h http.Header) {
-	most := int(notFoundLifetime / time.Second)
-	lifetime := statedLifetime(h)
+	lifetime, stated := expiresAfter(h), false
 	var keep []string
 	for _, directive := range fields.List(h["Cache-Control"]) {
 		name, value, _ := strings.Cut(strings.ToLower(directive), "=")
@@ -223,13 +222,13 @@ func shorten(h http.Header) {
 		case "no-store", "no-cache", "private":
 			keep = append(keep, name) // a list of fields would only weaken it
 		case "max-age", "s-maxage":
-			if age, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && age >= 0 {
-				lifetime, most = most, min(age, most)
+			if age, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && age >= 0 && (!stated || age < lifetime) {
+				lifetime, stated = age, true // overrides Expires
 			}
 		}
 	}
 	if !slices.Contains(keep, "no-store") {
-		keep = append(keep, "max-age="+strconv.Itoa(min(lifetime, most)))
+		keep = append(keep, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
 	}
 	h.Set("Cache-Control", strings.Join(keep, ", "))
 	for _, name := range [...]string{"Expires", "Cdn-Cache-Control", "Surrogate-Control", "Pragma"} {
@@ -237,9 +236,9 @@ func shorten(h http.Header) {
 	}
 }
 
-// statedLifetime returns the seconds that Expires gives a response (RFC 9111,
+// expiresAfter returns the seconds that Expires gives a response (RFC 9111,
 // section 5.3), 0 if it has none.
-func statedLifetime(h http.Header) int {
+func expiresAfter(h http.Header) int {
 	expires, err := http.ParseTime(h.Get("Expires"))
 	if err != nil {
 		return 0
