@@ -43,6 +43,10 @@ type Record struct {
 	// Terms is what the rule that took the request asks of the pool. Set by
 	// router.
 	Terms Terms
+	// Space sets the answers for this request apart from all others: a cache
+	// keeps it in its keys. Empty for nearly all; the arm of a split otherwise.
+	// Set by router.
+	Space string
 	// Unproven says that the response's body ended by the backend closing an
 	// HTTP/1 connection, with neither a length nor chunked framing, so that
 	// nobody can tell a whole body from half of one. Set by the pool before
@@ -112,7 +116,7 @@ func (r *Record) Detach(ctx context.Context) (context.Context, *Record) {
 	d := new(Record)
 	if r != nil {
 		d.Client, d.Scheme, d.ID, d.Vetted = r.Client, r.Scheme, r.ID, r.Vetted
-		d.Page, d.Terms = r.Page, r.Terms
+		d.Page, d.Terms, d.Space = r.Page, r.Terms, r.Space
 	}
 	// Whoever detaches reads the record: it is linked to those who wait, or
 	// logged by the one who fetched.

@@ -28,6 +28,7 @@ func TestDetachKeepsNothingOfTheRequest(t *testing.T) {
 	ctx, rec := With(ctx)
 	rec.Client = netip.MustParseAddr("192.0.2.1")
 	rec.Terms.Retry = RetryNever
+	rec.Space = "canary"
 	rec.Note("router", text("shop"))
 	cancel()
 
@@ -41,8 +42,8 @@ func TestDetachKeepsNothingOfTheRequest(t *testing.T) {
 	if fetch.Value(http.ServerContextKey) == nil {
 		t.Error("without a server in the context ReverseProxy hides truncation")
 	}
-	if d.Client != rec.Client || d.Terms != rec.Terms {
-		t.Error("the fetch does not know the client and the terms")
+	if d.Client != rec.Client || d.Terms != rec.Terms || d.Space != rec.Space {
+		t.Error("the fetch does not know the client, the terms and the space")
 	}
 	for range d.Notes() {
 		t.Error("the fetch starts with notes of the request")
