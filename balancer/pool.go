@@ -186,27 +186,42 @@ func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if eject && p.mayEjectLocked(e) {
+	if eject && p.mayEjectLocked(e, now) {
 		e.tracker.Eject(now, rand.Float64())
 	}
 	p.refreshLocked(now)
 }
 
-// mayEjectLocked reports whether e may be taken out: on hard evidence always,
-// on soft only while enough others are left.
-func (p *Pool) mayEjectLocked(e *entry) bool {
-	if e.tracker.Suspect() {
+// mayEjectLocked reports whether e may be taken out: on hard evidence always;
+// on soft only while enough others are left, and for a low share of answers
+// only if the others' is clearly better: one broken page that everybody asks
+// for is no broken server.
+func (p *Pool) mayEjectLocked(e *entry, now time.Time) bool {
+	hard, share := e.tracker.Suspect()
+	if hard {
 		return true
 	}
 	all := p.snap.Load().all
-	out := 0
+	out, good, asked := 0, 0.0, 0
 	for _, other := range all {
-		if other.member != e.member && other.verdict.State == health.Degraded {
-			out++
+		if other.member == e.member {
+			continue
 		}
+		if other.verdict.State == health.Degraded {
+			out++
+			continue
+		}
+		part, n := other.tracker.Share(now)
+		good, asked = good+part*float64(n), asked+n
+	}
+	if own, _ := e.tracker.Share(now); share && asked > 0 && good/float64(asked) < own+clearlyBetter {
+		return false
 	}
 	return p.opts.Outlier.MayEject(out, len(all))
 }
+
+// clearlyBetter is by how much the others' share of answers must be higher.
+const clearlyBetter = 0.25
 
 // BasePaths returns the paths that the backends' URLs put in front of a
 // request's, each once.

@@ -580,3 +580,31 @@ func TestASlowBodyDoesNotHoldUpItsRepeat(t *testing.T) {
 		t.Errorf("got %d %q", w.Code, w.Body)
 	}
 }
+
+func TestOneBrokenPageIsNoBrokenServer(t *testing.T) {
+	page := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/broken" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}
+	p := newPool(t, here(page, page, page), Options{})
+	for range 200 {
+		get(p, "GET", "/broken", nil)
+	}
+	for _, s := range p.Backends() {
+		if s.State == health.Degraded {
+			t.Errorf("%s: %s", s.Name, s.Why)
+		}
+	}
+	// One that answers everything so is.
+	backends, way := ways(local{http.HandlerFunc(page)}, local{http.HandlerFunc(page)}, status(500))
+	p = newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
+	for range 100 {
+		if w := get(p, "GET", "/", nil); w.Code != 200 {
+			t.Fatalf("got %d", w.Code)
+		}
+	}
+	if s := p.Backends()[2]; s.State != health.Degraded || s.Requests != 20 {
+		t.Errorf("%v after %d requests, want it out after 20", s.State, s.Requests)
+	}
+}

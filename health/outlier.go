@@ -26,9 +26,9 @@ const (
 // long. The zero Outlier stands for the defaults named at the fields.
 type Outlier struct {
 	Consecutive int           // failures in a row; 5. Two refused connections in a row are always enough. Negative: off
-	MinSuccess  float64       // share of Answered in Window below which it goes; 0.5. Negative: off
-	Window      time.Duration // over which the share is taken; 10 s
-	MinSamples  int           // requests in Window before the share counts; 20
+	MinSuccess  float64       // share of Answered below which it goes; 0.5. Negative: off
+	MinSamples  int           // the latest requests over which the share is taken, or some more; 20
+	Window      time.Duration // how far back they may lie; 10 s
 	Base        time.Duration // the first time out, doubled each time, ±20%; 5 s
 	Max         time.Duration // the longest time out; 60 s
 	MaxEjected  float64       // largest share of a pool out on soft evidence; 0.5. Negative: none
@@ -95,13 +95,19 @@ func (r *rate) add(now time.Time, good bool) {
 	}
 }
 
-// share returns the share of good outcomes and how many there were of both.
-func (r *rate) share(now time.Time) (float64, int) {
+// share returns the share of good outcomes and how many there were of both:
+// over as much of the window, from now back, as holds at least enough, or over
+// all of it.
+func (r *rate) share(now time.Time, enough int) (float64, int) {
 	n := now.UnixNano() / int64(r.part)
 	good, bad := 0, 0
-	for i := range windowParts {
-		if r.start[i] > n-windowParts {
+	for back := range int64(windowParts) {
+		i := (n - back) % windowParts
+		if r.start[i] == n-back {
 			good, bad = good+r.good[i], bad+r.bad[i]
+		}
+		if good+bad >= enough {
+			break
 		}
 	}
 	if good+bad == 0 {

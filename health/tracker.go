@@ -141,19 +141,28 @@ func (t *Tracker) Observe(now time.Time, o Outcome) (eject, changed bool) {
 		eject = t.trial && o != Erred ||
 			t.refusals >= 2 ||
 			t.outlier.Consecutive > 0 && t.failures >= t.outlier.Consecutive
-		if share, n := t.rate.share(now); t.outlier.MinSuccess > 0 && n >= t.outlier.MinSamples && share < t.outlier.MinSuccess {
+		if share, n := t.rate.share(now, t.outlier.MinSamples); t.outlier.MinSuccess > 0 && n >= t.outlier.MinSamples && share < t.outlier.MinSuccess {
 			eject = true
 		}
 	}
 	return eject, t.judgeLocked(now)
 }
 
-// Suspect returns whether the failures that ask for an ejection are hard
-// evidence: the latest could not even connect.
-func (t *Tracker) Suspect() (hard bool) {
+// Suspect returns on what evidence an ejection is asked for: hard if the latest
+// request could not even connect, share if it is only the share of answers
+// that is too low.
+func (t *Tracker) Suspect() (hard, share bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.refusals > 0
+	return t.refusals > 0, t.failures < t.outlier.Consecutive && !t.trial
+}
+
+// Share returns the share of the latest requests that were answered, and how
+// many those are.
+func (t *Tracker) Share(now time.Time) (float64, int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rate.share(now, t.outlier.MinSamples)
 }
 
 // Eject takes the backend out for a while that grows each time. jitter, from 0

@@ -110,6 +110,19 @@ func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
 	if eject, _ := tr.Observe(now, Erred); !eject {
 		t.Error("11 errors among 20 requests do not eject")
 	}
+	// However good the seconds before were, the latest decide.
+	busy := NewTracker(Schedule{}, Outlier{}, false)
+	for range 5000 {
+		busy.Observe(now, Answered)
+	}
+	later := now.Add(time.Second)
+	bad := 0
+	for eject := false; !eject; bad++ {
+		eject, _ = busy.Observe(later, Erred)
+	}
+	if bad != 20 {
+		t.Errorf("after a good time it took %d errors, want 20", bad)
+	}
 	// After the window they are forgotten.
 	if eject, _ := tr.Observe(now.Add(11*time.Second), Erred); eject {
 		t.Error("ejected by errors older than the window")

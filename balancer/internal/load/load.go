@@ -93,7 +93,7 @@ func (t *Ticket) Header(now time.Time, bad bool) {
 	d := float64(max(now.UnixNano()-t.start, 1))
 	p90 := float64(l.pool.P90())
 	if bad {
-		d = max(d, p90)
+		d = max(d, most*p90)
 	} else {
 		l.pool.sample(now.UnixNano(), d)
 	}
