@@ -17,30 +17,30 @@ func poses(sent, name string) bool {
 	if sent == name || !strings.ContainsAny(sent, " .[+%\t") {
 		return false
 	}
-	return phpName(sent) == phpName(name)
-}
-
-// phpName returns the key under which PHP finds a cookie.
-func phpName(name string) string {
-	var b strings.Builder
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if c == '%' && i+2 < len(name) && unhex(name[i+1]) >= 0 && unhex(name[i+2]) >= 0 {
-			c = byte(unhex(name[i+1])<<4 | unhex(name[i+2]))
+	at := 0 // in name
+	for i := 0; i < len(sent); i++ {
+		c := sent[i]
+		if c == '%' && i+2 < len(sent) && unhex(sent[i+1]) >= 0 && unhex(sent[i+2]) >= 0 {
+			c = byte(unhex(sent[i+1])<<4 | unhex(sent[i+2]))
 			i += 2
-		}
-		if c == ' ' && b.Len() == 0 {
-			continue
 		}
 		switch c {
 		case 0:
-			return b.String()
-		case ' ', '.', '[', '+', '\t':
+			return at == len(name) // PHP stops here
+		case ' ', '+':
+			if at == 0 {
+				continue
+			}
+			c = '_'
+		case '.', '[', '\t':
 			c = '_'
 		}
-		b.WriteByte(c)
+		if at == len(name) || name[at] != c {
+			return false
+		}
+		at++
 	}
-	return b.String()
+	return at == len(name)
 }
 
 func unhex(c byte) int {

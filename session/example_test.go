@@ -1,0 +1,84 @@
+package session_test
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/foretier/foretier/session"
+)
+
+type Cart map[string]int
+
+func Example() {
+	sessions, err := session.New(session.Memory(), session.Shop())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sessions.Close()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /cart", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		err := session.Update(s, "cart", func(cart Cart, _ bool) (Cart, error) {
+			if cart == nil {
+				cart = make(Cart)
+			}
+			cart[r.FormValue("sku")]++
+			return cart, nil
+		})
+		if err != nil {
+			return // the client gets 503 whatever is written here
+		}
+		cart, _, err := session.Value[Cart](s, "cart")
+		fmt.Fprintln(w, cart, err)
+	})
+
+	w := httptest.NewRecorder()
+	sessions.Handler(mux).ServeHTTP(w, httptest.NewRequest("POST", "https://shop.example/cart?sku=tea", nil))
+	fmt.Print(w.Body)
+	// Output: map[tea:1] <nil>
+}
+
+func ExampleManager_Revoke() {
+	sessions, err := session.New(session.Memory(), session.Admin())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sessions.Close()
+
+	// A new password ends all sessions of the user, and begins this one anew.
+	changePassword := func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		user, ok, err := session.Value[string](s, "user")
+		if err != nil || !ok {
+			http.Error(w, "log in first", http.StatusForbidden)
+			return
+		}
+		if err := sessions.Revoke(r.Context(), user); err != nil {
+			http.Error(w, "try again", http.StatusServiceUnavailable)
+			return
+		}
+		_ = s.Subject(user) // an error answers the client by itself
+	}
+	_ = sessions.Handler(http.HandlerFunc(changePassword))
+}
+
+func ExampleNewSticky() {
+	key := []byte("32 random bytes, read from a file")
+	sticky, err := session.NewSticky(key, session.StickyOptions{Name: "shop_route"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// balancer.Options{Affinity: sticky} does the rest.
+	r := httptest.NewRequest("POST", "https://shop.example/cart", nil)
+	answer := http.Header{}
+	sticky.Bind(answer, r, "web2")
+
+	next := httptest.NewRequest("GET", "https://shop.example/", nil)
+	next.Header.Set("Cookie", answer.Get("Set-Cookie"))
+	name, _ := sticky.Choose(next)
+	fmt.Println(name)
+	// Output: web2
+}

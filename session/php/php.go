@@ -1,0 +1,202 @@
+// Package php looks into the sessions that PHP keeps on Redis or memcached, so
+// that a rule of the tier can tell a visitor who is logged in or has something
+// in the cart from one whom everybody's pages suit.
+//
+//	visitors, err := php.New(php.Magento(client), php.Options{})
+//	member := router.Test("member", visitors.Has("customer_base/customer_id", "checkout/quote_id"))
+//
+// It reads and never writes: neither a lock nor a session's time is touched.
+// What it cannot read counts as logged in: a visitor who gets a page of their
+// own without need costs a little time, the other mistake shows somebody
+// else's.
+package php
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/breaker"
+)
+
+// ErrEncoding means that a session is there in a form that is not understood.
+var ErrEncoding = errors.New("php: session in an unknown encoding")
+
+// ErrNotFound is what a [Source] answers for a session that is not there.
+var ErrNotFound = errors.New("php: no such session")
+
+// A Source knows where an installation of PHP keeps its sessions: [Redis],
+// [Magento] or [Memcached]. It is safe for concurrent use.
+type Source interface {
+	// Read returns the session's data as session_encode made it, or
+	// ErrNotFound. It need not heed ctx, but must end some time.
+	Read(ctx context.Context, id string) ([]byte, error)
+}
+
+// Options for [New]. The zero value is valid.
+type Options struct {
+	// Cookie is the name of PHP's session cookie; empty means "PHPSESSID".
+	Cookie string
+	// Timeout bounds a look; zero means 100 ms. When it is over the visitor
+	// counts as logged in.
+	Timeout time.Duration
+	// Logger gets what kept sessions from being read, once per kind of
+	// trouble; nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+// A Reader looks into sessions. It is safe for concurrent use.
+type Reader struct {
+	source  Source
+	opts    Options
+	breaker *breaker.Breaker
+	leash   *breaker.Leash
+	warned  atomic.Pointer[string] // the last trouble that was logged
+	stats   struct{ looks, absent, unread atomic.Uint64 }
+}
+
+// New returns a Reader of source's sessions. It starts nothing.
+func New(source Source, opts Options) (*Reader, error) {
+	if source == nil {
+		return nil, errors.New("php: no source: want php.Redis, php.Magento or php.Memcached")
+	}
+	if opts.Cookie == "" {
+		opts.Cookie = "PHPSESSID"
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = 100 * time.Millisecond
+	}
+	if opts.Timeout < 0 {
+		return nil, fmt.Errorf("php: timeout %v: want a positive duration", opts.Timeout)
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return &Reader{
+		source: source,
+		opts:   opts,
+		breaker: breaker.New(breaker.Options{Budget: opts.Timeout, Failure: func(err error) bool {
+			return !errors.Is(err, ErrNotFound)
+		}}),
+		leash: breaker.NewLeash(256),
+	}, nil
+}
+
+// Close waits for looks that were given up, and closes what the source owns. It
+// does not close a caller's client.
+func (p *Reader) Close() error {
+	err := p.leash.Close()
+	if c, ok := p.source.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// Has returns a test for a router's rule: whether the visitor's session holds
+// something at one of the paths. A path leads from a session variable into
+// arrays and objects, names separated by slashes: "customer_base/customer_id".
+// What PHP calls empty (null, false, 0, "", "0", an empty array) is nothing.
+//
+// The test is also true if the session cannot be read.
+func (p *Reader) Has(paths ...string) func(*http.Request) bool {
+	paths = append([]string(nil), paths...)
+	return func(r *http.Request) bool {
+		v, err := p.Peek(r)
+		if err != nil {
+			return true
+		}
+		for _, path := range paths {
+			if v.Has(path) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Peek returns the variables of r's session: none for a visitor without one. An
+// error means that there may be some: it is ErrEncoding, or the store's.
+func (p *Reader) Peek(r *http.Request) (Values, error) {
+	id, err := sessionID(r, p.opts.Cookie)
+	if id == "" || err != nil {
+		return nil, err
+	}
+	p.stats.looks.Add(1)
+	var data []byte
+	err = p.breaker.Do(r.Context(), func(ctx context.Context) (err error) {
+		data, err = breaker.Call(ctx, p.leash, func() ([]byte, error) { return p.source.Read(ctx, id) })
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		p.stats.absent.Add(1)
+		return nil, nil
+	}
+	var v Values
+	if err == nil {
+		v, err = Decode(data)
+	}
+	if err != nil {
+		p.stats.unread.Add(1)
+		p.warn(err)
+		return nil, err
+	}
+	return v, nil
+}
+
+// warn logs a trouble unless it is the one that was logged last.
+func (p *Reader) warn(err error) {
+	text := err.Error()
+	if last := p.warned.Swap(&text); last == nil || *last != text {
+		p.opts.Logger.Warn("php: session not read, its visitor counts as logged in", "error", err)
+	}
+}
+
+// Report implements [health.Reporter].
+func (p *Reader) Report() health.Report {
+	r := health.Report{Kind: "php sessions", Name: p.opts.Cookie, State: health.Up, Metrics: []health.Metric{
+		health.Count("looks_total", "Sessions looked into.", p.stats.looks.Load()),
+		health.Count("absent_total", "Sessions that were not there.", p.stats.absent.Load()),
+		health.Count("unread_total", "Sessions that could not be read.", p.stats.unread.Load()),
+	}}
+	if p.breaker.Open() {
+		r.State, r.Why = health.Degraded, "the store fails: all visitors with a session count as logged in"
+	}
+	return r
+}
+
+// sessionID returns the id that r carries, "" if none. More than one, or one
+// that PHP would not have made, is an ErrEncoding: who sends it may still be
+// known to PHP.
+func sessionID(r *http.Request, cookie string) (string, error) {
+	sent := r.CookiesNamed(cookie)
+	switch {
+	case len(sent) == 0:
+		return "", nil
+	case len(sent) > 1:
+		return "", fmt.Errorf("%w: %d cookies called %s", ErrEncoding, len(sent), cookie)
+	case !validID(sent[0].Value):
+		return "", fmt.Errorf("%w: an id that PHP does not make", ErrEncoding)
+	}
+	return sent[0].Value, nil
+}
+
+// validID reports whether PHP makes such ids: 22 to 256 of its characters. It
+// also keeps what a visitor sends from being anything but a key in the store.
+func validID(id string) bool {
+	if len(id) < 22 || len(id) > 256 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if c != '-' && c != ',' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,150 @@
+package php_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/foretier/foretier/session/php"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// one is a source with one session.
+type one struct {
+	data string
+	err  error
+	read int
+}
+
+func (o *one) Read(context.Context, string) ([]byte, error) {
+	o.read++
+	return []byte(o.data), o.err
+}
+
+func TestHas(t *testing.T) {
+	cases := map[string]struct {
+		cookies []string
+		data    string
+		err     error
+		want    bool
+		read    int
+	}{
+		"no cookie":               {nil, "", nil, false, 0},
+		"no session":              {[]string{sid}, "", php.ErrNotFound, false, 1},
+		"an empty session":        {[]string{sid}, "", nil, false, 1},
+		"a stranger":              {[]string{sid}, "user|N;", nil, false, 1},
+		"a user":                  {[]string{sid}, "user|i:1;", nil, true, 1},
+		"garbage":                 {[]string{sid}, "\x00\x00\x00\x02garbage", nil, true, 1},
+		"a store that fails":      {[]string{sid}, "", errors.New("refused"), true, 1},
+		"two cookies":             {[]string{sid, sid}, "", nil, true, 0},
+		"a short id":              {[]string{"short"}, "", nil, true, 0},
+		"an id with other bytes":  {[]string{strings.Repeat("a", 30) + "*"}, "", nil, true, 0},
+		"a very long id":          {[]string{strings.Repeat("a", 257)}, "", nil, true, 0},
+		"the longest id":          {[]string{strings.Repeat("a", 256)}, "user|i:1;", nil, true, 1},
+		"a session cut in half":   {[]string{sid}, "other|i:1;user|i:", nil, true, 1},
+		"a key that is not there": {[]string{sid}, "other|i:1;", nil, false, 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			source := &one{data: c.data, err: c.err}
+			r := httptest.NewRequest("GET", "/", nil)
+			for _, id := range c.cookies {
+				r.AddCookie(&http.Cookie{Name: "PHPSESSID", Value: id})
+			}
+			if got := reader(t, source).Has("user")(r); got != c.want || source.read != c.read {
+				t.Errorf("got %t after %d reads, want %t after %d", got, source.read, c.want, c.read)
+			}
+		})
+	}
+}
+
+func TestNewSaysWhatIsWrong(t *testing.T) {
+	if _, err := php.New(nil, php.Options{}); err == nil {
+		t.Error("no source: no error")
+	}
+	if _, err := php.New(&one{}, php.Options{Timeout: -1}); err == nil {
+		t.Error("a negative timeout: no error")
+	}
+	for _, servers := range [][]string{nil, {"localhost"}} {
+		if _, err := php.Memcached(servers...); err == nil {
+			t.Errorf("memcached servers %q: no error", servers)
+		}
+	}
+}
+
+// TestWarnings: the same trouble is told once.
+func TestWarnings(t *testing.T) {
+	var b bytes.Buffer
+	p, err := php.New(&one{data: "garbage"}, php.Options{Cookie: "sid", Logger: slog.New(slog.NewTextHandler(&b, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(&http.Cookie{Name: "sid", Value: sid})
+	for range 3 {
+		if _, err := p.Peek(r); !errors.Is(err, php.ErrEncoding) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := strings.Count(b.String(), "\n"); n != 1 {
+		t.Errorf("%d lines: %s", n, &b)
+	}
+}
+
+func TestDecodeLimits(t *testing.T) {
+	deep := "a|" + strings.Repeat("a:1:{i:0;", 70) + "N;" + strings.Repeat("}", 70)
+	many := "a|a:60000:{" + strings.Repeat("i:0;N;", 60000) + "}"
+	for name, data := range map[string]string{
+		"too deep":              deep,
+		"too many":              many,
+		"a length that lies":    `a|s:99:"x";`,
+		"a huge length":         `a|s:99999999999999999999:"x";`,
+		"a count that lies":     `a|a:2:{i:0;N;}`,
+		"a huge count":          `a|a:2147483647:{}`,
+		"a negative count":      `a|a:-1:{}`,
+		"no end":                `a|i:1`,
+		"an unknown kind":       `a|x:1;`,
+		"a float as key":        `a|a:1:{d:1;N;}`,
+		"no name":               `a:b`,
+		"bytes after the end":   "a:0:{}x",
+		"a boolean that is not": `a|b:2;`,
+		"a custom that lies":    `a|C:1:"X":99:{x}`,
+	} {
+		if v, err := php.Decode([]byte(data)); !errors.Is(err, php.ErrEncoding) {
+			t.Errorf("%s: got %.80v, %v", name, v, err)
+		}
+	}
+	for data, path := range map[string]string{
+		`c|C:1:"X":4:{a;}b}d|i:1;`: "d",
+		"a:1:{s:1:\"x\";b:1;}":     "x",
+		"|i:5;":                    "",
+		`x|O:1:"X":1:{s:4:"` + "\x00*\x00" + `p";i:1;}`: "x/p",
+	} {
+		if v, err := php.Decode([]byte(data)); err != nil || !v.Has(path) {
+			t.Errorf("%q: got %v, %v", data, v, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		"", "user|i:1;", "a|s:3:\"x;y\";b|a:1:{i:0;b:1;}", "a:1:{s:1:\"a\";d:0.5;}", "\x04usera:0:{}", "b|N;",
+		`o|O:8:"stdClass":1:{s:1:"a";r:1;}e|E:4:"A:bb";c|C:1:"X":1:{x}`, "\x00\x00\x00\x02\x14",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := php.Decode(data)
+		if err != nil && (v != nil || !errors.Is(err, php.ErrEncoding)) {
+			t.Errorf("got %v, %v", v, err)
+		}
+		v.Has("user")
+		v.Has("a/b/0")
+	})
+}
