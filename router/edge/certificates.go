@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,9 +24,11 @@ const (
 // their content, which also works where files are swapped through symbolic
 // links. It is safe for concurrent use.
 type CertificateSource struct {
-	files []pairFiles
 	pairs atomic.Pointer[[]*tls.Certificate] // as of the last good read
-	raw   [][2][]byte                        // what pairs was made of; of load alone
+
+	mu    sync.Mutex
+	files []pairFiles // guarded by mu
+	raw   [][2][]byte // guarded by mu: what pairs was made of
 }
 
 type pairFiles struct{ cert, key string }
@@ -40,6 +44,21 @@ func Certificates(certFile, keyFile string) (*CertificateSource, error) {
 	return s, nil
 }
 
+// Add reads one more pair. A client gets the first pair whose certificate is for
+// the name that it asks for, and the very first if none is.
+func (s *CertificateSource) Add(certFile, keyFile string) error {
+	s.mu.Lock()
+	s.files = append(s.files, pairFiles{certFile, keyFile})
+	s.mu.Unlock()
+	if _, err := s.load(); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.files = slices.DeleteFunc(s.files, func(f pairFiles) bool { return f == pairFiles{certFile, keyFile} })
+		return err
+	}
+	return nil
+}
+
 // GetCertificate serves [tls.Config].
 func (s *CertificateSource) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	pairs := *s.pairs.Load()
@@ -51,9 +70,10 @@ func (s *CertificateSource) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Cer
 	return pairs[0], nil
 }
 
-// load reads all pairs and swaps them if any has changed. It must not be called
-// concurrently.
+// load reads all pairs and swaps them, all or none, if any has changed.
 func (s *CertificateSource) load() (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	raw := make([][2][]byte, len(s.files))
 	pairs := make([]*tls.Certificate, len(s.files))
 	for i, f := range s.files {
@@ -63,7 +83,7 @@ func (s *CertificateSource) load() (changed bool, err error) {
 		if raw[i][1], err = os.ReadFile(f.key); err != nil {
 			return false, fmt.Errorf("edge: certificate key: %w", err)
 		}
-		if s.raw != nil && bytes.Equal(raw[i][0], s.raw[i][0]) && bytes.Equal(raw[i][1], s.raw[i][1]) {
+		if i < len(s.raw) && bytes.Equal(raw[i][0], s.raw[i][0]) && bytes.Equal(raw[i][1], s.raw[i][1]) {
 			pairs[i] = (*s.pairs.Load())[i]
 			continue
 		}
@@ -76,7 +96,7 @@ func (s *CertificateSource) load() (changed bool, err error) {
 				return false, fmt.Errorf("edge: certificate %s: %w", f.cert, err)
 			}
 		}
-		if s.raw != nil && time.Now().After(pair.Leaf.NotAfter) {
+		if i < len(s.raw) && time.Now().After(pair.Leaf.NotAfter) {
 			return false, fmt.Errorf("edge: certificate %s: the new one has ended on %s", f.cert, pair.Leaf.NotAfter.Format(time.DateOnly))
 		}
 		pairs[i], changed = &pair, true
@@ -88,9 +108,10 @@ func (s *CertificateSource) load() (changed bool, err error) {
 
 // warning says which certificate ends soon, or "".
 func (s *CertificateSource) warning(now time.Time) string {
-	for i, p := range *s.pairs.Load() {
+	for _, p := range *s.pairs.Load() {
 		if left := p.Leaf.NotAfter.Sub(now); left < certificateWarn {
-			return fmt.Sprintf("certificate %s ends on %s", s.files[i].cert, p.Leaf.NotAfter.Format(time.DateOnly))
+			names := append(slices.Clone(p.Leaf.DNSNames), p.Leaf.Subject.CommonName)
+			return fmt.Sprintf("the certificate for %s ends on %s", names[0], p.Leaf.NotAfter.Format(time.DateOnly))
 		}
 	}
 	return ""

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,9 +14,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -80,6 +84,112 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// Each name gets its own certificate, and the first one is for the rest.
+func TestSeveralCertificates(t *testing.T) {
+	dir := t.TempDir()
+	ends := time.Now().Add(90 * 24 * time.Hour)
+	certs, err := edge.Certificates(pair(t, dir, "a.example", ends))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := certs.Add(pair(t, dir, "b.example", ends)); err != nil {
+		t.Fatal(err)
+	}
+	if err := certs.Add(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err == nil {
+		t.Error("a pair that is not there was added")
+	}
+	srv := serve(t, http.NotFoundHandler(), edge.Options{Certificates: certs})
+	if srv.Report().Why != "" {
+		t.Errorf("warns of %s", srv.Report().Why)
+	}
+	for _, c := range []struct{ name, want string }{{"a.example", "a.example"}, {"b.example", "b.example"}, {"c.example", "a.example"}} {
+		if got := served(t, srv, c.name); got != c.want {
+			t.Errorf("%s got the certificate of %s", c.name, got)
+		}
+	}
+}
+
+// served returns whose certificate a client that asks for name gets.
+func served(t *testing.T, srv *edge.Server, name string) string {
+	t.Helper()
+	var got string
+	c, err := tls.Dial("tcp", srv.Addr().String(), &tls.Config{ServerName: name,
+		InsecureSkipVerify: true, // looks at the certificate itself
+		VerifyConnection: func(s tls.ConnectionState) error {
+			got = s.PeerCertificates[0].Subject.CommonName
+			return nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	return got
+}
+
+func TestCertificateWarning(t *testing.T) {
+	certs, err := edge.Certificates(pair(t, t.TempDir(), "a.example", time.Now().Add(13*24*time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := serve(t, http.NotFoundHandler(), edge.Options{Certificates: certs})
+	if got := srv.Report(); got.State != health.Degraded || !strings.Contains(got.Why, "a.example ends on") {
+		t.Errorf("13 days before the end: %s, %s", got.State, got.Why)
+	}
+}
+
+// New files are taken up within a minute, bad ones are not.
+func TestCertificatesAreReread(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := pair(t, dir, "a.example", time.Now().Add(90*24*time.Hour))
+	synctest.Test(t, func(t *testing.T) {
+		certs, err := edge.Certificates(certFile, keyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newPipeListener()
+		var log lines
+		srv, err := edge.New(http.NotFoundHandler(), edge.Options{Listener: l, Certificates: certs, Linger: -1, Logger: log.logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- srv.Run(ctx) }()
+		leaf := func() *big.Int {
+			c, err := certs.GetCertificate(&tls.ClientHelloInfo{ServerName: "a.example"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.Leaf.SerialNumber
+		}
+		first := leaf()
+		if err := os.WriteFile(certFile, []byte("half a file"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(61 * time.Second)
+		if leaf().Cmp(first) != 0 {
+			t.Error("a bad file was taken up")
+		}
+		ends := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+		pair(t, dir, "a.example", ends)
+		time.Sleep(61 * time.Second)
+		if leaf().Cmp(first) == 0 {
+			t.Error("the new file was not taken up")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		var messages []string
+		for _, m := range log.all(t) {
+			messages = append(messages, m["msg"].(string))
+		}
+		if got := strings.Join(messages, "; "); !strings.HasPrefix(got, "certificate not taken up, the old one stays; ") || !strings.HasSuffix(got, "new certificate") {
+			t.Errorf("log: %s", got)
+		}
+	})
+}
+
 func TestCertificatesRefuse(t *testing.T) {
 	dir := t.TempDir()
 	certFile, _ := pair(t, dir, "a.example", time.Now().Add(time.Hour))
@@ -93,4 +203,11 @@ func TestCertificatesRefuse(t *testing.T) {
 	if _, err := edge.New(http.NotFoundHandler(), edge.Options{TLS: new(tls.Config), Addr: "127.0.0.1:0"}); err == nil {
 		t.Error("TLS without a certificate was taken")
 	}
+}
+
+// http2Client speaks HTTP/2 to servers whose certificate it does not look at.
+func http2Client(t *testing.T) *http.Client {
+	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }

@@ -14,8 +14,7 @@ import (
 // is bounded by the standard server and, inside a body, by stallReader.
 type conn struct {
 	net.Conn
-	srv     *Server
-	trusted bool // the peer is a trusted proxy
+	srv *Server
 
 	idle     atomic.Bool  // between two requests: the next read deadline is Limits.Idle's
 	upgraded atomic.Bool  // taken over by a handler
@@ -38,8 +37,14 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	peer, _ := parseAddr(c.RemoteAddr().String()) // no address is no trusted one
-	return &conn{Conn: c, srv: l.srv, trusted: within(l.srv.opts.Trusted, peer)}, nil
+	return &conn{Conn: c, srv: l.srv}, nil
+}
+
+// trusted reports whether the peer is a trusted proxy. Behind the PROXY
+// protocol its address is known only after the first read.
+func (c *conn) trusted() bool {
+	peer, ok := parseAddr(c.RemoteAddr().String())
+	return ok && within(c.srv.opts.Trusted, peer)
 }
 
 func (c *conn) Write(p []byte) (n int, err error) {
@@ -116,7 +121,7 @@ func (c *conn) renew() {
 // SetReadDeadline implements [net.Conn]. The deadline that the standard server
 // sets between two requests is a longer one for trusted proxies.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if limit := c.srv.opts.Limits.TrustedIdle; c.idle.CompareAndSwap(true, false) && c.trusted && !t.IsZero() {
+	if limit := c.srv.opts.Limits.TrustedIdle; c.idle.CompareAndSwap(true, false) && !t.IsZero() && c.trusted() {
 		t = time.Time{}
 		if limit > 0 {
 			t = time.Now().Add(limit)

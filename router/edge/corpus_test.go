@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -168,6 +169,9 @@ func serve(tb testing.TB, h http.Handler, opts edge.Options) *edge.Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
+	for srv.Ready() != nil {
+		runtime.Gosched() // until Run has begun
+	}
 	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -29,7 +30,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.requests.Add(1)
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
-	ex := &exchange{ResponseWriter: w}
+	ex := &exchange{ResponseWriter: w, rec: rec}
 	in, no := s.receive(ex, r.WithContext(ctx), rec)
 
 	defer func() {
@@ -59,7 +60,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // receive fills the record and cleans the request, which is the server's own
 // and was made for this call.
-func (s *Server) receive(w http.ResponseWriter, r *http.Request, rec *transit.Record) (*http.Request, *refusal) {
+func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*http.Request, *refusal) {
 	peer := transit.Peer(r)
 	trusted := within(s.opts.Trusted, peer)
 	if !trusted {
@@ -70,6 +71,11 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, rec *transit.Re
 	rec.ID = requestID(r, trusted)
 	rec.Vetted, rec.Logged = true, true
 	rec.Page = s.page
+	if rec.Scheme == "https" {
+		ex.hsts = s.hsts
+	}
+	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
+	delete(r.Header, "X-Route-Trace")
 
 	no := vet(r, &s.opts.Limits)
 	fields.Clean(r.Header, trusted)
@@ -80,7 +86,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, rec *transit.Re
 		r.URL = &u
 	}
 	if limit := s.opts.Limits.BodyStall; limit > 0 && r.Body != nil && r.Body != http.NoBody {
-		r.Body = &stallReader{ReadCloser: r.Body, rc: http.NewResponseController(w), limit: limit, h2: r.ProtoMajor == 2}
+		r.Body = &stallReader{ReadCloser: r.Body, rc: http.NewResponseController(ex), limit: limit, h2: r.ProtoMajor == 2}
 	}
 	return r, no
 }
@@ -116,7 +122,10 @@ func requestID(r *http.Request, trusted bool) string {
 
 // writePage answers with the operator's page for status, if there is one.
 func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int) bool {
-	page, ok := s.opts.Pages[status]
+	page, ok := s.opts.HostPages[hostname(r.Host)][status]
+	if !ok {
+		page, ok = s.opts.Pages[status]
+	}
 	if !ok {
 		return false
 	}
@@ -153,26 +162,53 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 	s.log(ex, r, rec, status, time.Since(began), aborted)
 }
 
+// hostname returns a request's host in lower case, without port and trailing
+// dot.
+func hostname(host string) string {
+	if !strings.HasPrefix(host, "[") {
+		host, _, _ = strings.Cut(host, ":")
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
 // An exchange is the ResponseWriter of one request; it remembers what went
-// through it.
+// through it, and adds to the final header what is the edge's to add.
 type exchange struct {
 	http.ResponseWriter
-	status int   // of the final header; 0 before
-	bytes  int64 // of the body
+	rec    *transit.Record
+	hsts   string // value of Strict-Transport-Security, or ""
+	trace  bool   // a trusted peer wants to see the way of the request
+	status int    // of the final header; 0 before
+	bytes  int64  // of the body
 }
 
 // Unwrap serves [http.ResponseController].
 func (ex *exchange) Unwrap() http.ResponseWriter { return ex.ResponseWriter }
 
 func (ex *exchange) WriteHeader(status int) {
-	if ex.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		ex.status = status
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		ex.final(status)
 	}
 	ex.ResponseWriter.WriteHeader(status)
 }
 
+// final notes the status and completes the header, once.
+func (ex *exchange) final(status int) {
+	if ex.status != 0 {
+		return
+	}
+	ex.status = status
+	h := ex.Header()
+	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
+		h["Strict-Transport-Security"] = []string{ex.hsts}
+	}
+	if ex.trace {
+		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
+	}
+}
+
 func (ex *exchange) Write(p []byte) (int, error) {
-	ex.implicit()
+	ex.final(http.StatusOK)
 	n, err := ex.ResponseWriter.Write(p)
 	ex.bytes += int64(n)
 	return n, err
@@ -180,7 +216,7 @@ func (ex *exchange) Write(p []byte) (int, error) {
 
 // ReadFrom keeps the standard server's way to sendfile.
 func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
-	ex.implicit()
+	ex.final(http.StatusOK)
 	n, err := io.Copy(ex.ResponseWriter, src)
 	ex.bytes += n
 	return n, err
@@ -188,15 +224,26 @@ func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
 
 // FlushError serves [http.ResponseController].
 func (ex *exchange) FlushError() error {
-	ex.implicit()
+	ex.final(http.StatusOK)
 	return http.NewResponseController(ex.ResponseWriter).Flush()
 }
 
 // Flush implements [http.Flusher].
 func (ex *exchange) Flush() { _ = ex.FlushError() } // a Flusher cannot report
 
-func (ex *exchange) implicit() {
-	if ex.status == 0 {
-		ex.status = http.StatusOK
+// traceOf is what the parts noted so far, on one line.
+func traceOf(rec *transit.Record) string {
+	var b strings.Builder
+	for part, value := range rec.Notes() {
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(part + "=" + value.LogValue().String())
 	}
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, b.String())
 }

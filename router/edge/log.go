@@ -23,7 +23,12 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 	case cause != nil && status != statusGone:
 		level = slog.LevelWarn
 	}
-	if s.opts.NoAccessLog && (cause == nil || level < slog.LevelWarn) {
+	addr := rec.Client
+	if s.opts.AnonymousLog {
+		addr = anonymous(addr)
+	}
+	s.combined.write(s.opts.Combined, ex, r, addr, status, time.Now().Add(-took))
+	if (s.opts.NoAccessLog || s.opts.Combined != nil) && (cause == nil || level < slog.LevelWarn) {
 		return
 	}
 	ctx := r.Context()
@@ -33,7 +38,7 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 	attrs := make([]slog.Attr, 0, 20)
 	attrs = append(attrs,
 		slog.String("id", rec.ID),
-		slog.String("client", rec.Client.String()),
+		slog.String("client", addr.String()),
 		slog.String("method", r.Method),
 		slog.String("scheme", rec.Scheme),
 		slog.String("host", r.Host),

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -21,6 +22,11 @@ type Options struct {
 	Addr string
 	// Listener is used instead of Addr. The server closes it.
 	Listener net.Listener
+	// Wrap, if set, wraps the listener, below TLS: the place for the PROXY
+	// protocol. What it returns must know the client's address when RemoteAddr
+	// is called, and must take the protocol's header only from the load
+	// balancers, there always.
+	Wrap func(net.Listener) net.Listener
 	// TLS makes the server speak TLS, 1.2 at least.
 	TLS *tls.Config
 	// Certificates makes the server speak TLS with these certificates, which
@@ -30,11 +36,19 @@ type Options struct {
 	// X-Forwarded-Proto and X-Request-Id count. Of anybody else they are
 	// removed.
 	Trusted []netip.Prefix
+	// HSTS is the max-age of Strict-Transport-Security, which answers over
+	// https get unless a backend has set it: browsers then refuse http for as
+	// long, and cannot be told otherwise. Begin with 5 minutes. Zero, the
+	// default, and negative mean none. Subdomains are never included.
+	HSTS time.Duration
 	// Limits bound what a client may send, and how slowly.
 	Limits Limits
 	// Pages are the operator's own HTML pages, by status, for errors of the
 	// tier's own; 64 KiB each at most. They must need no other file.
 	Pages map[int][]byte
+	// HostPages are such pages for single hosts, named in lower case and
+	// without port, before those in Pages.
+	HostPages map[string]map[int][]byte
 	// Linger is how long the server goes on accepting connections after its
 	// context has ended, while Ready says that it should get none, so that load
 	// balancers can notice. Zero means 10 s, negative not at all.
@@ -47,6 +61,12 @@ type Options struct {
 	// NoAccessLog leaves out the line for each request, but not for those that
 	// the tier could not serve.
 	NoAccessLog bool
+	// Combined, if set, gets the line for each request, in the combined format
+	// of Apache and nginx; Logger then gets only those that the tier could not
+	// serve. Lines are written one at a time.
+	Combined io.Writer
+	// AnonymousLog shortens clients' addresses in logs to /24 and /48.
+	AnonymousLog bool
 }
 
 // Limits bound a client. Zero fields mean the default; a negative duration or
@@ -81,15 +101,15 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("edge: Trusted: prefix %d is not valid", i)
 		}
 	}
-	o.Pages = maps.Clone(o.Pages)
-	for status, page := range o.Pages {
-		if status < 400 || status > 599 {
-			return o, fmt.Errorf("edge: Pages: %d is no error status", status)
+	var err error
+	if o.Pages, err = clonePages(o.Pages); err != nil {
+		return o, err
+	}
+	o.HostPages = maps.Clone(o.HostPages)
+	for host, pages := range o.HostPages {
+		if o.HostPages[host], err = clonePages(pages); err != nil {
+			return o, fmt.Errorf("%w (host %s)", err, host)
 		}
-		if len(page) == 0 || len(page) > maxPage {
-			return o, fmt.Errorf("edge: Pages: the page for %d has %d bytes: want 1 to %d", status, len(page), maxPage)
-		}
-		o.Pages[status] = slices.Clone(page)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -110,6 +130,21 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("edge: Limits.Streams: %d: HTTP/2 streams cannot be unlimited", l.Streams)
 	}
 	return o, nil
+}
+
+// clonePages copies and checks error pages.
+func clonePages(pages map[int][]byte) (map[int][]byte, error) {
+	pages = maps.Clone(pages)
+	for status, page := range pages {
+		if status < 400 || status > 599 {
+			return nil, fmt.Errorf("edge: Pages: %d is no error status", status)
+		}
+		if len(page) == 0 || len(page) > maxPage {
+			return nil, fmt.Errorf("edge: Pages: the page for %d has %d bytes: want 1 to %d", status, len(page), maxPage)
+		}
+		pages[status] = slices.Clone(page)
+	}
+	return pages, nil
 }
 
 func setDefault[T int | time.Duration](v *T, d T) {

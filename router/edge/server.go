@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,13 @@ import (
 // A Runner works in the background until its context ends, as pools and caches
 // do.
 type Runner interface{ Run(context.Context) error }
+
+// A RunnerFunc is a function as a [Runner]: another server, for example, that
+// redirects to this one.
+type RunnerFunc func(context.Context) error
+
+// Run calls f.
+func (f RunnerFunc) Run(ctx context.Context) error { return f(ctx) }
 
 var (
 	// ErrNotServing is why a server is not ready before Run and after it.
@@ -36,6 +44,8 @@ type Server struct {
 	page     func(http.ResponseWriter, *http.Request, int) bool // writePage, bound once
 	phase    atomic.Int32                                       // one of the phases below
 	warned   atomic.Bool
+	hsts     string // the field's value; empty for none
+	combined combinedLog
 	upgrades upgrades
 	stats    stats
 
@@ -62,6 +72,9 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, handler: handler, start: time.Now()}
 	s.page = s.writePage
+	if opts.HSTS > 0 {
+		s.hsts = "max-age=" + strconv.Itoa(int(opts.HSTS/time.Second))
+	}
 	s.http = opts.http(s)
 	s.http.ConnState = s.state
 	s.http.TLSConfig = opts.tlsConfig()
@@ -144,7 +157,11 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 
 // serve accepts until the listener is closed.
 func (s *Server) serve() error {
-	l := net.Listener(listener{s.listener, s})
+	l := s.listener
+	if s.opts.Wrap != nil {
+		l = s.opts.Wrap(l)
+	}
+	l = listener{l, s}
 	var err error
 	if s.http.TLSConfig != nil {
 		err = s.http.ServeTLS(l, "", "")
