@@ -1,12 +1,14 @@
 # make test   everything that needs no foreign server but Redis and memcached
 # make e2e    the gateway in front of real Apache and PHP
 #
-# Both install what they need (Debian's packages, pinned Go tools).
+# make conformance   the public HTTP cache tests through the gateway
+#
+# All install what they need (Debian's packages, pinned Go tools).
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: test e2e check install install-e2e
+.PHONY: test e2e conformance check install install-e2e
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -14,6 +16,11 @@ test: install check
 e2e: install install-e2e
 	go test -tags e2e -count=1 -timeout 20m -v -run '^TestE2E' ./examples/...
 	go run ./examples/shop -tour
+
+# Fails when the scorecard in cache/CONFORMANCE.md has got worse.
+conformance:
+	@command -v npm >/dev/null || ./.ci/install nodejs npm
+	go run ./cache/conformance
 
 # What can be said of the code without running it.
 check:
