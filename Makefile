@@ -1,6 +1,5 @@
-# make test   everything that needs no foreign server but Redis and memcached
-# make e2e    the gateway in front of real Apache and PHP
-#
+# make test          everything that needs no foreign server but Redis and memcached
+# make e2e           the gateway in front of real Apache and PHP
 # make conformance   the public HTTP cache tests through the gateway
 #
 # All install what they need (Debian's packages, pinned Go tools).
