@@ -83,7 +83,9 @@ func (f *farm) build(listen string, logger *slog.Logger) error {
 	if f.pages, err = cache.New(cache.Options{MaxBytes: 64 << 20, Logger: logger}); err != nil {
 		return err
 	}
-	front, err := router.New(router.Options{},
+	// That no spelling of an admin request reaches another server is proved
+	// before the first one arrives.
+	front, err := router.New(router.Options{Claims: []router.Claim{router.Only(origin).For(admin)}},
 		router.Rule{Name: "admin", When: admin, To: origin},
 		router.Rule{Name: "upload", When: router.All(router.Method("POST", "PUT"), router.Path("/media/*")), To: f.pages.Handler(origin)},
 		// A picture uploaded a second ago is only at the origin yet.
