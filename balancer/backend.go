@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +18,9 @@ type Backend struct {
 	// Name is its identity in cookies, logs and metrics, which should outlive
 	// a change of address. Empty: the URL's host and port.
 	Name string
-	// URL is where it is: http, https, or h2c for HTTP/2 without TLS. A path
-	// goes in front of each request's; a query or user is an error.
+	// URL is where it is: http, https, or h2c for HTTP/2 without TLS; for
+	// connections, tcp, or tls for TCP in TLS, with a port. A path goes in
+	// front of each request's; a query or user is an error.
 	URL string
 	// Handler serves in this process, instead of URL.
 	Handler http.Handler
@@ -78,6 +80,8 @@ type Status struct {
 	Failures uint64        // of these, without an answer or with 502, 503 or 504
 }
 
+var schemes = []string{"http", "https", "h2c", "tcp", "tls"}
+
 // resolve checks b and fills in what it leaves out.
 func (b Backend) resolve() (Backend, *url.URL, error) {
 	b.Labels = maps.Clone(b.Labels)
@@ -101,12 +105,15 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 		return b, nil, fmt.Errorf("balancer: backend: %w", err)
 	}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
-		return b, nil, fmt.Errorf("balancer: backend %q: the URL starts with http://, https:// or h2c://", b.URL)
+	case !slices.Contains(schemes, u.Scheme):
+		return b, nil, fmt.Errorf("balancer: backend %q: the URL starts with http://, https:// or h2c://, or for connections tcp:// or tls://", b.URL)
 	case u.Hostname() == "":
 		return b, nil, fmt.Errorf("balancer: backend %q: the URL names no host", b.URL)
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return b, nil, fmt.Errorf("balancer: backend %s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
+	}
+	if (u.Scheme == "tcp" || u.Scheme == "tls") && (u.Port() == "" || u.Path != "") {
+		return b, nil, fmt.Errorf("balancer: backend %q: want a host and a port, such as %s://10.0.0.31:3306", b.URL, u.Scheme)
 	}
 	if b.Name == "" {
 		b.Name = health.Target{URL: u}.Address()

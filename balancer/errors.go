@@ -23,6 +23,12 @@ var (
 	ErrTimeout = errors.New("balancer: backend took too long")
 	// ErrClosed means that the pool has been closed.
 	ErrClosed = errors.New("balancer: pool is closed")
+	// ErrProtocol means that an HTTP request met a backend for connections,
+	// or a connection one that is a handler in this process.
+	ErrProtocol = errors.New("balancer: backend speaks another protocol")
+	// ErrMoved means that a connection was cut because its backend is no
+	// longer the one to be used: it went down, or its role moved.
+	ErrMoved = errors.New("balancer: connection cut, its backend is no longer in use")
 	// ErrUnknown means that the pool has no backend of that name.
 	ErrUnknown = errors.New("balancer: no such backend")
 )

@@ -99,6 +99,7 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 			p.rescueLocked(e, snap)
 		}
 	}
+	p.carried.cutLeaving(snap)
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

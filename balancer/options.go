@@ -39,8 +39,11 @@ type Options struct {
 	Timeouts Timeouts
 	// Limit bounds the requests in hand.
 	Limit Limit
-	// TLS is for https backends. Nil: the system's roots.
+	// TLS is for https and tls backends, with the certificates that this side
+	// shows. Nil: the system's roots.
 	TLS *tls.Config
+	// TCP is for connections: [Pool.ServeTCP] and [Pool.DialContext].
+	TCP TCP
 	// Rewrite may change each request that goes out, after the pool has set
 	// the forwarding fields. It does not choose the backend.
 	Rewrite func(*httputil.ProxyRequest)
@@ -103,6 +106,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Timeouts.Idle = cmp.Or(o.Timeouts.Idle, time.Minute)
 	o.Limit.Queue = cmp.Or(o.Limit.Queue, 128)
 	o.Limit.Wait = cmp.Or(o.Limit.Wait, 5*time.Second)
+	o.TCP = o.TCP.withDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -112,7 +116,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Limit.InFlight < 0 || o.Limit.Wait < 0 {
 		return o, errors.New("balancer: Limit.InFlight and Limit.Wait are not negative")
 	}
-	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate()); err != nil {
+	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate(), o.TCP.validate()); err != nil {
 		return o, fmt.Errorf("balancer: %w", err)
 	}
 	return o, nil

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"slices"
@@ -29,6 +30,8 @@ type Pool struct {
 	retried  atomic.Uint64
 	budget   budget
 	queue    queue
+	carried  carried         // connections in hand
+	dialer   net.Dialer      // of those
 	closing  context.Context // ends with Close
 	close    context.CancelFunc
 
@@ -48,6 +51,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		opts:    opts,
 		log:     opts.Logger.With("pool", opts.Name),
 		changed: make(chan struct{}),
+		dialer:  newDialer(opts.TCP),
 	}
 	p.closing, p.close = context.WithCancel(context.Background())
 	p.proxy = p.newProxy()

@@ -14,6 +14,9 @@ import (
 // newTransport returns the way to the backend at u: the pool's own for
 // HTTP/1.1, and the standard library's where TLS or HTTP/2 come in.
 func newTransport(u *url.URL, o Options) http.RoundTripper {
+	if u.Scheme == "tcp" || u.Scheme == "tls" {
+		return notHTTP{}
+	}
 	dialer := net.Dialer{Timeout: max(o.Timeouts.Dial, 0), KeepAlive: 30 * time.Second}
 	if u.Scheme == "http" {
 		address := health.Target{URL: u}.Address()

@@ -32,7 +32,7 @@ func (f ProbeFunc) Probe(ctx context.Context, t Target) (Result, error) { return
 // A Target is what a probe asks.
 type Target struct {
 	Name string   // the backend's
-	URL  *url.URL // scheme http, https or h2c; not to be modified
+	URL  *url.URL // scheme http, https, h2c, tcp or tls; not to be modified
 	TLS  *tls.Config
 	// Transport reaches a backend that has no address, a handler in this
 	// process. It is nil for a backend that is reached over the network: a
@@ -113,15 +113,17 @@ func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
 	return Result{State: Up, Note: note}, nil
 }
 
-// TCP returns a probe that is content when the target accepts a connection.
+// TCP returns a probe that is content when the target accepts a connection,
+// and for a target of scheme tls or https completes the handshake. A server
+// that counts connections which say nothing, as MySQL does with
+// max_connect_errors, wants a probe that speaks its language.
 func TCP() Probe { return ProbeFunc(probeTCP) }
 
 func probeTCP(ctx context.Context, t Target) (Result, error) {
 	if t.Transport != nil {
 		return Result{State: Up, Note: "in this process"}, nil
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", t.Address())
+	conn, err := t.Dial(ctx, nil)
 	if err != nil {
 		return Result{}, fmt.Errorf("health: probe: %w", err)
 	}

@@ -1,0 +1,43 @@
+package balancer
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// moved returns how many bytes the other end of c has sent and taken. It
+// reports false for what is not TCP.
+func moved(c net.Conn) (uint64, bool) {
+	info := tcpInfo(c)
+	if info == nil {
+		return 0, false
+	}
+	return info.Bytes_received + info.Bytes_acked, true
+}
+
+// dead reports whether the other end has reset c.
+func dead(c net.Conn) bool {
+	const closed = 7 // TCP_CLOSE
+	info := tcpInfo(c)
+	return info != nil && info.State == closed
+}
+
+func tcpInfo(c net.Conn) (info *unix.TCPInfo) {
+	t := tcpOf(c)
+	if t == nil {
+		return nil
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	// Only a closed connection fails, of which there is nothing to say.
+	_ = raw.Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	if err != nil {
+		return nil
+	}
+	return info
+}

@@ -1,0 +1,248 @@
+package balancer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var (
+	errIdle    = errors.New("balancer: no byte either way for too long")
+	errDrained = errors.New("balancer: the listener is closed and the time to drain is over")
+)
+
+// A relay carries bytes between two connections, both ways.
+//
+// Between two TCP connections the kernel does it (splice on Linux), so the
+// bytes are never seen here. What is needed to tell an idle connection from a
+// busy one is asked of the kernel too.
+type relay struct {
+	client, backend net.Conn
+	opts            TCP
+
+	kernel bool          // the kernel counts
+	copied atomic.Uint64 // else this does
+	down   atomic.Uint64 // bytes from the backend, told at the end of its half
+
+	mu    sync.Mutex
+	why   error       // guarded by mu: the first cause of its end, if it broke
+	fault side        // guarded by mu: who broke it
+	timer *time.Timer // guarded by mu: looks for idleness; nil: nobody does
+	limit time.Duration
+	seen  uint64    // guarded by mu: bytes until then
+	since time.Time // guarded by mu: when seen was first seen
+	over  bool      // guarded by mu: both halves have ended
+}
+
+// A side is an end of a relay.
+type side uint8
+
+const (
+	nobody side = iota
+	clientSide
+	backendSide
+)
+
+// run carries until both halves have ended, and closes both connections. It
+// returns why it broke, or nil.
+func (r *relay) run() error {
+	_, ok1 := moved(r.client)
+	_, ok2 := moved(r.backend)
+	r.kernel = ok1 && ok2
+	r.watch(r.opts.Idle)
+	var up sync.WaitGroup
+	up.Go(func() { r.half(r.backend, r.client, backendSide, clientSide) })
+	n := r.half(r.client, r.backend, clientSide, backendSide)
+	r.down.Store(uint64(n))
+	up.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	// Both ends have been told by the halves, or by abort.
+	_ = r.client.Close()
+	_ = r.backend.Close()
+	return r.why
+}
+
+// half carries one way, and hands on the end.
+func (r *relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
+	n, fault, err := r.copy(dst, src, dstSide, srcSide)
+	if err != nil {
+		r.broke(fault, err)
+		return n
+	}
+	// If that fails, the other half finds out.
+	_ = closeWrite(dst)
+	limit := r.opts.HalfOpen
+	if limit > 0 && r.opts.Idle > 0 {
+		limit = min(limit, r.opts.Idle)
+	}
+	r.watch(limit)
+	return n
+}
+
+// copy carries src's bytes to dst until src ends, and returns how many they
+// were and whose fault an error is.
+func (r *relay) copy(dst, src net.Conn, dstSide, srcSide side) (int64, side, error) {
+	if d, ok := dst.(*net.TCPConn); ok && r.kernel {
+		if s, ok := src.(*net.TCPConn); ok {
+			n, err := io.Copy(d, s)
+			if err != nil && dead(dst) && !dead(src) {
+				return n, dstSide, err
+			}
+			return n, srcSide, err
+		}
+	}
+	buf := relayBuffers.Get().(*[64 << 10]byte)
+	defer relayBuffers.Put(buf)
+	var total int64
+	for {
+		n, err := src.Read(buf[:])
+		total += int64(n)
+		r.copied.Add(uint64(n))
+		if n > 0 {
+			if _, err := dst.Write(buf[:n]); err != nil {
+				return total, dstSide, err
+			}
+			r.copied.Add(1) // a slow write is no idleness
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return total, nobody, nil
+		default:
+			return total, srcSide, err
+		}
+	}
+}
+
+var relayBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+// watch breaks the relay off once nothing has moved for limit; not positive:
+// never. A later call replaces the limit.
+func (r *relay) watch(limit time.Duration) {
+	if limit <= 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return
+	}
+	r.limit, r.seen, r.since = limit, r.bytes(), time.Now()
+	if r.timer == nil {
+		r.timer = time.AfterFunc(limit/4, r.look)
+	} else {
+		r.timer.Reset(limit / 4)
+	}
+}
+
+// look is watch's timer: the limit is kept to a quarter.
+func (r *relay) look() {
+	r.mu.Lock()
+	now := time.Now()
+	if n := r.bytes(); n != r.seen {
+		r.seen, r.since = n, now
+	}
+	idle := !r.over && now.Sub(r.since) >= r.limit
+	if !r.over && !idle {
+		r.timer.Reset(r.limit / 4)
+	}
+	limit := r.limit
+	r.mu.Unlock()
+	if idle {
+		r.abort(fmt.Errorf("%w: %v", errIdle, limit))
+	}
+}
+
+// bytes returns a figure that grows with each byte that gets through.
+func (r *relay) bytes() uint64 {
+	if !r.kernel {
+		return r.copied.Load()
+	}
+	a, _ := moved(r.client)
+	b, _ := moved(r.backend)
+	return a + b
+}
+
+// broke ends the relay because of an error on one side.
+func (r *relay) broke(at side, err error) {
+	r.mu.Lock()
+	if r.why == nil && !r.over {
+		r.fault = at
+		if at == backendSide {
+			r.why = fmt.Errorf("the backend's side: %w", err)
+		} else {
+			r.why = fmt.Errorf("the client's side: %w", err)
+		}
+	}
+	r.mu.Unlock()
+	r.abort(err)
+}
+
+// abort ends the relay at once, and so that neither end takes it for a proper
+// end. It does not block.
+func (r *relay) abort(why error) {
+	r.mu.Lock()
+	over := r.over
+	if r.why == nil {
+		r.why = why
+	}
+	r.mu.Unlock()
+	if !over {
+		abort(r.client)
+		abort(r.backend)
+	}
+}
+
+// answered reports whether the backend sent a byte.
+func (r *relay) answered() bool { return r.down.Load() > 0 }
+
+// closeWrite ends the half that goes to c. A connection without halves is
+// closed.
+func closeWrite(c net.Conn) error {
+	for {
+		switch w := c.(type) {
+		case interface{ CloseWrite() error }:
+			return w.CloseWrite()
+		case interface{ Raw() net.Conn }: // what took a PROXY header off
+			c = w.Raw()
+		default:
+			return c.Close()
+		}
+	}
+}
+
+// abort closes c at once, with a reset if it is TCP: the other end must not
+// take what it got for the whole.
+func abort(c net.Conn) {
+	if t := tcpOf(c); t != nil {
+		_ = t.SetLinger(0) // at worst it ends in order
+		_ = t.Close()
+		return
+	}
+	_ = c.Close()
+}
+
+// tcpOf returns the TCP connection under c, or nil.
+func tcpOf(c net.Conn) *net.TCPConn {
+	for {
+		switch w := c.(type) {
+		case *net.TCPConn:
+			return w
+		case interface{ NetConn() net.Conn }:
+			c = w.NetConn()
+		case interface{ Raw() net.Conn }:
+			c = w.Raw()
+		default:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package balancer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// TCP says how a pool carries connections. Zero fields stand for the defaults
+// named beside them.
+type TCP struct {
+	Conns     int           // connections of [Pool.ServeTCP] at once; more are refused; no limit
+	Idle      time.Duration // without a byte either way, until a connection is cut; never, because databases keep theirs open for hours
+	HalfOpen  time.Duration // likewise, once one side has ended its half; 30 s. Negative: never
+	KeepAlive time.Duration // of silence until the backend is asked whether it is there; 30 s. Negative: never. The listener has its own
+	Handshake time.Duration // for a client's TLS handshake; 10 s
+	Drain     time.Duration // that connections are given once ServeTCP's context ended; 10 s. Negative: none
+	// Announce tells the backend who the client is. Zero: it does not.
+	Announce ProxyProtocol
+	// Refusal returns what a client is told, in the protocol's own words,
+	// before its connection is closed because it cannot be carried. Nil:
+	// nothing.
+	Refusal func(error) []byte
+}
+
+func (t TCP) withDefaults() TCP {
+	t.HalfOpen = cmp.Or(t.HalfOpen, 30*time.Second)
+	t.KeepAlive = cmp.Or(t.KeepAlive, 30*time.Second)
+	t.Handshake = cmp.Or(t.Handshake, 10*time.Second)
+	t.Drain = cmp.Or(t.Drain, 10*time.Second)
+	return t
+}
+
+func (t TCP) validate() error {
+	if t.Conns < 0 || t.Idle < 0 || t.Handshake < 0 {
+		return errors.New("balancer: TCP.Conns, TCP.Idle and TCP.Handshake are not negative")
+	}
+	if t.Announce > ProxyV2 {
+		return fmt.Errorf("balancer: TCP.Announce is %d: want 0, ProxyV1 or ProxyV2", t.Announce)
+	}
+	return nil
+}
+
+// acceptPause is how long ServeTCP rests when the process is out of file
+// descriptors.
+const acceptPause = 50 * time.Millisecond
+
+// ServeTCP accepts connections from l and carries each to a backend that the
+// pool's policy picks: every byte, both ways, each end of a half on its own. A
+// listener of package tls makes it take TLS, and tls backends make it speak
+// TLS: two pools make an encrypted tunnel.
+//
+// A backend that does not accept the connection is followed by another, as
+// long as there is one. A connection that can't be carried is closed at once,
+// and one whose backend goes down, or loses the role for which a pool of
+// [Pool.Only] uses it, is cut.
+//
+// When ctx ends, l is closed and the connections are given [TCP.Drain]; then
+// they are cut. ServeTCP returns nil once all have ended, [ErrClosed] if the
+// pool was closed, and else the error of l.
+func (p *Pool) ServeTCP(ctx context.Context, l net.Listener) error {
+	closing := context.AfterFunc(p.closing, func() { _ = l.Close() })
+	defer closing()
+	stopping := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stopping()
+
+	s := &server{pool: p}
+	s.ctx, s.cut = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer s.cut(nil)
+	err := s.accept(ctx, l)
+	_ = l.Close() // it may have failed by itself
+	s.drain()
+	return err
+}
+
+// A server is one call of ServeTCP.
+type server struct {
+	pool  *Pool
+	ctx   context.Context // of its connections; ends when they are cut
+	cut   context.CancelCauseFunc
+	conns sync.WaitGroup
+}
+
+func (s *server) accept(ctx context.Context, l net.Listener) error {
+	p := s.pool
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil
+		case p.closing.Err() != nil:
+			return ErrClosed
+		case exhausted(err):
+			p.log.LogAttrs(ctx, slog.LevelError, "cannot accept connections for now", slog.Any("error", err))
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
+		default:
+			return fmt.Errorf("balancer: accept: %w", err)
+		}
+		if limit := p.opts.TCP.Conns; p.carried.conns.Add(1) > int64(limit) && limit > 0 {
+			p.refuse(conn, fmt.Errorf("%w: %d connections are open, as many as may be", ErrBusy, limit))
+			p.carried.conns.Add(-1)
+			continue
+		}
+		s.conns.Go(func() {
+			defer p.carried.conns.Add(-1)
+			s.carry(conn)
+		})
+	}
+}
+
+// drain waits for the connections and cuts those that take too long.
+func (s *server) drain() {
+	timer := time.AfterFunc(max(s.pool.opts.TCP.Drain, 0), func() {
+		s.cut(errDrained)
+	})
+	defer timer.Stop()
+	s.conns.Wait()
+}
+
+// carry serves one client.
+func (s *server) carry(client net.Conn) {
+	p := s.pool
+	if err := s.greet(client); err != nil {
+		p.refuse(client, err)
+		return
+	}
+	l, err := p.connect(s.ctx, client)
+	if err != nil {
+		p.refuse(client, err)
+		return
+	}
+	r := &relay{client: client, backend: l.conn, opts: p.opts.TCP}
+	if !l.onCut(r.abort) {
+		r.abort(l.cause())
+	}
+	defer context.AfterFunc(s.ctx, func() { r.abort(context.Cause(s.ctx)) })()
+	err = r.run()
+	switch {
+	case r.fault == backendSide && !r.answered():
+		l.finish(health.Failed)
+	case err == nil || r.answered():
+		l.finish(health.Answered)
+	default:
+		l.free() // it says nothing about the backend
+	}
+	p.tell(client, l, r, err)
+}
+
+// greet finishes what a listener leaves to the first read.
+func (s *server) greet(client net.Conn) error {
+	secure, ok := client.(interface{ HandshakeContext(context.Context) error })
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.pool.opts.TCP.Handshake)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return &clientError{fmt.Errorf("TLS handshake: %w", err)}
+	}
+	return nil
+}
+
+// refuse closes a connection that is not carried, and says why.
+func (p *Pool) refuse(client net.Conn, why error) {
+	p.carried.refused.Add(1)
+	p.log.LogAttrs(context.Background(), slog.LevelWarn, "connection refused",
+		slog.String("client", remote(client)), slog.Any("error", why))
+	var own *clientError
+	if words := p.opts.TCP.Refusal; words != nil && !errors.As(why, &own) {
+		// A new connection has room for it; a client that has gone away does
+		// not matter.
+		_ = client.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = client.Write(words(why))
+		_ = client.Close()
+		return
+	}
+	abort(client)
+}
+
+// tell logs how a connection ended.
+func (p *Pool) tell(client net.Conn, l *link, r *relay, err error) {
+	level, text := slog.LevelDebug, "connection ended"
+	attrs := []slog.Attr{
+		slog.String("client", remote(client)), slog.String("backend", l.entry.Name),
+		slog.Duration("after", time.Since(l.start)),
+	}
+	if err != nil {
+		level, text = slog.LevelInfo, "connection broke"
+		if errors.Is(err, ErrMoved) || r.fault == backendSide {
+			level = slog.LevelWarn
+		}
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	p.log.LogAttrs(context.Background(), level, text, attrs...)
+}
+
+// exhausted reports whether err is about this process rather than the
+// listener.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
+		errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ECONNABORTED)
+}
+
+func remote(c net.Conn) string {
+	if a := c.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return "?"
+}
