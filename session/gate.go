@@ -19,13 +19,6 @@ type gate struct {
 	users int           // guarded by gates.mu
 }
 
-// crowded reports whether somebody is in the gate of key.
-func (g *gates) crowded(key string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.all[key] != nil
-}
-
 // enter waits for the gate of key, or for ctx to end. leave opens it again.
 func (g *gates) enter(ctx context.Context, key string) (leave func(), err error) {
 	g.mu.Lock()

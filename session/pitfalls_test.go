@@ -193,7 +193,7 @@ func TestPitfall6CookieAfterBody(t *testing.T) {
 	for name, first := range firsts {
 		t.Run(name, func(t *testing.T) {
 			m := manager(t, session.Memory(), session.Options{AllowInsecure: true})
-			var late error
+			late := make(chan error, 1)
 			srv := httptest.NewServer(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				s := session.From(r.Context())
 				w.Header().Set("Link", "</a.css>; rel=preload")
@@ -202,7 +202,7 @@ func TestPitfall6CookieAfterBody(t *testing.T) {
 					t.Errorf("Set after 103: %v", err)
 				}
 				first(w)
-				late = s.Renew()
+				late <- s.Renew()
 			})))
 			defer srv.Close()
 			hints := 0
@@ -224,8 +224,8 @@ func TestPitfall6CookieAfterBody(t *testing.T) {
 			if len(res.Cookies()) != 1 || hints != 1 {
 				t.Errorf("cookies %v, %d hints", res.Header["Set-Cookie"], hints)
 			}
-			if want := name != "nothing"; errors.Is(late, session.ErrBegun) != want {
-				t.Errorf("Renew after the first byte: %v", late)
+			if err, want := <-late, name != "nothing"; errors.Is(err, session.ErrBegun) != want {
+				t.Errorf("Renew after the first byte: %v", err)
 			}
 		})
 	}
