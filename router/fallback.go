@@ -1,10 +1,12 @@
 package router
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,9 +48,22 @@ type fallback struct {
 	slots       chan struct{}
 	limit       *rate.Limiter
 	asked       atomic.Uint64 // times that then was asked
-	found       atomic.Uint64 // times that it answered other than 404
+	found       atomic.Uint64 // times that it had what was asked for
 	bounded     atomic.Uint64 // times that it was not asked, for the bounds
+
+	mu     sync.Mutex
+	recent []lag // guarded by mu; the latest paths that only then had, oldest first
 }
+
+// A lag is a path that the first handler did not have yet.
+type lag struct {
+	path  string
+	times int
+	last  time.Time
+}
+
+// maxLags is how many paths a fallback remembers.
+const maxLags = 32
 
 // ServeHTTP implements [http.Handler].
 func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -78,9 +93,25 @@ func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	last := &fallbackWriter{ResponseWriter: w}
 	f.then.ServeHTTP(last, r)
-	if last.status != http.StatusNotFound {
+	if last.status < 400 {
 		f.found.Add(1)
+		f.remember(r.URL.Path, time.Now())
 	}
+}
+
+// remember counts a path that only the second handler had.
+func (f *fallback) remember(path string, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := lag{path: path}
+	if i := slices.IndexFunc(f.recent, func(l lag) bool { return l.path == path }); i >= 0 {
+		l = f.recent[i]
+		f.recent = slices.Delete(f.recent, i, i+1)
+	} else if len(f.recent) == maxLags {
+		f.recent = slices.Delete(f.recent, 0, 1)
+	}
+	l.times, l.last = l.times+1, now
+	f.recent = append(f.recent, l)
 }
 
 // serveFirst calls h. That a dropped response broke off does not matter.
@@ -136,12 +167,21 @@ func (f *fallback) Explain(r *http.Request) health.Decision {
 }
 
 // Report implements [health.Reporter].
+//
+// Its events are the latest paths that only the second handler had: what the
+// first ones lag behind with.
 func (f *fallback) Report() health.Report {
-	return health.Report{Kind: "fallback", Name: "fallback", State: health.Up, Metrics: []health.Metric{
+	out := health.Report{Kind: "fallback", Name: "fallback", State: health.Up, Metrics: []health.Metric{
 		health.Count("fallback_asked_total", "Requests that were asked a second time after a 404.", f.asked.Load()),
-		health.Count("fallback_found_total", "Requests that the second handler answered other than with 404.", f.found.Load()),
+		health.Count("fallback_found_total", "Requests for what only the second handler had.", f.found.Load()),
 		health.Count("fallback_bounded_total", "404s that stood because too many were being asked again.", f.bounded.Load()),
 	}}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.recent {
+		out.Events = append(out.Events, health.Event{Time: l.last, Text: fmt.Sprintf("%s: found at the second only, %d times", l.path, l.times)})
+	}
+	return out
 }
 
 // A fallbackWriter passes a response through unless it is a 404 for which

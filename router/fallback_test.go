@@ -123,6 +123,30 @@ func TestFallbackIsBounded(t *testing.T) {
 	})
 }
 
+func TestFallbackReportsTheLag(t *testing.T) {
+	then := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/none" {
+			w.WriteHeader(404)
+		}
+	})
+	h := router.Fallback(answer(404, ""), then)
+	for _, path := range []string{"/a", "/b", "/none", "/a"} {
+		get(h, path)
+	}
+	rt := mustNew(t, router.Rule{Name: "media", When: router.Path("/media/*"), To: wrapping{h}}, router.Rule{Name: "shop", To: say("x")})
+	report := rt.Report().Parts[0].Parts[0]
+	var got []string
+	for _, e := range report.Events {
+		got = append(got, e.Text)
+	}
+	if want := "/b: found at the second only, 1 times|/a: found at the second only, 2 times"; strings.Join(got, "|") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if report.Metrics[0].Value != 4 || report.Metrics[1].Value != 3 {
+		t.Errorf("asked, found: %v", report.Metrics)
+	}
+}
+
 // A response goes through as it comes, 1xx and flushes included.
 func TestFallbackStreams(t *testing.T) {
 	next := make(chan struct{})

@@ -32,6 +32,9 @@ func (rt *Router) Report() health.Report {
 		if len(c.Allow) > 0 {
 			part.Metrics = append(part.Metrics, health.Count("denied_total", "Requests of clients that the rule does not allow.", c.stats.denied.Load()))
 		}
+		if c.limiter != nil {
+			part.Metrics = append(part.Metrics, health.Count("limited_total", "Requests beyond the rule's Limit.", c.limiter.limited.Load()))
+		}
 		for h := range below(c.To) {
 			if f, ok := h.(*fallback); ok {
 				part.Parts = append(part.Parts, f.Report())
@@ -91,7 +94,7 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 	if !t.agree(v, i) {
 		d.Steps = append(d.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", rd.canonical))
 	}
-	d.Next = []health.Decision{health.Explain(rule.To, rt.forward(discard{}, v, rule, nil, t.agree(v, i)))}
+	d.Next = []health.Decision{health.Explain(rule.To, rt.forward(&sink{}, v, rule, nil, t.agree(v, i)))}
 	return d
 }
 
@@ -101,10 +104,3 @@ func (rt *Router) Healthy(r *http.Request) bool {
 	t := *rt.rules.Load()
 	return rd.refusal == "" && health.Healthy(t[t.pick(&view{r: r, rd: &rd, path: rd.canonical})].To, r)
 }
-
-// discard is a ResponseWriter for requests that nobody serves.
-type discard struct{}
-
-func (discard) Header() http.Header         { return http.Header{} }
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-func (discard) WriteHeader(int)             {}

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -38,6 +40,7 @@ var (
 	errPath    = errors.New("router: the path has no honest reading")
 	errClient  = errors.New("router: client not allowed")
 	errTooLong = errors.New("router: request body too large")
+	errLimited = errors.New("router: too many requests")
 )
 
 // New returns a Router over rules, asked in that order. It refuses, with an
@@ -62,7 +65,8 @@ func New(opts Options, rules ...Rule) (*Router, error) {
 
 // Update replaces all rules at once, once the new ones are proved to keep
 // Options.Claims. Requests that were taken by the old rules end under them;
-// rules of the same name go on counting. On an error, which is New's, the old
+// rules of the same name go on counting, with their clients' accounts if their
+// Limit is the same. On an error, which is New's, the old
 // rules stay.
 func (rt *Router) Update(rules ...Rule) error {
 	t, err := compileTable(rules)
@@ -78,12 +82,15 @@ func (rt *Router) Update(rules ...Rule) error {
 	defer rt.mu.Unlock()
 	old := rt.rules.Load()
 	for _, c := range t {
-		c.stats = new(ruleStats)
+		c.stats, c.limiter = new(ruleStats), newLimiter(c.Limit)
 		if old == nil {
 			continue
 		}
 		if i := slices.IndexFunc(*old, func(o *compiled) bool { return o.Name == c.Name }); i >= 0 {
 			c.stats = (*old)[i].stats
+			if (*old)[i].Limit == c.Limit {
+				c.limiter = (*old)[i].limiter
+			}
 		}
 	}
 	rt.rules.Store(&t)
@@ -114,6 +121,15 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rule.MaxBody >= 0 && r.ContentLength > rule.MaxBody {
 		rt.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, rule.Name, r.ContentLength, rule.MaxBody))
 		return
+	}
+	if rule.limiter != nil {
+		wait, ok := rule.limiter.enter(transit.Client(r), time.Now())
+		if !ok {
+			w.Header().Set("Retry-After", strconv.Itoa(seconds(wait)))
+			rt.fail(w, r, http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r)))
+			return
+		}
+		defer rule.limiter.leave()
 	}
 	rule.handler.ServeHTTP(w, rt.forward(w, v, rule, rec, t.agree(v, i)))
 }

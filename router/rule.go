@@ -36,6 +36,8 @@ type Rule struct {
 	// MaxBody is the largest request body in bytes; more is answered with 413.
 	// Zero means DefaultMaxBody, negative no limit.
 	MaxBody int64
+	// Limit bounds how much clients may ask of the rule.
+	Limit Limit
 }
 
 // Timeouts are a rule's limits on its backends. Zero leaves a limit to the
@@ -71,6 +73,7 @@ type compiled struct {
 	handler http.Handler // Use around To
 	terms   transit.Terms
 	stats   *ruleStats
+	limiter *limiter // nil without a Limit
 }
 
 func compileRule(r Rule) (*compiled, error) {
@@ -83,6 +86,14 @@ func compileRule(r Rule) (*compiled, error) {
 		return nil, fmt.Errorf("rule %q has no To", r.Name)
 	case r.Retry > RetryReplayable:
 		return nil, fmt.Errorf("rule %q: no such Retry: %d", r.Name, r.Retry)
+	}
+	if err := r.Limit.check(); err != nil {
+		return nil, fmt.Errorf("rule %q: %w", r.Name, err)
+	}
+	if to, ok := r.To.(*redirect); ok {
+		if err := to.check(); err != nil {
+			return nil, fmt.Errorf("rule %q: %w", r.Name, err)
+		}
 	}
 	if r.When != nil {
 		if err := r.When.check(); err != nil {

@@ -1,0 +1,113 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+var (
+	errMaintenance = errors.New("router: maintenance")
+	errAuthority   = errors.New("router: this server is not the authority")
+	errCrossOrigin = errors.New("router: cross-origin request")
+)
+
+// Maintenance answers 503 with the operator's page and says when to come back,
+// rounded up to seconds. Stand it in a rule that lets those through who work
+// on the shop:
+//
+//	router.Rule{Name: "maintenance", When: router.Not(router.Client(office)), To: router.Maintenance(10 * time.Minute)}
+func Maintenance(back time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(back)))
+		transit.Fail(w, r, http.StatusServiceUnavailable, errMaintenance)
+	})
+}
+
+// seconds rounds up, to at least 1.
+func seconds(d time.Duration) int {
+	return int(max(1, (d+time.Second-1)/time.Second))
+}
+
+// NotAuthority answers 403, and X-Refused says why: for admin rules of a tier
+// that does not stand before the authoritative server. authority says who
+// does, for the person who reads it; it may be empty.
+func NotAuthority(authority string) http.Handler {
+	reason := "this server is not the authority for this page"
+	if authority != "" {
+		reason += "; ask " + authority
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Refused", reason)
+		transit.Fail(w, r, http.StatusForbidden, errAuthority)
+	})
+}
+
+// SameOrigin is middleware for admin rules: it answers 403 to unsafe requests
+// that a browser sends from another site's pages, as
+// [http.CrossOriginProtection] tells. Do not use it for a whole shop: the
+// return from a bank's payment page is such a request.
+func SameOrigin() func(http.Handler) http.Handler {
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		transit.Fail(w, r, http.StatusForbidden, errCrossOrigin)
+	}))
+	return p.Handler
+}
+
+// Redirect sends clients elsewhere with 301, 302, 303, 307 or 308. In the
+// target, {path} stands for the path, {query} for the query with its question
+// mark, if there is one, and {name} for a parameter of the rule's Path:
+//
+//	router.Redirect(308, "https://www.shop.example{path}{query}")
+//	router.Redirect(301, "/product/{id}")
+func Redirect(status int, target string) http.Handler { return &redirect{status, target} }
+
+type redirect struct {
+	status int
+	target string
+}
+
+func (d *redirect) check() error {
+	if !slices.Contains([]int{301, 302, 303, 307, 308}, d.status) {
+		return fmt.Errorf("Redirect: %d is no redirect", d.status)
+	}
+	if u, err := url.Parse(strings.NewReplacer("{", "", "}", "").Replace(d.target)); err != nil || u.Scheme == "" && !strings.HasPrefix(d.target, "/") && !strings.HasPrefix(d.target, "{path}") {
+		return fmt.Errorf("Redirect: %q is neither a URL nor a path", d.target)
+	}
+	return nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var b strings.Builder
+	for rest := d.target; rest != ""; {
+		before, after, found := strings.Cut(rest, "{")
+		b.WriteString(before)
+		name, tail, closed := strings.Cut(after, "}")
+		if !found || !closed {
+			break
+		}
+		rest = tail
+		switch name {
+		case "path":
+			// One slash: two would begin an authority.
+			b.WriteString("/" + strings.TrimLeft(r.URL.EscapedPath(), "/"))
+		case "query":
+			if r.URL.RawQuery != "" {
+				b.WriteString("?" + r.URL.RawQuery)
+			}
+		default:
+			b.WriteString(url.PathEscape(r.PathValue(name)))
+		}
+	}
+	w.Header().Set("Location", b.String())
+	w.WriteHeader(d.status)
+}

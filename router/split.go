@@ -1,0 +1,189 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// An Arm is one of the handlers that a [Split] divides visitors among.
+type Arm struct {
+	Name   string // letters, digits and hyphens: the cookie's value
+	Weight int    // share of new visitors; 0 takes only those who belong to it
+	To     http.Handler
+}
+
+// A Split divides visitors among handlers, for a canary or a test. A visitor
+// stays with an arm by a cookie, and before there is one by the address, so
+// that the pictures of a first page come from where the page came.
+//
+// The arms after the first keep their answers apart in every cache below. The
+// cookie goes no further than here. An answer that sets it is not stored
+// anywhere.
+type Split struct {
+	cookie string
+	arms   []Arm
+	total  uint64
+}
+
+// splitAge is how long a visitor stays with an arm, in seconds: 30 days.
+const splitAge = 30 * 24 * 60 * 60
+
+// NewSplit returns a Split whose cookie is named cookie.
+func NewSplit(cookie string, arms ...Arm) (*Split, error) {
+	s := &Split{cookie: cookie, arms: slices.Clone(arms)}
+	if !isToken(cookie) {
+		return nil, fmt.Errorf("router: split: %q is no name for a cookie", cookie)
+	}
+	seen := make(map[string]bool)
+	for _, a := range arms {
+		switch {
+		case !isToken(a.Name) || seen[a.Name]:
+			return nil, fmt.Errorf("router: split: arm name %q: want letters, digits and hyphens, each name once", a.Name)
+		case a.Weight < 0:
+			return nil, fmt.Errorf("router: split: arm %s has a negative weight", a.Name)
+		case a.To == nil:
+			return nil, fmt.Errorf("router: split: arm %s has no handler", a.Name)
+		}
+		seen[a.Name] = true
+		s.total += uint64(a.Weight)
+	}
+	if s.total == 0 {
+		return nil, errors.New("router: split: no arm has a weight")
+	}
+	return s, nil
+}
+
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !isWord(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Split) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	arm, pinned := s.choose(r)
+	ctx, rec := transit.With(r.Context())
+	out := r.WithContext(ctx)
+	if arm != &s.arms[0] {
+		rec.Space += s.cookie + "=" + arm.Name + ";"
+	}
+	if r.Header["Cookie"] != nil {
+		out.Header = maps.Clone(r.Header)
+		fields.DropCookies(out.Header, func(name string) bool { return name == s.cookie })
+	}
+	if !pinned {
+		w = &pinWriter{ResponseWriter: w, cookie: &http.Cookie{Name: s.cookie, Value: arm.Name, Path: "/", MaxAge: splitAge,
+			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: transit.Scheme(r) == "https"}}
+	}
+	arm.To.ServeHTTP(w, out)
+}
+
+// choose returns the arm that r belongs to, and whether its cookie says so.
+func (s *Split) choose(r *http.Request) (arm *Arm, pinned bool) {
+	if r.Header["Cookie"] != nil {
+		for _, c := range r.CookiesNamed(s.cookie) {
+			for i := range s.arms {
+				if s.arms[i].Name == c.Value {
+					return &s.arms[i], true
+				}
+			}
+		}
+	}
+	h := fnv.New64a()
+	client, _ := transit.Client(r).MarshalBinary() // never fails
+	_, _ = h.Write(append([]byte(s.cookie), client...))
+	n := mix(h.Sum64()) % s.total
+	for i := range s.arms {
+		weight := uint64(s.arms[i].Weight)
+		if n < weight {
+			return &s.arms[i], false
+		}
+		n -= weight
+	}
+	return &s.arms[0], false // not reached: the weights add up to total
+}
+
+// mix spreads a hash over all its bits (the finalizer of MurmurHash3).
+func mix(n uint64) uint64 {
+	n = (n ^ n>>33) * 0xff51afd7ed558ccd
+	n = (n ^ n>>33) * 0xc4ceb9fe1a85ec53
+	return n ^ n>>33
+}
+
+// Wraps returns the arms' handlers.
+func (s *Split) Wraps() []http.Handler {
+	out := make([]http.Handler, len(s.arms))
+	for i, a := range s.arms {
+		out[i] = a.To
+	}
+	return out
+}
+
+// Healthy reports whether the arm that r belongs to could serve it.
+func (s *Split) Healthy(r *http.Request) bool {
+	arm, _ := s.choose(r)
+	return health.Healthy(arm.To, r)
+}
+
+// Explain implements [health.Explainer].
+func (s *Split) Explain(r *http.Request) health.Decision {
+	arm, pinned := s.choose(r)
+	d := health.Decision{Part: "split " + s.cookie, Verdict: "arm " + arm.Name, Why: "by the client's address", Next: []health.Decision{health.Explain(arm.To, r)}}
+	if pinned {
+		d.Why = "by its cookie"
+	}
+	return d
+}
+
+// A pinWriter adds a cookie to the final header.
+type pinWriter struct {
+	http.ResponseWriter
+	cookie *http.Cookie // nil once it is added
+}
+
+// Unwrap serves [http.ResponseController].
+func (w *pinWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *pinWriter) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.pin()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *pinWriter) Write(p []byte) (int, error) {
+	w.pin()
+	return w.ResponseWriter.Write(p)
+}
+
+// FlushError serves [http.ResponseController].
+func (w *pinWriter) FlushError() error {
+	w.pin()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Flush implements [http.Flusher].
+func (w *pinWriter) Flush() { _ = w.FlushError() } // a Flusher cannot report
+
+func (w *pinWriter) pin() {
+	if w.cookie == nil {
+		return
+	}
+	h := w.Header()
+	h.Add("Set-Cookie", w.cookie.String())
+	h.Set("Cache-Control", "no-store")
+	h.Del("Cdn-Cache-Control")
+	h.Del("Surrogate-Control")
+	w.cookie = nil
+}
