@@ -18,7 +18,7 @@ type ask struct {
 	r        *http.Request
 	now      time.Time
 	plan     Plan
-	url      []byte // host, path and query
+	url      string // host, path and query; set by keep
 	https    bool
 	parts    string
 	cc       law.Directives
@@ -26,7 +26,6 @@ type ask struct {
 	auth     bool
 	position Position // before the backend is asked by a request that passes
 	reason   string   // why it is forwarded, in the words of RFC 9211
-	buf      [192]byte
 }
 
 // bypass says why a request goes straight through, or "".
@@ -44,14 +43,16 @@ func bypass(r *http.Request) string {
 	return ""
 }
 
-// read fills a from the request.
-func (a *ask) read(h *handler, r *http.Request) {
-	a.h, a.r, a.now = h, r, time.Now()
+// read returns r as the cache sees it, and its URL, appended to buf. The two
+// are apart so that buf may be on the stack: a hit has better uses for its
+// allocations.
+func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
+	a := ask{h: h, r: r, now: time.Now()}
 	opts := &h.cache.opts
 	if opts.Rules.Plan != nil {
 		a.plan = opts.Rules.Plan(r)
 	}
-	a.url = appendURL(a.buf[:0], r, a.plan.Query)
+	url := appendURL(buf, r, a.plan.Query)
 	a.https = isHTTPS(r)
 	a.parts = joinParts(a.plan.Key)
 	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
@@ -63,6 +64,7 @@ func (a *ask) read(h *handler, r *http.Request) {
 		a.cookie = hasCookie(lines, h.ignored)
 	}
 	a.auth = r.Header["Authorization"] != nil
+	return a, url
 }
 
 // fits reports whether a stored response matches the request (RFC 9111,
@@ -201,7 +203,7 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 		answer["Date"] = []string{now.UTC().Format(http.TimeFormat)} // RFC 9110, section 6.6.1
 	}
 	e := &memory.Entry{
-		URL: string(a.url), Head: memory.FormatHead(answer), Status: uint16(status), HTTPS: a.https,
+		URL: a.url, Head: memory.FormatHead(answer), Status: uint16(status), HTTPS: a.https,
 		Born: now.Add(-j.Age).UnixNano(), FreshUntil: now.Add(v.Fresh).UnixNano(),
 		Grace: int64(v.Grace), ErrorGrace: int64(v.ErrorGrace), Keep: int64(v.Keep),
 	}
@@ -271,7 +273,7 @@ func (a *ask) key(selecting string) string {
 
 // marker identifies the request among the markers.
 func (a *ask) marker() uint64 {
-	n := maphash.Bytes(a.h.cache.seed, a.url) + maphash.String(a.h.cache.seed, a.parts)
+	n := maphash.String(a.h.cache.seed, a.url) + maphash.String(a.h.cache.seed, a.parts)
 	if a.https {
 		n = ^n
 	}

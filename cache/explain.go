@@ -18,9 +18,9 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 		next()
 		return d
 	}
-	var a ask
-	a.read(h, r)
-	d.Steps = append(d.Steps, fmt.Sprintf("key: %s, https %t, parts %q", a.url, a.https, a.plan.Key))
+	var buf [192]byte
+	a, url := h.read(r, buf[:0])
+	d.Steps = append(d.Steps, fmt.Sprintf("key: %s, https %t, parts %q", url, a.https, a.plan.Key))
 	if a.plan.Pass {
 		d.Verdict, d.Why = "pass", "rule: "+a.plan.Why
 		next()
@@ -29,10 +29,10 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 	if a.cookie {
 		d.Steps = append(d.Steps, "cookie: stored only with public or s-maxage, waits for nobody")
 	}
-	e := h.cache.store.Get(a.url, a.fits)
+	e := h.cache.store.Get(url, a.fits)
 	if e == nil {
 		d.Verdict, d.Why = "miss", "nothing stored matches"
-		if h.cache.markers.has(a.marker(), a.now) {
+		if h.cache.markers.has(a.keep(url).marker(), a.now) {
 			d.Verdict, d.Why = "pass", "not to be stored lately"
 		}
 		next()

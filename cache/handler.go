@@ -77,16 +77,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.pass(w, r, nil, "bypass", why)
 		return
 	}
-	var a ask
-	a.read(h, r)
+	var buf [192]byte
+	a, url := h.read(r, buf[:0])
 	if a.plan.Pass {
 		h.pass(w, r, nil, "bypass", a.plan.Why)
 		return
 	}
-	e := h.cache.store.Get(a.url, a.fits)
+	e := h.cache.store.Get(url, a.fits)
 	if e == nil {
 		h.cache.figures.misses.Add(1)
-		h.miss(w, a.keep(), nil)
+		h.miss(w, a.keep(url), nil)
 		return
 	}
 	defer h.cache.store.Release(e)
@@ -97,17 +97,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serve(w, &a, e, "")
 	case use == law.Grace:
 		h.cache.figures.stale.Add(1)
-		h.refresh(a.keep(), e)
+		h.refresh(a.keep(url), e)
 		h.note(r, noteStale)
 		h.serve(w, &a, e, "")
 	case use == law.Sick && !health.Healthy(h.next, r):
 		h.cache.figures.stale.Add(1)
-		h.refresh(a.keep(), e)
+		h.refresh(a.keep(url), e)
 		h.note(r, noteSick)
 		h.serve(w, &a, e, "backend is sick")
 	default:
 		h.cache.figures.misses.Add(1)
-		h.miss(w, a.keep(), e)
+		h.miss(w, a.keep(url), e)
 	}
 }
 
@@ -126,11 +126,11 @@ var (
 
 func (h *handler) note(r *http.Request, n slog.LogValuer) { transit.From(r.Context()).Note("cache", n) }
 
-// keep returns a copy of a that outlives the call.
-func (a *ask) keep() *ask {
+// keep returns a copy of a that outlives the call, with its URL.
+func (a *ask) keep(url []byte) *ask {
 	b := new(ask)
 	*b = *a
-	b.url = append([]byte(nil), a.url...)
+	b.url = string(url)
 	return b
 }
 

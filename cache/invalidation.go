@@ -254,7 +254,7 @@ func (l *log) overtakes(f *fetch) (yes bool) {
 	default:
 	}
 	l.since(f.position, func(m *matcher) bool {
-		yes = m.all || m.matchURL(string(f.ask.url))
+		yes = m.all || m.matchURL(f.ask.url)
 		return !yes
 	})
 	return yes

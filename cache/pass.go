@@ -116,8 +116,8 @@ func (h *handler) passed(p *passWriter, status int) {
 // GET would bring, and for how long (RFC 9110, section 9.3.3). It is stored
 // behind the invalidation that the POST itself is.
 func (h *handler) keepPost(p *passWriter, status int) {
-	a := new(ask)
-	a.read(h, p.r)
+	read, url := h.read(p.r, nil)
+	a := read.keep(url)
 	now := time.Now()
 	answer := p.Header().Clone()
 	fields.RemoveHopByHop(answer)
@@ -173,7 +173,7 @@ func (h *handler) freshen(p *passWriter, status int) {
 		return
 	}
 	a := p.ask
-	e := h.cache.store.Get(a.url, a.fits)
+	e := h.cache.store.Get([]byte(a.url), a.fits)
 	if e == nil {
 		return
 	}

@@ -11,19 +11,18 @@ import (
 
 // serve answers from what is stored, as a hit.
 func (h *handler) serve(w http.ResponseWriter, a *ask, e *memory.Entry, why string) {
+	var buf [96]byte
 	ttl := (e.FreshUntil - a.now.UnixNano()) / int64(time.Second)
-	h.serveEntry(w, a, e, "; hit; ttl="+strconv.FormatInt(ttl, 10)+detail(why))
+	params := strconv.AppendInt(append(buf[:0], "; hit; ttl="...), ttl, 10)
+	h.serveEntry(w, a, e, append(params, detail(why)...))
 }
 
-// serveEntry answers from what is stored; params goes into Cache-Status.
-func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e *memory.Entry, params string) {
+// serveEntry answers from what is stored; params go into Cache-Status.
+func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e *memory.Entry, params []byte) {
 	if h.serveNotModified(w, a, e, params) {
 		return
 	}
-	header := w.Header()
-	e.CopyHeader(header)
-	setAge(header, e, a.now)
-	h.cache.addStatus(header, params)
+	h.setHeader(w.Header(), a, e, params)
 	if a.r.Header["Range"] != nil && e.Status == http.StatusOK && a.r.Method == http.MethodGet {
 		serveRange(w, a.r, e)
 		return
@@ -46,7 +45,7 @@ func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e *memory.Entry, par
 
 // serveNotModified answers a conditional request 304 if its condition says so
 // (RFC 9111, section 4.3.2).
-func (h *handler) serveNotModified(w http.ResponseWriter, a *ask, e *memory.Entry, params string) bool {
+func (h *handler) serveNotModified(w http.ResponseWriter, a *ask, e *memory.Entry, params []byte) bool {
 	if a.r.Header["If-None-Match"] == nil && a.r.Header["If-Modified-Since"] == nil || e.Status != http.StatusOK {
 		return false
 	}
@@ -54,20 +53,23 @@ func (h *handler) serveNotModified(w http.ResponseWriter, a *ask, e *memory.Entr
 		return false
 	}
 	header := w.Header()
-	e.CopyHeader(header)
-	setAge(header, e, a.now)
+	h.setHeader(header, a, e, params)
 	for _, name := range [...]string{"Content-Length", "Content-Type", "Content-Encoding", "Content-Range", "Trailer"} {
 		delete(header, name)
 	}
-	h.cache.addStatus(header, params)
 	w.WriteHeader(http.StatusNotModified)
 	return true
 }
 
-// setAge sets the Age field (RFC 9111, section 5.1).
-func setAge(header http.Header, e *memory.Entry, now time.Time) {
-	age := max(0, now.UnixNano()-e.Born) / int64(time.Second)
-	header["Age"] = []string{strconv.FormatInt(age, 10)}
+// setHeader sets the header of a stored response, Age and Cache-Status. It
+// makes one array of values and one text for the two.
+func (h *handler) setHeader(header http.Header, a *ask, e *memory.Entry, params []byte) {
+	var buf [160]byte
+	text := strconv.AppendInt(buf[:0], e.Age(a.now), 10)
+	age := len(text)
+	text = append(append(text, h.cache.opts.Name...), params...)
+	both := string(text)
+	e.CopyHeader(header, "Age", both[:age], "Cache-Status", both[age:])
 }
 
 // addStatus adds this cache's member to Cache-Status (RFC 9211). Those of

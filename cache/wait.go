@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
@@ -164,7 +165,7 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 		h.note(a.r, note("miss: stored"))
 	}
 	if f.outcome == modified {
-		h.serveEntry(w, a, f.entry, params)
+		h.serveEntry(w, a, f.entry, []byte(params))
 		return true
 	}
 	reader := f.first
@@ -175,7 +176,7 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 		return false
 	}
 	defer reader.close()
-	if h.serveNotModified(w, a, f.entry, params+"; stored") {
+	if h.serveNotModified(w, a, f.entry, []byte(params+"; stored")) {
 		return true
 	}
 	header := w.Header()
@@ -188,7 +189,7 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	}
 	if !leads || f.aged {
 		// Age says that the origin was not asked for this request.
-		setAge(header, f.entry, time.Now())
+		header["Age"] = []string{strconv.FormatInt(f.entry.Age(time.Now()), 10)}
 	}
 	h.cache.addStatus(header, params+"; stored")
 	w.WriteHeader(f.status)
@@ -216,7 +217,7 @@ func (h *handler) cover(w http.ResponseWriter, a *ask, f *fetch) {
 	defer h.link(a, f)
 	h.note(a.r, note("stale: "+f.why))
 	h.cache.figures.covered.Add(1)
-	h.serveEntry(w, a, f.stale, "; fwd="+a.reason+detail("stale: "+f.why))
+	h.serveEntry(w, a, f.stale, []byte("; fwd="+a.reason+detail("stale: "+f.why)))
 }
 
 // link shows what the fetch noted in the request's record, once it has ended.

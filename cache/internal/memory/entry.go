@@ -65,7 +65,12 @@ func (e *Entry) Len() int64 {
 	return n
 }
 
-// Parts, Vary and Variant return what [More] holds, or "".
+// Age returns the age in seconds (RFC 9111, section 4.2.3).
+func (e *Entry) Age(now time.Time) int64 {
+	return max(0, now.UnixNano()-e.Born) / int64(time.Second)
+}
+
+// Parts returns what a rule added to the key.
 func (e *Entry) Parts() string {
 	if e.More == nil {
 		return ""

@@ -37,10 +37,11 @@ func (e *Entry) Header() http.Header {
 	return h
 }
 
-// CopyHeader sets the fields of the header in h. The values share one array;
-// each field's slice has no room, so that who appends to it copies.
-func (e *Entry) CopyHeader(h http.Header) {
-	values := make([]string, 0, strings.Count(e.Head, "\n"))
+// CopyHeader sets the fields of the header in h, and adds others, which are
+// pairs of name and value. The values share one array; each field's slice has
+// no room, so that who appends to it copies.
+func (e *Entry) CopyHeader(h http.Header, others ...string) {
+	values := make([]string, 0, strings.Count(e.Head, "\n")+len(others)/2)
 	head, last, from := e.Head, "", 0
 	for head != "" {
 		var line string
@@ -51,6 +52,15 @@ func (e *Entry) CopyHeader(h http.Header) {
 		}
 		values = append(values, value)
 		h[name] = values[from:len(values):len(values)]
+	}
+	for i := 0; i < len(others); i += 2 {
+		if there := h[others[i]]; len(there) > 0 {
+			h[others[i]] = append(there[:len(there):len(there)], others[i+1])
+			continue
+		}
+		from = len(values)
+		values = append(values, others[i+1])
+		h[others[i]] = values[from:len(values):len(values)]
 	}
 }
 
