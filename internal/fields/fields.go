@@ -69,6 +69,19 @@ var claims = []string{
 	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "Front-End-Https", "X-Url-Scheme",
 }
 
+// foul tells which fields go: true whoever sent them, false if the peer is not
+// trusted.
+var foul = func() map[string]bool {
+	m := make(map[string]bool)
+	for _, name := range claims {
+		m[name] = false
+	}
+	for _, name := range append(overrides, "Expect", "Http2-Settings") {
+		m[name] = true
+	}
+	return m
+}()
+
 // Clean removes from a request's header what must not reach a backend: fields
 // that override what the rules have judged, fields whose name is not a letter,
 // digit or hyphen throughout (CGI cannot tell X_Forwarded_For from
@@ -80,8 +93,9 @@ var claims = []string{
 // tier's own fields.
 func Clean(h http.Header, trusted bool) {
 	for name := range h {
+		always, bad := foul[name]
 		switch {
-		case !plain(name):
+		case bad && (always || !trusted), !plain(name):
 			delete(h, name)
 		case strings.HasPrefix(name, "X-Forwarded-"):
 			if !trusted || !slices.Contains(forwarded, name) {
@@ -91,16 +105,6 @@ func Clean(h http.Header, trusted bool) {
 			delete(h, name)
 		}
 	}
-	for _, name := range overrides {
-		delete(h, name)
-	}
-	if !trusted {
-		for _, name := range claims {
-			delete(h, name)
-		}
-	}
-	delete(h, "Expect")
-	delete(h, "Http2-Settings")
 	if up := h["Upgrade"]; len(up) > 0 && !(len(up) == 1 && strings.EqualFold(up[0], "websocket") && HasToken(h["Connection"], "upgrade")) {
 		delete(h, "Upgrade")
 	}
@@ -115,7 +119,7 @@ var forwarded = []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Ho
 // on the way to the backend.
 func cleanConnection(h http.Header) {
 	lines := h["Connection"]
-	if len(lines) == 0 {
+	if len(lines) == 0 || len(lines) == 1 && (strings.EqualFold(lines[0], "keep-alive") || strings.EqualFold(lines[0], "close")) {
 		return
 	}
 	var keep []string
