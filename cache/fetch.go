@@ -378,15 +378,11 @@ func (f *fetch) keep() bool {
 		f.mark(f.status, time.Now())
 		return false
 	}
+	length := int64(-1)
 	if f.length < 0 {
-		n := int64(0)
-		for _, c := range chunks {
-			n += int64(len(c))
-		}
-		f.entry.SetLength(n)
+		length = f.written
 	}
-	f.entry.SetBody(chunks)
-	return f.h.cache.add(f.position, f.entry, reserved)
+	return f.h.cache.add(f.position, f.entry.Whole(chunks, length), reserved)
 }
 
 // fetchWriter is the ResponseWriter of a fetch.

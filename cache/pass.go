@@ -151,11 +151,11 @@ func (p *passWriter) end() {
 		p.h.cache.store.Unreserve(reserved)
 		return
 	}
-	p.entry.SetBody(chunks)
+	length := int64(-1)
 	if p.length < 0 {
-		p.entry.SetLength(body.size)
+		length = body.size
 	}
-	p.h.cache.add(p.position, p.entry, reserved)
+	p.h.cache.add(p.position, p.entry.Whole(chunks, length), reserved)
 }
 
 // drop gives back what was taken for a body that is not stored after all.

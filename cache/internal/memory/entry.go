@@ -157,9 +157,21 @@ func (e *Entry) Chunks() [][]byte {
 	return out
 }
 
-// SetLength adds Content-Length to the head, before Add.
-func (e *Entry) SetLength(n int64) {
-	e.Head += "Content-Length: " + strconv.FormatInt(n, 10) + "\r\n"
+// Whole returns a copy of the entry, which others may be reading, with its body
+// and, unless length is negative, with Content-Length.
+func (e *Entry) Whole(chunks [][]byte, length int64) *Entry {
+	n := &Entry{
+		URL: e.URL, Head: e.Head, Status: e.Status, HTTPS: e.HTTPS, Flags: e.Flags,
+		Born: e.Born, FreshUntil: e.FreshUntil, Grace: e.Grace, ErrorGrace: e.ErrorGrace, Keep: e.Keep,
+	}
+	if m := e.More; m != nil {
+		n.More = &More{Parts: m.Parts, Vary: m.Vary, Variant: m.Variant, Tags: m.Tags}
+	}
+	if length >= 0 {
+		n.Head += "Content-Length: " + strconv.FormatInt(length, 10) + "\r\n"
+	}
+	n.SetBody(chunks)
+	return n
 }
 
 // HasTag reports whether the entry carries a tag.
