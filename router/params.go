@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-chi/chi/v5"
@@ -13,6 +14,7 @@ import (
 type params struct {
 	pattern *pattern
 	path    string
+	found   *chi.Context // nil if chi has not been asked yet
 }
 
 // bind returns the parameters of the first pattern with parameters by which m
@@ -21,11 +23,18 @@ func bind(m Matcher, v *view) *params {
 	switch m := m.(type) {
 	case *pathMatcher:
 		for i := range m.patterns {
-			if p := &m.patterns[i]; p.match(v.path) {
-				if p.literal {
+			p := &m.patterns[i]
+			if p.literal || p.rest {
+				switch {
+				case !p.match(v.path):
+					continue
+				case p.literal:
 					return nil
 				}
-				return &params{p, v.path}
+				return &params{pattern: p, path: v.path}
+			}
+			if found := chi.NewRouteContext(); strings.HasPrefix(v.path, p.prefix) && p.mux.Match(found, http.MethodGet, v.path) {
+				return &params{p, v.path, found}
 			}
 		}
 	case allMatcher:
@@ -79,8 +88,10 @@ func (c *paramContext) Value(key any) any {
 // included.
 func (c *paramContext) route() *chi.Context {
 	c.once.Do(func() {
-		c.chi = chi.NewRouteContext()
-		c.params.pattern.mux.Match(c.chi, http.MethodGet, c.params.path)
+		if c.chi = c.params.found; c.chi == nil {
+			c.chi = chi.NewRouteContext()
+			c.params.pattern.mux.Match(c.chi, http.MethodGet, c.params.path)
+		}
 		c.chi.RoutePath = ""
 		if above, ok := c.Context.Value(chi.RouteCtxKey).(*chi.Context); ok {
 			c.chi.RoutePath = above.RoutePath

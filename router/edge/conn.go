@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,17 +60,22 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// ReadFrom keeps sendfile and splice within reach of the standard server.
+// ReadFrom sends files with sendfile, as the standard server does. Other
+// sources may pause for longer than the client may, so they are copied write by
+// write.
 func (c *conn) ReadFrom(src io.Reader) (n int64, err error) {
-	remain := int64(-1)
 	limited, _ := src.(*io.LimitedReader)
+	file, ok := src.(*os.File)
 	if limited != nil {
-		src, remain = limited.R, limited.N
+		file, ok = limited.R.(*os.File)
 	}
-	for remain != 0 {
-		chunk := &io.LimitedReader{R: src, N: writeChunk}
-		if remain > 0 {
-			chunk.N = min(chunk.N, remain)
+	if !ok || c.upgraded.Load() {
+		return io.Copy(struct{ io.Writer }{c}, src)
+	}
+	for limited == nil || limited.N > 0 {
+		chunk := &io.LimitedReader{R: file, N: writeChunk}
+		if limited != nil {
+			chunk.N = min(chunk.N, limited.N)
 		}
 		want := chunk.N
 		c.renew()
@@ -77,7 +83,6 @@ func (c *conn) ReadFrom(src io.Reader) (n int64, err error) {
 		n += m
 		if limited != nil {
 			limited.N -= m
-			remain -= m
 		}
 		if err != nil || m < want {
 			return n, err

@@ -48,10 +48,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(v)
 		}
 	}()
-	if s.draining() && r.ProtoMajor == 1 {
+	if s.draining() && r.ProtoMajor == 1 && in.Header["Upgrade"] == nil {
 		w.Header().Set("Connection", "close")
 	}
 	if no != nil {
+		if no.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
+		}
 		transit.Fail(ex, in, no.status, no.cause)
 		return
 	}

@@ -200,6 +200,53 @@ func TestWriteStall(t *testing.T) {
 	})
 }
 
+// A slow source is no slow client: what comes from a pipe, or over an upgraded
+// connection, may pause for longer than the client may.
+func TestSlowSourceIsNoStall(t *testing.T) {
+	for name, upgrade := range map[string]bool{"response": false, "upgrade": true} {
+		h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			var to io.Writer = w
+			pause := 5 * time.Minute
+			if upgrade {
+				c, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				to, pause = c, 50*time.Minute
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+			} else {
+				w.Header().Set("Content-Length", "5")
+				http.NewResponseController(w).Flush()
+			}
+			pr, pw := io.Pipe()
+			go func() {
+				for range 5 {
+					time.Sleep(pause)
+					io.WriteString(pw, "x")
+				}
+				pw.Close()
+			}()
+			if n, err := io.Copy(to, pr); n != 5 || err != nil {
+				t.Errorf("%s: %d bytes, %v", name, n, err)
+			}
+		})
+		inBubble(t, h, edge.Options{}, func(l *pipeListener) {
+			c := l.dial("192.0.2.1:1")
+			defer c.Close()
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(res.Body); string(body) != "xxxxx" || err != nil {
+				t.Errorf("%s: got %q, %v", name, body, err)
+			}
+		})
+	}
+}
+
 func TestUpgradeIdle(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
