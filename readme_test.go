@@ -1,7 +1,9 @@
 package foretier
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -43,6 +45,36 @@ func TestReadmeLinksExist(t *testing.T) {
 	for _, l := range links {
 		if _, err := os.Stat(l[1]); err != nil {
 			t.Errorf("README links to %s: %v", l[1], err)
+		}
+	}
+}
+
+// TestArchitectureNamesTestsThatExist: an invariant whose test is gone is a
+// wish.
+func TestArchitectureNamesTestsThatExist(t *testing.T) {
+	page, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(string(page), -1)
+	if len(named) < 15 {
+		t.Fatalf("only %d tests are named", len(named))
+	}
+	var code strings.Builder
+	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		code.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range named {
+		if !strings.Contains(code.String(), "\nfunc "+name+"(") {
+			t.Errorf("ARCHITECTURE.md names %s, which does not exist", name)
 		}
 	}
 }
