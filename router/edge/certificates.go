@@ -70,6 +70,12 @@ func (s *CertificateSource) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Cer
 	return pairs[0], nil
 }
 
+// Reload reads all files now. On an error the certificates stay as they were.
+func (s *CertificateSource) Reload() error {
+	_, err := s.load()
+	return err
+}
+
 // load reads all pairs and swaps them, all or none, if any has changed.
 func (s *CertificateSource) load() (changed bool, err error) {
 	s.mu.Lock()

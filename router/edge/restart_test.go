@@ -1,0 +1,145 @@
+package edge_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/router/edge"
+)
+
+// load asks addr from eight clients until stop is called, which returns how
+// many requests were answered and the first error.
+func load(t *testing.T, url string, transport func() *http.Transport) (stop func() (answered int64, err error)) {
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	var answered atomic.Int64
+	var once sync.Once
+	var first error
+	for range 8 {
+		wg.Go(func() {
+			tr := transport()
+			defer tr.CloseIdleConnections()
+			client := http.Client{Transport: tr, Timeout: time.Minute}
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				res, err := client.Get(url)
+				if err == nil {
+					_, err = io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+				}
+				if err != nil {
+					once.Do(func() { first = err })
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	return func() (int64, error) {
+		close(ended)
+		wg.Wait()
+		return answered.Load(), first
+	}
+}
+
+// A socket that outlives the servers on it refuses nobody while one follows the
+// other.
+func TestRollingRestart(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "ok")
+	})
+	start := func() (stop func()) {
+		f, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		own, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv, err := edge.New(h, edge.Options{Listener: own, Linger: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- srv.Run(ctx) }()
+		return func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		}
+	}
+	stopServer := start()
+	stopLoad := load(t, "http://"+l.Addr().String(), func() *http.Transport { return &http.Transport{} })
+	for range 4 {
+		stopOld := stopServer
+		stopServer = start()
+		stopOld()
+	}
+	n, err := stopLoad()
+	stopServer()
+	if err != nil || n < 100 {
+		t.Errorf("%d requests, then %v", n, err)
+	}
+}
+
+func TestCertificateChangeUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	ends := time.Now().Add(90 * 24 * time.Hour)
+	certs, err := edge.Certificates(pair(t, dir, "a.example", ends))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := serve(t, http.NotFoundHandler(), edge.Options{Certificates: certs})
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	stopLoad := load(t, "https://"+srv.Addr().String(), func() *http.Transport {
+		return &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
+			InsecureSkipVerify: true, // looks at the certificate itself
+			VerifyConnection: func(s tls.ConnectionState) error {
+				mu.Lock()
+				defer mu.Unlock()
+				seen[s.PeerCertificates[0].SerialNumber.String()] = true
+				return nil
+			}}}
+	})
+	count := func() int { mu.Lock(); defer mu.Unlock(); return len(seen) }
+	for i := range 5 {
+		waitFor(t, func() bool { return count() == i+1 })
+		if err := os.WriteFile(dir+"/a.example.crt", []byte("half written"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := certs.Reload(); err == nil {
+			t.Error("a bad file was taken up")
+		}
+		pair(t, dir, "a.example", ends)
+		if err := certs.Reload(); err != nil {
+			t.Error(err)
+		}
+	}
+	waitFor(t, func() bool { return count() == 6 })
+	if n, err := stopLoad(); err != nil {
+		t.Errorf("%d requests, then %v", n, err)
+	}
+}
