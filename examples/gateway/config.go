@@ -31,6 +31,7 @@ type config struct {
 	cacheSize int64 // bytes; 0: off
 	cacheTTL  time.Duration
 	bypass    []string // cookies whose bearers are not cached for
+	bypassVar []string // PHP session variables, likewise
 	redis     string   // sessions
 	memcached []string
 	purgeFrom []netip.Prefix
@@ -55,9 +56,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	var (
-		c                                                               config
-		backends, admin, bypass, keyFile, size, memcached, purge, trust string
-		pages                                                           []string
+		c                                                                          config
+		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust string
+		pages                                                                      []string
 	)
 	fs.StringVar(&c.listen, "listen", ":8080", "`HOST:PORT` to serve on")
 	fs.StringVar(&backends, "backends", "", "`URL,URL` of the application servers (required)")
@@ -70,7 +71,8 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off)")
 	fs.DurationVar(&c.cacheTTL, "cache-ttl", 0, "`LIFETIME` for answers that state none, such as 60s (0: they are not stored)")
 	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer")
-	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins")
+	fs.StringVar(&bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
+	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
 	fs.StringVar(&memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
 	fs.StringVar(&purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL (empty: nobody)")
 	fs.StringVar(&trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
@@ -98,6 +100,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	set := make(map[string]bool) // the flags that were given
 	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	c.backends, c.admin, c.bypass, c.memcached = list(backends), list(admin), list(bypass), list(memcached)
+	c.bypassVar = list(bypassVar)
 	if len(c.backends) == 0 {
 		return c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
 	}
@@ -143,6 +146,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if c.redis != "" && len(c.memcached) > 0 {
 		check("memcached", memcached, errors.New("sessions live in one place: want -redis or -memcached, not both"))
+	}
+	if len(c.bypassVar) > 0 && c.redis == "" && len(c.memcached) == 0 {
+		check("cache-bypass-session", bypassVar, errors.New("it needs -redis URL or -memcached HOST:PORT, where PHP keeps its sessions"))
 	}
 	if c.cacheTTL < 0 {
 		check("cache-ttl", c.cacheTTL.String(), errors.New("want 0 or more, such as 60s"))

@@ -51,6 +51,7 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"ttl":               {[]string{someBackends, "-cache-ttl", "-1s"}, []string{"0 or more"}},
 		"ttl, no unit":      {[]string{someBackends, "-cache-ttl", "60"}, []string{"-cache-ttl"}},
 		"bypass cookie":     {[]string{someBackends, "-cache-bypass-cookie", "a,b;c"}, []string{`"b;c"`}},
+		"bypass, no store":  {[]string{someBackends, "-cache-bypass-session", "user"}, []string{"-cache-bypass-session", "-redis"}},
 		"redis":             {[]string{someBackends, "-redis", "10.0.0.20:6379"}, []string{"redis://10.0.0.20:6379/0"}},
 		"redis, database":   {[]string{someBackends, "-redis", "redis://a/x"}, []string{"-redis"}},
 		"memcached":         {[]string{someBackends, "-memcached", "10.0.0.20"}, []string{"HOST:PORT"}},
@@ -129,7 +130,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if _, err := parse([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("listen backends origin admin probe policy sticky sticky-key-file cache cache-ttl cache-bypass-cookie " +
+	for _, name := range strings.Fields("listen backends origin admin probe policy sticky sticky-key-file cache cache-ttl cache-bypass-cookie cache-bypass-session " +
 		"redis memcached purge-from trust tls-cert tls-key error-page status log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") {
 			t.Errorf("-h says nothing of -%s", name)

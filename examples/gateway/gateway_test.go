@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/internal/servertest"
 )
@@ -43,7 +46,7 @@ func startGateway(t *testing.T, args ...string) (addr string, log *syncBuffer) {
 	go func() { ended <- tier.srv.Run(ctx, tier.background...) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := errors.Join(<-ended, tier.Close()); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
@@ -223,6 +226,41 @@ func TestCacheFlags(t *testing.T) {
 				t.Errorf("%q, then %q, want the same: %t", first, second, c.same)
 			}
 		})
+	}
+}
+
+// TestBypassForPHPSessions: who is logged in gets a fresh answer, who is not
+// gets the shared one, and when the store is out everybody counts as logged in.
+func TestBypassForPHPSessions(t *testing.T) {
+	store := servertest.Redis(t)
+	client := redis.NewClient(&redis.Options{Addr: store.Addr})
+	defer client.Close()
+	const member, guest = "aaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbb"
+	for id, data := range map[string]string{member: `user|s:3:"ada";`, guest: `lang|s:2:"de";user|N;`} {
+		if err := client.Set(t.Context(), "PHPREDIS_SESSION:"+id, data, time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var rendered atomic.Int64
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, s-maxage=60")
+		fmt.Fprintf(w, "page %d", rendered.Add(1))
+	})
+	addr, _ := startGateway(t, "-backends", backend, "-redis", "redis://"+store.Addr, "-cache-bypass-session", "user")
+	visit := func(id string) string {
+		_, body := ask(t, "http://"+addr+"/", []*http.Cookie{{Name: "PHPSESSID", Value: id}})
+		return body
+	}
+	shared := visit(guest)
+	if again := visit(guest); again != shared {
+		t.Errorf("a guest got %q, then %q", shared, again)
+	}
+	if own := visit(member); own == shared {
+		t.Errorf("a member got the guests' %q", own)
+	}
+	store.Kill()
+	if own := visit(guest); own == shared {
+		t.Errorf("nobody knows who it is, and yet %q is shared", own)
 	}
 }
 

@@ -67,7 +67,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		background = append(background, statusServer{l, t.status})
 	}
 	logger.Info("serving", "listen", c.listen, "what", describe(c))
-	if err := t.srv.Run(ctx, background...); err != nil {
+	err = errors.Join(t.srv.Run(ctx, background...), t.Close())
+	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
 		return 1
 	}

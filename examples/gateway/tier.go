@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
@@ -14,6 +18,7 @@ import (
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
+	"github.com/foretier/foretier/session/php"
 )
 
 var policies = map[string]func() balancer.Policy{
@@ -37,6 +42,16 @@ type tier struct {
 	srv        *edge.Server
 	background []edge.Runner
 	status     *status.Handler
+	closers    []io.Closer
+}
+
+// Close ends what outlives the serving.
+func (t *tier) Close() error {
+	var err error
+	for _, c := range t.closers {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 // build joins the packages as the configuration says.
@@ -79,7 +94,16 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 	var adminOnly []http.Handler
 	var shop http.Handler = apps
 	if c.cacheSize > 0 {
-		pages, err := cache.New(cache.Options{MaxBytes: c.cacheSize, Rules: cacheRules(c), Logger: logger})
+		loggedIn := func(*http.Request) bool { return false }
+		if len(c.bypassVar) > 0 {
+			visitors, err := t.phpSessions(c, logger)
+			if err != nil {
+				return nil, err
+			}
+			loggedIn = visitors.Has(c.bypassVar...)
+			reporters = append(reporters, visitors)
+		}
+		pages, err := cache.New(cache.Options{MaxBytes: c.cacheSize, Rules: cacheRules(c, loggedIn), Logger: logger})
 		if err != nil {
 			return nil, fmt.Errorf("-cache: %w", err)
 		}
@@ -129,8 +153,34 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 	return t, nil
 }
 
+// phpSessions opens the store where PHP keeps its sessions.
+func (t *tier) phpSessions(c config, logger *slog.Logger) (*php.Reader, error) {
+	var source php.Source
+	if c.redis != "" {
+		opts, err := redis.ParseURL(c.redis)
+		if err != nil {
+			return nil, fmt.Errorf("-redis: %w", err)
+		}
+		opts.ContextTimeoutEnabled = true
+		client := redis.NewClient(opts)
+		t.closers = append(t.closers, client)
+		source = php.Redis(client, "")
+	} else {
+		var err error
+		if source, err = php.Memcached(c.memcached...); err != nil {
+			return nil, fmt.Errorf("-memcached: %w", err)
+		}
+	}
+	visitors, err := php.New(source, php.Options{Logger: logger})
+	if err != nil {
+		return nil, fmt.Errorf("-cache-bypass-session: %w", err)
+	}
+	t.closers = append([]io.Closer{visitors}, t.closers...)
+	return visitors, nil
+}
+
 // cacheRules are what the flags add to RFC 9111.
-func cacheRules(c config) cache.Rules {
+func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
 	bypass := make(map[string]bool)
 	for _, name := range c.bypass {
 		bypass[name] = true
@@ -141,6 +191,9 @@ func cacheRules(c config) cache.Rules {
 				if bypass[cookie.Name] {
 					return cache.Plan{Pass: true, Why: "cookie " + cookie.Name}
 				}
+			}
+			if loggedIn(r) {
+				return cache.Plan{Pass: true, Why: "session"}
 			}
 			return cache.Plan{Query: cache.Query{Drop: cache.Tracking()}}
 		},
