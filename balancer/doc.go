@@ -6,6 +6,12 @@
 // it, and tries another one while the client has not seen a byte. It is not a
 // router: every request that it gets goes to one of its backends.
 //
+// Slow clients hold no backend: up to 1 MiB of a response is read ahead of one
+// that falls behind, and a request's body of up to 1 MiB is read before a
+// backend is picked; 128 MiB in all, and beyond that both go through as they
+// come. Event streams, gRPC, upgrades and answers with "X-Accel-Buffering: no"
+// always do.
+//
 //	pool, err := balancer.New(balancer.Backends("http://10.0.0.11:8080", "http://10.0.0.12:8080"), balancer.Options{
 //		Probe: health.HTTP("/healthz"),
 //	})

@@ -37,7 +37,11 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 		trace.WroteHeaders()
 	}
 	if trace != nil && trace.WroteRequest != nil {
-		trace.WroteRequest(httptrace.WroteRequestInfo{})
+		all := &taken{ReadCloser: in.Body, tell: func() { trace.WroteRequest(httptrace.WroteRequestInfo{}) }}
+		if in.Body == http.NoBody {
+			all.once.Do(all.tell)
+		}
+		in.Body = all
 	}
 	pr, pw := io.Pipe()
 	w := &localWriter{header: make(http.Header), pipe: pw, head: r.Method == http.MethodHead, trace: trace, ready: make(chan *http.Response, 1)}
@@ -45,9 +49,11 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 		Body: &localBody{pr, cancel}, ContentLength: -1,
 	}
+	stop := context.AfterFunc(r.Context(), func() { _ = pw.CloseWithError(context.Cause(r.Context())) })
 	failed := make(chan error, 1)
 	go func() {
 		defer cancel()
+		defer stop()
 		defer func() {
 			if v := recover(); v != nil {
 				err := fmt.Errorf("handler panicked: %v", v)
@@ -67,6 +73,21 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = pr.Close() // ends what the handler may still write
 		return nil, context.Cause(r.Context())
 	}
+}
+
+// taken is a request's body that tells when the handler has it all.
+type taken struct {
+	io.ReadCloser
+	once sync.Once
+	tell func()
+}
+
+func (t *taken) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if err != nil {
+		t.once.Do(t.tell)
+	}
+	return n, err
 }
 
 type localBody struct {

@@ -29,6 +29,7 @@ type Pool struct {
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
 	retried  atomic.Uint64
 	budget   budget
+	buffered atomic.Int64 // bytes kept for slow clients
 	queue    queue
 	carried  carried         // connections in hand
 	dialer   net.Dialer      // of those

@@ -79,6 +79,7 @@ func (p *Pool) Report() health.Report {
 	r.Metrics = []health.Metric{
 		health.Level("requests_in_flight", "Requests from their pick to the end of their body.", "", float64(p.inflight.Load())),
 		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.queue.len())),
+		health.Level("buffered", "Memory that holds responses and requests of slow clients.", "bytes", float64(p.buffered.Load())),
 		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
 	}
 	p.mu.Lock()

@@ -20,12 +20,8 @@ import (
 func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
 	res, err := x.run()
-	if r.Body != nil {
-		// An attempt may still be reading: only what it would read next is
-		// cut off.
-		if err != nil || x.spool.failure() != nil {
-			_ = r.Body.Close()
-		}
+	if err != nil && r.Body != nil {
+		_ = r.Body.Close() // as RoundTrip must; else it ends with the response's
 	}
 	return res, err
 }
@@ -58,6 +54,11 @@ func (x *exchange) run() (*http.Response, error) {
 		return nil, ErrRefused
 	}
 	x.prepare()
+	release, err := x.gather()
+	defer release()
+	if err != nil {
+		return nil, err
+	}
 	p.inflight.Add(1)
 	p.budget.requests.add(time.Now().Unix())
 	res, err := x.attempts()

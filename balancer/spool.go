@@ -3,6 +3,7 @@ package balancer
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -24,6 +25,29 @@ type spool struct {
 
 func newSpool(src io.Reader, limit int64) *spool {
 	return &spool{src: src, limit: max(limit, 0), whole: true, turn: make(chan struct{}, 1)}
+}
+
+// fill reads the n bytes of the body, all of which are kept.
+func (s *spool) fill(n int64) error {
+	buf := make([]byte, 0, min(n, 16<<10)) // more once it is there
+	for int64(len(buf)) < n {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, int(min(n-int64(len(buf)), int64(len(buf)))))
+		}
+		got, err := s.src.Read(buf[len(buf):min(int64(cap(buf)), n)])
+		buf = buf[:len(buf)+got]
+		if err == nil || int64(len(buf)) == n {
+			continue
+		}
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return &clientError{err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept, s.err = buf, io.EOF
+	return nil
 }
 
 // replayable reports whether a further attempt would get the whole body.

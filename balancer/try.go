@@ -232,6 +232,7 @@ func (t *try) finish(res *http.Response) {
 		return
 	}
 	res.Body = b
+	x.pool.readAhead(res)
 }
 
 // unproven reports whether only the end of the connection ends the body.
@@ -314,6 +315,9 @@ func (b *body) release() {
 	b.once.Do(func() {
 		b.try.end()
 		b.try.exchange.pool.inflight.Add(-1)
+		if r := b.try.exchange.req; r.Body != nil {
+			_ = r.Body.Close() // of what is not read by now nothing is wanted
+		}
 	})
 }
 
