@@ -77,15 +77,15 @@ func isBase64URL(s string) bool {
 // key returns where the store keeps the session with this ticket. The name is
 // the manager's, so that a ticket of one manager opens nothing at another
 // which shares its store.
-func (t ticket) key(name string) string { return "s-" + hash(name, t.id, sha256.Size) }
+func (t ticket) key(name string) string { return "s-" + digest(name, t.id, sha256.Size) }
 
 // subjectTag returns the tag of a subject: it names the subject's epoch in the
 // store, and tells nobody who the subject is without guessing.
-func subjectTag(name, subject string) string { return hash(name, "subject "+subject, tagSize) }
+func subjectTag(name, subject string) string { return digest(name, "subject "+subject, tagSize) }
 
 func epochKey(tag string) string { return "u-" + tag }
 
-func hash(name, what string, size int) string {
+func digest(name, what string, size int) string {
 	sum := sha256.Sum256([]byte(name + "\x00" + what))
 	return encoding.EncodeToString(sum[:size])
 }

@@ -69,7 +69,7 @@ func (s *Session) refreshLocked(ctx context.Context) error {
 // lock takes the lock of a session. Requests of this process queue at its gate,
 // so that at most one of them asks the store.
 func (m *Manager) lock(ctx context.Context, t ticket) (unlock func(), err error) {
-	key := "l-" + hash(m.name, "lock "+t.id, 32)
+	key := "l-" + digest(m.name, "lock "+t.id, 32)
 	leave, err := m.gates.enter(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
@@ -107,8 +107,10 @@ func (m *Manager) release(key, token string) {
 // release gives up what the request holds.
 func (s *Session) release() {
 	s.mu.Lock()
-	unlock := s.unlock
-	s.unlock = nil
+	var unlock func()
+	if s.view != nil {
+		unlock, s.unlock = s.unlock, nil
+	}
 	s.mu.Unlock()
 	if unlock != nil {
 		unlock()

@@ -105,7 +105,7 @@ func TestAStoreThatFails(t *testing.T) {
 				return nil
 			}
 			w := b.do("POST", c.path)
-			if w.Code != http.StatusServiceUnavailable || !strings.HasPrefix(body(w), "503") || len(w.Header()["Set-Cookie"]) > 0 {
+			if w.Code != http.StatusServiceUnavailable || body(w) != "503 Service Unavailable" || len(w.Header()["Set-Cookie"]) > 0 {
 				t.Errorf("got %d %s, %v", w.Code, body(w), w.Header())
 			}
 			if n := strings.Count(lines.String(), "broken pipe"); n != 1 {

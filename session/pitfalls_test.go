@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -132,6 +133,45 @@ func TestPitfall3LockFailedButWriteLost(t *testing.T) {
 		}
 		if most != 1 {
 			t.Errorf("%d at once under the lock", most)
+		}
+	})
+}
+
+// TestALockThatRanOut: a holder who is too slow does not take away the lock of
+// the one who came after.
+func TestALockThatRanOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := session.Memory()
+		var machines [3]*browser
+		hold := script(handlers{"/hold": func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+			err := s.Lock()
+			if err == nil {
+				d, _ := time.ParseDuration(r.FormValue("for"))
+				time.Sleep(d)
+			}
+			answer(w, "held", err)
+		}})
+		for i := range machines {
+			machines[i] = newBrowser(manager(t, store, session.Options{}).Handler(hold))
+		}
+		machines[0].do("POST", "/add?sku=tea")
+		start := time.Now()
+		took := make(chan string, 3)
+		for i, request := range []struct {
+			at   time.Duration
+			hold string
+		}{{0, "40s"}, {28 * time.Second, "20s"}, {41 * time.Second, "1s"}} {
+			machines[i].cookies = machines[0].cookies
+			go func() {
+				time.Sleep(request.at)
+				w := machines[i].with().do("POST", "/hold?for="+request.hold)
+				took <- fmt.Sprintf("%d: %d after %v", i, w.Code, time.Since(start).Round(time.Second))
+			}()
+		}
+		for _, want := range []string{"0: 200 after 40s", "2: 503 after 46s", "1: 200 after 50s"} {
+			if got := <-took; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
 		}
 	})
 }

@@ -15,7 +15,7 @@ func (s *Session) commit() (*http.Cookie, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = true
-	if err != nil || !s.loaded || s.ended != "" {
+	if err != nil || s.view == nil || s.ended != "" {
 		return nil, err
 	}
 	t := s.draft.ticket
@@ -38,14 +38,18 @@ func (s *Session) save(strict bool) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	s.mu.Lock()
-	d, ended, idle := s.draft, s.ended, !s.loaded || s.err != nil || s.readOnly
-	err := s.err
-	s.mu.Unlock()
-	if idle {
-		return err
+	if s.view == nil {
+		s.mu.Unlock()
+		return nil
 	}
-	if ended != "" {
-		return s.drop(d, ended, strict)
+	v := *s.view
+	s.mu.Unlock()
+	if v.err != nil || v.readOnly {
+		return v.err
+	}
+	d := v.draft
+	if v.ended != "" {
+		return s.drop(d, v.ended, strict)
 	}
 	// The client may leave: what it asked for is saved all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.r.Context()), tryFor)

@@ -6,6 +6,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"hash"
+	"sync"
 )
 
 const (
@@ -26,7 +28,7 @@ type seal struct {
 }
 
 type keys struct {
-	mac  []byte
+	macs sync.Pool // of hash.Hash: setting one up costs more than using it
 	hide cipher.Block
 }
 
@@ -44,7 +46,8 @@ func newKeys(key []byte) *keys {
 	if err != nil {
 		panic(err) // a key of 32 bytes is one of AES-256's
 	}
-	return &keys{mac: derive(key, "mac"), hide: hide}
+	mac := derive(key, "mac")
+	return &keys{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, mac) }}, hide: hide}
 }
 
 func derive(key []byte, purpose string) []byte {
@@ -54,11 +57,13 @@ func derive(key []byte, purpose string) []byte {
 }
 
 func (k *keys) sum(name string, plain []byte) []byte {
-	h := hmac.New(sha256.New, k.mac)
+	h := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(h)
+	h.Reset()
 	h.Write([]byte(name))
 	h.Write([]byte{0})
 	h.Write(plain)
-	return h.Sum(nil)[:macSize]
+	return h.Sum(make([]byte, 0, sha256.Size))[:macSize]
 }
 
 // close returns p as a cookie's value.

@@ -26,9 +26,14 @@ type Session struct {
 	// mu guards all below. It is held while the session is loaded, for which
 	// only this request's own goroutines ever wait, but not while a function
 	// of the caller's runs.
-	mu       sync.Mutex
-	loaded   bool // what follows is filled
-	err      error
+	mu    sync.Mutex
+	sent  bool // the response's header has gone out
+	*view      // nil until the session is first used
+}
+
+// A view is what a request knows of its session once it has used it.
+type view struct {
+	err      error // why it could not be loaded
 	readOnly bool
 	ended    string // how the session had ended when it was loaded; see payload
 	browser  ticket // what the browser has and is good
@@ -38,7 +43,6 @@ type Session struct {
 	now      values          // the draft's base with its changes
 	version  int             // of now
 	read     map[string]bool // keys whose values were looked at
-	sent     bool            // the response's header has gone out
 	unlock   func()          // gives up the lock; nil: none is held
 }
 
@@ -229,15 +233,15 @@ func (s *Session) writableLocked(cookie bool) error {
 func (s *Session) isUsed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.loaded
+	return s.view != nil
 }
 
 // loadLocked fills the state at first use.
 func (s *Session) loadLocked() error {
-	if s.loaded {
+	if s.view != nil {
 		return s.err
 	}
-	s.loaded = true
+	s.view = new(view)
 	var t ticket
 	t, s.present = s.m.cookies.read(s.r)
 	if t.id == "" {

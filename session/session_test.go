@@ -351,10 +351,12 @@ func TestManagersShareAStore(t *testing.T) {
 	opts := session.Admin()
 	opts.Name = "admin"
 	admin := newBrowser(manager(t, store, opts).Handler(app()))
-	shop.do("POST", "/login?user=ann")
-	admin.cookies["__Host-admin"] = shop.cookies["__Host-sid"]
-	if got := body(admin.do("GET", "/whoami")); got != `""` {
-		t.Errorf("a shop's session at the administration: %s", got)
+	for _, path := range []string{"/add?sku=tea", "/login?user=ann"} {
+		shop.do("POST", path)
+		admin.cookies["__Host-admin"] = shop.cookies["__Host-sid"]
+		if got := body(admin.do("GET", "/read")) + body(admin.do("GET", "/whoami")); got != `null""` {
+			t.Errorf("after %s, a shop's session at the administration: %s", path, got)
+		}
 	}
 }
 
