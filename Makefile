@@ -1,13 +1,14 @@
 # make test          everything that needs no foreign server but Redis and memcached
 # make e2e           the gateway in front of real Apache and PHP
 # make conformance   the public HTTP cache tests through the gateway
+# make fuzz          every fuzz test for a minute
 #
 # All install what they need (Debian's packages, pinned Go tools).
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: test e2e conformance check install install-e2e
+.PHONY: test e2e conformance fuzz check install install-e2e
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -20,6 +21,9 @@ e2e: install install-e2e
 conformance:
 	@command -v npm >/dev/null || ./.ci/install nodejs npm
 	go run ./cache/conformance
+
+fuzz:
+	./.ci/fuzz 60s
 
 # What can be said of the code without running it.
 check:
