@@ -376,3 +376,24 @@ func TestReportAndExplain(t *testing.T) {
 		t.Error("OwnsCookie")
 	}
 }
+
+func TestEqualServersShareQuietTraffic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		count := map[string]int{}
+		page := func(name string, first time.Duration) http.HandlerFunc {
+			return func(http.ResponseWriter, *http.Request) {
+				time.Sleep(time.Millisecond + first)
+				first = 0 // compiled now
+				count[name]++
+			}
+		}
+		p := newPool(t, here(page("a", 20*time.Millisecond), page("b", 15*time.Millisecond)), Options{})
+		for range 40 {
+			get(p, "GET", "/", nil)
+			time.Sleep(time.Millisecond)
+		}
+		if count["a"] < 10 || count["b"] < 10 {
+			t.Errorf("40 requests, one after the other, went %v", count)
+		}
+	})
+}

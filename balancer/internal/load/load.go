@@ -25,7 +25,9 @@ type Load struct {
 	waiting  atomic.Int64  // of these, without a response's header yet
 	oldest   atomic.Int64  // start of the oldest that waits, in ns; 0: none
 	latency  atomic.Uint64 // float64 bits, ns; 0: no sample yet
-	sampled  atomic.Int64  // when, in ns
+	last     atomic.Uint64 // float64 bits, ns: the latest sample
+	samples  atomic.Int64
+	sampled  atomic.Int64 // when the latest came, in ns
 
 	mu         sync.Mutex
 	head, tail *Ticket // guarded by mu: those that wait, oldest first
@@ -97,7 +99,7 @@ func (t *Ticket) Header(now time.Time, bad bool) {
 	} else {
 		l.pool.sample(now.UnixNano(), d)
 	}
-	l.sample(now.UnixNano(), min(d, most*p90))
+	l.sample(now.UnixNano(), min(d, most*p90), bad)
 }
 
 // Leave ends the wait without a verdict: the client went away.
@@ -138,14 +140,31 @@ func (t *Ticket) Done() {
 	t.load.inflight.Add(-1)
 }
 
-// sample takes a peak at once and forgets it with time.
-func (l *Load) sample(now int64, d float64) {
+// trusted is after how many samples they are believed. The first one of a PHP
+// server compiles the page, and says nothing of the next.
+const trusted = 3
+
+// sample takes a peak that two samples in a row agree on at once, and forgets
+// it with time: one slow page in between is no peak. A bad one counts alone.
+func (l *Load) sample(now int64, d float64, bad bool) {
 	old := math.Float64frombits(l.latency.Load())
-	if old > 0 && d < old {
-		w := weight(now - l.sampled.Load())
+	last := math.Float64frombits(l.last.Swap(math.Float64bits(d)))
+	n := l.samples.Add(1)
+	switch {
+	case bad:
+		l.samples.Store(max(n, trusted))
+		d = max(d, old)
+	case n == 1:
+	case n <= trusted:
+		d = min(d, old)
+	default:
+		if up := min(d, last); up > old {
+			d = up
+			break
+		}
 		// Even many samples at one moment must move it.
-		w = min(w, 0.9)
-		d = old*w + d*(1-w)
+		w := min(weight(now-l.sampled.Load()), 0.9)
+		d = old*w + min(d, old)*(1-w)
 	}
 	l.latency.Store(math.Float64bits(d))
 	l.sampled.Store(now)
@@ -175,16 +194,20 @@ func (l *Load) Waiting() int { return int(l.waiting.Load()) }
 
 // Latency returns the time to the header to expect: the peak of the latest
 // samples, which tends to the pool's typical one while no new sample comes.
-// Without any sample it is 0 for one request, which shall find out, and the
-// typical one for those that come while it is under way.
+// Before there are enough of them it is the typical one, if that is less.
+// Without any it is 0 for one request, which shall find out.
 func (l *Load) Latency(now time.Time) time.Duration {
+	n := l.samples.Load()
+	if n == 0 && l.inflight.Load() == 0 {
+		return 0
+	}
 	own := math.Float64frombits(l.latency.Load())
 	typical := float64(l.pool.Median())
-	if own == 0 {
-		if l.inflight.Load() == 0 {
-			return 0
-		}
+	switch {
+	case n == 0:
 		return time.Duration(typical)
+	case n < trusted:
+		return time.Duration(min(own, typical))
 	}
 	w := weight(now.UnixNano() - l.sampled.Load())
 	return time.Duration(own*w + typical*(1-w))

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// turn is after what time, and fewest how many samples it takes, that the
-// quantiles are taken anew.
+// turn is after what time the quantiles are taken anew; up to fewest samples
+// that is with each.
 const (
 	turn   = 100 * time.Millisecond
 	fewest = 16
@@ -48,7 +48,8 @@ func stepValue(i int) int64 {
 
 func (p *Pool) sample(now int64, d float64) {
 	p.count[step(uint64(d))].Add(1)
-	if n := p.total.Add(1); n >= fewest && now-p.turned.Load() > int64(turn) && p.mu.TryLock() {
+	n := p.total.Add(1)
+	if (n <= fewest || now-p.turned.Load() > int64(turn)) && p.mu.TryLock() {
 		p.turnLocked(now)
 		p.mu.Unlock()
 	}
@@ -76,7 +77,9 @@ func (p *Pool) turnLocked(now int64) {
 		}
 	}
 	p.median.Store(max(median, 1))
-	p.p90.Store(max(p90, 1))
+	if total >= fewest {
+		p.p90.Store(max(p90, 1))
+	}
 	if total > 1000 {
 		left := int64(0)
 		for i, n := range count {
