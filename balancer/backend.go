@@ -78,6 +78,12 @@ type Status struct {
 	Latency  time.Duration // to expect until a response's header
 	Requests uint64        // tried here since the start
 	Failures uint64        // of these, without an answer or with 502, 503 or 504
+
+	Role    string        // as the probe last told: see [health.Result]; empty: none
+	Epoch   uint64        // likewise
+	Lag     time.Duration // likewise
+	Primary bool          // it is the one that takes the writes; when it does not answer, until another is
+	Barred  string        // why its role keeps connections from it; empty: nothing does
 }
 
 var schemes = []string{"http", "https", "h2c", "tcp", "tls"}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -237,7 +236,7 @@ func (c *connecting) pick(snap *snapshot, now time.Time) (*entry, error) {
 	}
 	switch len(list) {
 	case 0:
-		return nil, ErrNoBackend
+		return nil, snap.none()
 	case 1:
 		return list[0], nil
 	}
@@ -247,7 +246,7 @@ func (c *connecting) pick(snap *snapshot, now time.Time) (*entry, error) {
 
 // dial connects l to its backend and tells the tracker how that went.
 func (c *connecting) dial(ctx context.Context, l *link) error {
-	p := c.pool
+	p, caller := c.pool, ctx
 	if d := p.opts.Timeouts.Dial; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
@@ -270,10 +269,11 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 			p.observe(l.entry, now, health.Answered)
 		}
 		return nil
-	case errors.Is(ctx.Err(), context.Canceled):
+	case caller.Err() != nil:
 		l.ticket.Leave() // nobody waits for it any more
 	case health.Unreachable(err):
 		l.ticket.Header(now, true)
+		p.missed(l.entry, now)
 		p.observe(l.entry, now, health.Refused)
 	default:
 		l.ticket.Header(now, true)
@@ -317,10 +317,12 @@ func (l *link) cause() error {
 }
 
 // explain puts the reason of a cut in the place of the error that it led to.
+// An error of a read may be the first sign of more.
 func (l *link) explain(err error) error {
 	if err == nil {
 		return nil
 	}
+	l.pool.doubt(l.entry)
 	return cmp.Or(l.cause(), err)
 }
 
@@ -374,11 +376,19 @@ func (c *carried) cutLeaving(snap *snapshot) {
 // leaves returns why connections to m must end, or nil. Those to a backend
 // that was removed, drains, or refuses new ones may go on.
 func (s *snapshot) leaves(m *member) error {
+	for _, e := range s.others {
+		if e.member == m {
+			return fmt.Errorf("%w: %s is now %s", ErrMoved, e.Name, cmp.Or(e.rank.barred, e.rank.role, "of another kind"))
+		}
+	}
 	i := slices.IndexFunc(s.all, func(e *entry) bool { return e.member == m })
 	if i < 0 {
 		return nil
 	}
 	e := s.all[i]
+	if e.rank.fenced {
+		return fmt.Errorf("%w: %s is %s", ErrMoved, e.Name, e.rank.barred)
+	}
 	if e.verdict.State != health.Down || !e.verdict.Until.IsZero() || slices.Contains(s.use, e) {
 		return nil
 	}

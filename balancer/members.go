@@ -26,6 +26,7 @@ type member struct {
 	risen    atomic.Int64  // when it last came back, in ns; 0: never was away
 	requests atomic.Uint64
 	failures atomic.Uint64
+	nudged   chan struct{} // room for one: it should be probed soon
 }
 
 // An entry is a member as one snapshot configures it.
@@ -35,11 +36,13 @@ type entry struct {
 	url     *url.URL
 	base    string         // the URL's path, escaped
 	verdict health.Verdict // when the snapshot was made
+	rank    rank           // likewise
 }
 
 // A snapshot is what picks read. It is never modified.
 type snapshot struct {
 	all    []*entry          // in the order given
+	others []*entry          // of an excerpt: the rest of the whole
 	byName map[string]*entry //
 	use    []*entry          // for requests that are bound to none
 	rest   []*entry          // alive and not in use: where a request goes that use has failed
@@ -53,9 +56,7 @@ func (p *Pool) current(now time.Time) *snapshot {
 	if now.UnixNano() < snap.until {
 		return snap
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.refreshLocked(now)
+	p.root().refresh(now)
 	return p.snap.Load()
 }
 
@@ -74,6 +75,7 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 	snap := &snapshot{all: entries, byName: make(map[string]*entry, len(entries)), until: math.MaxInt64}
 	for _, e := range entries {
 		e.verdict = e.tracker.Verdict(now)
+		e.rank = p.roles.rank(e.member)
 		if !e.verdict.Risen.IsZero() {
 			e.risen.Store(e.verdict.Risen.UnixNano())
 		}
@@ -82,16 +84,7 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 		}
 		snap.byName[e.Name] = e
 	}
-	snap.use = usable(entries)
-	for _, e := range entries {
-		if Mode(e.mode.Load()) == Ready && e.verdict.State != health.Down && !slices.Contains(snap.use, e) {
-			snap.rest = append(snap.rest, e)
-		}
-	}
-	slices.SortStableFunc(snap.rest, func(a, b *entry) int { return cmp.Compare(a.Tier, b.Tier) })
-	for _, e := range snap.use {
-		snap.trial = snap.trial || e.verdict.Trial
-	}
+	snap.choose(entries)
 	old := p.snap.Swap(snap)
 	p.recordLocked(old, snap, now)
 	for _, e := range entries {
@@ -100,8 +93,25 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 		}
 	}
 	p.carried.cutLeaving(snap)
+	for _, excerpt := range p.excerpts {
+		excerpt.narrowLocked(snap, now)
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// choose says who of list serves, and who of all is left beside them.
+func (s *snapshot) choose(list []*entry) {
+	s.use = usable(list)
+	for _, e := range s.all {
+		if e.available() && e.verdict.State != health.Down && !slices.Contains(s.use, e) {
+			s.rest = append(s.rest, e)
+		}
+	}
+	slices.SortStableFunc(s.rest, func(a, b *entry) int { return cmp.Compare(a.Tier, b.Tier) })
+	for _, e := range s.use {
+		s.trial = s.trial || e.verdict.Trial
+	}
 }
 
 // usable returns who serves: of the first tier in which somebody may be alive
@@ -111,7 +121,7 @@ func usable(entries []*entry) []*entry {
 	var ready []*entry
 	lowest := math.MaxInt
 	for _, e := range entries {
-		if Mode(e.mode.Load()) != Ready {
+		if !e.available() {
 			continue
 		}
 		ready = append(ready, e)

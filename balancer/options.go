@@ -42,6 +42,8 @@ type Options struct {
 	// TLS is for https and tls backends, with the certificates that this side
 	// shows. Nil: the system's roots.
 	TLS *tls.Config
+	// Roles is for a Probe that tells which backend is the primary.
+	Roles Roles
 	// TCP is for connections: [Pool.ServeTCP] and [Pool.DialContext].
 	TCP TCP
 	// Rewrite may change each request that goes out, after the pool has set

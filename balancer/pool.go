@@ -39,6 +39,11 @@ type Pool struct {
 	mu      sync.Mutex     // serializes writers of snap
 	changed chan struct{}  // guarded by mu: closed at the next change
 	events  []health.Event // guarded by mu: the latest, oldest first
+
+	roles    roles
+	of       *Pool               // the whole, of an excerpt: see Only
+	filters  []func(Status) bool // of an excerpt
+	excerpts []*Pool             // guarded by mu
 }
 
 // New returns a pool of the given backends, which may be none. It starts
@@ -54,6 +59,10 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		changed: make(chan struct{}),
 		dialer:  newDialer(opts.TCP),
 	}
+	p.roles.memory = opts.Roles.Memory
+	if p.roles.throne, err = recall(opts.Roles.Memory); err != nil {
+		return nil, err
+	}
 	p.closing, p.close = context.WithCancel(context.Background())
 	p.proxy = p.newProxy()
 	p.snap.Store(new(snapshot))
@@ -67,6 +76,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 // their state; removed ones finish what they have in hand. On an error nothing
 // has changed.
 func (p *Pool) Update(backends []Backend) error {
+	p = p.root()
 	entries := make([]*entry, len(backends))
 	seen := make(map[string]bool, len(backends))
 	for i, b := range backends {
@@ -109,6 +119,7 @@ func (p *Pool) newMember(e *entry) *member {
 		hash:    hashString(e.Name),
 		load:    load.New(&p.load),
 		tracker: health.NewTracker(p.opts.Schedule, p.opts.Outlier, p.opts.Probe != nil),
+		nudged:  make(chan struct{}, 1),
 	}
 	m.target = health.Target{Name: e.Name, URL: e.url, TLS: p.opts.TLS}
 	switch {
@@ -134,6 +145,7 @@ func release(rt any) {
 // SetMode tells what an operator wants of the named backend. It returns
 // [ErrUnknown] if there is none.
 func (p *Pool) SetMode(name string, m Mode) error {
+	p = p.root()
 	if m > Maintenance {
 		return fmt.Errorf("balancer: %v is none of Ready, Drain and Maintenance", m)
 	}
@@ -177,11 +189,17 @@ func (e *entry) status(now time.Time) Status {
 		Latency:  e.load.Latency(now),
 		Requests: e.requests.Load(),
 		Failures: e.failures.Load(),
+		Role:     e.rank.role,
+		Epoch:    e.rank.epoch,
+		Lag:      e.rank.lag,
+		Primary:  e.rank.primary,
+		Barred:   e.rank.barred,
 	}
 }
 
 // observe judges what became of a request at e.
 func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) {
+	p = p.root()
 	if o == health.Failed || o == health.Refused {
 		e.failures.Add(1)
 	}
@@ -255,6 +273,12 @@ func (p *Pool) Healthy(*http.Request) bool {
 // go of idle connections. What is in hand is finished. It is idempotent.
 func (p *Pool) Close() error {
 	p.close()
+	if p.of != nil {
+		p.of.mu.Lock()
+		defer p.of.mu.Unlock()
+		p.of.excerpts = slices.DeleteFunc(p.of.excerpts, func(v *Pool) bool { return v == p })
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.snap.Load().all {

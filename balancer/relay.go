@@ -23,6 +23,8 @@ var (
 type relay struct {
 	client, backend net.Conn
 	opts            TCP
+	ended           func() // called if the backend is the first to end
+	first           sync.Once
 
 	kernel bool          // the kernel counts
 	copied atomic.Uint64 // else this does
@@ -74,6 +76,11 @@ func (r *relay) run() error {
 // half carries one way, and hands on the end.
 func (r *relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
 	n, fault, err := r.copy(dst, src, dstSide, srcSide)
+	r.first.Do(func() {
+		if srcSide == backendSide && r.ended != nil {
+			r.ended()
+		}
+	})
 	if err != nil {
 		r.broke(fault, err)
 		return n

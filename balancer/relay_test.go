@@ -52,6 +52,8 @@ func TestRelayLimits(t *testing.T) {
 			}
 		}, errIdle, 460 * time.Second},
 		{"a half open", TCP{}, func(c, b *halfPipe) { _ = c.CloseWrite() }, errIdle, 30 * time.Second},
+		{"a half open and an hour idle", TCP{Idle: time.Hour}, func(c, b *halfPipe) { _ = c.CloseWrite() }, errIdle, 30 * time.Second},
+		{"a half open and soon idle", TCP{Idle: time.Second}, func(c, b *halfPipe) { _ = c.CloseWrite() }, errIdle, time.Second},
 		{"the other half", TCP{}, func(c, b *halfPipe) { _ = b.CloseWrite() }, errIdle, 30 * time.Second},
 		{"a half open and busy", TCP{}, func(c, b *halfPipe) {
 			_ = c.CloseWrite()

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -71,6 +72,9 @@ func (p *Pool) Report() health.Report {
 	switch {
 	case len(snap.use) == 0:
 		r.State, r.Why = health.Down, "no backend may serve"
+		if err := snap.none(); err != ErrNoBackend {
+			r.Why = err.Error()
+		}
 	case !p.Healthy(nil):
 		r.State, r.Why = health.Down, "every backend is down; requests are tried all the same"
 	case up < len(snap.all):
@@ -81,6 +85,9 @@ func (p *Pool) Report() health.Report {
 		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.queue.len())),
 		health.Level("buffered", "Memory that holds responses and requests of slow clients.", "bytes", float64(p.buffered.Load())),
 		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
+		health.Level("connections", "Connections of ServeTCP in hand.", "", float64(p.carried.conns.Load())),
+		health.Count("connections_refused_total", "Connections that could not be carried.", p.carried.refused.Load()),
+		health.Count("connections_cut_total", "Connections cut because their backend was no longer to be used.", p.carried.cut.Load()),
 	}
 	p.mu.Lock()
 	r.Events = slices.Clone(p.events)
@@ -100,15 +107,21 @@ func (e *entry) report(now time.Time) health.Report {
 		health.Count("requests_total", "Requests tried here.", s.Requests),
 		health.Count("failures_total", "Requests without an answer, or answered 502, 503 or 504.", s.Failures),
 	}
+	if s.Role != "" {
+		e.reportRole(&r, s)
+	}
 	return r
 }
 
 // Act implements [health.Actor] with the verbs ready, drain and maintenance,
-// of which part is the backend.
+// of which part is the backend, and primary, as [Pool.SetPrimary] explains it.
 func (p *Pool) Act(_ context.Context, part, verb, _ string) error {
+	if verb == health.RolePrimary {
+		return p.SetPrimary(part)
+	}
 	i := slices.Index(modeNames[:], verb)
 	if i < 0 {
-		return fmt.Errorf("balancer: %q is none of ready, drain and maintenance", verb)
+		return fmt.Errorf("balancer: %q is none of ready, drain, maintenance and primary", verb)
 	}
 	return p.SetMode(part, Mode(i))
 }
@@ -126,7 +139,7 @@ func (p *Pool) Explain(r *http.Request) health.Decision {
 		case s.Mode != Ready:
 			step += "; not picked: set to " + s.Mode.String()
 		case !slices.Contains(snap.use, e):
-			step += "; not picked: " + s.Why
+			step += "; not picked: " + cmp.Or(s.Barred, s.Why)
 		}
 		d.Steps = append(d.Steps, step)
 	}

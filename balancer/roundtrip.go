@@ -283,7 +283,7 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 
 // serves reports whether e may serve a client that is bound to it.
 func (e *entry) serves() bool {
-	return Mode(e.mode.Load()) != Maintenance && e.verdict.State != health.Down
+	return Mode(e.mode.Load()) != Maintenance && e.verdict.State != health.Down && e.rank.barred == ""
 }
 
 // filter leaves out who was tried, who is full, and, if careful, who is on

@@ -18,6 +18,10 @@ func (p *Pool) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.closing, cancel)()
+	if p.of != nil { // the whole does it
+		<-ctx.Done()
+		return nil
+	}
 
 	running := make(map[*member]context.CancelFunc)
 	var wg sync.WaitGroup
@@ -57,6 +61,9 @@ func (p *Pool) watch(ctx context.Context, wg *sync.WaitGroup, running map[*membe
 	}
 }
 
+// nudgeRest is how long a prober rests at least, however often it is nudged.
+const nudgeRest = 50 * time.Millisecond
+
 // probe asks one backend again and again, the first time at once. Each backend
 // has its own prober, so that one that hangs delays none of the others.
 func (p *Pool) probe(ctx context.Context, e *entry) {
@@ -64,12 +71,19 @@ func (p *Pool) probe(ctx context.Context, e *entry) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	told := false
+	var ended time.Time // of the latest probe
 	for {
 		select {
 		case <-timer.C:
+		case <-e.nudged:
+			if rest := nudgeRest - time.Since(ended); rest > 0 {
+				timer.Reset(rest)
+				continue
+			}
 		case <-ctx.Done():
 			return
 		}
+		began := time.Now()
 		once, cancel := context.WithTimeout(ctx, schedule.Timeout)
 		res, err := p.opts.Probe.Probe(once, e.target)
 		cancel()
@@ -77,10 +91,10 @@ func (p *Pool) probe(ctx context.Context, e *entry) {
 			return
 		}
 		now := time.Now()
-		if e.tracker.Probed(now, res, err) {
-			p.mu.Lock()
-			p.refreshLocked(now)
-			p.mu.Unlock()
+		ended = now
+		changed := e.tracker.Probed(now, res, err)
+		if p.probed(e, began, now, res, err) || changed {
+			p.refresh(now)
 		}
 		if v := e.tracker.Verdict(now); v.Await && !told {
 			told = true
@@ -88,7 +102,7 @@ func (p *Pool) probe(ctx context.Context, e *entry) {
 				slog.String("backend", e.Name), slog.String("answer", res.Note), slog.Any("error", err))
 		}
 		every := schedule.Every
-		if e.tracker.Changing() {
+		if e.tracker.Changing() || p.roles.vacant.Load() {
 			every = min(every, schedule.Changing)
 		}
 		timer.Reset(time.Duration(float64(every) * (0.8 + 0.4*rand.Float64())))

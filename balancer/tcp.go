@@ -142,7 +142,7 @@ func (s *server) carry(client net.Conn) {
 		p.refuse(client, err)
 		return
 	}
-	r := &relay{client: client, backend: l.conn, opts: p.opts.TCP}
+	r := &relay{client: client, backend: l.conn, opts: p.opts.TCP, ended: func() { p.doubt(l.entry) }}
 	if !l.onCut(r.abort) {
 		r.abort(l.cause())
 	}

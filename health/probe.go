@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+	"time"
 )
 
 // A Probe asks a backend how it is.
@@ -57,6 +58,15 @@ func (t Target) Address() string {
 type Result struct {
 	State State  // Up or Degraded; Unknown counts as Up
 	Note  string // in a few words, for people: "503 Service Unavailable"
+
+	// Role is what the backend is beside the others: [RolePrimary],
+	// [RoleReplica] or [RolePeer]. Empty: it has none.
+	Role string
+	// Epoch grows with each change of the primary, if somebody counts them:
+	// who claims a lower one is a primary of former times. 0: nobody counts.
+	Epoch   uint64
+	Lag     time.Duration // how far a replica is behind
+	Started time.Time     // when the backend's process began, to about a second; zero: not told
 }
 
 // HTTP returns a probe that sends GET path and wants an answer from 200 to 299.

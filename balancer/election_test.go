@@ -1,0 +1,199 @@
+package balancer
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// An assembly is some backends and their throne, told what they say one a
+// second: "a=P" says that a answers as primary, "a=P3" so in epoch 3, "a=R" as
+// replica, "a=G" as peer, "a=-" that it does not answer, "a=~" as
+// a=P, and that its process has begun anew since it answered last, "." that all who
+// answer are asked once more.
+type assembly struct {
+	throne throne
+	claims []claim
+	now    time.Time
+}
+
+func (a *assembly) say(word string) {
+	a.now = a.now.Add(time.Second)
+	if word == "." {
+		for i := range a.claims {
+			if c := &a.claims[i]; c.known && !c.away {
+				c.asked = a.now
+			}
+		}
+		a.elect()
+		return
+	}
+	name, says, _ := strings.Cut(word, "=")
+	c := &a.claims[slices.IndexFunc(a.claims, func(c claim) bool { return c.name == name })]
+	if says == "~" { // it has restarted since it answered last
+		c := &a.claims[slices.IndexFunc(a.claims, func(c claim) bool { return c.name == name })]
+		c.miss(c.asked)
+		says = "P"
+	}
+	if says == "-" {
+		c.miss(a.now)
+		a.elect()
+		return
+	}
+	role := map[byte]string{'P': health.RolePrimary, 'R': health.RoleReplica, 'G': health.RolePeer}[says[0]]
+	if c.away || c.role != role {
+		c.since = a.now
+	}
+	c.known, c.away, c.asked, c.role = true, false, a.now, role
+	c.epoch, _ = strconv.ParseUint(says[1:], 10, 64) // none is 0
+	a.elect()
+}
+
+func (a *assembly) elect() {
+	a.throne = a.throne.elect(a.claims)
+	for i := range a.claims {
+		if a.throne.seated && a.claims[i].name == a.throne.Primary {
+			a.claims[i].left = time.Time{}
+		}
+	}
+}
+
+// String is the primary, in brackets while it is not confirmed, and after ! who
+// is fenced.
+func (a *assembly) String() string {
+	s := a.throne.Primary
+	if !a.throne.seated {
+		s = "(" + s + ")"
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.throne.Fenced)) {
+		s += "!" + name
+	}
+	return s
+}
+
+func TestElection(t *testing.T) {
+	cases := []struct {
+		name   string
+		memory throne
+		steps  string // "what is said -> what comes of it"
+	}{
+		{"the only primary, once all have spoken", throne{}, "a=P->() b=R->() c=R->a"},
+		{"or are known not to", throne{}, "a=P->() b=-->() c=R->a"},
+		{"two at a start without memory", throne{}, "a=P->() b=P->() c=R->() .->()"},
+		{"until one gives up", throne{}, "a=P->() b=P->() c=R->() a=R->b"},
+		{"two at a start with memory", throne{Primary: "b"}, "a=P->(b) b=P->b!a c=R->b!a"},
+		{"memory of one who is gone", throne{Primary: "b"}, "a=P->(b) c=R->(b) b=-->a"},
+		{"memory of a fence", throne{Primary: "b", Fenced: map[string]string{"a": "old"}}, "a=P->(b)!a c=R->(b)!a b=-->(b)!a a=R->(b) a=P->(b) .->a"},
+		{"a newcomer beside the incumbent", throne{}, "a=P->() b=R->() c=R->a b=P->a!b"},
+		{"is fenced until it gives up", throne{}, "a=P->() b=R->() c=R->a b=P->a!b b=-->a!b b=P->a!b b=R->a"},
+		{"and does not follow the incumbent", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=-->(a)!b .->(a)!b b=R->(a) b=P->(a) .->b"},
+		{"failover", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b"},
+		{"the old one comes back", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b a=P->b!a"},
+		{"before the new one is confirmed", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) a=P->(a)!a .->b!a"},
+		{"and before it is known at all", throne{}, "a=P->() b=R->() c=R->a a=-->(a) a=P->(a) b=P->(a)!a .->b!a"},
+		{"the incumbent was away and nobody was promoted", throne{}, "a=P->() b=R->() c=R->a a=-->(a) a=P->(a) b=R->(a) c=R->a"},
+		{"restarted unseen", throne{}, "a=P->() b=R->() c=R->a .->a a=~->(a) .->a"},
+		{"restarted unseen and another promoted", throne{}, "a=P->() b=R->() c=R->a .->a b=P->a!b a=~->(a)!a .->b!a"},
+		{"restarted unseen after another was fenced", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=P->a!b a=~->(a)!b .->a!b"},
+		{"a fenced one that flaps while the incumbent is away", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=-->(a)!b b=-->(a)!b b=P->(a)!b .->(a)!b"},
+		{"two promoted at once", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) c=P->(a) .->(a)"},
+		{"switch by hand", throne{}, "a=P->() b=R->() c=R->a a=R->(a) b=P->(a) .->b"},
+		{"switch by hand, the other way round", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=R->(a)!b b=R->(a) b=P->(a) .->b"},
+		{"a higher epoch wins", throne{}, "a=P1->() b=R1->() c=R1->a b=P2->(a)!a .->b!a"},
+		{"a lower epoch loses", throne{}, "a=P2->() b=R->() c=R->a b=P1->a!b"},
+		{"even alone", throne{Primary: "a", Epoch: 2}, "b=P1->(a)!b c=R->(a)!b a=-->(a)!b"},
+		{"an epoch lifts a fence", throne{}, "a=P1->() b=R->() c=R->a b=P1->a!b b=P2->(a)!a .->b!a"},
+		{"an epoch that falls", throne{}, "a=P2->() b=R->() c=R->a a=P1->(a)!a"},
+		{"peers: the first", throne{}, "a=G->() b=G->() c=G->a"},
+		{"peers: the incumbent stays", throne{Primary: "c"}, "a=G->(c) b=G->(c) c=G->c a=-->c a=G->c"},
+		{"peers: the next", throne{}, "a=G->() b=G->() c=G->a a=-->b a=G->b"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			a := &assembly{throne: c.memory, claims: []claim{{name: "a"}, {name: "b"}, {name: "c"}}, now: time.Unix(0, 0)}
+			var got []string
+			for step := range strings.FieldsSeq(c.steps) {
+				say, _, _ := strings.Cut(step, "->")
+				a.say(say)
+				got = append(got, say+"->"+a.String())
+			}
+			if got := strings.Join(got, " "); got != c.steps {
+				t.Errorf("\n got %s\nwant %s", got, c.steps)
+			}
+		})
+	}
+}
+
+// TestElectionNeverTwo plays every sequence of six events on two backends and
+// holds that no election leaves a fenced backend on the throne, or one that
+// claims nothing.
+func TestElectionNeverTwo(t *testing.T) {
+	events := strings.Fields("a=P a=R a=- b=P b=R b=- .")
+	var play func(a assembly, path string, depth int)
+	play = func(a assembly, path string, depth int) {
+		if depth == 0 {
+			return
+		}
+		for _, ev := range events {
+			next := assembly{throne: a.throne, claims: slices.Clone(a.claims), now: a.now}
+			next.say(ev)
+			th := next.throne
+			if th.seated {
+				c := next.claims[slices.IndexFunc(next.claims, func(c claim) bool { return c.name == th.Primary })]
+				if !c.claims() || th.Fenced[c.name] != "" {
+					t.Fatalf("%s %s: %v", path, ev, &next)
+				}
+			}
+			primaries := 0
+			for _, c := range next.claims {
+				if r := th.rank(c); r.primary && r.barred == "" {
+					primaries++
+				} else if c.claims() && r.barred == "" {
+					t.Fatalf("%s %s: %s may be written to", path, ev, c.name)
+				}
+			}
+			if primaries > 1 {
+				t.Fatalf("%s %s: two primaries", path, ev)
+			}
+			play(next, path+" "+ev, depth-1)
+		}
+	}
+	play(assembly{claims: []claim{{name: "a"}, {name: "b"}}, now: time.Unix(0, 0)}, "", 6)
+}
+
+func TestMemory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "primary")
+	if got, err := recall(file); err != nil || got.Primary != "" {
+		t.Errorf("of no file: %v, %v", got, err)
+	}
+	want := throne{Primary: "db1", Epoch: 7, Fenced: map[string]string{"db2": "was away"}}
+	for range 2 {
+		if err := want.remember(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := recall(file)
+	if err != nil || !got.equal(want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	left, err := os.ReadDir(filepath.Dir(file))
+	if err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if err := os.WriteFile(file, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(nil, Options{Roles: Roles{Memory: file}}); err == nil || !strings.Contains(err.Error(), "Roles.Memory") {
+		t.Errorf("a file of garbage: %v", err)
+	}
+	if err := want.remember(filepath.Join(t.TempDir(), "none", "primary")); err == nil {
+		t.Error("a folder that does not exist is written to")
+	}
+}

@@ -1,0 +1,316 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// Roles is for a pool whose probe tells roles: which of the backends takes the
+// writes.
+//
+// The pool uses one primary. Of two that claim to be it, the lower epoch
+// loses; in one epoch the incumbent keeps the traffic, and the newcomer is
+// fenced: it gets no connection, those it had are cut, and the log and the
+// report say so, until it has been seen without its claim, has a higher epoch,
+// or [Pool.SetPrimary] says otherwise. A backend that was away is asked again,
+// and all others too, before it is the primary again; if another was made
+// primary meanwhile, it is fenced.
+type Roles struct {
+	// Memory is the file that remembers the incumbent and who is fenced, so
+	// that a restart of this process does not forget. Its folder must be
+	// writable. Empty: nothing is remembered, and as long as two claim to be
+	// primary after a start, none is used.
+	Memory string
+}
+
+// Primary is a filter for [Pool.Only]: the one backend that takes the writes.
+func Primary(s Status) bool { return s.Primary }
+
+// Replicas returns a filter for [Pool.Only]: the replicas that are at most
+// maxLag behind, and peers that are not written to.
+func Replicas(maxLag time.Duration) func(Status) bool {
+	return func(s Status) bool {
+		return s.Role == health.RoleReplica && s.Lag <= maxLag || s.Role == health.RolePeer && !s.Primary
+	}
+}
+
+// roles is what a pool keeps of its backends' roles.
+type roles struct {
+	memory string
+	active atomic.Bool // a probe has told a role
+	vacant atomic.Bool // nobody is primary
+
+	mu     sync.Mutex // serializes elections; comes before Pool.mu
+	claims map[*member]*claim
+	throne throne                           // guarded by mu, like claims
+	ranks  atomic.Pointer[map[*member]rank] // the outcome, never modified
+}
+
+// rank returns what the latest election made of m.
+func (r *roles) rank(m *member) rank {
+	if ranks := r.ranks.Load(); ranks != nil {
+		return (*ranks)[m]
+	}
+	return rank{}
+}
+
+// probed takes what a probe that began at asked said of e's role, and reports
+// whether something changed that picks depend on.
+func (p *Pool) probed(e *entry, asked, now time.Time, res health.Result, err error) bool {
+	r := &p.roles
+	if !r.active.Load() && (err != nil || res.Role == "") {
+		return false // most pools know no roles
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := p.claimLocked(e)
+	was := *c
+	if err != nil {
+		hard := health.Unreachable(err) || errors.Is(err, syscall.ECONNRESET)
+		// One slow answer takes no primary away: that is for the schedule to
+		// say. Who has never answered is not waited for.
+		if hard || e.tracker.Verdict(now).State == health.Down || c.asked.IsZero() {
+			c.miss(asked)
+		}
+		c.known = true
+		return p.electLocked(now, was != *c)
+	}
+	switch res.Role {
+	case "", health.RolePrimary, health.RoleReplica, health.RolePeer:
+	default:
+		if c.role != "" || !c.known {
+			p.log.LogAttrs(context.Background(), slog.LevelError, "the probe tells a role that there is not: the backend has none",
+				slog.String("backend", e.Name), slog.String("role", res.Role))
+		}
+		res.Role = ""
+	}
+	restarted := !c.started.IsZero() && res.Started.Sub(c.started) > 2*time.Second
+	if restarted {
+		c.miss(c.asked) // at any time since then it may have been away
+	}
+	if c.away || c.role != res.Role {
+		c.since = asked
+	}
+	c.known, c.away, c.asked = true, false, asked
+	c.role, c.epoch, c.lag = res.Role, res.Epoch, res.Lag
+	if restarted || c.started.IsZero() {
+		c.started = res.Started
+	}
+	r.active.Store(true)
+	return p.electLocked(now, was.role != c.role || was.away || was.epoch != c.epoch || !was.known)
+}
+
+// missed takes note that e refused a connection: what it was must be
+// confirmed before it gets another.
+func (p *Pool) missed(e *entry, now time.Time) {
+	p = p.root()
+	r := &p.roles
+	if !r.active.Load() {
+		return
+	}
+	r.mu.Lock()
+	c := p.claimLocked(e)
+	was := c.away
+	c.miss(now)
+	changed := p.electLocked(now, !was)
+	r.mu.Unlock()
+	if changed {
+		p.refresh(now)
+	}
+}
+
+// doubt has e probed soon, because it ended a connection by itself: it may be
+// about to die, and come back as another.
+func (p *Pool) doubt(e *entry) {
+	if p.root().roles.active.Load() {
+		e.nudge()
+	}
+}
+
+// miss says that the backend was away at now.
+func (c *claim) miss(now time.Time) {
+	c.away, c.known = true, true
+	if c.left.IsZero() {
+		c.left = now
+	}
+}
+
+func (p *Pool) claimLocked(e *entry) *claim {
+	r := &p.roles
+	if r.claims == nil {
+		r.claims = make(map[*member]*claim)
+	}
+	c := r.claims[e.member]
+	if c == nil {
+		c = &claim{name: e.Name}
+		r.claims[e.member] = c
+	}
+	return c
+}
+
+// electLocked holds an election and reports whether its outcome is new. news
+// says that a claim has changed, so that the others should be asked soon.
+func (p *Pool) electLocked(now time.Time, news bool) bool {
+	r := &p.roles
+	all := p.snap.Load().all
+	claims := make([]claim, len(all))
+	there := make(map[*member]bool, len(all))
+	for i, e := range all {
+		claims[i] = *p.claimLocked(e)
+		there[e.member] = true
+	}
+	maps.DeleteFunc(r.claims, func(m *member, _ *claim) bool { return !there[m] })
+
+	old := r.throne
+	next := old.elect(claims)
+	changed := !next.equal(old)
+	if changed {
+		p.enthroneLocked(now, old, next)
+	}
+	for _, c := range r.claims {
+		if next.seated && c.name == next.Primary {
+			c.left = time.Time{}
+		}
+	}
+	r.vacant.Store(!next.seated)
+	ranks := make(map[*member]rank, len(all))
+	for i, e := range all {
+		ranks[e.member] = next.rank(claims[i])
+	}
+	if before := r.ranks.Swap(&ranks); before == nil || !maps.Equal(*before, ranks) {
+		changed = true
+	}
+	if news {
+		for _, e := range all {
+			e.nudge()
+		}
+	}
+	return changed
+}
+
+// enthroneLocked makes next the outcome: remembered before anybody acts on it.
+func (p *Pool) enthroneLocked(now time.Time, old, next throne) {
+	r := &p.roles
+	if next.Primary != old.Primary || next.Epoch != old.Epoch || !maps.Equal(next.Fenced, old.Fenced) {
+		if err := next.remember(r.memory); err != nil {
+			p.log.LogAttrs(context.Background(), slog.LevelError, "cannot remember who is primary", slog.Any("error", err))
+		}
+	}
+	r.throne = next
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	tell := func(level slog.Level, backend, text string) {
+		p.eventLocked(now, backend, text)
+		p.log.LogAttrs(context.Background(), level, text, slog.String("backend", backend))
+	}
+	for _, name := range slices.Sorted(maps.Keys(next.Fenced)) {
+		if old.Fenced[name] != next.Fenced[name] {
+			tell(slog.LevelError, name, "fenced: "+next.Fenced[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(old.Fenced)) {
+		if next.Fenced[name] == "" {
+			tell(slog.LevelInfo, name, "no longer fenced")
+		}
+	}
+	switch {
+	case next.seated && (!old.seated || old.Primary != next.Primary):
+		level, text := slog.LevelInfo, "is primary"
+		if old.Primary != "" && old.Primary != next.Primary {
+			level, text = slog.LevelWarn, "is primary in the place of "+old.Primary
+		}
+		tell(level, next.Primary, text)
+	case !next.seated && next.why != old.why:
+		level := slog.LevelWarn
+		if next.Primary == "" {
+			level = slog.LevelError
+		}
+		tell(level, next.Primary, next.why)
+	}
+}
+
+// SetPrimary makes the named backend the incumbent, as an operator may decide
+// when several claim to be primary: if it is fenced, it no longer is, and the
+// others that claim to be primary are. It returns [ErrUnknown] if there is no
+// such backend, and an error if it does not claim to be primary.
+func (p *Pool) SetPrimary(name string) error {
+	p = p.root()
+	now := time.Now()
+	r := &p.roles
+	r.mu.Lock()
+	err := func() error {
+		e := p.snap.Load().byName[name]
+		if e == nil {
+			return fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, p.opts.Name)
+		}
+		c := p.claimLocked(e)
+		if !c.claims() {
+			return fmt.Errorf("balancer: %s does not say that it is primary: make it so first", name)
+		}
+		c.left = time.Time{}
+		t := throne{Primary: name, Epoch: c.epoch, Fenced: maps.Clone(r.throne.Fenced), seated: true}
+		delete(t.Fenced, name)
+		for _, o := range r.claims {
+			if o.name != name && o.claims() && o.role == health.RolePrimary {
+				if t.Fenced == nil {
+					t.Fenced = make(map[string]string)
+				}
+				t.Fenced[o.name] = "claims to be primary, and " + name + " was made so by hand"
+			}
+		}
+		p.enthroneLocked(now, r.throne, t)
+		p.electLocked(now, true)
+		return nil
+	}()
+	r.mu.Unlock()
+	if err == nil {
+		p.refresh(now)
+	}
+	return err
+}
+
+// reportRole adds what the role means to a backend's report.
+func (e *entry) reportRole(r *health.Report, s Status) {
+	what := s.Role
+	if s.Primary && s.Role == health.RolePeer {
+		what = "peer, which takes the writes"
+	}
+	if s.Barred != "" {
+		r.State = max(r.State, health.Degraded)
+		what = s.Barred
+	}
+	r.Why = strings.TrimSuffix(what+"; "+r.Why, "; ")
+	primary := 0.0
+	if s.Primary {
+		primary = 1
+	}
+	r.Metrics = append(r.Metrics,
+		health.Level("primary", "1 for the backend that takes the writes.", "", primary),
+		health.Level("lag", "How far a replica is behind.", "seconds", s.Lag.Seconds()))
+	r.Verbs = append(r.Verbs, health.RolePrimary)
+}
+
+func (p *Pool) refresh(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refreshLocked(now)
+}
+
+// nudge has the backend probed soon, if it is probed at all.
+func (m *member) nudge() {
+	select {
+	case m.nudged <- struct{}{}:
+	default: // it will be
+	}
+}
