@@ -104,16 +104,20 @@ func (e *Entry) Refresh(now time.Time, period time.Duration) bool {
 // Refreshed lets the next caller of Refresh have it after the time given.
 func (e *Entry) Refreshed(at time.Time) { e.refreshing.Store(at.UnixNano()) }
 
-// overhead is what an entry costs beyond its texts and body: itself and its
-// place in the map.
-const overhead = 192 + 48
+// overhead is what an entry costs beyond its texts and body: itself, its place
+// in the map and among the ghosts. tagOverhead is what a tag does that no other
+// entry carries: hash, place, list and place in the index.
+const (
+	overhead    = 192 + 48
+	tagOverhead = 8 + 4 + 16 + 56
+)
 
 // cost returns what e takes of the heap, in bytes.
 func (e *Entry) cost() int64 {
 	n := overhead + sized(len(e.URL)) + sized(len(e.Head)) + int64(cap(e.Body))
 	if m := e.More; m != nil {
 		n += 144 + sized(len(m.Parts)) + sized(len(m.Vary)) + sized(len(m.Variant))
-		n += int64(len(m.Tags)) * (8 + 4 + 16)
+		n += int64(len(m.Tags)) * tagOverhead
 		n += int64(len(m.Chunks)) * 24
 		for _, c := range m.Chunks {
 			n += int64(cap(c))

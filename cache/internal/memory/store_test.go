@@ -3,6 +3,7 @@ package memory
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -207,5 +208,68 @@ func TestRefreshIsGivenOnce(t *testing.T) {
 	e.Refreshed(now.Add(time.Second))
 	if e.Refresh(now, time.Minute) || !e.Refresh(now.Add(time.Second), time.Minute) {
 		t.Error("not after the pause")
+	}
+}
+
+// lru is what every policy has to beat.
+type lru struct {
+	max, used int64
+	order     []string // oldest first
+	sizes     map[string]int
+}
+
+func (l *lru) hit(url string, size int) bool {
+	_, hit := l.sizes[url]
+	if hit {
+		i := slices.Index(l.order, url)
+		l.order = slices.Delete(l.order, i, i+1)
+	} else {
+		l.sizes[url] = size
+		l.used += int64(size)
+	}
+	l.order = append(l.order, url)
+	for l.used > l.max {
+		l.used -= int64(l.sizes[l.order[0]])
+		delete(l.sizes, l.order[0])
+		l.order = l.order[1:]
+	}
+	return hit
+}
+
+// Pages by popularity with a crawler in between, as a shop has them; real
+// traces are replayed by cache/benchmarks.
+func TestHitsMoreThanLRU(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	const pages = 2000
+	zipf := rand.NewZipf(random, 1.05, 10, pages-1)
+	for _, share := range []int{50, 20, 10, 4} {
+		var footprint int64
+		size := func(n int) int { return 500 + n*2654435%8000 }
+		for n := range pages {
+			footprint += int64(size(n))
+		}
+		s := New(footprint / int64(share))
+		l := &lru{max: s.max, sizes: make(map[string]int)}
+		ours, theirs, crawler := 0, 0, 0
+		for range 30_000 {
+			n := int(zipf.Uint64())
+			if random.IntN(5) == 0 {
+				n = crawler % pages
+				crawler++
+			}
+			url := fmt.Sprint(n)
+			if s.has(url) {
+				ours++
+			} else {
+				s.Add(entry(url, size(n)), 0, all, always)
+			}
+			if l.hit(url, size(n)) {
+				theirs++
+			}
+		}
+		if ours < theirs*105/100 {
+			t.Errorf("1/%d of the footprint: %d hits, LRU %d", share, ours, theirs)
+		}
+		s.check(t)
 	}
 }
