@@ -27,7 +27,8 @@ func (s *Session) commit() (*http.Cookie, error) {
 	}
 	maxAge := 0
 	if s.m.opts.Persistent {
-		maxAge = int(time.Until(time.Unix(s.draft.base.Created, 0).Add(s.m.opts.Lifetime)) / time.Second)
+		left := time.Until(time.Unix(s.draft.base.Created, 0).Add(s.m.opts.Lifetime))
+		maxAge = int((left + time.Second - 1) / time.Second)
 	}
 	return s.m.cookies.set(s.r, t, maxAge), nil
 }

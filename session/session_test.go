@@ -371,7 +371,7 @@ func TestCookieAttributes(t *testing.T) {
 		name, rest, _ := strings.Cut(w.Header().Get("Set-Cookie"), "=")
 		_, attributes, _ := strings.Cut(rest, ";")
 		got := name + "=*;" + attributes
-		if got != want && got != strings.Replace(want, "2592000", "2591999", 1) {
+		if got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
