@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router"
 )
 
@@ -144,6 +145,33 @@ func TestFallbackReportsTheLag(t *testing.T) {
 	}
 	if report.Metrics[0].Value != 4 || report.Metrics[1].Value != 3 {
 		t.Errorf("asked, found: %v", report.Metrics)
+	}
+}
+
+// Nothing of the first answer is left when the second begins: not a flush, not
+// what the pool said about its body.
+func TestFallbackDropsAllOfTheFirst(t *testing.T) {
+	first := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		transit.From(r.Context()).Unproven = true
+		w.WriteHeader(404)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Errorf("Flush: %v", err)
+		}
+		w.Header().Set("X-Late", "1")
+		w.WriteHeader(500)
+		io.WriteString(w, "lost")
+	})
+	then := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if transit.From(r.Context()).Unproven {
+			t.Error("the second answer starts as unproven")
+		}
+		w.WriteHeader(201)
+	})
+	ctx, _ := transit.With(t.Context())
+	w := httptest.NewRecorder()
+	router.Fallback(first, then).ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+	if w.Code != 201 || w.Body.Len() > 0 || w.Header().Get("X-Late") != "" {
+		t.Errorf("got %d %q %v", w.Code, w.Body, w.Header())
 	}
 }
 

@@ -242,6 +242,23 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// Mounted in chi, a router judges the whole path, and a chi router in one of
+// its rules routes on what the mount left.
+func TestChiAboveAndBelow(t *testing.T) {
+	inner := chi.NewRouter()
+	inner.Get("/p/{id}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, chi.URLParam(r, "lang"), chi.URLParam(r, "id"), chi.URLParam(r, "rest"))
+	})
+	rt := mustNew(t,
+		router.Rule{Name: "shop", When: router.Path("/{x}/{rest}/{y}"), To: inner},
+		router.Rule{Name: "else", To: say("else")})
+	outer := chi.NewRouter()
+	outer.Mount("/{lang}", rt)
+	if got := get(outer, "/de/p/7").Body.String(); got != "de7p" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestMaxBody(t *testing.T) {
 	var read error
 	reads := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, read = io.Copy(io.Discard, r.Body) })

@@ -193,6 +193,24 @@ func TestNoAccessLogKeepsFailures(t *testing.T) {
 	}
 }
 
+// A proxy in a private network that nobody trusts is a redirect loop ahead.
+func TestWarnAboutScheme(t *testing.T) {
+	for trusted, want := range map[bool]int{false: 1, true: 0} {
+		var log lines
+		opts := edge.Options{Logger: log.logger(), NoAccessLog: true}
+		if trusted {
+			opts.Trusted = loopback
+		}
+		srv := serve(t, http.NotFoundHandler(), opts)
+		for _, proto := range []string{"http", "https", "https"} {
+			ask(t, srv.Addr().String(), "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-Proto: "+proto+"\r\n\r\n")
+		}
+		if got := log.all(t); len(got) != want || want > 0 && got[0]["peer"] != "127.0.0.1" {
+			t.Errorf("trusted %t: %v", trusted, got)
+		}
+	}
+}
+
 // A client that leaves is 499 in the log, whatever the handler did.
 func TestClientGone(t *testing.T) {
 	var log lines
@@ -250,11 +268,14 @@ func TestDrain(t *testing.T) {
 			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
 			return
 		}
+		if r.URL.Path == "/quick" {
+			return
+		}
 		close(entered)
 		<-leave
 		io.WriteString(w, "whole")
 	})
-	srv, err := edge.New(h, edge.Options{Addr: "127.0.0.1:0", Linger: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	srv, err := edge.New(h, edge.Options{Addr: "127.0.0.1:0", Linger: 500 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,6 +319,12 @@ func TestDrain(t *testing.T) {
 	}
 	cancel()
 	waitFor(t, func() bool { return errors.Is(srv.Ready(), edge.ErrDraining) })
+	if res, err := http.Get("http://" + addr + "/quick"); err == nil { // Linger may be over already
+		res.Body.Close()
+		if !res.Close {
+			t.Error("a client may stay on a connection that is about to be closed")
+		}
+	}
 	waitFor(t, func() bool { // the listener closes after Linger
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
