@@ -160,7 +160,7 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 // group returns the tag that a group of the request's origin is (RFC 9875,
 // section 2): groups of different origins have nothing to do with each other.
 func (a *ask) group(name string) string {
-	origin := string(appendHost(nil, a.r.Host))
+	origin := string(appendHost(nil, a.r.Host, a.https))
 	if a.https {
 		return "https://" + origin + "/" + name
 	}
@@ -182,7 +182,7 @@ func (a *ask) sameLocation(h http.Header) bool {
 		return false
 	}
 	u, err := a.r.URL.Parse(lines[0])
-	if err != nil || u.Host != "" && string(appendHost(nil, u.Host)) != string(appendHost(nil, a.r.Host)) {
+	if err != nil || !sameOrigin(a.r, u) {
 		return false
 	}
 	return u.Path == a.r.URL.Path && u.RawQuery == a.r.URL.RawQuery

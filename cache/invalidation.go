@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -121,9 +122,9 @@ func (c *Cache) matcher(inv Invalidation) (matcher, error) {
 		if err != nil || u.Host == "" {
 			return m, fmt.Errorf("cache: invalidate %q: not an absolute URL", inv.URL)
 		}
-		m.url = c.urlKey(u, u.Host)
+		m.url = c.urlKey(u, u.Host, u.Scheme == "https")
 	}
-	m.host = string(appendHost(nil, inv.Host))
+	m.host = string(appendLower(nil, inv.Host))
 	if inv.PathPrefix != "" {
 		if inv.PathPrefix[0] != '/' {
 			return m, fmt.Errorf("cache: invalidate PathPrefix %q: begins with no slash", inv.PathPrefix)
@@ -134,11 +135,14 @@ func (c *Cache) matcher(inv Invalidation) (matcher, error) {
 }
 
 // urlKey returns under which key the responses of a URL are stored.
-func (c *Cache) urlKey(u *url.URL, host string) string {
+func (c *Cache) urlKey(u *url.URL, host string, https bool) string {
 	if u.Path == "" {
 		u = u.JoinPath("/")
 	}
 	r := &http.Request{Method: http.MethodGet, URL: u, Host: host, Header: http.Header{}}
+	if https {
+		r.TLS = new(tls.ConnectionState)
+	}
 	var plan Plan
 	if c.opts.Rules.Plan != nil {
 		plan = c.opts.Rules.Plan(r)
@@ -291,16 +295,17 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 // same origin.
 func (h *handler) invalidate(r *http.Request, header http.Header) {
 	c := h.cache
-	c.apply(matcher{url: c.urlKey(r.URL, r.Host), hard: true})
+	https := isHTTPS(r)
+	c.apply(matcher{url: c.urlKey(r.URL, r.Host, https), hard: true})
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		line := header.Get(name)
 		if line == "" {
 			continue
 		}
 		u, err := r.URL.Parse(line)
-		if err != nil || u.Host != "" && string(appendHost(nil, u.Host)) != string(appendHost(nil, r.Host)) {
+		if err != nil || !sameOrigin(r, u) {
 			continue
 		}
-		c.apply(matcher{url: c.urlKey(u, r.Host), hard: true})
+		c.apply(matcher{url: c.urlKey(u, r.Host, https), hard: true})
 	}
 }

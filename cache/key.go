@@ -22,10 +22,9 @@ func (n names) match(name string) bool {
 }
 
 // appendURL appends what names a response within the cache, besides scheme and
-// the parts that a rule adds: the host in lower case without the scheme's own
-// port, and the target as it is forwarded.
+// the parts that a rule adds: the host and the target as they are forwarded.
 func appendURL(buf []byte, r *http.Request, query Query) []byte {
-	buf = appendHost(buf, r.Host)
+	buf = appendHost(buf, r.Host, isHTTPS(r))
 	buf = append(buf, r.URL.EscapedPath()...)
 	if raw := query.apply(r.URL.RawQuery); raw != "" || r.URL.ForceQuery {
 		buf = append(append(buf, '?'), raw...)
@@ -33,18 +32,38 @@ func appendURL(buf []byte, r *http.Request, query Query) []byte {
 	return buf
 }
 
-func appendHost(buf []byte, host string) []byte {
-	for _, port := range [...]string{":80", ":443"} {
-		host = strings.TrimSuffix(host, port)
+// appendHost appends the host in lower case, without the port if that is the
+// scheme's own. Another port stays, the other scheme's too: the backend sees
+// it, and may redirect to it.
+func appendHost(buf []byte, host string, https bool) []byte {
+	if https {
+		host = strings.TrimSuffix(host, ":443")
+	} else {
+		host = strings.TrimSuffix(host, ":80")
 	}
-	for i := range len(host) {
-		c := host[i]
+	return appendLower(buf, host)
+}
+
+func appendLower(buf []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
 		buf = append(buf, c)
 	}
 	return buf
+}
+
+// sameOrigin reports whether u, found in a response to r, is on the origin
+// that r asked: a reference without host is.
+func sameOrigin(r *http.Request, u *url.URL) bool {
+	if u.Host == "" {
+		return true
+	}
+	https := isHTTPS(r)
+	return u.Scheme == "" || (u.Scheme == "https") == https &&
+		string(appendHost(nil, u.Host, https)) == string(appendHost(nil, r.Host, https))
 }
 
 // apply returns the query without what has no bearing. What stays keeps its

@@ -464,6 +464,10 @@ func TestPitfallKeyWithoutHost(t *testing.T) {
 		{"http://a.example/", "http://b.example/"},
 		{"http://a.example/", "https://a.example/"},
 		{"http://a.example/", "http://a.example:8080/"},
+		{"http://a.example/", "http://a.example:443/"},
+		{"https://a.example/", "https://a.example:80/"},
+		{"http://a.example/", "http://a.example:443:80/"},
+		{"http://a.example/", "http://a.example./"},
 		{"http://a.example/a", "http://a.example/A"},
 		{"http://a.example/a", "http://a.example/a?"},
 		{"http://a.example/a", "http://a.example/a?b"},
@@ -473,8 +477,13 @@ func TestPitfallKeyWithoutHost(t *testing.T) {
 	for i, pair := range append(same, different...) {
 		b := &backend{header: control("max-age=60")}
 		_, h := open(t, Options{}, b)
-		get(h, pair[0])
-		get(h, pair[1])
+		for _, target := range pair {
+			scheme, rest, _ := strings.Cut(target, "://")
+			host, path, _ := strings.Cut(rest, "/")
+			r := httptest.NewRequest("GET", scheme+"://x/"+path, nil)
+			r.Host = host // as a client may send it
+			do(h, r)
+		}
 		if one := b.calls.Load() == 1; one != (i < len(same)) {
 			t.Errorf("%q: one response: %t", pair, one)
 		}

@@ -51,7 +51,7 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	at := p.cache.apply(matcher{
-		url:  p.cache.urlKey(r.URL, r.Host),
+		url:  p.cache.urlKey(r.URL, r.Host, isHTTPS(r)),
 		hard: r.Header.Get("Soft-Purge") != "1",
 	})
 	w.Header().Set("Cache-Control", "no-store")

@@ -160,11 +160,9 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	if !leads {
 		params += "; collapsed"
 		h.cache.figures.collapsed.Add(1)
-		h.note(a.r, note("miss: another's fetch"))
-	} else {
-		h.note(a.r, note("miss: stored"))
 	}
 	if f.outcome == modified {
+		h.note(a.r, note("miss: validated"))
 		h.serveEntry(w, a, f.entry, []byte(params))
 		return true
 	}
@@ -177,6 +175,7 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	}
 	defer reader.close()
 	if h.serveNotModified(w, a, f.entry, []byte(params+"; stored")) {
+		h.note(a.r, note("miss: not modified"))
 		return true
 	}
 	header := w.Header()
@@ -196,19 +195,32 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	flusher := http.NewResponseController(w)
 	for {
 		p, err := reader.next(a.r.Context())
-		if err == io.EOF {
-			copyTrailers(header, f.header) // next has returned: nobody writes to it
-			return true
-		}
 		if err == nil {
-			_, err = w.Write(p)
-			if f.length < 0 && err == nil {
+			if _, err = w.Write(p); err != nil {
+				h.note(a.r, note("miss: the client left"))
+				panic(http.ErrAbortHandler)
+			}
+			if f.length < 0 {
 				_ = flusher.Flush() // a writer that cannot is none the worse
 			}
+			continue
 		}
-		if err != nil {
+		if a.r.Context().Err() == nil {
+			<-f.done // at once; then its record may be linked
+		}
+		switch {
+		case err != io.EOF:
+			h.note(a.r, note("miss: cut off"))
 			panic(http.ErrAbortHandler) // the client must not take it for whole
+		case leads && f.stored:
+			h.note(a.r, note("miss: stored"))
+		case leads:
+			h.note(a.r, note("miss: too large, or purged meanwhile"))
+		default:
+			h.note(a.r, note("miss: another's fetch"))
 		}
+		copyTrailers(header, f.header)
+		return true
 	}
 }
 
