@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/foretier/foretier/session"
@@ -84,5 +85,46 @@ func TestPitfall4LogoutUndone(t *testing.T) {
 				t.Errorf("%s after logout: %s", path, got)
 			}
 		}
+	})
+}
+
+// TestARenewalLosesNothing: a login amid 200 changes. Those that were confirmed
+// are in the session that the login made; the others were told of a conflict.
+func TestARenewalLosesNothing(t *testing.T) {
+	onEachStore(t, func(t *testing.T, open func() session.Store) {
+		tiers, b := twoTiers(t, open)
+		b.do("POST", "/add?sku=first")
+		cookie := b.cookies["__Host-sid"]
+		var kept atomic.Int32
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() {
+				other := newBrowser(tiers[i%2])
+				other.cookies["__Host-sid"] = cookie
+				if i == 100 {
+					if w := other.do("POST", "/login?user=ann"); w.Code != http.StatusOK {
+						t.Errorf("login: %d %s", w.Code, body(w))
+					}
+					b.cookies = other.cookies
+					return
+				}
+				switch w := other.do("POST", "/add?sku=tea"); w.Code {
+				case http.StatusOK:
+					kept.Add(1)
+				case http.StatusConflict:
+				default:
+					t.Errorf("got %d %s", w.Code, body(w))
+				}
+			})
+		}
+		wg.Wait()
+		var cart map[string]int
+		if err := json.Unmarshal(b.do("GET", "/read").Body.Bytes(), &cart); err != nil {
+			t.Fatal(err)
+		}
+		if cart["tea"] != int(kept.Load()) || cart["first"] != 1 {
+			t.Errorf("%v in the cart, %d confirmed", cart, kept.Load())
+		}
+		t.Logf("%d of 199 before the login", kept.Load())
 	})
 }

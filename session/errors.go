@@ -29,7 +29,7 @@ var (
 // loaded or saved.
 func status(err error) int {
 	switch {
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked), errors.Is(err, ErrFull):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrEnded):
 		return http.StatusConflict

@@ -158,22 +158,35 @@ func (h *handler) Healthy(r *http.Request) bool { return health.Healthy(h.next, 
 // next loaded. It does not find out whether there are any.
 func (m *Manager) Revoke(ctx context.Context, subject string) error {
 	key := epochKey(subjectTag(m.name, subject))
+	epoch := []byte(rand.Text())
+	for {
+		err := m.newEpoch(ctx, key, epoch)
+		switch {
+		case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrExists):
+			// Whoever came first wrote a new epoch after we began: that serves.
+			m.stats.revoked.Add(1)
+			return nil
+		case !errors.Is(err, ErrNotFound):
+			return fmt.Errorf("session: revoking: %w", err)
+		}
+		// The old epoch expired between our two calls, which happens once.
+	}
+}
+
+// newEpoch replaces a subject's epoch, and so ends the sessions that began in
+// an earlier one.
+func (m *Manager) newEpoch(ctx context.Context, key string, epoch []byte) error {
 	old, err := m.load(ctx, key)
 	if err != nil {
-		return fmt.Errorf("session: revoking: %w", err)
+		return err
 	}
-	epoch := []byte(rand.Text())
-	if old[0].Version == 0 {
-		err = m.call(ctx, func(ctx context.Context) error { return m.store.Create(ctx, key, epoch, m.opts.Lifetime) })
-	} else {
-		err = m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, old[0], epoch, m.opts.Lifetime) })
-	}
-	// Whoever came first wrote a new epoch after we began, which serves too.
-	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) {
-		return fmt.Errorf("session: revoking: %w", err)
-	}
-	m.stats.revoked.Add(1)
-	return nil
+	return m.call(ctx, func(ctx context.Context) error {
+		// It must stand for as long as a session may that began before it.
+		if old[0].Version == 0 {
+			return m.store.Create(ctx, key, epoch, m.opts.Lifetime)
+		}
+		return m.store.Update(ctx, key, old[0], epoch, m.opts.Lifetime)
+	})
 }
 
 // Report implements [health.Reporter].

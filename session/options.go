@@ -22,7 +22,7 @@ type Options struct {
 	SameSite http.SameSite
 	// Idle ends a session that was not used for so long; zero means 30
 	// minutes. Use is noted at most once in a tenth of it, so the end may come
-	// up to that much early, never late. The least is 1 minute.
+	// up to that much early. The least is 1 minute.
 	Idle time.Duration
 	// Lifetime ends a session at this age, used or not; zero means 12 hours.
 	Lifetime time.Duration

@@ -207,6 +207,10 @@ func TestPitfall5LateResponseSetsTheOldCookie(t *testing.T) {
 			if w := old.with().do("GET", "/read"); w.Code != http.StatusOK || body(w) != "null" || len(w.Header()["Set-Cookie"]) > 0 {
 				t.Errorf("%s: a look with a retired id: %d %s", path, w.Code, body(w))
 			}
+			time.Sleep(2 * time.Second) // the tombstone is gone: a new session
+			if w := old.with().do("POST", "/add?sku=x"); w.Code != http.StatusOK || len(w.Header()["Set-Cookie"]) != 1 {
+				t.Errorf("%s: 61 s later: %d, %v", path, w.Code, w.Header())
+			}
 			want := "null"
 			if late == http.StatusConflict {
 				want = `{"tea":1}`

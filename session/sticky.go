@@ -123,12 +123,15 @@ func (s *Sticky) OwnsCookie(name string) bool { return name == s.opts.Name }
 // header h, if that is due. An answer that pins is for one client: it becomes
 // no-store.
 func (s *Sticky) Bind(h http.Header, r *http.Request, name string) {
-	now := time.Now()
+	if crossSitePost(r) {
+		// It may lack the cookie that the browser has, which ours would
+		// overwrite.
+		return
+	}
 	old, sent := s.read(r)
-	p, due := s.bind(old, sent, now, name, s.opts.Always || unsafeMethod(r.Method) || len(h["Set-Cookie"]) > 0)
-	if !due || crossSitePost(r) {
-		// A cross-site POST may lack the cookie that the browser has, which
-		// ours would overwrite.
+	first := s.opts.Always || unsafeMethod(r.Method) || len(h["Set-Cookie"]) > 0
+	p, due := s.bind(old, sent, time.Now(), name, first)
+	if !due {
 		return
 	}
 	secure := transit.Scheme(r) == "https"

@@ -9,7 +9,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/session/php"
 )
 
@@ -146,5 +149,38 @@ func FuzzDecode(f *testing.F) {
 		}
 		v.Has("user")
 		v.Has("a/b/0")
+	})
+}
+
+// slow is a source that answers when it is asked to stop.
+type slow struct{}
+
+func (slow) Read(ctx context.Context, _ string) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestTimeout: 100 ms by default, after which a visitor counts as logged in;
+// and when too many looks have failed, at once.
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := php.New(slow{}, php.Options{Logger: discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		for i, want := range map[int]time.Duration{0: 100 * time.Millisecond, 1: 100 * time.Millisecond} {
+			start := time.Now()
+			if !p.Has("user")(visitor(sid)) || time.Since(start) != want {
+				t.Errorf("look %d: took %v, want %v", i, time.Since(start), want)
+			}
+		}
+		for range 20 {
+			p.Has("user")(visitor(sid))
+		}
+		start := time.Now()
+		if !p.Has("user")(visitor(sid)) || time.Since(start) != 0 || p.Report().State != health.Degraded {
+			t.Errorf("took %v, %+v", time.Since(start), p.Report())
+		}
 	})
 }
