@@ -325,6 +325,13 @@ func TestDrain(t *testing.T) {
 			t.Error("a client may stay on a connection that is about to be closed")
 		}
 	}
+	if c, err := net.Dial("tcp", addr); err == nil {
+		io.WriteString(c, "GET /quick HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil && res.Close {
+			t.Error("an upgrade cannot succeed any more")
+		}
+		c.Close()
+	}
 	waitFor(t, func() bool { // the listener closes after Linger
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
