@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/foretier/foretier/health"
 )
 
 // A Claim says which handlers a request may reach. [Router.Prove] proves it,
@@ -51,11 +53,12 @@ func same(a, b http.Handler) bool {
 	return a != nil && b != nil && reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
 }
 
-// handlerName is what a handler is called in errors: its type and, if it has
-// one, the name in its report.
+// handlerName is what a handler is called in errors: what its report calls it,
+// or its type.
 func handlerName(h http.Handler) string {
-	if n, ok := h.(interface{ String() string }); ok {
-		return n.String()
+	if r, ok := h.(health.Reporter); ok {
+		report := r.Report()
+		return report.Kind + " " + report.Name
 	}
 	return fmt.Sprintf("%T", h)
 }

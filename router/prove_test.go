@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/router"
 )
 
@@ -22,6 +23,7 @@ type pool struct {
 
 func newPool(name string, bases ...string) *pool { return &pool{say(name), name, bases} }
 
+func (p *pool) Report() health.Report                           { return health.Report{Kind: "pool", Name: p.name} }
 func (p *pool) String() string                                  { return "pool " + p.name }
 func (p *pool) BasePaths() []string                             { return p.bases }
 func (p *pool) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.ErrUnsupported }
