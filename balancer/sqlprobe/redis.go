@@ -1,0 +1,189 @@
+package sqlprobe
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// Redis is a probe for Redis and Valkey, in its ROLE: a master is a primary,
+// a slave a replica, which is behind by the time since it lost its link. Each
+// probe has a connection of its own. Set its fields before use.
+type Redis struct {
+	User     string // empty: the default user
+	Password string // empty: none is sent
+}
+
+// Probe implements [health.Probe].
+func (p *Redis) Probe(ctx context.Context, t health.Target) (health.Result, error) {
+	began := time.Now()
+	conn, err := t.Dial(ctx, nil)
+	if err != nil {
+		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	commands := [][]string{{"ROLE"}, {"INFO"}, {"QUIT"}}
+	if p.Password != "" {
+		commands = append([][]string{{"AUTH", cmp.Or(p.User, "default"), p.Password}}, commands...)
+	}
+	var out []byte
+	for _, c := range commands {
+		out = appendCommand(out, c...)
+	}
+	if _, err := conn.Write(out); err != nil {
+		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+	}
+	r := bufio.NewReader(conn)
+	answers := make([]any, len(commands)-1) // that to QUIT may be cut off
+	for i := range answers {
+		if answers[i], err = readAnswer(r, 0); err != nil {
+			return health.Result{}, fmt.Errorf("sqlprobe: %s: %w", commands[i][0], err)
+		}
+	}
+	if p.Password != "" {
+		if err, ok := answers[0].(redisError); ok {
+			return health.Result{State: health.Degraded, Note: "AUTH: " + string(err)}, nil
+		}
+		answers = answers[1:]
+	}
+	return redisRole(began, answers[0], answers[1])
+}
+
+// redisRole reads the answers to ROLE and INFO.
+func redisRole(now time.Time, role, info any) (health.Result, error) {
+	if err, ok := role.(redisError); ok { // NOAUTH, LOADING
+		return health.Result{State: health.Degraded, Note: string(err)}, nil
+	}
+	list, _ := role.([]any)
+	if len(list) == 0 {
+		return health.Result{}, fmt.Errorf("sqlprobe: ROLE answered %v: want an array", role)
+	}
+	about := parseInfo(info)
+	res := health.Result{State: health.Up}
+	if up, err := strconv.ParseInt(about["uptime_in_seconds"], 10, 64); err == nil {
+		res.Started = now.Add(-time.Duration(up) * time.Second)
+	}
+	switch list[0] {
+	case "master":
+		res.Role, res.Note = health.RolePrimary, "primary"
+		if len(list) > 1 {
+			res.Note += fmt.Sprintf(" at %v", list[1])
+		}
+	case "slave":
+		res.Role, res.Note = health.RoleReplica, "replica"
+		state := "?"
+		if len(list) > 3 {
+			state = fmt.Sprint(list[3])
+		}
+		if state != "connected" {
+			res.Note += ", " + state
+			res.Lag = math.MaxInt64
+			if down, err := strconv.ParseInt(about["master_link_down_since_seconds"], 10, 64); err == nil && down >= 0 {
+				res.Lag = time.Duration(down) * time.Second
+			}
+		}
+	default:
+		return health.Result{State: health.Degraded, Note: fmt.Sprintf("role %v: want master or slave", list[0])}, nil
+	}
+	return res, nil
+}
+
+// parseInfo reads the lines of INFO; an answer that is none has none.
+func parseInfo(info any) map[string]string {
+	text, _ := info.(string)
+	out := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			out[name] = value
+		}
+	}
+	return out
+}
+
+// appendCommand appends a command as RESP has it.
+func appendCommand(out []byte, args ...string) []byte {
+	out = fmt.Appendf(out, "*%d\r\n", len(args))
+	for _, a := range args {
+		out = fmt.Appendf(out, "$%d\r\n%s\r\n", len(a), a)
+	}
+	return out
+}
+
+// redisError is an answer that is an error.
+type redisError string
+
+// The limits of an answer, far beyond any that is meant.
+const (
+	maxBulk  = 1 << 20
+	maxArray = 4096
+	maxDepth = 4
+)
+
+var errAnswer = errors.New("not an answer of Redis")
+
+// readAnswer reads an answer in RESP 2: a string, an int64, a list, an error
+// of the server's, or nil.
+func readAnswer(r *bufio.Reader, depth int) (any, error) {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		if errors.Is(err, bufio.ErrBufferFull) {
+			err = errAnswer
+		}
+		return nil, err
+	}
+	text, ok := strings.CutSuffix(string(line), "\r\n")
+	if !ok || text == "" {
+		return nil, errAnswer
+	}
+	kind, text := text[0], text[1:]
+	switch kind {
+	case '+':
+		return text, nil
+	case '-':
+		return redisError(text), nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, errAnswer
+	}
+	switch {
+	case kind == ':':
+		return n, nil
+	case n == -1 && (kind == '$' || kind == '*'):
+		return nil, nil
+	case kind == '$' && n >= 0 && n <= maxBulk:
+		buf := make([]byte, n+2)
+		if _, err := io.ReadFull(r, buf); err != nil {
+			return nil, err
+		}
+		if string(buf[n:]) != "\r\n" {
+			return nil, errAnswer
+		}
+		return string(buf[:n]), nil
+	case kind == '*' && n >= 0 && n <= maxArray && depth < maxDepth:
+		list := make([]any, 0, min(n, 16))
+		for range n {
+			v, err := readAnswer(r, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		return list, nil
+	}
+	return nil, errAnswer
+}

@@ -1,0 +1,137 @@
+package sqlprobe
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/servertest"
+)
+
+func TestRedis(t *testing.T) {
+	first := servertest.Redis(t, "--requirepass", "secret", "--masterauth", "secret")
+	_, port, err := net.SplitHostPort(first.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := servertest.Redis(t, "--requirepass", "secret", "--masterauth", "secret", "--replicaof", "127.0.0.1 "+port)
+	p := &Redis{Password: "secret"}
+	res := until(t, p, first, func(r health.Result, err error) bool { return err == nil })
+	if res.Role != health.RolePrimary || res.State != health.Up || !strings.HasPrefix(res.Note, "primary at ") {
+		t.Errorf("the primary: %+v", res)
+	}
+	if d := time.Since(res.Started); d < 0 || d > 10*time.Minute {
+		t.Errorf("started %v ago", d)
+	}
+	until(t, p, second, func(r health.Result, err error) bool {
+		return err == nil && r.Role == health.RoleReplica && r.Lag == 0
+	})
+	first.Kill()
+	until(t, p, second, func(r health.Result, err error) bool {
+		return err == nil && r.Role == health.RoleReplica && r.Lag >= time.Second
+	})
+	until(t, p, first, func(_ health.Result, err error) bool { return health.Unreachable(err) })
+	for _, wrong := range []*Redis{{}, {Password: "wrong"}, {User: "nobody", Password: "secret"}} {
+		res := until(t, wrong, second, func(_ health.Result, err error) bool { return err == nil })
+		if res.State != health.Degraded || res.Role != "" || !strings.Contains(res.Note, "AUTH") && !strings.Contains(res.Note, "WRONGPASS") {
+			t.Errorf("%+v: %+v", wrong, res)
+		}
+	}
+}
+
+func TestRedisRole(t *testing.T) {
+	now := time.Unix(1000, 0)
+	cases := []struct {
+		name string
+		role any
+		info string
+		want health.Result
+		err  bool
+	}{
+		{"master", []any{"master", int64(12), []any{}}, "uptime_in_seconds:100\r\n", health.Result{State: health.Up, Role: health.RolePrimary, Note: "primary at 12", Started: time.Unix(900, 0)}, false},
+		{"slave", []any{"slave", "10.0.0.1", int64(6379), "connected", int64(5)}, "", health.Result{State: health.Up, Role: health.RoleReplica, Note: "replica"}, false},
+		{"cut off", []any{"slave", "10.0.0.1", int64(6379), "connect", int64(5)}, "master_link_down_since_seconds:7\r\n",
+			health.Result{State: health.Up, Role: health.RoleReplica, Note: "replica, connect", Lag: 7 * time.Second}, false},
+		{"never connected", []any{"slave", "10.0.0.1", int64(6379), "sync", int64(-1)}, "master_link_down_since_seconds:-1\r\n",
+			health.Result{State: health.Up, Role: health.RoleReplica, Note: "replica, sync", Lag: math.MaxInt64}, false},
+		{"sentinel", []any{"sentinel", []any{"shop"}}, "", health.Result{State: health.Degraded, Note: "role sentinel: want master or slave"}, false},
+		{"loading", redisError("LOADING Redis is loading"), "", health.Result{State: health.Degraded, Note: "LOADING Redis is loading"}, false},
+		{"no array", "master", "", health.Result{}, true},
+		{"empty", []any{}, "", health.Result{}, true},
+		{"nothing", nil, "", health.Result{}, true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := redisRole(now, c.role, c.info)
+			if got != c.want || (err != nil) != c.err {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestRedisAnswersGarbage has servers that hang, hang up, or speak another
+// language.
+func TestRedisAnswersGarbage(t *testing.T) {
+	for _, says := range []string{"", "HTTP/1.1 400 Bad Request\r\n\r\n", "*99999999\r\n", "$-5\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", strings.Repeat("x", 100000)} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			_, _ = io.WriteString(c, says)
+			if says == "" {
+				_, _ = io.Copy(io.Discard, c) // it hangs
+			}
+		}()
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		if says != "" {
+			cancel()
+			ctx, cancel = context.WithTimeout(context.Background(), patience)
+		}
+		res, err := new(Redis).Probe(ctx, target("tcp", l.Addr().String()))
+		cancel()
+		if err == nil {
+			t.Errorf("%.20q: %+v", says, res)
+		}
+		l.Close()
+		<-done
+	}
+}
+
+// FuzzAnswer holds that no answer brings the reader down, and that what was
+// written is read.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{"+OK\r\n", "-ERR no\r\n", ":12\r\n", "$3\r\nabc\r\n", "$-1\r\n", "*2\r\n$1\r\na\r\n:1\r\n", "*-1\r\n", "*1\r\n"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := readAnswer(bufio.NewReader(strings.NewReader(string(b))), 0)
+		if err != nil {
+			return
+		}
+		if s := fmt.Sprint(v); len(s) > 64*len(b)+64 {
+			t.Errorf("%d bytes from %d", len(s), len(b))
+		}
+		if s, ok := v.(string); ok && b[0] == '$' {
+			again, err := readAnswer(bufio.NewReader(strings.NewReader(fmt.Sprintf("$%d\r\n%s\r\n", len(s), s))), 0)
+			if again != v || err != nil {
+				t.Errorf("%q became %q, %v", v, again, err)
+			}
+		}
+	})
+}

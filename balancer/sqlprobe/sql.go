@@ -1,0 +1,275 @@
+package sqlprobe
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// Options of [New]. The zero Options are valid.
+type Options struct {
+	// Galera says that the servers are nodes of a Galera cluster: each that is
+	// synced and in the primary component is a peer, and a pool writes to one
+	// of them.
+	Galera bool
+	// Epoch is a query for one number that whoever promotes a server counts
+	// up, such as "SELECT epoch FROM ha.epoch". Empty: nobody counts.
+	Epoch string
+}
+
+// SQL is a probe for MariaDB, MySQL and Galera. It is safe for concurrent use.
+//
+// A server whose read_only is off is a primary, any other a replica: replicas
+// must be read_only, also after a restart, or they claim to be primary. Its
+// user needs no privilege for that; to know a replica's lag it needs REPLICA
+// MONITOR (MariaDB) or REPLICATION CLIENT (MySQL).
+//
+// A replica that has lost its primary is behind by the time since it last
+// heard of it and had caught up.
+type SQL struct {
+	open func(health.Target) (*sql.DB, error)
+	opts Options
+
+	mu      sync.Mutex
+	servers map[string]*server // guarded by mu: by address
+}
+
+// A server is what the probe keeps of one.
+type server struct {
+	mu     sync.Mutex // one probe of it at a time
+	db     *sql.DB
+	gtid   string    // the query for its position; empty: not known yet
+	status string    // the statement that shows replication
+	caught time.Time // up to when it had all of its primary's writes; zero: not known
+	noLag  error     // why the lag is not known
+}
+
+// New returns a probe that opens each target once, by open, and keeps one
+// connection to it. See the package's example.
+func New(open func(health.Target) (*sql.DB, error), opts Options) *SQL {
+	return &SQL{open: open, opts: opts, servers: make(map[string]*server)}
+}
+
+// Close closes the connections. It is idempotent; a later probe opens anew.
+func (p *SQL) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, s := range p.servers {
+		errs = append(errs, s.db.Close())
+	}
+	clear(p.servers)
+	return errors.Join(errs...)
+}
+
+func (p *SQL) server(t health.Target) (*server, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.servers[t.Address()]; s != nil {
+		return s, nil
+	}
+	db, err := p.open(t)
+	if err != nil {
+		return nil, fmt.Errorf("sqlprobe: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	db.SetMaxIdleConns(1)
+	s := &server{db: db}
+	p.servers[t.Address()] = s
+	return s, nil
+}
+
+// Probe implements [health.Probe].
+func (p *SQL) Probe(ctx context.Context, t health.Target) (health.Result, error) {
+	s, err := p.server(t)
+	if err != nil {
+		return health.Result{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	began := time.Now()
+	var readOnly, version string
+	if err := s.db.QueryRowContext(ctx, "SELECT @@global.read_only, @@version").Scan(&readOnly, &version); err != nil {
+		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+	}
+	status, err := s.globalStatus(ctx)
+	if err != nil {
+		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+	}
+	res := health.Result{State: health.Up, Role: health.RoleReplica, Started: started(began, status)}
+	if readOnly == "0" || strings.EqualFold(readOnly, "OFF") {
+		res.Role = health.RolePrimary
+	}
+	if p.opts.Galera {
+		if why := unsynced(status); why != "" {
+			return health.Result{State: health.Degraded, Note: why}, nil
+		}
+		if res.Role == health.RolePrimary {
+			res.Role = health.RolePeer
+		}
+		res.Note = res.Role + ", synced"
+	} else {
+		if res.Role == health.RoleReplica {
+			res.Lag = s.lag(ctx, began)
+		}
+		res.Note = res.Role + s.position(ctx, version)
+		if s.noLag != nil && res.Role == health.RoleReplica {
+			res.Note += ", lag not known: " + s.noLag.Error()
+		}
+	}
+	if p.opts.Epoch != "" {
+		if err := s.db.QueryRowContext(ctx, p.opts.Epoch).Scan(&res.Epoch); err != nil {
+			return health.Result{}, fmt.Errorf("sqlprobe: epoch: %w", err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+	}
+	return res, nil
+}
+
+// globalStatus returns those of the server's counters that matter here.
+func (s *server) globalStatus(ctx context.Context) (map[string]string, error) {
+	rows, err := s.db.QueryContext(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN "+
+		"('Uptime', 'wsrep_local_state', 'wsrep_local_state_comment', 'wsrep_cluster_status', 'wsrep_ready')")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := make(map[string]string)
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return nil, err
+		}
+		out[strings.ToLower(name)] = value
+	}
+	return out, rows.Err()
+}
+
+// started returns when the server's process began.
+func started(now time.Time, status map[string]string) time.Time {
+	up, err := strconv.ParseInt(status["uptime"], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return now.Add(-time.Duration(up) * time.Second)
+}
+
+// unsynced returns why a Galera node is not to be used, or "".
+func unsynced(status map[string]string) string {
+	const synced = "4"
+	switch {
+	case status["wsrep_local_state"] == "":
+		return "not a node of a Galera cluster"
+	case status["wsrep_cluster_status"] != "Primary":
+		return "not in the primary component: " + status["wsrep_cluster_status"]
+	case status["wsrep_local_state"] != synced:
+		return "not synced: " + status["wsrep_local_state_comment"]
+	case !strings.EqualFold(status["wsrep_ready"], "ON"):
+		return "takes no queries (wsrep_ready)"
+	}
+	return ""
+}
+
+// position returns the server's GTID position for a reader, who may have to
+// choose which replica to promote. Servers without GTIDs have none.
+func (s *server) position(ctx context.Context, version string) string {
+	if s.gtid == "" {
+		s.gtid = "SELECT @@global.gtid_executed"
+		if strings.Contains(version, "MariaDB") {
+			s.gtid = "SELECT @@global.gtid_current_pos"
+		}
+	}
+	var pos string
+	if err := s.db.QueryRowContext(ctx, s.gtid).Scan(&pos); err != nil || pos == "" {
+		return ""
+	}
+	return " at " + strings.ReplaceAll(pos, "\n", "")
+}
+
+// lag returns how far the replica was behind at now.
+func (s *server) lag(ctx context.Context, now time.Time) time.Duration {
+	var behind time.Duration
+	var connected bool
+	behind, connected, s.noLag = s.behind(ctx)
+	if s.noLag == nil && connected {
+		s.caught = now.Add(-behind)
+	}
+	if s.caught.IsZero() {
+		return math.MaxInt64
+	}
+	return max(now.Sub(s.caught), 0)
+}
+
+// behind asks the replica itself, which knows as long as it hears from its
+// primary.
+func (s *server) behind(ctx context.Context) (lag time.Duration, connected bool, err error) {
+	statements := []string{"SHOW REPLICA STATUS", "SHOW SLAVE STATUS"} // the latter before MySQL 8.0.22 and MariaDB 10.5
+	if s.status != "" {
+		statements = []string{s.status}
+	}
+	var rows []map[string]string
+	for _, s.status = range statements {
+		if rows, err = s.query(ctx, s.status); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		s.status = ""
+		return 0, false, err
+	}
+	if len(rows) == 0 {
+		return 0, false, errors.New("it does not replicate")
+	}
+	for _, row := range rows { // of several primaries the slowest counts
+		value, ok := row["seconds_behind_master"]
+		if !ok {
+			value = row["seconds_behind_source"]
+		}
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return 0, false, nil // NULL: it hears nothing, or applies nothing
+		}
+		lag = max(lag, time.Duration(n)*time.Second)
+	}
+	return lag, true, nil
+}
+
+// query returns the rows of a statement by lower-case column, NULL as "".
+func (s *server) query(ctx context.Context, statement string) ([]map[string]string, error) {
+	rows, err := s.db.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	var out []map[string]string
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		to := make([]any, len(columns))
+		for i := range values {
+			to[i] = &values[i]
+		}
+		if err := rows.Scan(to...); err != nil {
+			return nil, err
+		}
+		row := make(map[string]string, len(columns))
+		for i, name := range columns {
+			row[strings.ToLower(name)] = values[i].String
+		}
+		out = append(out, row)
+	}
+	return out, rows.Err()
+}

@@ -1,0 +1,214 @@
+package sqlprobe
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/servertest"
+)
+
+const patience = 30 * time.Second
+
+func init() { _ = mysql.SetLogger(log.New(io.Discard, "", 0)) }
+
+func target(scheme, addr string) health.Target {
+	return health.Target{Name: addr, URL: &url.URL{Scheme: scheme, Host: addr}}
+}
+
+// open connects as a caller of New would.
+func open(t health.Target) (*sql.DB, error) {
+	c := mysql.NewConfig()
+	c.Net, c.Addr, c.User = "tcp", t.Address(), "admin"
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+func exec(t *testing.T, db *sql.DB, statements ...string) {
+	t.Helper()
+	for _, s := range statements {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+func connect(t *testing.T, s *servertest.Server) *sql.DB {
+	t.Helper()
+	db, err := open(target("tcp", s.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// until probes s until ok, and returns what it then said.
+func until(t *testing.T, p health.Probe, s *servertest.Server, ok func(health.Result, error) bool) health.Result {
+	t.Helper()
+	var res health.Result
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		res, err = p.Probe(ctx, target("tcp", s.Addr))
+		cancel()
+		if ok(res, err) {
+			return res
+		}
+	}
+	t.Fatalf("in the end: %+v, %v", res, err)
+	return res
+}
+
+func TestMariaDB(t *testing.T) {
+	first, second := servertest.MariaDB(t, 1), servertest.MariaDB(t, 2, "--read-only")
+	one, two := connect(t, first), connect(t, second)
+	exec(t, one, "CREATE DATABASE ha", "CREATE TABLE ha.epoch (epoch INT)", "INSERT INTO ha.epoch VALUES (7)")
+	_, port, err := net.SplitHostPort(first.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(open, Options{Epoch: "SELECT epoch FROM ha.epoch"})
+	defer p.Close()
+
+	res := until(t, p, first, func(r health.Result, err error) bool { return err == nil })
+	if res.Role != health.RolePrimary || res.Epoch != 7 || res.State != health.Up || !strings.HasPrefix(res.Note, "primary at 0-1-") {
+		t.Errorf("the primary: %+v", res)
+	}
+	if d := time.Since(res.Started); d < 0 || d > 10*time.Minute {
+		t.Errorf("started %v ago", d)
+	}
+
+	plain := New(open, Options{})
+	defer plain.Close()
+	ctx := context.Background()
+	res, err = plain.Probe(ctx, target("tcp", second.Addr))
+	if err != nil || res.Role != health.RoleReplica || res.Lag < time.Hour || !strings.Contains(res.Note, "it does not replicate") {
+		t.Errorf("a replica of nobody: %+v, %v", res, err)
+	}
+	exec(t, two, fmt.Sprintf("CHANGE MASTER TO master_host='127.0.0.1', master_port=%s, master_user='admin', master_use_gtid=slave_pos", port), "START REPLICA")
+	until(t, p, second, func(r health.Result, err error) bool {
+		return err == nil && r.Role == health.RoleReplica && r.Lag < time.Minute && r.Epoch == 7
+	})
+
+	// Behind, when it applies nothing.
+	exec(t, two, "STOP REPLICA SQL_THREAD")
+	before := until(t, p, second, func(health.Result, error) bool { return true })
+	until(t, p, second, func(r health.Result, err error) bool { return err == nil && r.Lag > before.Lag+10*time.Millisecond })
+	exec(t, two, "START REPLICA SQL_THREAD")
+	until(t, p, second, func(r health.Result, err error) bool { return err == nil && r.Lag < time.Second })
+
+	// Connections that are kept, and completed, as the server counts them.
+	var name string
+	var n, aborted int
+	if err := two.QueryRow("SHOW GLOBAL STATUS LIKE 'Aborted_connects'").Scan(&name, &aborted); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.QueryRow("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'admin'").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if n > 4 { // this one, two probes', a spare of this one's
+		t.Errorf("%d connections are open", n)
+	}
+	// servertest's own look at the port is one.
+	if aborted > 1 {
+		t.Errorf("%d connections count as aborted", aborted)
+	}
+
+	// Promotion.
+	first.Kill()
+	until(t, p, first, func(_ health.Result, err error) bool { return health.Unreachable(err) })
+	exec(t, two, "STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only=0", "UPDATE ha.epoch SET epoch=8")
+	res = until(t, p, second, func(r health.Result, err error) bool { return err == nil })
+	if res.Role != health.RolePrimary || res.Epoch != 8 || !strings.HasPrefix(res.Note, "primary at 0-2-") {
+		t.Errorf("promoted: %+v", res)
+	}
+	second.Pause()
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.Probe(short, target("tcp", second.Addr)); err == nil || health.Unreachable(err) {
+		t.Errorf("a server that hangs: %v", err)
+	}
+	second.Resume()
+	born := res.Started
+	time.Sleep(1500 * time.Millisecond) // Uptime counts seconds
+	second.Kill()
+	second.Restart()
+	res = until(t, p, second, func(r health.Result, err error) bool { return err == nil })
+	if !res.Started.After(born.Add(time.Second / 2)) {
+		t.Errorf("born again at %v, first at %v", res.Started, born)
+	}
+}
+
+func TestGalera(t *testing.T) {
+	p := New(open, Options{Galera: true})
+	defer p.Close()
+	alone := servertest.MariaDB(t, 9)
+	res := until(t, p, alone, func(r health.Result, err error) bool { return err == nil })
+	if res.State != health.Degraded || res.Role != "" || !strings.Contains(res.Note, "not a node") {
+		t.Errorf("a server without a cluster: %+v", res)
+	}
+	lib := "/usr/lib/galera/libgalera_smm.so"
+	gport := servertest.FreePort(t)
+	node := servertest.MariaDB(t, 1, "--wsrep-on=1", "--wsrep-provider="+lib, "--wsrep-cluster-address=gcomm://",
+		"--wsrep-new-cluster", "--wsrep-node-address=127.0.0.1",
+		fmt.Sprintf("--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:%d;gcache.size=8M;ist.recv_addr=127.0.0.1:%d", gport, servertest.FreePort(t)),
+		"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2")
+	res = until(t, p, node, func(r health.Result, err error) bool { return err == nil && r.State == health.Up })
+	if res.Role != health.RolePeer {
+		t.Errorf("a synced node: %+v", res)
+	}
+	db := connect(t, node)
+	exec(t, db, "SET GLOBAL read_only=1")
+	if res = until(t, p, node, func(_ health.Result, err error) bool { return err == nil }); res.Role != health.RoleReplica {
+		t.Errorf("a node that takes no writes: %+v", res)
+	}
+	exec(t, db, "SET GLOBAL read_only=0", "SET GLOBAL wsrep_desync=1")
+	res = until(t, p, node, func(r health.Result, err error) bool { return err == nil && r.State != health.Up })
+	if res.Role != "" || !strings.Contains(res.Note, "not synced: Donor") {
+		t.Errorf("a desynced node: %+v", res)
+	}
+}
+
+func TestUnsynced(t *testing.T) {
+	cases := []struct{ state, comment, cluster, ready, want string }{
+		{"", "", "", "", "not a node of a Galera cluster"},
+		{"4", "Synced", "Primary", "ON", ""},
+		{"4", "Synced", "non-Primary", "OFF", "not in the primary component: non-Primary"},
+		{"2", "Donor/Desynced", "Primary", "ON", "not synced: Donor/Desynced"},
+		{"1", "Joining", "Primary", "OFF", "not synced: Joining"},
+		{"4", "Synced", "Primary", "OFF", "takes no queries (wsrep_ready)"},
+	}
+	for _, c := range cases {
+		got := unsynced(map[string]string{"wsrep_local_state": c.state, "wsrep_local_state_comment": c.comment,
+			"wsrep_cluster_status": c.cluster, "wsrep_ready": c.ready})
+		if got != c.want {
+			t.Errorf("%+v: got %q", c, got)
+		}
+	}
+}
+
+func TestOpenThatFails(t *testing.T) {
+	broken := errors.New("no password file")
+	p := New(func(health.Target) (*sql.DB, error) { return nil, broken }, Options{})
+	if _, err := p.Probe(context.Background(), target("tcp", "127.0.0.1:1")); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
