@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/foretier/foretier/internal/servertest"
@@ -46,7 +45,7 @@ func gateway(t *testing.T, backend string) (addr string) {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Process.Kill() // there is nothing to drain
 		<-drained
 		_ = cmd.Wait()
 	})

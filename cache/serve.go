@@ -12,8 +12,7 @@ import (
 // serve answers from what is stored, as a hit.
 func (h *handler) serve(w http.ResponseWriter, a *ask, e *memory.Entry, why string) {
 	var buf [96]byte
-	ttl := (e.FreshUntil - a.now.UnixNano()) / int64(time.Second)
-	params := strconv.AppendInt(append(buf[:0], "; hit; ttl="...), ttl, 10)
+	params := strconv.AppendInt(append(buf[:0], "; hit; ttl="...), e.TTL(a.now), 10)
 	h.serveEntry(w, a, e, append(params, detail(why)...))
 }
 

@@ -70,6 +70,20 @@ func (e *Entry) Age(now time.Time) int64 {
 	return max(0, now.UnixNano()-e.Born) / int64(time.Second)
 }
 
+// TTL returns for how many seconds it is fresh, negative if it is not any more:
+// its lifetime has ended, or a soft purge has ended it.
+func (e *Entry) TTL(now time.Time) int64 {
+	until := e.FreshUntil
+	if p := e.Purged(); p != 0 {
+		until = min(until, p)
+	}
+	d := until - now.UnixNano()
+	if d < 0 {
+		d -= int64(time.Second) - 1
+	}
+	return d / int64(time.Second)
+}
+
 // Parts returns what a rule added to the key.
 func (e *Entry) Parts() string {
 	if e.More == nil {

@@ -1,0 +1,192 @@
+// Package cachetest proves caching policy in virtual time: what is served after
+// a purge, half an hour after the backend has died. It takes no time, no
+// sockets and no real backend.
+//
+//	func TestPriceChangeWhileTheBackendIsDown(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			origin := new(cachetest.Origin)
+//			origin.Set("/product/42", "10 €", "Cache-Control: max-age=3600", "Cache-Tag: product-42")
+//			pages, front := cachetest.Open(t, cache.Options{Rules: myRules}, origin)
+//			cachetest.Get(t, front, "http://shop.example/product/42").Want(t, 200, "10 €", "miss")
+//
+//			origin.Set("/product/42", "12 €", "Cache-Control: max-age=3600")
+//			origin.Die()
+//			pages.Invalidate(t.Context(), cache.Invalidation{Tags: []string{"product-42"}})
+//			time.Sleep(30 * time.Minute)
+//			cachetest.Get(t, front, "http://shop.example/product/42").Want(t, 200, "10 €", "stale")
+//		})
+//	}
+package cachetest
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/textproto"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/foretier/foretier/cache"
+)
+
+// An Origin is a backend that answers as a test tells it to. The zero value
+// answers 404. Safe for concurrent use.
+type Origin struct {
+	mu    sync.Mutex
+	pages map[string]page // guarded by mu
+	calls map[string]int  // guarded by mu
+	dead  bool            // guarded by mu
+	sick  bool            // guarded by mu
+}
+
+type page struct {
+	body   string
+	header http.Header
+}
+
+// Set makes path, with its query, answer 200 with a body and the fields given,
+// "Name: value" each.
+func (o *Origin) Set(path, body string, fields ...string) {
+	header := make(http.Header)
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ":")
+		header.Add(name, textproto.TrimString(value))
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pages == nil {
+		o.pages = make(map[string]page)
+	}
+	o.pages[path] = page{body, header}
+}
+
+// Die makes every request fail as with a server that closes the connection,
+// and the origin report that it is sick, as a pool does.
+func (o *Origin) Die() { o.state(true, true) }
+
+// Stall makes every request fail, while the origin still passes for healthy.
+func (o *Origin) Stall() { o.state(true, false) }
+
+// Live makes the origin answer again.
+func (o *Origin) Live() { o.state(false, false) }
+
+func (o *Origin) state(dead, sick bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dead, o.sick = dead, sick
+}
+
+// Calls returns how often path was asked for.
+func (o *Origin) Calls(path string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.calls[path]
+}
+
+// Healthy is what the cache asks before it lengthens grace.
+func (o *Origin) Healthy(*http.Request) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.sick
+}
+
+// ServeHTTP implements [http.Handler].
+func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	if o.calls == nil {
+		o.calls = make(map[string]int)
+	}
+	o.calls[r.URL.RequestURI()]++
+	p, ok := o.pages[r.URL.RequestURI()]
+	dead := o.dead
+	o.mu.Unlock()
+	switch {
+	case dead:
+		panic(http.ErrAbortHandler)
+	case !ok:
+		http.NotFound(w, r)
+		return
+	}
+	for name, values := range p.header {
+		w.Header()[name] = values
+	}
+	_, _ = io.WriteString(w, p.body) // a test's client does not leave
+}
+
+// Open returns a cache, closed when the test ends, and the handler behind it.
+func Open(tb testing.TB, opts cache.Options, next http.Handler) (*cache.Cache, http.Handler) {
+	tb.Helper()
+	c, err := cache.New(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c, c.Handler(next)
+}
+
+// An Answer is what a client got.
+type Answer struct {
+	URL    string
+	Status int // 0: the connection broke off
+	Body   string
+	Header http.Header
+}
+
+// Get asks front for a URL; fields are "Name: value" each.
+func Get(tb testing.TB, front http.Handler, url string, fields ...string) Answer {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ":")
+		r.Header.Add(name, textproto.TrimString(value))
+	}
+	w := httptest.NewRecorder()
+	if aborted(func() { front.ServeHTTP(w, r) }) {
+		return Answer{URL: url}
+	}
+	return Answer{url, w.Code, w.Body.String(), w.Header()}
+}
+
+// aborted runs f and reports whether it broke the connection off.
+func aborted(f func()) (aborted bool) {
+	defer func() {
+		switch v := recover(); v {
+		case nil:
+		case http.ErrAbortHandler:
+			aborted = true
+		default:
+			panic(v)
+		}
+	}()
+	f()
+	return false
+}
+
+// From says where the answer came from: "hit", "stale" (stored, and past its
+// lifetime), "miss" (asked for, now or by another's fetch) or "pass".
+func (a Answer) From() string {
+	lines := a.Header["Cache-Status"]
+	if len(lines) == 0 {
+		return "nowhere"
+	}
+	status := lines[len(lines)-1]
+	switch {
+	case strings.Contains(status, "; hit") && strings.Contains(status, "; ttl=-"), strings.Contains(status, `detail="stale`):
+		return "stale"
+	case strings.Contains(status, "; hit"):
+		return "hit"
+	case strings.Contains(status, "; fwd=bypass"):
+		return "pass"
+	}
+	return "miss"
+}
+
+// Want fails the test if the answer is another.
+func (a Answer) Want(tb testing.TB, status int, body, from string) {
+	tb.Helper()
+	if a.Status != status || a.Body != body || a.From() != from {
+		tb.Errorf("%s: got %d %q (%s), want %d %q (%s); Cache-Status: %s",
+			a.URL, a.Status, a.Body, a.From(), status, body, from, a.Header["Cache-Status"])
+	}
+}
