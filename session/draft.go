@@ -27,20 +27,16 @@ type login struct{ name, epoch string }
 // since: stores do not say what they made of it.
 const unknown = ^uint64(0)
 
-// errEnded says that the store has the session no longer, and why if it knows.
-type errEnded struct{ kind string }
+// errEnded says that the store has the session no longer: how it ended, and
+// what its tombstone keeps. A session that is gone without one was destroyed a
+// while ago or has expired, which comes to the same.
+type errEnded struct {
+	how  string
+	left values
+}
 
 func (errEnded) Error() string   { return ErrEnded.Error() }
 func (errEnded) Is(e error) bool { return e == ErrEnded }
-
-// reason returns how the session ended. What is gone without a tombstone was
-// destroyed a while ago or has expired, which comes to the same.
-func (e errEnded) reason() string {
-	if e.kind == "" {
-		return destroyed
-	}
-	return e.kind
-}
 
 // store brings the store up to the draft, and returns the draft as it then
 // stands, without changes. An [errEnded] means that there is no session left
@@ -59,7 +55,7 @@ func (d draft) store(ctx context.Context, m *Manager) (draft, error) {
 	case d.record.Version != 0:
 		return d.replace(ctx, m)
 	}
-	merged, err := apply(nil, nil, d.changes)
+	merged, err := apply(d.base.Values, d.base.Values, d.changes)
 	if err != nil {
 		return d, err
 	}
@@ -107,10 +103,14 @@ func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
 			return d, fmt.Errorf("%w: too many changes at once", ErrConflict)
 		}
 		if try > 0 || d.record.Version == unknown {
-			var err error
-			if d.record, d.base, err = m.reload(ctx, key); err != nil {
+			record, base, err := m.reload(ctx, key)
+			if end := (errEnded{}); errors.As(err, &end) && end.how == loggedIn && d.renew {
+				return d.renewBeside(ctx, m, end.left, loaded)
+			}
+			if err != nil {
 				return d, err
 			}
+			d.record, d.base = record, base
 		}
 		merged, err := apply(loaded, d.base.Values, d.changes)
 		if err != nil {
@@ -121,11 +121,22 @@ func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
 		case errors.Is(err, ErrConflict):
 			m.stats.conflicts.Add(1)
 		case errors.Is(err, ErrNotFound):
-			return d, errEnded{}
+			return d, errEnded{how: destroyed}
 		default:
 			return next, err
 		}
 	}
+}
+
+// renewBeside makes a session of its own for a request that came second in
+// logging the visitor in, such as the second click on a button: from the values
+// that the first one left.
+func (d draft) renewBeside(ctx context.Context, m *Manager, left, loaded values) (draft, error) {
+	merged, err := apply(loaded, left, d.changes)
+	if err != nil {
+		return d, err
+	}
+	return d.create(ctx, m, merged)
 }
 
 // attempt writes once what the session shall be.
@@ -134,7 +145,7 @@ func (d draft) attempt(ctx context.Context, m *Manager, key string, merged value
 	p := d.payload(now, merged)
 	ttl := p.left(now, m.opts)
 	if ttl <= time.Second {
-		return d, errEnded{} // of old age, under our hands; a store may take 0 for ever
+		return d, errEnded{how: destroyed} // of old age, under our hands; a store may take 0 for ever
 	}
 	if d.renew {
 		// The new one first: whatever fails in between, the visitor keeps the
@@ -143,7 +154,7 @@ func (d draft) attempt(ctx context.Context, m *Manager, key string, merged value
 		if err != nil {
 			return d, err
 		}
-		if err = m.entomb(ctx, key, d.record, renewed); err != nil {
+		if err = m.entomb(ctx, key, d.record, d.base.renewal(now, d.subject != nil)); err != nil {
 			m.discard(ctx, next.ticket.key(m.name))
 		}
 		return next, err
@@ -186,7 +197,7 @@ func (d draft) retire(ctx context.Context, m *Manager) error {
 				return err
 			}
 		}
-		err := m.entomb(ctx, key, d.record, destroyed)
+		err := m.entomb(ctx, key, d.record, payload{Created: time.Now().Unix(), Ended: destroyed})
 		switch {
 		case err == nil:
 			m.stats.ended.Add(1)
@@ -222,19 +233,19 @@ func (m *Manager) reload(ctx context.Context, key string) (Record, payload, erro
 	case err != nil:
 		return Record{}, payload{}, err
 	case records[0].Version == 0:
-		return Record{}, payload{}, errEnded{}
+		return Record{}, payload{}, errEnded{how: destroyed}
 	}
 	p, err := decodePayload(records[0].Data)
 	if err == nil && p.Ended != "" {
-		err = errEnded{p.Ended}
+		err = errEnded{p.Ended, p.Values}
 	}
 	return records[0], p, err
 }
 
-// entomb replaces a session by a note that it has ended and how, which stands
-// for as long as requests may be under way that began with it.
-func (m *Manager) entomb(ctx context.Context, key string, old Record, how string) error {
-	data, err := payload{Created: time.Now().Unix(), Ended: how}.encode()
+// entomb replaces a session by a note that it has ended, which stands for as
+// long as requests may be under way that began with it.
+func (m *Manager) entomb(ctx context.Context, key string, old Record, tombstone payload) error {
+	data, err := tombstone.encode()
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (s *Session) Lock() error {
 func (s *Session) refreshLocked(ctx context.Context) error {
 	record, base, err := s.m.reload(ctx, s.draft.ticket.key(s.m.name))
 	if end := (errEnded{}); errors.As(err, &end) {
-		s.ended, s.draft, s.now = end.reason(), draft{}, nil
+		s.ended, s.draft, s.now = end.how, draft{}, nil
 		return ErrEnded
 	}
 	if err != nil {

@@ -19,13 +19,26 @@ type payload struct {
 	Created int64  `json:"at"`              // seconds since 1970
 	Subject string `json:"sub,omitempty"`   // whose session it is
 	Epoch   string `json:"epoch,omitempty"` // the subject's, as at their login; see [Manager.Revoke]
-	Ended   string `json:"ended,omitempty"` // destroyed or renewed: a tombstone without values
+	Ended   string `json:"ended,omitempty"` // a tombstone: how it ended
 	Values  values `json:"v,omitempty"`
 }
 
+// renewal returns the tombstone of p, which is renewed, perhaps by a login.
+//
+// The values of a visitor who was nobody yet stay in it: whoever has the old id
+// has seen them, and a login whose answer got lost finds the cart again.
+func (p payload) renewal(now time.Time, login bool) payload {
+	if login && p.Subject == "" {
+		return payload{Created: now.Unix(), Ended: loggedIn, Values: p.Values}
+	}
+	return payload{Created: now.Unix(), Ended: renewed}
+}
+
+// How a session ended.
 const (
-	destroyed = "destroyed"
-	renewed   = "renewed"
+	destroyed = "destroyed" // nothing of it may come back
+	renewed   = "renewed"   // it goes on under an id that only its owner knows
+	loggedIn  = "login"     // likewise, and was nobody's before: its values stand in the tombstone
 )
 
 func (p payload) encode() ([]byte, error) {

@@ -43,21 +43,26 @@ func (s *Session) save(strict bool) error {
 		s.mu.Unlock()
 		return nil
 	}
-	v := *s.view
+	v, sent := *s.view, s.sent
 	s.mu.Unlock()
 	if v.err != nil || v.readOnly {
 		return v.err
 	}
 	d := v.draft
-	if v.ended != "" {
+	if v.ended != "" && !d.renew {
 		return s.drop(d, v.ended, strict)
+	}
+	if strict && !sent && d.record.Version != 0 && !d.destroy {
+		// A new id waits for the header that carries its cookie: if the handler
+		// fails before, the visitor keeps the one they have.
+		d.renew, d.subject = false, nil
 	}
 	// The client may leave: what it asked for is saved all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.r.Context()), tryFor)
 	defer cancel()
 	stored, err := d.store(ctx, s.m)
 	if end := (errEnded{}); errors.As(err, &end) {
-		return s.drop(d, end.reason(), strict)
+		return s.drop(d, end.how, strict)
 	}
 	if err != nil {
 		return err
@@ -67,7 +72,7 @@ func (s *Session) save(strict bool) error {
 }
 
 // settle takes over what has been stored of draft d. What was changed
-// meanwhile stays to be saved.
+// meanwhile, or is to wait, stays to be saved.
 func (s *Session) settle(d, stored draft) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,6 +80,12 @@ func (s *Session) settle(d, stored draft) {
 		stored.changes = s.draft.changes[len(d.changes):]
 	} else {
 		s.now = stored.base.Values
+	}
+	if s.draft.renew && !d.renew {
+		stored.renew, stored.subject = true, s.draft.subject
+	}
+	if stored.ticket.id != "" {
+		s.ended = "" // a login began another
 	}
 	s.draft = stored
 	s.version++
@@ -94,7 +105,7 @@ func (s *Session) drop(d draft, how string, strict bool) error {
 	switch {
 	case strict:
 		return ErrEnded
-	case how == renewed:
+	case how != destroyed:
 		return fmt.Errorf("%w: another request renewed the session", ErrConflict)
 	}
 	return nil

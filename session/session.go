@@ -64,15 +64,19 @@ func (s *Session) Delete(key string) error {
 }
 
 // Renew gives the session a new id, so that an id which somebody learned
-// before is worth nothing. The old one ends: what other requests that still
-// have it try to change fails with ErrConflict.
+// before is worth nothing. The old one ends: other requests that still have it
+// are answered 409 if they change something, and get no cookie, unless they
+// renew or log in themselves.
 func (s *Session) Renew() error {
 	return s.alter(true, func() { s.draft.renew = true })
 }
 
 // Subject says whose session it is, from now on: a user's name or number. It
-// implies [Session.Renew], as a login should. Empty means nobody's again.
-// [Manager.Revoke] ends all sessions of a subject.
+// implies [Session.Renew], as a login should, and begins a new lifetime. Empty
+// means nobody's again. [Manager.Revoke] ends all sessions of a subject.
+//
+// For a minute after somebody's first login the old id still shows the values
+// from before it, so that a login whose answer got lost can be made again.
 func (s *Session) Subject(subject string) error {
 	if s == nil {
 		return ErrNoManager
@@ -223,7 +227,7 @@ func (s *Session) writableLocked(cookie bool) error {
 	if s.readOnly {
 		return ErrReadOnly
 	}
-	if s.sent && (cookie || s.draft.record.Version == 0) && s.ended == "" {
+	if s.sent && (cookie || s.draft.record.Version == 0 && s.ended == "") {
 		return ErrBegun
 	}
 	return nil
@@ -276,7 +280,8 @@ func (s *Session) foundLocked(t ticket, record Record, epoch string, now time.Ti
 		return s.failLocked(err)
 	}
 	if p.Ended != "" {
-		s.ended = p.Ended
+		s.ended, s.now = p.Ended, p.Values
+		s.draft.base.Values = p.Values
 		return nil
 	}
 	switch {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -328,6 +329,158 @@ func TestRevoke(t *testing.T) {
 		}
 		check("revoked again", map[*browser]string{ann1: `""`, bob: `"bob"`})
 	})
+}
+
+// TestLoginTwice: a second click on the button, or a second try since the first
+// one's answer got lost, is a login too and finds the cart; what somebody put
+// there meanwhile is not lost.
+func TestLoginTwice(t *testing.T) {
+	shop := func(t *testing.T) *browser {
+		b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(handlers{
+			"/slow": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
+				err := errors.Join(s.Subject("ann"), s.Set("user", "ann"))
+				time.Sleep(10 * time.Second)
+				answer(w, "in", err)
+			},
+			"/renew": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
+				err := errors.Join(s.Renew(), s.Set("user", "ann"))
+				time.Sleep(10 * time.Second)
+				answer(w, "in", err)
+			},
+		})))
+		b.do("POST", "/add?sku=tea")
+		return b
+	}
+	check := func(t *testing.T, b *browser, want string) {
+		t.Helper()
+		if got := body(b.do("GET", "/whoami")) + body(b.do("GET", "/read")); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	// Both clicks load the cart, then somebody puts a pot into it.
+	clicks := func(t *testing.T, path string) (codes []int, clicks [2]*browser) {
+		b := shop(t)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for i := range clicks {
+			clicks[i] = b.with()
+			wg.Go(func() {
+				w := clicks[i].do("POST", path)
+				mu.Lock()
+				defer mu.Unlock()
+				codes = append(codes, w.Code)
+			})
+		}
+		synctest.Wait()
+		b.do("POST", "/add?sku=pot")
+		wg.Wait()
+		slices.Sort(codes)
+		return codes, clicks
+	}
+	t.Run("two clicks", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			codes, clicks := clicks(t, "/slow")
+			if !slices.Equal(codes, []int{200, 200}) {
+				t.Errorf("got %v", codes)
+			}
+			for _, click := range clicks {
+				check(t, click, `"ann"{"pot":1,"tea":1}`)
+			}
+		})
+	})
+	t.Run("two clicks on what only renews", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			// The second cannot know of the pot without looking into what is
+			// the first one's own: rather than lose it, it is a conflict.
+			codes, _ := clicks(t, "/renew")
+			if !slices.Equal(codes, []int{200, 409}) {
+				t.Errorf("got %v", codes)
+			}
+		})
+	})
+	t.Run("again with the old id", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := shop(t)
+			lost := b.with()
+			lost.do("POST", "/slow")
+			time.Sleep(20 * time.Second)
+			check(t, b, `""{"tea":1}`)
+			b.do("POST", "/slow")
+			check(t, b, `"ann"{"tea":1}`)
+			check(t, lost, `"ann"{"tea":1}`)
+		})
+	})
+	t.Run("after a logout whose answer got lost", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := shop(t)
+			b.do("POST", "/slow")
+			b.with().do("POST", "/logout")
+			check(t, b, `""null`)
+			b.do("POST", "/slow")
+			check(t, b, `"ann"null`)
+		})
+	})
+	t.Run("under way at a logout", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := shop(t)
+			slow := b.with()
+			var wg sync.WaitGroup
+			wg.Go(func() { slow.do("POST", "/slow") })
+			synctest.Wait()
+			b.with().do("POST", "/logout")
+			wg.Wait()
+			check(t, slow, `""null`)
+		})
+	})
+}
+
+// TestARetiredIDTellsNothing: the values of a session that is somebody's are
+// not to be seen with an id that it had before.
+func TestARetiredIDTellsNothing(t *testing.T) {
+	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(handlers{
+		"/renew": func(w http.ResponseWriter, _ *http.Request, s *session.Session) { answer(w, "", s.Renew()) },
+	})))
+	b.do("POST", "/login?user=ann")
+	b.do("POST", "/add?sku=secret")
+	for _, path := range []string{"/renew", "/login?user=bob"} {
+		old := b.with()
+		b.do("POST", path)
+		if got := body(old.with().do("GET", "/whoami")) + body(old.do("GET", "/read")); got != `""null` {
+			t.Errorf("after %s: %s", path, got)
+		}
+	}
+}
+
+// TestAFailureAfterSave: a new id waits for the header that carries its cookie,
+// whatever was saved before.
+func TestAFailureAfterSave(t *testing.T) {
+	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(handlers{
+		"/fail": func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			if err := errors.Join(s.Subject("ann"), add(s, "pot"), s.Save()); err != nil {
+				t.Error(err)
+			}
+			panic(http.ErrAbortHandler)
+		},
+		"/succeed": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
+			answer(w, "", errors.Join(s.Subject("ann"), add(s, "pot"), s.Save(), s.Set("user", "ann"), s.Save()))
+		},
+	})))
+	b.do("POST", "/add?sku=tea")
+	func() {
+		defer func() { _ = recover() }() // the abort that net/http would catch
+		b.do("POST", "/fail")
+	}()
+	if got := body(b.do("GET", "/read")); got != `{"pot":1,"tea":1}` {
+		t.Errorf("got %s", got)
+	}
+	old := b.with()
+	b.do("POST", "/succeed")
+	if got := body(b.do("GET", "/whoami")) + body(b.do("GET", "/read")); got != `"ann"{"pot":2,"tea":1}` {
+		t.Errorf("got %s", got)
+	}
+	if old.cookies["__Host-sid"] == b.cookies["__Host-sid"] {
+		t.Error("the id stayed")
+	}
 }
 
 // TestSubjectBeginsALifetime: a login is a new session with the old cart.
