@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Adaptive returns the default policy: of two candidates drawn at random, of
+// Adaptive returns the default policy: of three candidates drawn at random, of
 // all of them up to four, the one with the lowest cost. The cost is the
-// requests in hand for its weight, and one, times how much slower the
-// candidate is than the fastest of those compared. How slow it is, is the time
+// requests that wait for its weight, and one, times how much slower the
+// candidate is than the fastest of those compared. A request whose response
+// has begun counts an eighth: it may be a stream that costs next to nothing. How slow it is, is the time
 // to a response to expect, or the age of the oldest request that still waits
 // for one if that is more. Up to twice the fastest's, or up to a millisecond
 // more, counts as equal: else, in quiet times, the one that happened to be
@@ -26,7 +27,7 @@ const scanAll = 4
 
 func (adaptive) Pick(q Query, c Candidates) int {
 	var d draw
-	d.among(q, c, 2)
+	d.among(q, c, 3)
 	return d.index[d.lowest(q.Rand, d.slowness())]
 }
 
@@ -43,6 +44,9 @@ func (p leastInFlight) Pick(q Query, c Candidates) int {
 	if p.d > 0 && p.d < n {
 		var d draw
 		d.among(q, c, min(p.d, scanAll))
+		for i := range d.n {
+			d.of[i].Waiting = d.of[i].InFlight // all count alike
+		}
 		return d.index[d.lowest(q.Rand, [scanAll]float64{1, 1, 1, 1})]
 	}
 	best, low, total := 0, 0.0, 0.0
@@ -115,8 +119,11 @@ func (d *draw) slowness() [scanAll]float64 {
 	equal := max(2*fastest, fastest+time.Millisecond)
 	var out [scanAll]float64
 	for i, w := range wait[:d.n] {
-		if w > 0 {
-			out[i] = max(1, float64(w)/float64(equal))
+		switch {
+		case w > equal:
+			out[i] = float64(w) / float64(fastest)
+		case w > 0:
+			out[i] = 1
 		}
 	}
 	return out
@@ -131,7 +138,8 @@ func (d *draw) lowest(r uint64, slowness [scanAll]float64) int {
 	best, low, total := 0, 0.0, 0.0
 	for i := range d.n {
 		w := d.of[i].Weight
-		cost := (float64(d.of[i].InFlight)*heaviest/w + 1) * slowness[i]
+		waits := float64(d.of[i].Waiting) + float64(d.of[i].InFlight-d.of[i].Waiting)/8
+		cost := (waits*heaviest/w + 1) * slowness[i]
 		switch {
 		case i == 0 || cost < low:
 			best, low, total = i, cost, w

@@ -40,7 +40,7 @@ func TestAdaptivePicks(t *testing.T) {
 		want int // never
 	}{
 		{"not the slow one", func(c []Candidate) { c[1].Latency = time.Second }, 1},
-		{"not the busy one", func(c []Candidate) { c[2].InFlight = 20 }, 2},
+		{"not the busy one", func(c []Candidate) { c[2].InFlight, c[2].Waiting = 20, 20 }, 2},
 		{"not the one that hangs", func(c []Candidate) { c[0].Oldest = time.Second }, 0},
 		{"not the one in a slow start", func(c []Candidate) { c[3].Weight = 0.1 }, 3},
 	}
@@ -188,7 +188,7 @@ func TestHashByWeight(t *testing.T) {
 func TestPicksDoNotAllocate(t *testing.T) {
 	p := newPool(t, Backends("http://h1", "http://h2", "http://h3", "http://h4", "http://h5", "http://h6"), Options{})
 	c := Candidates{now: time.Now(), list: p.snap.Load().use}
-	for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight(2), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
+	for name, policy := range map[string]Policy{"adaptive": Adaptive(), "hot": HotCold(), "least": LeastInFlight(2), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
 		policy.Pick(Query{Key: 1}, c)
 		if n := testing.AllocsPerRun(100, func() { policy.Pick(Query{Key: 1, Rand: 7}, c) }); n != 0 {
 			t.Errorf("%s: %v allocations a pick", name, n)

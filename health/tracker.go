@@ -138,7 +138,7 @@ func (t *Tracker) Observe(now time.Time, o Outcome) (eject, changed bool) {
 		t.refusals++
 	}
 	if o != Answered && t.until.IsZero() {
-		eject = t.trial && o != Erred ||
+		eject = t.trial ||
 			t.refusals >= 2 ||
 			t.outlier.Consecutive > 0 && t.failures >= t.outlier.Consecutive
 		if share, n := t.rate.share(now, t.outlier.MinSamples); t.outlier.MinSuccess > 0 && n >= t.outlier.MinSamples && share < t.outlier.MinSuccess {
