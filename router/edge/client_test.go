@@ -2,6 +2,8 @@ package edge
 
 import (
 	"net/netip"
+	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -42,6 +44,56 @@ func TestGoodHost(t *testing.T) {
 			t.Errorf("%q: got %t", host, got)
 		}
 	}
+}
+
+// Whatever a chain claims, the answer is the peer or one of its entries, and
+// only a trusted hop's word counts.
+func FuzzClient(f *testing.F) {
+	f.Add("10.0.0.1", "192.0.2.1, 10.0.0.2")
+	f.Add("192.0.2.1", "127.0.0.1")
+	f.Add("10.0.0.1", "[::1]:80,,fe80::1%eth0, unknown")
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	f.Fuzz(func(t *testing.T, peer, chain string) {
+		from, ok := parseAddr(peer)
+		if !ok {
+			return
+		}
+		got := client(from, []string{chain}, trusted)
+		if got == from {
+			return
+		}
+		if !within(trusted, from) {
+			t.Errorf("an untrusted %s became %s", from, got)
+		}
+		for _, entry := range strings.Split(chain, ",") {
+			if a, ok := parseAddr(strings.TrimSpace(entry)); ok && a == got {
+				return
+			}
+		}
+		t.Errorf("%s is nowhere in %q", got, chain)
+	})
+}
+
+// What passes as a target and a host is one for the standard library too.
+func FuzzTarget(f *testing.F) {
+	f.Add("/a?b", "shop.example")
+	f.Add("http://shop.example/a", "[::1]:80")
+	f.Add("http://a@b/", "a:80:80")
+	f.Add("http://[::1]/", "[0]")
+	f.Fuzz(func(t *testing.T, target, host string) {
+		if goodHost(host) {
+			if u, err := url.Parse("http://" + host + "/"); err != nil || u.Host != host || u.User != nil {
+				t.Errorf("host %q: %+v, %v", host, u, err)
+			}
+		}
+		u, err := url.ParseRequestURI(target)
+		if err != nil || !goodTarget(target) {
+			return // somebody refuses it
+		}
+		if u.Host != "" && !goodHost(u.Host) || u.User != nil || u.Opaque != "" {
+			t.Errorf("target %q: %+v", target, u)
+		}
+	})
 }
 
 func TestDefaults(t *testing.T) {

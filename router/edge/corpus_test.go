@@ -241,7 +241,7 @@ func TestCorpusThroughGateway(t *testing.T) {
 	}
 	port := servertest.FreePort(t)
 	gateway := servertest.Start(t, port, program, "-listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		"-origin", origin.URL, "-backends", apps.URL, "-admin", "/admin", "-probe", "", "-cache", "0")
+		"-origin", origin.URL, "-backends", apps.URL, "-admin", "/admin", "-probe", "", "-sticky", "pin")
 	runCorpus(t, gateway.Addr, origin, apps)
 }
 

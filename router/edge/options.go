@@ -192,7 +192,7 @@ func (o *Options) http(h http.Handler) *http.Server {
 		MaxHeaderBytes:               maxHeader,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: limits.Streams,
-			SendPingTimeout:      limits.WriteStall / 4,
+			SendPingTimeout:      max(limits.WriteStall/4, 0),
 			WriteByteTimeout:     max(limits.WriteStall, 0),
 		},
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),

@@ -120,6 +120,16 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func TestNoLimits(t *testing.T) {
+	srv := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), edge.Options{
+		Limits: edge.Limits{Header: -1, Idle: -1, TrustedIdle: -1, BodyStall: -1, WriteStall: -1, UpgradeIdle: -1, Target: -1, Headers: -1}})
+	big := strings.Repeat("a", 200<<10)
+	raw := "POST /" + big + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-A: " + big + "\r\nContent-Length: 1\r\n\r\nx"
+	if got := ask(t, srv.Addr().String(), raw); got != 200 {
+		t.Errorf("got %d", got)
+	}
+}
+
 func TestLog(t *testing.T) {
 	var log lines
 	boom := errors.New("boom")

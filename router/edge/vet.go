@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -82,7 +83,11 @@ func goodTarget(target string) bool {
 func goodHost(host string) bool {
 	if strings.HasPrefix(host, "[") {
 		end := strings.IndexByte(host, ']')
-		return end > 1 && only(host[1:end], isHex, ":.") && goodPort(host[end+1:])
+		if end < 0 {
+			return false
+		}
+		addr, err := netip.ParseAddr(host[1:end])
+		return err == nil && addr.Is6() && addr.Zone() == "" && goodPort(host[end+1:])
 	}
 	name, _, _ := strings.Cut(host, ":")
 	return name != "" && name != "." && len(name) <= 255 && only(name, isAlnum, "-._") &&
@@ -105,7 +110,6 @@ func only(s string, class func(byte) bool, more string) bool {
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // clip shortens what a client sent for a log line.
