@@ -1,5 +1,6 @@
 # make test          everything that needs no foreign server but Redis and memcached
-# make e2e           the gateway in front of real Apache and PHP
+# make e2e           whole programs: the gateway in front of real Apache and PHP, a
+#                    browser, servers killed under load
 # make conformance   the public HTTP cache tests through the gateway
 # make fuzz          every fuzz test for a minute
 #
@@ -14,7 +15,7 @@ test: install check
 	go test -race -timeout 20m ./...
 
 e2e: install install-e2e
-	go test -tags e2e -count=1 -timeout 20m -v -run '^TestE2E' ./examples/... ./balancer/e2e
+	go test -tags e2e -count=1 -p 1 -timeout 20m -v -run '^TestE2E' ./...
 	go run ./examples/shop -tour
 
 # Fails when the scorecard in cache/CONFORMANCE.md has got worse.
@@ -35,7 +36,7 @@ check:
 
 # gcc and libc6-dev: the race detector needs cgo.
 install:
-	./.ci/install gcc libc6-dev redis-server memcached
+	./.ci/install gcc libc6-dev redis-server memcached php-cli php-redis php-memcached
 
 install-e2e:
-	./.ci/install curl apache2 libapache2-mod-php
+	./.ci/install curl apache2 libapache2-mod-php chromium
