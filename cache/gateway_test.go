@@ -19,13 +19,19 @@ import (
 	"github.com/foretier/foretier/internal/servertest"
 )
 
-// gateway builds and runs examples/gateway in front of a backend.
-func gateway(t *testing.T, backend string) (addr string) {
-	t.Helper()
+// TestThroughGateway attacks the cache end to end, through examples/gateway.
+func TestThroughGateway(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "gateway")
 	if out, err := exec.Command("go", "build", "-o", bin, "../examples/gateway").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	t.Run("poisoning", func(t *testing.T) { testPoisoning(t, bin) })
+	t.Run("deception", func(t *testing.T) { testDeception(t, bin) })
+}
+
+// gateway runs the program in front of a backend.
+func gateway(t *testing.T, bin, backend string) (addr string) {
+	t.Helper()
 	addr = fmt.Sprint("127.0.0.1:", servertest.FreePort(t))
 	cmd := exec.Command(bin, "-listen", addr, "-backends", backend, "-probe", "")
 	stderr, err := cmd.StderrPipe()
@@ -73,10 +79,10 @@ func exchange(t *testing.T, addr, request string) (*http.Response, string) {
 	return res, string(body)
 }
 
-// TestPoisoning: what an attacker sends with a request, or instead of one, is
+// testPoisoning: what an attacker sends with a request, or instead of one, is
 // not in what the next visitor gets. The backend shows everything that it is
 // told, and says that it may be stored.
-func TestPoisoning(t *testing.T) {
+func testPoisoning(t *testing.T, bin string) {
 	var calls atomic.Int32
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
@@ -101,7 +107,7 @@ func TestPoisoning(t *testing.T) {
 		page.WriteTo(w)
 	}))
 	defer backend.Close()
-	addr := gateway(t, backend.URL)
+	addr := gateway(t, bin, backend.URL)
 	attacks := map[string]string{ // PATH and HOST are replaced
 		"X-Forwarded-Host":       "GET PATH HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Host: evil\r\n\r\n",
 		"X-Forwarded-Scheme":     "GET PATH HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Scheme: evil\r\nX-Forwarded-Proto: evil\r\n\r\n",
@@ -151,9 +157,9 @@ func TestPoisoning(t *testing.T) {
 	}
 }
 
-// TestDeception: a page of one visitor's is not stored because its URL looks
+// testDeception: a page of one visitor's is not stored because its URL looks
 // like a file.
-func TestDeception(t *testing.T) {
+func testDeception(t *testing.T, bin string) {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := r.Cookie("sid")
 		if err != nil {
@@ -163,7 +169,7 @@ func TestDeception(t *testing.T) {
 		fmt.Fprint(w, "secrets of ", c.Value) // the application ignores the rest of the path
 	}))
 	defer backend.Close()
-	addr := gateway(t, backend.URL)
+	addr := gateway(t, bin, backend.URL)
 	for _, path := range []string{"/account/x.css", "/account;x.css", "/account%2Fx.css", "/account%00.css", "/account%3Fx.css", "/account/..%2Fx.css", "/static/..%2Faccount"} {
 		t.Run(path, func(t *testing.T) {
 			exchange(t, addr, "GET "+path+" HTTP/1.1\r\nHost: a.example\r\nCookie: sid=victim\r\nConnection: close\r\n\r\n")

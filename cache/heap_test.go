@@ -11,12 +11,12 @@ import (
 // TestMaxBytesIsTheHeap fills a cache with more than it may hold, of all sizes
 // and with tags, and compares what the heap has grown by with MaxBytes.
 func TestMaxBytesIsTheHeap(t *testing.T) {
-	const limit = 16 << 20
+	const limit = 8 << 20
 	mixes := map[string]func(random *rand.Rand) (size, tags int){
 		"tiny":      func(r *rand.Rand) (int, int) { return r.IntN(50), 0 },
 		"tagged":    func(r *rand.Rand) (int, int) { return r.IntN(2000), r.IntN(40) },
 		"pages":     func(r *rand.Rand) (int, int) { return 5_000 + r.IntN(60_000), 3 },
-		"downloads": func(r *rand.Rand) (int, int) { return 200_000 + r.IntN(800_000), 0 },
+		"downloads": func(r *rand.Rand) (int, int) { return 100_000 + r.IntN(400_000), 0 },
 	}
 	for name, mix := range mixes {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestMaxBytesIsTheHeap(t *testing.T) {
 				h.ServeHTTP(&sink{header: make(http.Header)}, request(fmt.Sprint("http://shop.example/product/", i)))
 			}
 			grown := heap() - before
-			if s := c.store.Stats(); grown > limit*105/100+(1<<20) || s.Used > limit || grown < limit*3/4 {
+			if s := c.store.Stats(); grown > limit*105/100+(640<<10) || s.Used > limit || grown < limit*3/4 {
 				t.Errorf("the heap has grown by %d, %d counted, %d allowed", grown, s.Used, int64(limit))
 			}
 			runtime.KeepAlive(c)
