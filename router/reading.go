@@ -23,6 +23,14 @@ type readings struct {
 	// others are all further readings, merged and resolved or not. A plain
 	// path has none.
 	others []string
+	// judged is what admin matchers have said of all of them, so that a hostile
+	// path is gone through once and not once for each reading.
+	judged []verdict
+}
+
+type verdict struct {
+	m     *AdminMatcher
+	admin bool
 }
 
 // All yields every reading until yield returns false.
