@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		background = append(background, statusServer{l, t.status})
 	}
-	logger.Info("serving", "listen", c.listen, "what", describe(c))
+	logger.Info("serving", "addr", t.srv.Addr().String(), "what", describe(c))
 	err = errors.Join(t.srv.Run(ctx, background...), t.Close())
 	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
