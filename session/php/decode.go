@@ -12,15 +12,15 @@ const (
 )
 
 // Decode reads what session_encode writes with the serialize_handler php (PHP's
-// default), php_serialize or php_binary, whichever it is. Anything else, such
-// as igbinary, is an ErrEncoding.
+// default), php_serialize, php_binary or igbinary, whichever it is. Anything
+// else, such as msgpack, is an ErrEncoding.
 func Decode(data []byte) (Values, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
 	s := string(data)
 	// Each must take all of it, so that none is mistaken for another.
-	for _, form := range []func(*parser) (Values, bool){(*parser).serialized, (*parser).named, (*parser).binary} {
+	for _, form := range []func(*parser) (Values, bool){(*parser).igbinary, (*parser).serialized, (*parser).named, (*parser).binary} {
 		p := parser{in: s, left: maxValues}
 		if v, ok := form(&p); ok && p.in == "" {
 			return v, nil
@@ -145,17 +145,9 @@ func (p *parser) array(depth int, mark string) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		var name string
-		switch key := key.(type) {
-		case string:
-			name = key
-		case int64:
-			name = strconv.FormatInt(key, 10)
-		default:
+		name, ok := keyName(key, mark)
+		if !ok {
 			return nil, false
-		}
-		if mark != "" && strings.HasPrefix(name, mark) {
-			name = name[strings.LastIndex(name, mark)+1:]
 		}
 		if out[name], ok = p.value(depth + 1); !ok {
 			return nil, false

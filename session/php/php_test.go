@@ -139,6 +139,7 @@ func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		"", "user|i:1;", "a|s:3:\"x;y\";b|a:1:{i:0;b:1;}", "a:1:{s:1:\"a\";d:0.5;}", "\x04usera:0:{}", "b|N;",
 		`o|O:8:"stdClass":1:{s:1:"a";r:1;}e|E:4:"A:bb";c|C:1:"X":1:{x}`, "\x00\x00\x00\x02\x14",
+		"\x00\x00\x00\x02\x14\x02\x11\x04user\x06\x2a\x11\x01a\x17\x01S\x27\x0e\x00", "\x00\x00\x00\x02\x14\x01\x06\x00\x25\x01\x01",
 	} {
 		f.Add([]byte(seed))
 	}

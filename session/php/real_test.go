@@ -93,7 +93,7 @@ func checkEverything(t *testing.T, v php.Values) {
 
 // TestHandlers reads what each of PHP's own serialize handlers writes.
 func TestHandlers(t *testing.T) {
-	for _, handler := range []string{"php", "php_serialize", "php_binary"} {
+	for _, handler := range []string{"php", "php_serialize", "php_binary", "igbinary"} {
 		t.Run(handler, func(t *testing.T) {
 			data := run(t, map[string]string{"session.serialize_handler": handler, "session.save_path": t.TempDir()},
 				`session_start();`+everything+`echo session_encode();`)
@@ -102,17 +102,22 @@ func TestHandlers(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkEverything(t, v)
-		})
-	}
-	for _, handler := range []string{"igbinary", "msgpack"} {
-		t.Run(handler, func(t *testing.T) {
-			data := run(t, map[string]string{"session.serialize_handler": handler, "session.save_path": t.TempDir()},
-				`session_start(); $_SESSION["user"] = 42; echo session_encode();`)
-			if v, err := php.Decode([]byte(data)); err == nil {
-				t.Errorf("read as %#v", v)
+			if handler == "php_serialize" || handler == "igbinary" { // one value: no part of it is whole
+				for n := 1; n < len(data); n++ {
+					if v, err := php.Decode([]byte(data[:n])); err == nil {
+						t.Errorf("cut to %d of %d bytes: read as %#v", n, len(data), v)
+					}
+				}
 			}
 		})
 	}
+	t.Run("msgpack is unknown", func(t *testing.T) {
+		data := run(t, map[string]string{"session.serialize_handler": "msgpack", "session.save_path": t.TempDir()},
+			`session_start(); $_SESSION["user"] = 42; echo session_encode();`)
+		if v, err := php.Decode([]byte(data)); err == nil {
+			t.Errorf("read as %#v", v)
+		}
+	})
 }
 
 const sid = "abcdefghijklmnopqrstuvwx,-0123"
