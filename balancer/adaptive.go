@@ -102,29 +102,39 @@ func (d *draw) among(q Query, c Candidates, k int) {
 	}
 }
 
-// slowness returns how many times slower each is than the fastest, where small
-// differences count as none. One that nobody has tried costs nothing, until
-// somebody does.
-func (d *draw) slowness() [scanAll]float64 {
-	var wait [scanAll]time.Duration
-	for i := range d.n {
-		wait[i] = max(d.of[i].Latency, d.of[i].Oldest)
+// wait is how long a request is to wait at c.
+func wait(c Candidate) time.Duration { return max(c.Latency, c.Oldest) }
+
+// slowness returns how many times slower than the fastest one is who takes
+// that long, where small differences count as none. One that nobody has tried
+// costs nothing, until somebody does.
+func slowness(takes, fastest time.Duration) float64 {
+	switch {
+	case takes == 0:
+		return 0
+	case takes > max(2*fastest, fastest+time.Millisecond):
+		return float64(takes) / float64(fastest)
 	}
+	return 1
+}
+
+// adaptiveCost is what a request costs at c, beside one whose weight is
+// heaviest.
+func adaptiveCost(c Candidate, slowness, heaviest float64) float64 {
+	waits := float64(c.Waiting) + float64(c.InFlight-c.Waiting)/8
+	return (waits*heaviest/c.Weight + 1) * slowness
+}
+
+// slowness returns that of each, beside the fastest of those drawn.
+func (d *draw) slowness() (out [scanAll]float64) {
 	fastest := time.Duration(math.MaxInt64 / 4)
-	for _, w := range wait[:d.n] {
-		if w > 0 {
+	for i := range d.n {
+		if w := wait(d.of[i]); w > 0 {
 			fastest = min(fastest, w)
 		}
 	}
-	equal := max(2*fastest, fastest+time.Millisecond)
-	var out [scanAll]float64
-	for i, w := range wait[:d.n] {
-		switch {
-		case w > equal:
-			out[i] = float64(w) / float64(fastest)
-		case w > 0:
-			out[i] = 1
-		}
+	for i := range d.n {
+		out[i] = slowness(wait(d.of[i]), fastest)
 	}
 	return out
 }
@@ -138,8 +148,7 @@ func (d *draw) lowest(r uint64, slowness [scanAll]float64) int {
 	best, low, total := 0, 0.0, 0.0
 	for i := range d.n {
 		w := d.of[i].Weight
-		waits := float64(d.of[i].Waiting) + float64(d.of[i].InFlight-d.of[i].Waiting)/8
-		cost := (waits*heaviest/w + 1) * slowness[i]
+		cost := adaptiveCost(d.of[i], slowness[i], heaviest)
 		switch {
 		case i == 0 || cost < low:
 			best, low, total = i, cost, w

@@ -26,6 +26,9 @@ type Options struct {
 	Schedule health.Schedule
 	// Outlier says which failures of requests take a backend out.
 	Outlier health.Outlier
+	// Source tells the backends, while [Pool.Run] runs. Nil: they are those
+	// given to [New] and [Pool.Update].
+	Source Source
 	// Affinity binds clients to backends. Nil: nobody is bound.
 	Affinity Affinity
 	// Refuse guards the backends against requests that must not reach them,
@@ -55,6 +58,8 @@ type Options struct {
 	Error func(http.ResponseWriter, *http.Request, error)
 	// Transport makes the way to a backend. Nil: the pool's own.
 	Transport func(Backend) http.RoundTripper
+	// Trace is told what the pool does. Nil: nobody.
+	Trace *Trace
 	// Logger takes a line for each change of a backend, and, where no edge
 	// logs, for each request that failed. Nil: [slog.Default].
 	Logger *slog.Logger

@@ -122,10 +122,12 @@ func TestPitfallAStaleConnectionIsA502(t *testing.T) {
 func TestPitfallAClientThatLeftIsRetried(t *testing.T) {
 	var asked atomic.Int32
 	ctx, cancel := context.WithCancel(t.Context())
-	h := func(_ http.ResponseWriter, r *http.Request) {
+	release := make(chan bool)
+	defer close(release)
+	h := func(http.ResponseWriter, *http.Request) {
 		asked.Add(1)
 		cancel()
-		<-r.Context().Done()
+		<-release
 	}
 	p := newPool(t, here(h, h), Options{})
 	w := get(p, "GET", "/", nil, func(r *http.Request) { *r = *r.WithContext(ctx) })

@@ -39,6 +39,7 @@ type Pool struct {
 	mu      sync.Mutex     // serializes writers of snap
 	changed chan struct{}  // guarded by mu: closed at the next change
 	events  []health.Event // guarded by mu: the latest, oldest first
+	changes []Status       // guarded by mu: what Trace has not been told
 
 	roles    roles
 	of       *Pool               // the whole, of an excerpt: see Only

@@ -1,11 +1,9 @@
 package balancer
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"time"
 
@@ -42,6 +40,9 @@ func (p *Pool) recordLocked(old, snap *snapshot, now time.Time) {
 				level = slog.LevelWarn
 			}
 			p.eventLocked(now, e.Name, text)
+			if p.opts.Trace != nil && p.opts.Trace.Changed != nil && len(p.changes) < keepEvents {
+				p.changes = append(p.changes, e.status(now))
+			}
 			attrs := []slog.Attr{slog.String("backend", e.Name)}
 			if e.verdict.Why != "" {
 				attrs = append(attrs, slog.String("why", e.verdict.Why))
@@ -124,45 +125,4 @@ func (p *Pool) Act(_ context.Context, part, verb, _ string) error {
 		return fmt.Errorf("balancer: %q is none of ready, drain, maintenance and primary", verb)
 	}
 	return p.SetMode(part, Mode(i))
-}
-
-// Explain tells which backend r would go to now, and how the others fare.
-// Where chance decides among several, it tells the likely one.
-func (p *Pool) Explain(r *http.Request) health.Decision {
-	d := health.Decision{Part: "pool " + p.opts.Name}
-	now := time.Now()
-	snap := p.current(now)
-	for _, e := range snap.all {
-		s := e.status(now)
-		step := fmt.Sprintf("%s: %s, weight %d, %d in hand, %v to a response", e.Name, s.State, e.Weight, s.InFlight, s.Latency.Round(time.Microsecond))
-		switch {
-		case s.Mode != Ready:
-			step += "; not picked: set to " + s.Mode.String()
-		case !slices.Contains(snap.use, e):
-			step += "; not picked: " + cmp.Or(s.Barred, s.Why)
-		}
-		d.Steps = append(d.Steps, step)
-	}
-	if p.opts.Refuse != nil && p.opts.Refuse.Match(r) {
-		d.Verdict, d.Why = "refused", "the pool's guard matches"
-		return d
-	}
-	var name, key string
-	if p.opts.Affinity != nil {
-		name, key = p.opts.Affinity.Choose(r)
-	}
-	c := Candidates{now: now, list: snap.use}
-	switch e := snap.byName[name]; {
-	case e != nil && e.serves():
-		d.Verdict, d.Why = name, "the client is bound to it"
-	case len(snap.use) == 0:
-		d.Verdict, d.Why = "none", "no backend may serve"
-	case len(snap.use) == 1:
-		d.Verdict, d.Why = snap.use[0].Name, "the only one that may serve"
-	case key != "":
-		d.Verdict, d.Why = c.name(rendezvous(hashString(key), c, 1.25)), "by the client's key"
-	default:
-		d.Verdict, d.Why = "any of those not excluded", fmt.Sprintf("the policy picks at the moment of the request (%T)", p.opts.Policy)
-	}
-	return d
 }

@@ -249,6 +249,7 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 			if limit > 0 && e.load.InFlight() >= limit {
 				return nil, ErrBusy
 			}
+			x.picked(snap, snap.use, e, "the client is bound to it", now)
 			return e, nil
 		}
 	}
@@ -267,18 +268,20 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 			return nil, ErrBusy
 		}
 	}
-	switch len(list) {
-	case 0:
-		return nil, ErrNoBackend
-	case 1:
-		return list[0], nil
-	}
-	q := Query{Now: now, Rand: rand.Uint64(), Key: x.key, Request: x.req}
 	c := Candidates{now: now, list: list}
-	if x.key != 0 {
-		return list[rendezvous(x.key, c, 1.25)], nil
+	i, why := 0, "the policy's pick"
+	switch {
+	case len(list) == 0:
+		return nil, ErrNoBackend
+	case len(list) == 1:
+		why = "the only one that may serve"
+	case x.key != 0:
+		i, why = rendezvous(x.key, c, 1.25), "by the client's key"
+	default:
+		i = p.opts.Policy.Pick(Query{Now: now, Rand: rand.Uint64(), Key: x.key, Request: x.req}, c)
 	}
-	return list[p.opts.Policy.Pick(q, c)], nil
+	x.picked(snap, list, list[i], why, now)
+	return list[i], nil
 }
 
 // serves reports whether e may serve a client that is bound to it.

@@ -11,7 +11,7 @@ import (
 	"github.com/foretier/foretier/health"
 )
 
-// Run probes the backends until ctx ends or the pool is closed, and returns
+// Run probes the backends and follows the Source until ctx ends or the pool is closed, and returns
 // once all probes have ended. Without it, or without a Probe, the pool learns
 // from its requests alone. It is called once at a time.
 func (p *Pool) Run(ctx context.Context) error {
@@ -26,6 +26,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	running := make(map[*member]context.CancelFunc)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	if p.opts.Source != nil {
+		wg.Go(func() { p.follow(ctx) })
+	}
 	for {
 		p.mu.Lock()
 		changed := p.changed
@@ -34,6 +37,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		if p.opts.Probe != nil {
 			p.watch(ctx, &wg, running, snap)
 		}
+		p.tellChanges()
 		select {
 		case <-changed:
 		case <-ctx.Done():

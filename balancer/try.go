@@ -62,9 +62,11 @@ func (t *try) roundTrip() (*http.Response, error) {
 		err = t.cause(err)
 		t.judgeError(now, err)
 		t.end()
+		t.tried(now, 0, err)
 		return nil, err
 	}
 	t.judge(now, res.StatusCode)
+	t.tried(now, res.StatusCode, nil)
 	return res, nil
 }
 

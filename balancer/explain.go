@@ -1,0 +1,169 @@
+package balancer
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// Explain tells which backend r would go to now, what it would cost at each,
+// and why some are not considered. Where a policy draws a few at random, it
+// tells the best of all.
+func (p *Pool) Explain(r *http.Request) health.Decision {
+	now := time.Now()
+	snap := p.current(now)
+	if p.opts.Refuse != nil && p.opts.Refuse.Match(r) {
+		d := p.decision(snap, snap.use, r, now)
+		d.Verdict, d.Why = "refused", "the pool's guard matches"
+		return d
+	}
+	d := p.decision(snap, snap.use, r, now)
+	var name, key string
+	if p.opts.Affinity != nil {
+		name, key = p.opts.Affinity.Choose(r)
+	}
+	c := Candidates{now: now, list: snap.use}
+	switch e := snap.byName[name]; {
+	case e != nil && e.serves():
+		d.Verdict, d.Why = name, "the client is bound to it"
+	case len(snap.use) == 0:
+		d.Verdict, d.Why = "none", "no backend may serve"
+	case len(snap.use) == 1:
+		d.Verdict, d.Why = snap.use[0].Name, "the only one that may serve"
+	case key != "":
+		d.Verdict, d.Why = c.name(rendezvous(hashString(key), c, 1.25)), "by the client's key"
+	default:
+		d.Verdict, d.Why = "any of those not excluded", fmt.Sprintf("the policy picks at the moment of the request (%T)", p.opts.Policy)
+		if policy, ok := p.opts.Policy.(previewer); ok {
+			i, why := policy.preview(Query{Now: now, Request: r}, c)
+			d.Verdict, d.Why = c.name(i), why
+		}
+	}
+	if name != "" && d.Verdict != name {
+		d.Why += fmt.Sprintf("; the client is bound to %q, which is not to be had", name)
+	}
+	return d
+}
+
+// A previewer is a policy that can tell its pick beforehand, without counting
+// it.
+type previewer interface {
+	preview(Query, Candidates) (index int, why string)
+}
+
+// A scorer is a policy that can tell what each candidate costs.
+type scorer interface {
+	costs(Candidates) []float64
+}
+
+// decision tells of every backend how it stands.
+func (p *Pool) decision(snap *snapshot, list []*entry, r *http.Request, now time.Time) health.Decision {
+	d := health.Decision{Part: "pool " + p.opts.Name}
+	var costs []float64
+	if s, ok := p.opts.Policy.(scorer); ok {
+		costs = s.costs(Candidates{now: now, list: list})
+	}
+	for _, e := range snap.all {
+		s := e.status(now)
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s: %s, weight %s, %d in hand, %v to a response", e.Name, s.State,
+			strconv.FormatFloat(e.candidate(now).Weight, 'g', 3, 64), s.InFlight, s.Latency.Round(time.Microsecond))
+		i := slices.Index(list, e)
+		switch {
+		case s.Mode != Ready:
+			b.WriteString("; not picked: set to " + s.Mode.String())
+		case i < 0 && slices.Contains(snap.use, e):
+			b.WriteString("; not picked: tried already, full, or on trial")
+		case i < 0:
+			b.WriteString("; not picked: " + cmp.Or(s.Barred, s.Why, "of a higher tier"))
+		case costs != nil:
+			fmt.Fprintf(&b, ", cost %.3g", costs[i])
+		}
+		d.Steps = append(d.Steps, b.String())
+	}
+	return d
+}
+
+// picked tells [Trace.Picked] of a pick among list.
+func (x *exchange) picked(snap *snapshot, list []*entry, e *entry, why string, now time.Time) {
+	trace := x.pool.opts.Trace
+	if trace == nil || trace.Picked == nil {
+		return
+	}
+	d := x.pool.decision(snap, list, x.req, now)
+	d.Verdict, d.Why = e.Name, why
+	if n := len(x.tried); n > 0 {
+		d.Why += fmt.Sprintf("; attempt %d", n+1)
+	}
+	trace.Picked(x.req.Context(), d)
+}
+
+// cheapest returns the index of the lowest cost.
+func cheapest(costs []float64) int {
+	best := 0
+	for i, c := range costs {
+		if c < costs[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// costs are those of a pick that compares all.
+func (adaptive) costs(c Candidates) []float64 {
+	all := make([]Candidate, c.Len())
+	fastest, heaviest := time.Duration(0), 0.0
+	for i := range all {
+		all[i] = c.At(i)
+		if w := wait(all[i]); w > 0 && (fastest == 0 || w < fastest) {
+			fastest = w
+		}
+		heaviest = max(heaviest, all[i].Weight)
+	}
+	out := make([]float64, len(all))
+	for i := range all {
+		out[i] = adaptiveCost(all[i], slowness(wait(all[i]), fastest), heaviest)
+	}
+	return out
+}
+
+func (p adaptive) preview(_ Query, c Candidates) (int, string) {
+	return cheapest(p.costs(c)), "the lowest cost; of many, three are drawn and compared"
+}
+
+func (leastInFlight) costs(c Candidates) []float64 {
+	out := make([]float64, c.Len())
+	for i := range out {
+		out[i] = float64(c.inFlight(i)) / c.weight(i)
+	}
+	return out
+}
+
+func (p leastInFlight) preview(_ Query, c Candidates) (int, string) {
+	return cheapest(p.costs(c)), "the fewest requests in hand for its weight"
+}
+
+func (p hashed) preview(q Query, c Candidates) (int, string) {
+	return p.Pick(q, c), "by the request's key"
+}
+
+func (p *roundRobin) preview(_ Query, c Candidates) (int, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alignLocked(c)
+	best, most := 0, 0.0
+	for i := range c.Len() {
+		if owed := p.current[i] + c.weight(i); i == 0 || owed > most {
+			best, most = i, owed
+		}
+	}
+	return best, "it is its turn"
+}
+
+func (first) preview(Query, Candidates) (int, string) { return 0, "the first in order" }

@@ -1,0 +1,91 @@
+package balancer
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+func TestTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		changed := make(chan string, 10)
+		backends, way := ways(refused, local{servedBy("b")}, local{servedBy("c")})
+		p := newPool(t, backends, Options{Transport: way, Policy: First(), Trace: &Trace{
+			Picked: func(_ context.Context, d health.Decision) {
+				got = append(got, fmt.Sprintf("picked %s (%s) of %d", d.Verdict, d.Why, len(d.Steps)))
+			},
+			Tried: func(_ context.Context, a Attempt) {
+				got = append(got, fmt.Sprintf("tried %s: %d %v", a.Backend, a.Status, a.Err))
+			},
+			Changed: func(s Status) { changed <- fmt.Sprintf("%s %v", s.Name, s.State) },
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		get(p, "GET", "/", nil)
+		want := []string{
+			"picked a (the policy's pick) of 3", "tried a: 0 connection refused",
+			"picked b (the policy's pick; attempt 2) of 3", "tried b: 200 <nil>",
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("got %q", got)
+		}
+		time.Sleep(time.Second)
+		if first := <-changed; first != "b up" {
+			t.Errorf("changed: %s", first)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestExplainTellsCosts(t *testing.T) {
+	cases := []struct {
+		policy Policy
+		want   string
+	}{
+		{Adaptive(), "pool pool: b (the lowest cost; of many, three are drawn and compared)\n  - a: up, weight 1, 1 in hand, 10ms to a response, cost 2\n"},
+		{LeastInFlight(0), "pool pool: b (the fewest requests in hand for its weight)\n  - a: up, weight 1, 1 in hand, 10ms to a response, cost 1\n"},
+		{First(), "pool pool: a (the first in order)\n"},
+		{RoundRobin(), "pool pool: a (it is its turn)\n"},
+		{Hash(nil, 0), "pool pool: "},
+		{HotCold(), "pool pool: any of those not excluded (the policy picks at the moment of the request (balancer.hotCold))\n"},
+	}
+	for _, c := range cases {
+		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{Policy: c.policy})
+		now := time.Now()
+		for _, e := range p.snap.Load().all {
+			e.tracker.Observe(now, health.Answered)
+			for range 4 {
+				t := new(try)
+				e.load.Start(&t.ticket, now)
+				t.ticket.Header(now.Add(10*time.Millisecond), false)
+				t.ticket.Done()
+			}
+		}
+		var held try
+		p.snap.Load().all[0].load.Start(&held.ticket, now)
+		p.mu.Lock()
+		p.refreshLocked(now)
+		p.mu.Unlock()
+		r := httptest.NewRequest("GET", "/", nil)
+		got := p.Explain(r).String()
+		if again := p.Explain(r).String(); line(got) != line(again) {
+			t.Errorf("%T: asking changed the answer: %s, %s", c.policy, got, again)
+		}
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("%T: got %s", c.policy, got)
+		}
+	}
+}
+
+func line(s string) string { return s[:strings.IndexByte(s, '\n')] }
