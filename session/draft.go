@@ -27,17 +27,6 @@ type login struct{ name, epoch string }
 // since: stores do not say what they made of it.
 const unknown = ^uint64(0)
 
-// errEnded says that the store has the session no longer: how it ended, and
-// what its tombstone keeps. A session that is gone without one was destroyed a
-// while ago or has expired, which comes to the same.
-type errEnded struct {
-	how  string
-	left values
-}
-
-func (errEnded) Error() string   { return ErrEnded.Error() }
-func (errEnded) Is(e error) bool { return e == ErrEnded }
-
 // store brings the store up to the draft, and returns the draft as it then
 // stands, without changes. An [errEnded] means that there is no session left
 // to change.
@@ -166,8 +155,10 @@ func (d draft) attempt(ctx context.Context, m *Manager, key string, merged value
 		}
 		err := m.call(ctx, func(ctx context.Context) error { return m.store.Touch(ctx, key, d.record, ttl) })
 		m.stats.touched.Add(1)
-		if errors.Is(err, ErrConflict) {
-			err = nil // whoever changed it kept it alive
+		if !errors.Is(err, ErrNotFound) {
+			// Whoever changed it first has kept it alive; and if the store is
+			// out, the session ends a little earlier, which harms nobody.
+			err = nil
 		}
 		next.record.Version = unknown
 		return next, err
@@ -182,34 +173,6 @@ func (d draft) attempt(ctx context.Context, m *Manager, key string, merged value
 	}
 	next.record.Version = unknown
 	return next, err
-}
-
-// retire puts a tombstone in the session's place, whatever it has become
-// meanwhile.
-func (d draft) retire(ctx context.Context, m *Manager) error {
-	key := d.ticket.key(m.name)
-	for try := 0; ; try++ {
-		if try > 0 || d.record.Version == unknown {
-			var err error
-			if d.record, _, err = m.reload(ctx, key); errors.Is(err, ErrEnded) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-		}
-		err := m.entomb(ctx, key, d.record, payload{Created: time.Now().Unix(), Ended: destroyed})
-		switch {
-		case err == nil:
-			m.stats.ended.Add(1)
-			return nil
-		case errors.Is(err, ErrNotFound):
-			return nil
-		case !errors.Is(err, ErrConflict):
-			return err
-		case !pause(ctx, try):
-			return fmt.Errorf("%w: too many changes at once", ErrConflict)
-		}
-	}
 }
 
 // payload returns the session with other values and its new subject, if any. A
@@ -240,16 +203,6 @@ func (m *Manager) reload(ctx context.Context, key string) (Record, payload, erro
 		err = errEnded{p.Ended, p.Values}
 	}
 	return records[0], p, err
-}
-
-// entomb replaces a session by a note that it has ended, which stands for as
-// long as requests may be under way that began with it.
-func (m *Manager) entomb(ctx context.Context, key string, old Record, tombstone payload) error {
-	data, err := tombstone.encode()
-	if err != nil {
-		return err
-	}
-	return m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, old, data, retired) })
 }
 
 // discard removes a session that no browser knows of. If that fails it expires

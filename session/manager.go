@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	retired    = time.Minute     // how long a tombstone stands
 	tryFor     = 5 * time.Second // how long a change is tried against others
 	retryAfter = "5"             // seconds, while the store is out
 )

@@ -119,6 +119,49 @@ func TestAStoreThatFails(t *testing.T) {
 	}
 }
 
+// TestATouchThatFails costs the visitor nothing but a little time of the
+// session's.
+func TestATouchThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFake()
+		b := newBrowser(manager(t, store, session.Options{}).Handler(app()))
+		b.do("POST", "/add?sku=tea")
+		time.Sleep(10 * time.Minute)
+		store.before = func(_ context.Context, call, _ string) error {
+			if call == "touch" {
+				return errors.New("broken pipe")
+			}
+			return nil
+		}
+		store.taken()
+		if w := b.do("GET", "/read"); w.Code != http.StatusOK || body(w) != `{"tea":1}` {
+			t.Errorf("got %d %s", w.Code, body(w))
+		}
+		if got := store.taken(); !slices.Equal(got, []string{"load", "touch"}) {
+			t.Errorf("calls %v", got)
+		}
+	})
+}
+
+// TestAFullStore: no new session is promised, and those that are there go on.
+func TestAFullStore(t *testing.T) {
+	store := newFake()
+	b := newBrowser(manager(t, store, session.Options{}).Handler(app()))
+	b.do("POST", "/add?sku=tea")
+	store.before = func(_ context.Context, call, _ string) error {
+		if call == "create" {
+			return session.ErrFull
+		}
+		return nil
+	}
+	if w := newBrowser(b.handler).do("POST", "/add?sku=tea"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("a new one: %d %v", w.Code, w.Header())
+	}
+	if w := b.do("POST", "/add?sku=tea"); w.Code != http.StatusOK {
+		t.Errorf("one that is there: %d", w.Code)
+	}
+}
+
 // TestDegrade: an empty session that cannot be changed, and the cookie stays.
 func TestDegrade(t *testing.T) {
 	store := newFake()

@@ -23,24 +23,6 @@ type payload struct {
 	Values  values `json:"v,omitempty"`
 }
 
-// renewal returns the tombstone of p, which is renewed, perhaps by a login.
-//
-// The values of a visitor who was nobody yet stay in it: whoever has the old id
-// has seen them, and a login whose answer got lost finds the cart again.
-func (p payload) renewal(now time.Time, login bool) payload {
-	if login && p.Subject == "" {
-		return payload{Created: now.Unix(), Ended: loggedIn, Values: p.Values}
-	}
-	return payload{Created: now.Unix(), Ended: renewed}
-}
-
-// How a session ended.
-const (
-	destroyed = "destroyed" // nothing of it may come back
-	renewed   = "renewed"   // it goes on under an id that only its owner knows
-	loggedIn  = "login"     // likewise, and was nobody's before: its values stand in the tombstone
-)
-
 func (p payload) encode() ([]byte, error) {
 	data, err := json.Marshal(p)
 	if err != nil {

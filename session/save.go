@@ -43,7 +43,7 @@ func (s *Session) save(strict bool) error {
 		s.mu.Unlock()
 		return nil
 	}
-	v, sent := *s.view, s.sent
+	v := *s.view
 	s.mu.Unlock()
 	if v.err != nil || v.readOnly {
 		return v.err
@@ -51,11 +51,6 @@ func (s *Session) save(strict bool) error {
 	d := v.draft
 	if v.ended != "" && !d.renew {
 		return s.drop(d, v.ended, strict)
-	}
-	if strict && !sent && d.record.Version != 0 && !d.destroy {
-		// A new id waits for the header that carries its cookie: if the handler
-		// fails before, the visitor keeps the one they have.
-		d.renew, d.subject = false, nil
 	}
 	// The client may leave: what it asked for is saved all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.r.Context()), tryFor)
@@ -72,7 +67,7 @@ func (s *Session) save(strict bool) error {
 }
 
 // settle takes over what has been stored of draft d. What was changed
-// meanwhile, or is to wait, stays to be saved.
+// meanwhile stays to be saved.
 func (s *Session) settle(d, stored draft) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,9 +75,6 @@ func (s *Session) settle(d, stored draft) {
 		stored.changes = s.draft.changes[len(d.changes):]
 	} else {
 		s.now = stored.base.Values
-	}
-	if s.draft.renew && !d.renew {
-		stored.renew, stored.subject = true, s.draft.subject
 	}
 	if stored.ticket.id != "" {
 		s.ended = "" // a login began another
