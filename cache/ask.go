@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"hash/maphash"
+	"math"
 	"net/http"
 	"time"
 
@@ -70,7 +71,7 @@ func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
 // fits reports whether a stored response matches the request (RFC 9111,
 // section 4, the first three conditions).
 func (a *ask) fits(e *memory.Entry) bool {
-	if e.HTTPS != a.https {
+	if e.HTTPS != a.https || a.auth && e.Flags&memory.Public == 0 {
 		return false
 	}
 	m := e.More
@@ -149,7 +150,7 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 		v.Tags = append(v.Tags, d.list()...)
 	}
 	for _, group := range law.Groups(h["Cache-Groups"]) {
-		v.Tags = append(v.Tags, a.group(group))
+		v.Tags = append(v.Tags, groupTag(a.r.Host, a.https, group))
 	}
 	if opts.Rules.Verdict != nil {
 		v = opts.Rules.Verdict(r, Head{status, h}, v)
@@ -157,14 +158,14 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	return v, j
 }
 
-// group returns the tag that a group of the request's origin is (RFC 9875,
-// section 2): groups of different origins have nothing to do with each other.
-func (a *ask) group(name string) string {
-	origin := string(appendHost(nil, a.r.Host, a.https))
-	if a.https {
-		return "https://" + origin + "/" + name
+// groupTag returns the tag that a group of an origin is (RFC 9875, section 2):
+// groups of different origins have nothing to do with each other.
+func groupTag(host string, https bool, name string) string {
+	scheme := "http://"
+	if https {
+		scheme = "https://"
 	}
-	return "http://" + origin + "/" + name
+	return string(appendHost([]byte(scheme), host, https)) + "/" + name
 }
 
 // worthKeeping reports whether a response that may be stored has a lifetime,
@@ -191,7 +192,7 @@ func (a *ask) sameLocation(h http.Header) bool {
 func hasValidator(h http.Header) bool { return h["Etag"] != nil || h["Last-Modified"] != nil }
 
 // entry makes what is stored of a response; its body is not known yet.
-func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, now time.Time) *memory.Entry {
+func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, asked, now time.Time) *memory.Entry {
 	for _, name := range v.Strip {
 		answer.Del(name)
 	}
@@ -205,6 +206,7 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	e := &memory.Entry{
 		URL: a.url, Head: memory.FormatHead(answer), Status: uint16(status), HTTPS: a.https,
 		Born: now.Add(-j.Age).UnixNano(), FreshUntil: now.Add(v.Fresh).UnixNano(),
+		Cost:  uint32(min(now.Sub(asked).Milliseconds(), math.MaxUint32)),
 		Grace: int64(v.Grace), ErrorGrace: int64(v.ErrorGrace), Keep: int64(v.Keep),
 	}
 	if j.Validate || v.Fresh <= 0 && v.Grace <= 0 {
@@ -212,6 +214,9 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	}
 	if j.NoStale && v.Grace <= 0 && v.ErrorGrace <= 0 {
 		e.Flags |= memory.NoStale
+	}
+	if j.Public {
+		e.Flags |= memory.Public
 	}
 	if j.Immutable {
 		e.Flags |= memory.Immutable

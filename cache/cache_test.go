@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
+	"net/textproto"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -406,4 +409,390 @@ func TestDepends(t *testing.T) {
 	}
 	want(t, get(h, "http://a.example/"), 200, "answer 2")
 	Depends(context.Background(), "x") // nothing happens
+}
+
+func TestFailureIsNotRepeatedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+			if n > 1 {
+				w.WriteHeader(503)
+				return
+			}
+			w.Header().Set("Cache-Control", "max-age=10")
+			io.WriteString(w, "good")
+		}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		time.Sleep(time.Minute)
+		for range 100 {
+			want(t, get(h, "http://a.example/"), 200, "good")
+			time.Sleep(50 * time.Millisecond)
+		}
+		if n := b.calls.Load(); n < 5 || n > 7 {
+			t.Errorf("%d calls in 5 s", n)
+		}
+	})
+}
+
+func TestEarlyRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+			time.Sleep(500 * time.Millisecond)
+			fmt.Fprint(w, n)
+		}}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		for range 10_000 {
+			if w := get(h, "http://a.example/"); !strings.Contains(w.Header().Get("Cache-Status"), "; hit") {
+				t.Fatalf("a visitor waited: %v", w.Header())
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if n := b.calls.Load(); n < 4 || n > 6 {
+			t.Errorf("%d calls in 200 s", n)
+		}
+	})
+}
+
+func TestAuthorizationGetsOnlyWhatIsForAll(t *testing.T) {
+	for value, shared := range map[string]bool{"max-age=60": false, "max-age=60, public": true, "s-maxage=60": true} {
+		b := &backend{header: control(value)}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		get(h, "http://a.example/", "Authorization", "Bearer x")
+		if one := b.calls.Load() == 1; one != shared {
+			t.Errorf("%s: shared: %t", value, one)
+		}
+		want(t, get(h, "http://a.example/"), 200, "answer 1")
+	}
+}
+
+func TestCacheGroups(t *testing.T) {
+	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Cache-Groups": {`"news", "sports"`}}}
+	b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+		if r.URL.Path == "/change" {
+			w.Header().Set("Cache-Group-Invalidation", `"sports"`)
+		}
+		fmt.Fprint(w, n)
+	}
+	_, h := open(t, Options{}, b)
+	get(h, "http://a.example/")
+	get(h, "http://b.example/")
+	get(h, "http://a.example/change") // a safe method does not invalidate
+	want(t, get(h, "http://a.example/"), 200, "1")
+	do(h, httptest.NewRequest("POST", "http://a.example/change", nil))
+	want(t, get(h, "http://a.example/"), 200, "5")
+	want(t, get(h, "http://b.example/"), 200, "2") // another origin
+}
+
+func TestRefreshesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		b := &backend{header: control("max-age=10, stale-while-revalidate=600"), answer: func(http.ResponseWriter, *http.Request, int) {
+			n := running.Add(1)
+			most.Store(max(n, most.Load()))
+			time.Sleep(time.Second)
+			running.Add(-1)
+		}}
+		_, h := open(t, Options{}, b)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() { get(h, fmt.Sprint("http://a.example/", i)) })
+		}
+		wg.Wait()
+		most.Store(0)
+		time.Sleep(20 * time.Second)
+		for i := range 100 {
+			get(h, fmt.Sprint("http://a.example/", i))
+		}
+		time.Sleep(5 * time.Second)
+		if n := most.Load(); n != 16 {
+			t.Errorf("%d refreshes at once", n)
+		}
+	})
+}
+
+func TestWaitingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=10"), answer: func(http.ResponseWriter, *http.Request, int) { time.Sleep(time.Second) }}
+		_, h := open(t, Options{}, b)
+		var wg sync.WaitGroup
+		var refused atomic.Int32
+		for range 1100 {
+			wg.Go(func() {
+				if w := get(h, "http://a.example/"); w.Code == 503 {
+					refused.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := refused.Load(); n != 1100-1-1000 {
+			t.Errorf("%d refused", n)
+		}
+	})
+}
+
+func TestOnlyIfCached(t *testing.T) {
+	b := &backend{header: control("max-age=10")}
+	_, h := open(t, Options{}, b)
+	if w := get(h, "http://a.example/", "Cache-Control", "only-if-cached"); w.Code != 504 || b.calls.Load() != 0 {
+		t.Errorf("got %d", w.Code)
+	}
+	get(h, "http://a.example/")
+	want(t, get(h, "http://a.example/", "Cache-Control", "only-if-cached"), 200, "answer 1")
+}
+
+func TestValidation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("Cache-Control", "max-age=10")
+			w.Header().Set("Etag", `"a"`)
+			w.Header().Set("X-Count", fmt.Sprint(n))
+			switch {
+			case n > 2 && r.Header.Get("If-None-Match") != "":
+				w.Header().Set("Etag", `"b"`) // of something else
+				w.WriteHeader(304)
+			case r.Header.Get("If-None-Match") == `"a"`:
+				w.WriteHeader(304)
+			default:
+				fmt.Fprintf(w, "answer %d", n)
+			}
+		}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		time.Sleep(time.Minute)
+		w := get(h, "http://a.example/")
+		want(t, w, 200, "answer 1")
+		if w.Header().Get("X-Count") != "2" {
+			t.Errorf("the 304's fields are not in the answer: %v", w.Header())
+		}
+		want(t, get(h, "http://a.example/"), 200, "answer 1")
+		time.Sleep(time.Minute)
+		want(t, get(h, "http://a.example/", "If-None-Match", `"a"`), 200+104, "") // asked anew without conditions: answer 4, still "a"
+		want(t, get(h, "http://a.example/"), 200, "answer 4")
+		if n := b.calls.Load(); n != 4 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+func TestHeadFreshens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etag := `"a"`
+		b := &backend{header: control("max-age=10"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("Etag", etag)
+			w.Header().Set("X-Count", fmt.Sprint(n))
+			io.WriteString(w, "body")
+		}}
+		_, h := open(t, Options{}, b)
+		head := func() { do(h, httptest.NewRequest("HEAD", "http://a.example/", nil)) }
+		get(h, "http://a.example/")
+		time.Sleep(time.Minute)
+		head()
+		if w := get(h, "http://a.example/"); w.Header().Get("X-Count") != "2" || w.Body.String() != "body" || b.calls.Load() != 2 {
+			t.Errorf("not freshened: %v", w.Header())
+		}
+		time.Sleep(time.Minute)
+		etag = `"b"`
+		head()
+		if get(h, "http://a.example/"); b.calls.Load() != 4 {
+			t.Errorf("%d calls after a HEAD of another body", b.calls.Load())
+		}
+	})
+}
+
+func TestPostThatIsAGet(t *testing.T) {
+	for location, want := range map[string]string{
+		"/x": "answer 2", "http://a.example/x": "answer 2", "": "answer 2",
+		"/y": "answer 3", "http://b.example/x": "answer 3", "https://a.example/x": "answer 3",
+	} {
+		b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Content-Location": {location}}}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/x")
+		do(h, httptest.NewRequest("POST", "http://a.example/x", strings.NewReader("x")))
+		if w := get(h, "http://a.example/x"); w.Body.String() != want {
+			t.Errorf("Content-Location %q: got %s, want %s", location, w.Body, want)
+		}
+	}
+}
+
+func TestTrailers(t *testing.T) {
+	for _, value := range []string{"no-store", "max-age=60"} {
+		b := &backend{header: control(value), answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+			w.Header().Set("Trailer", "X-Sum")
+			io.WriteString(w, "body")
+			w.(http.Flusher).Flush()
+			w.Header().Set("X-Sum", "1")
+			w.Header().Set(http.TrailerPrefix+"X-Late", "2")
+		}}
+		_, h := open(t, Options{}, b)
+		srv := httptest.NewServer(h)
+		defer srv.Close()
+		res, err := http.Get(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || string(body) != "body" || res.Trailer.Get("X-Sum") != "1" || res.Trailer.Get("X-Late") != "2" {
+			t.Errorf("%s: %q %v %v", value, body, res.Trailer, err)
+		}
+	}
+}
+
+func TestInterimResponses(t *testing.T) {
+	b := &backend{header: http.Header{}, answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+		w.Header().Set("Link", "</a.css>; rel=preload")
+		w.WriteHeader(103)
+		w.Header().Del("Link")
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, "body")
+	}}
+	_, h := open(t, Options{}, b)
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	for want := range 2 {
+		hints := 0
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			if code == 103 && h.Get("Link") != "" {
+				hints++
+			}
+			return nil
+		}})
+		req, err := http.NewRequestWithContext(ctx, "GET", srv.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if hints != 1-want || res.Header.Get("Link") != "" {
+			t.Errorf("request %d: %d hints, %v", want+1, hints, res.Header)
+		}
+	}
+}
+
+func TestPrivateFieldsAreForOne(t *testing.T) {
+	b := &backend{header: http.Header{"Cache-Control": {`max-age=60, private="X-Visitor", no-cache="X-Other"`}, "X-Visitor": {"1"}, "X-Other": {"2"}, "X-All": {"3"}}}
+	_, h := open(t, Options{}, b)
+	w := get(h, "http://a.example/")
+	if got := fmt.Sprint(w.Header()["X-Visitor"], w.Header()["X-Other"], w.Header()["X-All"]); got != "[1] [2] [3]" {
+		t.Errorf("the one who asked: %s", got)
+	}
+	w = get(h, "http://a.example/")
+	if got := fmt.Sprint(w.Header()["X-Visitor"], w.Header()["X-Other"], w.Header()["X-All"]); got != "[] [] [3]" {
+		t.Errorf("the next: %s", got)
+	}
+}
+
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			select {
+			case <-r.Context().Done():
+			case <-time.After(time.Hour):
+			}
+			fmt.Fprint(w, n)
+		}}
+		c, h := open(t, Options{}, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer func() { _ = recover() }()
+			do(h, httptest.NewRequestWithContext(ctx, "GET", "http://a.example/", nil))
+		}()
+		synctest.Wait()
+		cancel()
+		synctest.Wait() // the fetch goes on
+		ctx, cancel = context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.Run(ctx) }()
+		synctest.Wait()
+		begun := time.Now()
+		cancel()
+		if err := <-ended; err != nil || time.Since(begun) != 0 {
+			t.Errorf("Run ended after %v with %v", time.Since(begun), err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if w := get(h, "http://a.example/other"); !strings.Contains(w.Header().Get("Cache-Status"), "fwd=") {
+			t.Errorf("after Close: %v", w.Header())
+		}
+	})
+}
+
+func TestExplain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60, stale-while-revalidate=10")}
+		c, h := open(t, Options{Rules: Rules{Plan: func(r *http.Request) Plan {
+			return Plan{Pass: r.URL.Path == "/cart", Why: "the cart"}
+		}}}, b)
+		explain := func(method, url string) string {
+			d := h.(health.Explainer).Explain(httptest.NewRequest(method, url, nil))
+			return d.Verdict + ": " + d.Why
+		}
+		check := func(got, want string) {
+			t.Helper()
+			if got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		check(explain("POST", "http://a.example/"), "pass: method")
+		check(explain("GET", "http://a.example/cart"), "pass: rule: the cart")
+		check(explain("GET", "http://a.example/"), "miss: nothing stored matches")
+		get(h, "http://a.example/")
+		check(explain("GET", "http://a.example/"), "hit: ")
+		time.Sleep(65 * time.Second)
+		check(explain("GET", "http://a.example/"), "hit: stale within grace, refreshed meanwhile")
+		time.Sleep(10 * time.Second)
+		check(explain("GET", "http://a.example/"), "miss: stale")
+		b.sick.Store(true)
+		check(explain("GET", "http://a.example/"), "hit: stale, and the backend is sick")
+		if n := b.calls.Load(); n != 1 {
+			t.Errorf("%d calls: Explain asked the backend", n)
+		}
+		if r := c.Report(); r.Kind != "cache" || len(r.Metrics) == 0 {
+			t.Errorf("Report: %+v", r)
+		}
+	})
+}
+
+func TestBadInvalidations(t *testing.T) {
+	c, _ := open(t, Options{}, &backend{})
+	for name, inv := range map[string]Invalidation{
+		"nothing": {}, "only hard": {Hard: true}, "two": {All: true, Host: "a"}, "tags and URL": {Tags: []string{"a"}, URL: "http://a/"},
+		"relative URL": {URL: "/a"}, "no URL": {URL: "http://a b"}, "prefix without slash": {PathPrefix: "a"},
+	} {
+		if at, err := c.Invalidate(t.Context(), Invalidation{All: true}, inv); err == nil || at != 0 {
+			t.Errorf("%s: %d %v", name, at, err)
+		}
+	}
+	if n := c.log.head(); n != 0 {
+		t.Errorf("%d were applied", n)
+	}
+	first, err := c.Invalidate(t.Context(), Invalidation{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := c.Invalidate(t.Context(), Invalidation{Host: "a"}); err != nil || second <= first {
+		t.Errorf("positions do not grow: %d, %d, %v", first, second, err)
+	}
+}
+
+func TestPathPrefix(t *testing.T) {
+	b := &backend{header: control("max-age=60")}
+	c, h := open(t, Options{}, b)
+	for _, path := range []string{"/a", "/a/b", "/a?x", "/ab", "/b/a"} {
+		get(h, "http://a.example"+path)
+	}
+	if _, err := c.Invalidate(t.Context(), Invalidation{Host: "A.example", PathPrefix: "/a/", Hard: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.store.Stats().Count; n != 2 {
+		t.Errorf("%d are left, want /ab and /b/a", n)
+	}
 }

@@ -162,10 +162,10 @@ func (f *fetch) leave() {
 		return
 	}
 	if f.refreshes {
-		if !f.stored {
-			f.stale.Refreshed(time.Now().Add(time.Second)) // no hammering
-		}
 		<-f.h.refreshing
+	}
+	if !f.stored && (f.refreshes || f.outcome == covered) {
+		f.stale.Rest(time.Now().Add(time.Second)) // no hammering
 	}
 	f.h.cache.store.Release(f.stale)
 }
@@ -322,7 +322,7 @@ func (f *fetch) settle(status int) {
 		f.own = answer.Clone()
 	}
 	f.answer = answer
-	f.entry = f.ask.entry(status, answer, verdict, j, now)
+	f.entry = f.ask.entry(status, answer, verdict, j, f.asked, now)
 	if !f.gone {
 		f.first = f.body.read() // now: later the beginning may be gone
 	}
@@ -360,7 +360,7 @@ func (f *fetch) update(now time.Time) {
 	verdict, j := f.ask.judge(f.request, int(f.stale.Status), answer, f.asked, now)
 	f.outcome = modified
 	f.answer, f.verdict = answer, verdict
-	e := f.ask.entry(int(f.stale.Status), answer, verdict, j, now)
+	e := f.ask.entry(int(f.stale.Status), answer, verdict, j, f.asked, now)
 	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
 	f.entry = e
 	if verdict.Store && worthKeeping(verdict, j, answer) {

@@ -3,7 +3,9 @@ package cache
 import (
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
@@ -93,6 +95,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch use := a.use(e); {
 	case use == law.Fresh:
 		h.cache.figures.hits.Add(1)
+		if early(e, a.now) {
+			h.refresh(a.keep(url), e)
+		}
 		h.note(r, noteHit)
 		h.serve(w, &a, e, "")
 	case use == law.Grace:
@@ -100,7 +105,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refresh(a.keep(url), e)
 		h.note(r, noteStale)
 		h.serve(w, &a, e, "")
-	case use == law.Sick && !health.Healthy(h.next, r):
+	case use == law.Sick && len(a.cc) == 0 && (e.Resting(a.now) || !health.Healthy(h.next, r)):
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.keep(url), e)
 		h.note(r, noteSick)
@@ -109,6 +114,19 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.cache.figures.misses.Add(1)
 		h.miss(w, a.keep(url), e)
 	}
+}
+
+// early reports whether a fresh response is to be refreshed already: by chance,
+// the more likely the nearer its end and the longer it takes to fetch (Vattani
+// et al., Optimal Probabilistic Cache Stampede Prevention, VLDB 2015). What is
+// asked for often is so never found stale.
+func early(e *memory.Entry, now time.Time) bool {
+	cost := time.Duration(e.Cost) * time.Millisecond
+	left := time.Duration(e.FreshUntil - now.UnixNano())
+	if left > 10*cost || left > time.Duration(e.FreshUntil-e.Born)/10 {
+		return false
+	}
+	return left < time.Duration(float64(cost)*rand.ExpFloat64())
 }
 
 // A note is what the log line says of the cache.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 )
 
@@ -291,8 +292,9 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 }
 
 // invalidate applies RFC 9111, section 4.4, after an unsafe method has
-// succeeded: the URL itself, and what Location and Content-Location name on the
-// same origin.
+// succeeded: the URL itself, what Location and Content-Location name on the
+// same origin, and the origin's groups that Cache-Group-Invalidation names (RFC
+// 9875, section 3).
 func (h *handler) invalidate(r *http.Request, header http.Header) {
 	c := h.cache
 	https := isHTTPS(r)
@@ -307,5 +309,12 @@ func (h *handler) invalidate(r *http.Request, header http.Header) {
 			continue
 		}
 		c.apply(matcher{url: c.urlKey(u, r.Host, https), hard: true})
+	}
+	var groups []string
+	for _, name := range law.Groups(header["Cache-Group-Invalidation"]) {
+		groups = append(groups, groupTag(r.Host, https, name))
+	}
+	if len(groups) > 0 {
+		c.apply(matcher{tags: hashTags(groups), hard: true})
 	}
 }

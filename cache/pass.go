@@ -132,7 +132,7 @@ func (h *handler) keepPost(p *passWriter, status int) {
 		p.body = nil
 		return
 	}
-	p.entry = a.entry(status, answer, verdict, j, now)
+	p.entry = a.entry(status, answer, verdict, j, a.now, now)
 }
 
 // end draws the last conclusions, from a response that is whole.
@@ -192,7 +192,7 @@ func (h *handler) freshen(p *passWriter, status int) {
 	answer := law.Update(stored, newer)
 	verdict, j := a.judge(get, http.StatusOK, answer, a.now, now)
 	if verdict.Store && worthKeeping(verdict, j, answer) {
-		updated := a.entry(http.StatusOK, answer, verdict, j, now)
+		updated := a.entry(http.StatusOK, answer, verdict, j, a.now, now)
 		updated.SetBody(e.Chunks())
 		h.cache.add(a.position, updated, 0)
 	}

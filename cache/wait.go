@@ -241,7 +241,7 @@ func (h *handler) link(a *ask, f *fetch) {
 	}
 }
 
-// refresh fetches anew what is stale, behind the client's back, unless that is
+// refresh fetches anew what is stored, behind the client's back, unless that is
 // under way or too many are.
 func (h *handler) refresh(a *ask, e *memory.Entry) {
 	if !e.Refresh(a.now, h.cache.opts.Fetch) {
@@ -250,12 +250,16 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 	select {
 	case h.refreshing <- struct{}{}:
 	default:
-		e.Refreshed(a.now)
+		e.Refreshed()
 		return
 	}
 	a.reason = "stale"
 	selecting, _ := e.Vary()
-	if h.start(a, nil, e, a.key(selecting), true) == nil {
+	f, leads, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
+	if f != nil && !leads {
+		h.flights.unwait(f)
+	}
+	if f == nil || !leads {
 		<-h.refreshing
 	}
 }

@@ -42,6 +42,9 @@ type Judgement struct {
 	// NoStale says that it must not be served stale: must-revalidate,
 	// proxy-revalidate, s-maxage, no-cache (RFC 9111, section 4.2.4).
 	NoStale bool
+	// Public says that it may be reused for those who authenticate: public,
+	// s-maxage, must-revalidate (RFC 9111, section 3.5).
+	Public bool
 	// Immutable says that a client's reload need not validate while it is
 	// fresh (RFC 8246).
 	Immutable bool
@@ -81,6 +84,7 @@ func Judge(req Request, res Response) Judgement {
 		j.Fresh = max(0, lifetime-j.Age)
 	}
 	j.NoStale = j.Validate || cc.Has("must-revalidate") || cc.Has("proxy-revalidate") || cc.Has("s-maxage")
+	j.Public = forAll(cc)
 	j.Immutable = j.Fresh > 0 && cc.Has("immutable")
 	j.Private = append(cc.Fields("private"), cc.Fields("no-cache")...)
 	if d, ok := cc.Seconds("stale-while-revalidate"); ok {
@@ -120,7 +124,7 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 		return false, "sets a cookie"
 	case VaryAll(res.Header["Vary"]):
 		return false, "varies on anything"
-	case req.Authorization && !(cc.Has("public") || cc.Has("s-maxage") || cc.Has("must-revalidate")):
+	case req.Authorization && !forAll(cc):
 		return false, "request with Authorization" // section 3.5
 	case req.Cookie && !(cc.Has("public") || cc.Has("s-maxage")):
 		return false, "request with a cookie"
@@ -131,6 +135,12 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 		return false, "status without a lifetime"
 	}
 	return true, ""
+}
+
+// forAll reports whether a response to a request with Authorization may be
+// shared (RFC 9111, section 3.5).
+func forAll(cc Directives) bool {
+	return cc.Has("public") || cc.Has("s-maxage") || cc.Has("must-revalidate")
 }
 
 // heuristicallyCacheable lists the status codes that RFC 9110, section 15.1,

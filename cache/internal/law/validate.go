@@ -28,6 +28,7 @@ func Validates(stored, notModified http.Header) bool {
 func Update(stored, newer http.Header) http.Header {
 	out := stored.Clone()
 	delete(out, "Age")
+	delete(out, "Date") // without one it is as of now, not as of then
 	newer = newer.Clone()
 	fields.RemoveHopByHop(newer)
 	for name, values := range newer {

@@ -16,7 +16,8 @@ type Entry struct {
 	Status uint16
 	HTTPS  bool
 	Flags  Flags
-	More   *More // what few responses have; may be nil
+	Cost   uint32 // milliseconds that it took to fetch
+	More   *More  // what few responses have; may be nil
 
 	// Times in Unix nanoseconds, durations in nanoseconds.
 	Born                    int64 // when its age was zero
@@ -51,7 +52,7 @@ const (
 	Validate  Flags = 1 << iota // not to be reused without validation
 	NoStale                     // not to be served stale
 	Immutable                   // RFC 8246
-	Validator                   // has ETag or Last-Modified
+	Public                      // says itself that it is for all, those with Authorization too
 )
 
 // Len returns the length of the body in bytes.
@@ -112,11 +113,23 @@ func (e *Entry) Purged() int64 { return e.purged.Load() }
 // period is.
 func (e *Entry) Refresh(now time.Time, period time.Duration) bool {
 	last := e.refreshing.Load()
-	return now.UnixNano() >= last && e.refreshing.CompareAndSwap(last, now.Add(period).UnixNano())
+	return now.UnixNano() >= abs(last) && e.refreshing.CompareAndSwap(last, now.Add(period).UnixNano())
 }
 
-// Refreshed lets the next caller of Refresh have it after the time given.
-func (e *Entry) Refreshed(at time.Time) { e.refreshing.Store(at.UnixNano()) }
+// Refreshed lets the next caller of Refresh have it at once.
+func (e *Entry) Refreshed() { e.refreshing.Store(0) }
+
+// Rest says that asking for the entry failed, and is not to be tried again
+// before the time given.
+func (e *Entry) Rest(until time.Time) { e.refreshing.Store(-until.UnixNano()) }
+
+// Resting reports whether asking failed just now.
+func (e *Entry) Resting(now time.Time) bool {
+	last := e.refreshing.Load()
+	return last < 0 && now.UnixNano() < -last
+}
+
+func abs(n int64) int64 { return max(n, -n) }
 
 // overhead is what an entry costs beyond its texts and body: itself, its place
 // in the map and among the ghosts. tagOverhead is what a tag does that no other
@@ -179,7 +192,7 @@ func (e *Entry) Chunks() [][]byte {
 // and, unless length is negative, with Content-Length.
 func (e *Entry) Whole(chunks [][]byte, length int64) *Entry {
 	n := &Entry{
-		URL: e.URL, Head: e.Head, Status: e.Status, HTTPS: e.HTTPS, Flags: e.Flags,
+		URL: e.URL, Head: e.Head, Status: e.Status, HTTPS: e.HTTPS, Flags: e.Flags, Cost: e.Cost,
 		Born: e.Born, FreshUntil: e.FreshUntil, Grace: e.Grace, ErrorGrace: e.ErrorGrace, Keep: e.Keep,
 	}
 	if m := e.More; m != nil {

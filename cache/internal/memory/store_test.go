@@ -205,9 +205,19 @@ func TestRefreshIsGivenOnce(t *testing.T) {
 	if !e.Refresh(now, time.Minute) || e.Refresh(now, time.Minute) {
 		t.Error("not exactly once")
 	}
-	e.Refreshed(now.Add(time.Second))
+	if e.Resting(now) {
+		t.Error("resting while it is being refreshed")
+	}
+	e.Rest(now.Add(time.Second))
+	if !e.Resting(now) || e.Resting(now.Add(time.Second)) {
+		t.Error("not resting for a second")
+	}
 	if e.Refresh(now, time.Minute) || !e.Refresh(now.Add(time.Second), time.Minute) {
-		t.Error("not after the pause")
+		t.Error("not after the rest")
+	}
+	e.Refreshed()
+	if !e.Refresh(now, time.Minute) {
+		t.Error("not at once")
 	}
 }
 
