@@ -2,7 +2,13 @@ package session_test
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
@@ -15,7 +21,32 @@ import (
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(silent{}) // it has a line for each failed connection
-	m.Run()
+	code := m.Run()
+	if left := leaked(); code == 0 && left != "" {
+		fmt.Fprintf(os.Stderr, "goroutines left after the tests:\n%s", left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leaked returns the goroutines of ours that are still there a while after all
+// tests have ended, or "".
+func leaked() string {
+	http.DefaultClient.CloseIdleConnections()
+	stacks := make([]byte, 1<<20)
+	for range 100 {
+		ours := ""
+		for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(g, "foretier/") && !strings.Contains(g, "leaked()") {
+				ours += g + "\n\n"
+			}
+		}
+		if ours == "" {
+			return ""
+		}
+		time.Sleep(50 * time.Millisecond) // they end by themselves, or never
+	}
+	return string(stacks[:runtime.Stack(stacks, true)])
 }
 
 type silent struct{}
