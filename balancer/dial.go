@@ -110,8 +110,22 @@ type carried struct {
 	refused atomic.Uint64
 	cut     atomic.Uint64
 
-	mu    sync.Mutex
-	links map[*link]struct{} // guarded by mu
+	mu     sync.Mutex
+	links  map[*link]struct{} // guarded by mu
+	told   time.Time          // guarded by mu: when a refusal was logged
+	untold int                // guarded by mu: refusals since
+}
+
+// mayTell reports whether a refusal is logged, and how many were not.
+func (c *carried) mayTell(now time.Time) (more int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Sub(c.told) < time.Second {
+		c.untold++
+		return 0, false
+	}
+	more, c.untold, c.told = c.untold, 0, now
+	return more, true
 }
 
 // connect picks a backend and connects to it, and to another if it does not

@@ -20,6 +20,7 @@ type throne struct {
 	from   map[string]time.Time // when those fenced by this process began their claims
 	seated bool                 // the incumbent is there and confirmed
 	why    string               // why nobody is, in words
+	torn   bool                 // several claim to be it
 }
 
 // A claim is what a pool knows of a backend's role.
@@ -117,6 +118,7 @@ func (t throne) elect(claims []claim) throne {
 		next.why = "no backend is primary"
 		return next
 	case len(candidates) > 1 && slices.ContainsFunc(candidates, func(c claim) bool { return c.role == health.RolePrimary }):
+		next.torn = true
 		next.why = "none is used, because several claim to be primary: " + strings.Join(names(candidates), ", ")
 		return next
 	}

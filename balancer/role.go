@@ -212,7 +212,11 @@ func (p *Pool) enthroneLocked(now time.Time, old, next throne) {
 	defer p.mu.Unlock()
 	tell := func(level slog.Level, backend, text string) {
 		p.eventLocked(now, backend, text)
-		p.log.LogAttrs(context.Background(), level, text, slog.String("backend", backend))
+		log := p.log
+		if backend != "" {
+			log = log.With("backend", backend)
+		}
+		log.Log(context.Background(), level, text)
 	}
 	for _, name := range slices.Sorted(maps.Keys(next.Fenced)) {
 		if old.Fenced[name] != next.Fenced[name] {
@@ -232,9 +236,11 @@ func (p *Pool) enthroneLocked(now time.Time, old, next throne) {
 		}
 		tell(level, next.Primary, text)
 	case !next.seated && next.why != old.why:
-		level := slog.LevelWarn
-		if next.Primary == "" {
+		level := slog.LevelInfo // as at each start
+		if next.torn {
 			level = slog.LevelError
+		} else if old.seated {
+			level = slog.LevelWarn
 		}
 		tell(level, next.Primary, next.why)
 	}

@@ -3,6 +3,7 @@ package balancer
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,7 +57,8 @@ const acceptPause = 50 * time.Millisecond
 // ServeTCP accepts connections from l and carries each to a backend that the
 // pool's policy picks: every byte, both ways, each end of a half on its own. A
 // listener of package tls makes it take TLS, and tls backends make it speak
-// TLS: two pools make an encrypted tunnel.
+// TLS: two pools make an encrypted tunnel. A connection that has a method
+// HandshakeContext, as those of package tls have, is taken on only after that.
 //
 // A backend that does not accept the connection is followed by another, as
 // long as there is one. A connection that can't be carried is closed at once,
@@ -159,7 +161,8 @@ func (s *server) carry(client net.Conn) {
 	p.tell(client, l, r, err)
 }
 
-// greet finishes what a listener leaves to the first read.
+// greet finishes what a listener leaves to the first read: a TLS handshake, or
+// what else a connection's HandshakeContext does.
 func (s *server) greet(client net.Conn) error {
 	secure, ok := client.(interface{ HandshakeContext(context.Context) error })
 	if !ok {
@@ -168,18 +171,34 @@ func (s *server) greet(client net.Conn) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.pool.opts.TCP.Handshake)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
-		return &clientError{fmt.Errorf("TLS handshake: %w", err)}
+		if _, ok := client.(*tls.Conn); ok {
+			err = fmt.Errorf("TLS handshake: %w", err)
+		}
+		return greetError{err}
 	}
 	return nil
 }
 
-// refuse closes a connection that is not carried, and says why.
+// A greetError is a client's failure to begin as it should.
+type greetError struct{ error }
+
+func (e greetError) Unwrap() error { return e.error }
+
+// refuse closes a connection that is not carried, and says why: in the log
+// once a second, with how many others there were since, because without a
+// primary each client comes again at once.
 func (p *Pool) refuse(client net.Conn, why error) {
 	p.carried.refused.Add(1)
-	p.log.LogAttrs(context.Background(), slog.LevelWarn, "connection refused",
-		slog.String("client", remote(client)), slog.Any("error", why))
-	var own *clientError
-	if words := p.opts.TCP.Refusal; words != nil && !errors.As(why, &own) {
+	_, own := errors.AsType[greetError](why)
+	more, tell := 0, own
+	if !own {
+		more, tell = p.carried.mayTell(time.Now())
+	}
+	if tell {
+		p.log.LogAttrs(context.Background(), slog.LevelWarn, "connection refused",
+			slog.String("client", remote(client)), slog.Any("error", why), slog.Int("others", more))
+	}
+	if words := p.opts.TCP.Refusal; words != nil && !own {
 		// A new connection has room for it; a client that has gone away does
 		// not matter.
 		_ = client.SetWriteDeadline(time.Now().Add(time.Second))
