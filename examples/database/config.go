@@ -1,0 +1,259 @@
+package main
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/balancer"
+)
+
+// A config is what the flags say, checked: nothing listens before it is whole.
+type config struct {
+	kind           string
+	listen         string
+	replicasListen string // empty: reads go to the primary too
+	backends       []string
+	user, password string // of the probe
+	memory         string
+	maxLag         time.Duration
+	maxConns       int
+	announce       balancer.ProxyProtocol
+	proxyFrom      []netip.Prefix // who may send a PROXY header, and must
+	certificate    []tls.Certificate
+	authorities    *x509.CertPool
+	serveTLS       bool
+	status         string
+}
+
+// A kind is a protocol that the program knows something of.
+type kind struct {
+	listen string // where it listens unless told otherwise
+	roles  bool   // its servers have them
+}
+
+var kinds = map[string]kind{
+	"mysql":  {"127.0.0.1:3306", true}, // MariaDB too
+	"galera": {"127.0.0.1:3306", true},
+	"redis":  {"127.0.0.1:6379", true}, // Valkey too
+	"tcp":    {"", false},
+}
+
+// parse reads the flags. Its errors say what is wrong and what would be right;
+// [flag.ErrHelp] means that help was asked for and printed to out.
+func parse(args []string, out io.Writer) (config, error) {
+	fs := flag.NewFlagSet("database", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	var (
+		c                                                     config
+		backends, passwordFile, announce, from, cert, key, ca string
+	)
+	fs.StringVar(&c.kind, "kind", "mysql", "what the servers speak: mysql (MariaDB too), galera, redis or tcp (anything, without roles)")
+	fs.StringVar(&c.listen, "listen", "", "`HOST:PORT` for connections to the primary (empty: 127.0.0.1 and the kind's port)")
+	fs.StringVar(&c.replicasListen, "replicas-listen", "", "`HOST:PORT` for connections that only read: to replicas, and to the primary while none is fit (empty: none)")
+	fs.StringVar(&backends, "backends", "", "`URL,URL` of the servers, tcp:// or tls:// (required)")
+	fs.StringVar(&c.user, "user", "", "`NAME` by which the servers are asked for their role; MariaDB wants REPLICA MONITOR for it, MySQL REPLICATION CLIENT")
+	fs.StringVar(&passwordFile, "password-file", "", "`FILE` with that user's password")
+	fs.StringVar(&c.memory, "memory", "", "`FILE` that remembers who is primary over restarts (empty: two primaries at a start mean none)")
+	fs.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind a replica may be for -replicas-listen")
+	fs.IntVar(&c.maxConns, "max-connections", 0, "`NUMBER` of connections at once on each listener, beyond which clients are refused (0: no limit)")
+	fs.StringVar(&announce, "announce", "", "tell the servers each client's address by the PROXY protocol: v1 or v2 (empty: no)")
+	fs.StringVar(&from, "proxy-from", "", "`CIDR,...` of balancers in front who begin each connection with a PROXY header (empty: nobody)")
+	fs.BoolVar(&c.serveTLS, "tls", false, "take TLS from clients, with -cert and -key; with -ca only from those who show a certificate")
+	fs.StringVar(&cert, "cert", "", "`FILE` with this side's certificate chain in PEM, shown to clients (-tls) and to tls:// servers")
+	fs.StringVar(&key, "key", "", "`FILE` with the certificate's key in PEM")
+	fs.StringVar(&ca, "ca", "", "`FILE` with the authorities in PEM that must have signed the other side's certificate (empty for tls:// servers: the system's)")
+	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
+
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(out, "Usage: database -backends URL,URL [flags]")
+			fs.SetOutput(out)
+			fs.PrintDefaults()
+		}
+		return c, err
+	}
+	if fs.NArg() > 0 {
+		return c, fmt.Errorf("%q is no flag: the program takes flags only", fs.Arg(0))
+	}
+	k, ok := kinds[c.kind]
+	if !ok {
+		return c, fmt.Errorf("-kind %q: want mysql, galera, redis or tcp", c.kind)
+	}
+	c.backends = list(backends)
+	if len(c.backends) == 0 {
+		return c, errors.New("-backends is missing: want the servers, such as -backends tcp://10.0.0.31:3306,tcp://10.0.0.32:3306")
+	}
+	c.listen = cmp.Or(c.listen, k.listen)
+	if c.listen == "" {
+		return c, errors.New("-listen is missing: -kind tcp has no port of its own, want one such as -listen 127.0.0.1:5432")
+	}
+	var err error
+	check := func(name, value string, e error) {
+		if e != nil && err == nil {
+			err = fmt.Errorf("-%s %q: %w", name, value, e)
+		}
+	}
+	secure := false
+	for _, b := range c.backends {
+		check("backends", b, checkBackend(b))
+		secure = secure || strings.HasPrefix(b, "tls://")
+	}
+	for _, a := range []struct{ name, addr string }{{"listen", c.listen}, {"replicas-listen", c.replicasListen}, {"status", c.status}} {
+		if a.addr != "" {
+			check(a.name, a.addr, checkAddress(a.addr))
+		}
+	}
+	if !k.roles {
+		for _, f := range []struct{ name, value string }{{"replicas-listen", c.replicasListen}, {"user", c.user}, {"password-file", passwordFile}, {"memory", c.memory}} {
+			if f.value != "" {
+				check(f.name, f.value, errors.New("-kind tcp knows no roles: want mysql, galera or redis for it"))
+			}
+		}
+	}
+	if (c.kind == "mysql" || c.kind == "galera") && c.user == "" && err == nil {
+		err = errors.New("-user is missing: want the name by which the servers are asked for their role, such as -user probe -password-file FILE")
+	}
+	if c.maxLag < 0 {
+		check("max-lag", c.maxLag.String(), errors.New("want 0 or more, such as 5s"))
+	}
+	if c.maxConns < 0 {
+		check("max-connections", strconv.Itoa(c.maxConns), errors.New("want 0 or more"))
+	}
+	var e error
+	c.announce, e = parseAnnounce(announce)
+	check("announce", announce, e)
+	c.proxyFrom, e = prefixes(from)
+	check("proxy-from", from, e)
+	if c.memory != "" {
+		check("memory", c.memory, checkFolder(c.memory))
+	}
+	if err != nil {
+		return c, err
+	}
+	if passwordFile != "" {
+		b, err := os.ReadFile(passwordFile)
+		if err != nil {
+			return c, fmt.Errorf("-password-file: %w: want a readable file that holds the password", err)
+		}
+		if c.password = strings.TrimRight(string(b), "\r\n"); c.password == "" {
+			return c, fmt.Errorf("-password-file %q is empty: want the password in it, or no such flag", passwordFile)
+		}
+	}
+	return c, c.readTLS(cert, key, ca, secure)
+}
+
+// readTLS reads the certificate files.
+func (c *config) readTLS(cert, key, ca string, secure bool) error {
+	switch {
+	case (cert == "") != (key == ""):
+		return errors.New("-cert and -key go together: want both, or neither")
+	case c.serveTLS && cert == "":
+		return errors.New("-tls needs -cert and -key: want the certificate to show to clients")
+	case !c.serveTLS && !secure && cert+ca != "":
+		return errors.New("-cert, -key and -ca: nobody would see them, want -tls or tls:// in -backends")
+	}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return fmt.Errorf("-cert, -key: %w: want a certificate chain and its key in PEM", err)
+		}
+		c.certificate = []tls.Certificate{pair}
+	}
+	if ca != "" {
+		b, err := os.ReadFile(ca)
+		if err != nil {
+			return fmt.Errorf("-ca: %w: want a readable file", err)
+		}
+		c.authorities = x509.NewCertPool()
+		if !c.authorities.AppendCertsFromPEM(b) {
+			return fmt.Errorf("-ca %q: want certificates in PEM", ca)
+		}
+	}
+	return nil
+}
+
+func list(s string) []string {
+	var out []string
+	for member := range strings.SplitSeq(s, ",") {
+		if member = strings.TrimSpace(member); member != "" {
+			out = append(out, member)
+		}
+	}
+	return out
+}
+
+func checkBackend(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "tcp" && u.Scheme != "tls" || u.Hostname() == "" || u.Port() == "" ||
+		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return errors.New("want tcp:// or tls://, a host and a port, such as tcp://10.0.0.31:3306")
+	}
+	return checkPort(u.Port())
+}
+
+func checkAddress(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return errors.New("want HOST:PORT, such as 127.0.0.1:3306 or :3306")
+	}
+	return checkPort(port)
+}
+
+func checkPort(s string) error {
+	if n, err := strconv.Atoi(s); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("port %q: want a number from 1 to 65535", s)
+	}
+	return nil
+}
+
+func checkFolder(file string) error {
+	dir := filepath.Dir(file)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("%q is no folder: want a file in one that this program may write to", dir)
+	}
+	return nil
+}
+
+func parseAnnounce(s string) (balancer.ProxyProtocol, error) {
+	switch s {
+	case "":
+		return 0, nil
+	case "v1":
+		return balancer.ProxyV1, nil
+	case "v2":
+		return balancer.ProxyV2, nil
+	}
+	return 0, errors.New("want v1 or v2")
+}
+
+func prefixes(s string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, member := range list(s) {
+		if addr, err := netip.ParseAddr(member); err == nil {
+			out = append(out, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(member)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no network: want one such as 10.0.0.0/8 or 127.0.0.1", member)
+		}
+		if p != p.Masked() {
+			return nil, fmt.Errorf("%q has bits beyond its length: want %s", member, p.Masked())
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}

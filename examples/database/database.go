@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/balancer/sqlprobe"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/health/status"
+)
+
+// A front is the program, listening and not yet serving.
+type front struct {
+	log    *slog.Logger
+	db     *balancer.Pool
+	probe  io.Closer // nil: nothing to close
+	ports  []port
+	status net.Listener // nil: none
+	page   *status.Handler
+}
+
+// A port is a listener and the pool that serves it.
+type port struct {
+	net.Listener
+	pool *balancer.Pool
+}
+
+// build joins the packages as the configuration says, and listens.
+func build(c config, logger *slog.Logger) (f *front, err error) {
+	f = &front{log: logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.close())
+		}
+	}()
+	opts := balancer.Options{
+		Name: "database", Logger: logger, Policy: balancer.LeastInFlight(0),
+		// A second without a primary is a second without a shop.
+		Schedule: health.Schedule{Every: time.Second, Changing: 250 * time.Millisecond, Timeout: time.Second},
+		Roles:    balancer.Roles{Memory: c.memory},
+		TLS:      &tls.Config{RootCAs: c.authorities, Certificates: c.certificate},
+		TCP:      balancer.TCP{Conns: c.maxConns, Announce: c.announce, Refusal: refusals[c.kind]},
+	}
+	switch c.kind {
+	case "mysql", "galera":
+		p := sqlprobe.New(c.open, sqlprobe.Options{Galera: c.kind == "galera"})
+		opts.Probe, f.probe = p, p
+	case "redis":
+		opts.Probe = &sqlprobe.Redis{User: c.user, Password: c.password}
+	default:
+		opts.Probe = health.TCP()
+	}
+	if f.db, err = balancer.New(balancer.Backends(c.backends...), opts); err != nil {
+		return f, err
+	}
+	writes := f.db
+	reporters := []health.Reporter{f.db}
+	if kinds[c.kind].roles {
+		writes = f.db.Only("primary", balancer.Primary)
+		reporters = append(reporters, writes)
+	}
+	if err := f.listen(c, "listen", c.listen, writes); err != nil {
+		return f, err
+	}
+	if c.replicasListen != "" {
+		reads := f.db.Only("replicas", balancer.Replicas(c.maxLag), balancer.Primary)
+		reporters = append(reporters, reads)
+		if err := f.listen(c, "replicas-listen", c.replicasListen, reads); err != nil {
+			return f, err
+		}
+	}
+	f.page = status.New(reporters, status.Options{Ready: func() error {
+		if !writes.Healthy(nil) {
+			return balancer.ErrNoBackend
+		}
+		return nil
+	}})
+	if c.status != "" {
+		if f.status, err = net.Listen("tcp", c.status); err != nil {
+			return f, fmt.Errorf("-status: %w", err)
+		}
+	}
+	return f, nil
+}
+
+// open is how a server is asked for its role: by the way that clients take,
+// TLS included.
+func (c config) open(t health.Target) (*sql.DB, error) {
+	m := mysql.NewConfig()
+	m.Net, m.Addr, m.User, m.Passwd = "tcp", t.Address(), c.user, c.password
+	m.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return t.Dial(ctx, nil) }
+	m.Logger = log.New(io.Discard, "", 0) // its errors are the probe's
+	connector, err := mysql.NewConnector(m)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// listen opens one of the ports: PROXY header, then TLS, then bytes.
+func (f *front) listen(c config, flag, addr string, pool *balancer.Pool) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("-%s: %w", flag, err)
+	}
+	if len(c.proxyFrom) > 0 {
+		l = announced(l, c.proxyFrom)
+	}
+	if c.serveTLS {
+		conf := &tls.Config{Certificates: c.certificate, ClientCAs: c.authorities}
+		if c.authorities != nil {
+			conf.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+		l = tls.NewListener(l, conf)
+	}
+	f.ports = append(f.ports, port{l, pool})
+	f.log.Info("listening", "flag", flag, "address", l.Addr().String())
+	return nil
+}
+
+// run serves until ctx ends, or a listener fails.
+func (f *front) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Probes go on until the last connection has ended.
+	probing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	probed := make(chan error, 1)
+	go func() { probed <- f.db.Run(probing) }()
+
+	serving := len(f.ports)
+	ended := make(chan error)
+	for _, p := range f.ports {
+		go func() { ended <- p.pool.ServeTCP(ctx, p) }()
+	}
+	if f.status != nil {
+		serving++
+		go func() { ended <- f.serveStatus(ctx) }()
+	}
+	var errs []error
+	for range serving {
+		errs = append(errs, <-ended)
+		cancel() // one that ends ends all
+	}
+	stop()
+	return errors.Join(append(errs, <-probed, f.close())...)
+}
+
+func (f *front) serveStatus(ctx context.Context) error {
+	srv := &http.Server{Handler: f.page, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	defer context.AfterFunc(ctx, func() { srv.Close() })()
+	if err := srv.Serve(f.status); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// close lets go of what build opened. Listeners that have been closed before
+// are fine.
+func (f *front) close() error {
+	for _, p := range f.ports {
+		_ = p.Close()
+	}
+	if f.status != nil {
+		_ = f.status.Close()
+	}
+	var errs []error
+	if f.db != nil {
+		errs = append(errs, f.db.Close())
+	}
+	if f.probe != nil {
+		errs = append(errs, f.probe.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// refusals say in a protocol's words why a client is not served.
+var refusals = map[string]func(error) []byte{
+	"mysql":  refuseMySQL,
+	"galera": refuseMySQL,
+	"redis":  func(err error) []byte { return fmt.Appendf(nil, "-ERR %v\r\n", err) },
+}
+
+// refuseMySQL returns the packet that a server sends in the place of its
+// greeting: error 1040, too many connections, or 1105, unknown.
+func refuseMySQL(err error) []byte {
+	code := uint16(1105)
+	if errors.Is(err, balancer.ErrBusy) {
+		code = 1040
+	}
+	text := err.Error()
+	text = text[:min(len(text), 400)]
+	body := append([]byte{0xff, byte(code), byte(code >> 8)}, text...)
+	return append([]byte{byte(len(body)), byte(len(body) >> 8), 0, 0}, body...)
+}
