@@ -796,3 +796,65 @@ func TestPathPrefix(t *testing.T) {
 		t.Errorf("%d are left, want /ab and /b/a", n)
 	}
 }
+
+func TestFetchBudget(t *testing.T) {
+	cases := map[string]struct{ terms, want time.Duration }{
+		"by default":               {0, time.Minute},
+		"a rule that is shorter":   {time.Second, time.Minute},
+		"a rule that is longer":    {30 * time.Minute, 30 * time.Minute},
+		"a rule that has no limit": {-1, time.Hour},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+					<-r.Context().Done()
+					transit.Fail(w, r, 504, context.Cause(r.Context()))
+				}}
+				_, h := open(t, Options{}, b)
+				ctx, rec := transit.With(t.Context())
+				rec.Terms.Header = c.terms
+				begun := time.Now()
+				w := do(h, httptest.NewRequestWithContext(ctx, "GET", "http://a.example/", nil))
+				if w.Code != 504 || time.Since(begun) != c.want || !errors.Is(rec.Cause(), context.DeadlineExceeded) {
+					t.Errorf("got %d after %v: %v", w.Code, time.Since(begun), rec.Cause())
+				}
+			})
+		})
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	opts, err := Options{}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(opts.Name, opts.MaxBytes>>20, opts.MaxBody>>20, opts.Grace, opts.ErrorGrace, opts.Keep, opts.Wait, opts.Fetch)
+	if want := "Foretier256 16 10s 24h0m0s 5m0s 10s 1m0s"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	opts, err = Options{Grace: -1, ErrorGrace: -1, Keep: -1, MaxBytes: 32 << 20}.withDefaults()
+	if err != nil || opts.Grace != 0 || opts.ErrorGrace != 0 || opts.Keep != 0 || opts.MaxBody != 2<<20 {
+		t.Errorf("negative means never: %+v, %v", opts, err)
+	}
+}
+
+func TestLogNotes(t *testing.T) {
+	b := &backend{header: control("max-age=60")}
+	_, h := open(t, Options{}, b)
+	for _, want := range []string{"miss: stored", "hit", "pass: method"} {
+		ctx, rec := transit.With(t.Context())
+		method := "GET"
+		if want == "pass: method" {
+			method = "POST"
+		}
+		do(h, httptest.NewRequestWithContext(ctx, method, "http://a.example/", nil))
+		got := ""
+		for part, v := range rec.Notes() {
+			got += part + "=" + v.LogValue().String()
+		}
+		if got != "cache="+want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

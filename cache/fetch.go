@@ -46,7 +46,8 @@ type fetch struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	budget    *time.Timer
-	position  Position // before the backend was asked
+	limit     time.Duration // how long budget runs
+	position  Position      // before the backend was asked
 	asked     time.Time
 	stale     *memory.Entry // what is stored already; may be nil
 	record    *transit.Record
@@ -85,7 +86,7 @@ func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key 
 	c := h.cache
 	f := &fetch{
 		h: h, ask: a, key: key, stale: stale, leader: w, gone: w == nil, refreshes: w == nil,
-		position: c.log.head(), asked: a.now, length: -1,
+		position: c.log.head(), asked: time.Now(), length: -1,
 		header: make(http.Header),
 		ready:  make(chan struct{}), done: make(chan struct{}),
 	}
@@ -94,7 +95,12 @@ func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key 
 	f.record = record
 	record.Storable = f.storable
 	f.ctx, f.cancel = context.WithCancelCause(context.WithValue(ctx, dependsKey{}, new(depends)))
-	f.budget = time.AfterFunc(c.opts.Fetch, f.overtime)
+	// A rule that gives the backend longer for its header gives it to the fetch.
+	f.limit = max(c.opts.Fetch, record.Terms.Header)
+	if record.Terms.Header < 0 {
+		f.limit = time.Hour
+	}
+	f.budget = time.AfterFunc(f.limit, f.overtime)
 	f.request = a.fetchRequest(f.ctx, stale, conditional)
 	if !c.running.add(f) {
 		f.budget.Stop()
@@ -121,7 +127,7 @@ func (f *fetch) overtime() {
 		}
 	default:
 	}
-	f.cancel(fmt.Errorf("cache: fetch took longer than %v: %w", f.h.cache.opts.Fetch, context.DeadlineExceeded))
+	f.cancel(fmt.Errorf("cache: fetch took longer than %v: %w", f.limit, context.DeadlineExceeded))
 }
 
 // run calls next and settles what came of it.

@@ -16,6 +16,7 @@ func TestMaxBytesIsTheHeap(t *testing.T) {
 		"tiny":      func(r *rand.Rand) (int, int) { return r.IntN(50), 0 },
 		"tagged":    func(r *rand.Rand) (int, int) { return r.IntN(2000), r.IntN(40) },
 		"pages":     func(r *rand.Rand) (int, int) { return 5_000 + r.IntN(60_000), 3 },
+		"stated":    func(r *rand.Rand) (int, int) { return 33_000 + r.IntN(20_000), 0 },
 		"downloads": func(r *rand.Rand) (int, int) { return 100_000 + r.IntN(400_000), 0 },
 	}
 	for name, mix := range mixes {
@@ -27,6 +28,9 @@ func TestMaxBytesIsTheHeap(t *testing.T) {
 				w.Header().Set("Content-Type", "text/html; charset=utf-8")
 				for range tags {
 					w.Header().Add("Xkey", fmt.Sprint("tag-", random.IntN(1_000_000)))
+				}
+				if name == "stated" {
+					w.Header().Set("Content-Length", fmt.Sprint(size))
 				}
 				w.Write(make([]byte, size))
 			})

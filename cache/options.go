@@ -43,7 +43,9 @@ type Options struct {
 	Wait time.Duration
 	// Fetch is the time a fetch may take while it may still be stored, or
 	// nobody waits for it any more. Once its headers say that it cannot be
-	// stored, it lives as long as its client. Zero means 60 s.
+	// stored, it lives as long as its client. A rule of the router that gives
+	// the backend longer to answer extends it; one that sets no limit makes it
+	// an hour. Zero means 60 s.
 	Fetch time.Duration
 	// Rules are the operator's, on top of RFC 9111. The zero value has none.
 	Rules Rules

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/foretier/foretier/cache/internal/memory"
 )
 
 // chunkSize is the size of a body's chunks; the first ones are smaller.
@@ -43,12 +45,13 @@ type reader struct {
 
 // expect makes room for a body of known length.
 func (s *stream) expect(n int64) bool {
-	if !s.reserve(n) {
+	size := memory.Sized(int(n))
+	if !s.reserve(size) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reserved += n
+	s.reserved += size
 	if n > 0 {
 		s.chunks = append(s.chunks, make([]byte, 0, n))
 	}

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"math/bits"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -141,29 +142,31 @@ const (
 
 // cost returns what e takes of the heap, in bytes.
 func (e *Entry) cost() int64 {
-	n := overhead + sized(len(e.URL)) + sized(len(e.Head)) + int64(cap(e.Body))
+	n := overhead + Sized(len(e.URL)) + Sized(len(e.Head)) + Sized(cap(e.Body))
 	if m := e.More; m != nil {
-		n += 144 + sized(len(m.Parts)) + sized(len(m.Vary)) + sized(len(m.Variant))
+		n += 144 + Sized(len(m.Parts)) + Sized(len(m.Vary)) + Sized(len(m.Variant))
 		n += int64(len(m.Tags)) * tagOverhead
 		n += int64(len(m.Chunks)) * 24
 		for _, c := range m.Chunks {
-			n += int64(cap(c))
+			n += Sized(cap(c))
 		}
 	}
 	return n
 }
 
-// sized rounds up as the allocator does, roughly.
-func sized(n int) int64 {
+// Sized returns what n bytes take of the heap: the allocator rounds up, to an
+// eighth of a power of two for what is small, else to pages of 8 KiB.
+func Sized(n int) int64 {
 	switch {
 	case n == 0:
 		return 0
 	case n <= 128:
 		return int64(n+15) &^ 15
-	case n <= 1024:
-		return int64(n+63) &^ 63
+	case n > 32<<10:
+		return int64(n+8191) &^ 8191
 	}
-	return int64(n) + int64(n)/16
+	step := 1 << max(4, bits.Len(uint(n-1))-4)
+	return int64(n+step-1) &^ int64(step-1)
 }
 
 // SetBody gives the entry its body, before Add.
