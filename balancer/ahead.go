@@ -26,7 +26,7 @@ type ahead struct {
 	src  io.ReadCloser
 
 	mu     sync.Mutex
-	grown  *sync.Cond  // on mu: a piece was added, or filling ended
+	grown  sync.Cond   // on mu: a piece was added, or filling ended
 	timer  *time.Timer // guarded by mu: starts to fill
 	pieces []*piece    // guarded by mu
 	grows  *piece      // guarded by mu: the last of pieces, while it is read into
@@ -48,7 +48,7 @@ func (p *Pool) readAhead(res *http.Response) {
 		return
 	}
 	a := &ahead{pool: p, src: res.Body}
-	a.grown = sync.NewCond(&a.mu)
+	a.grown.L = &a.mu
 	res.Body = a
 }
 

@@ -49,7 +49,8 @@ type Mode uint8
 const (
 	// Ready serves.
 	Ready Mode = iota
-	// Drain serves those only who are bound to it by the pool's [Affinity].
+	// Drain serves those only who are bound to it by the pool's [Affinity],
+	// and after ten minutes nobody.
 	Drain
 	// Maintenance serves nobody; requests that it has in hand are finished.
 	Maintenance

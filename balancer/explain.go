@@ -30,7 +30,7 @@ func (p *Pool) Explain(r *http.Request) health.Decision {
 	}
 	c := Candidates{now: now, list: snap.use}
 	switch e := snap.byName[name]; {
-	case e != nil && e.serves():
+	case e != nil && e.serves(now):
 		d.Verdict, d.Why = name, "the client is bound to it"
 	case len(snap.use) == 0:
 		d.Verdict, d.Why = "none", "no backend may serve"

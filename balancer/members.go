@@ -22,11 +22,44 @@ type member struct {
 	transport http.RoundTripper
 	target    health.Target
 
-	mode     atomic.Uint32 // a Mode
-	risen    atomic.Int64  // when it last came back, in ns; 0: never was away
-	requests atomic.Uint64
-	failures atomic.Uint64
-	nudged   chan struct{} // room for one: it should be probed soon
+	mode       atomic.Uint32 // a Mode
+	risen      atomic.Int64  // when it last came back, in ns; 0: never was away
+	reported   atomic.Uint64 // float64 bits: the share that a probe brought
+	reportedAt atomic.Int64  // when, in ns; 0: never
+	spare      atomic.Int64  // until when it asks for patience, in ns
+	leaving    atomic.Bool   // a probe said that it wants to be drained
+	drained    atomic.Int64  // when Drain ends for those bound to it, in ns
+	requests   atomic.Uint64
+	failures   atomic.Uint64
+	nudged     chan struct{} // room for one: it should be probed soon
+}
+
+// drainFor is how long a backend that drains goes on to serve those who are
+// bound to it.
+const drainFor = 10 * time.Minute
+
+// wanted returns the mode that the operator or the backend itself asks for.
+func (m *member) wanted() Mode {
+	if mode := Mode(m.mode.Load()); mode != Ready || !m.leaving.Load() {
+		return mode
+	}
+	return Drain
+}
+
+// heard takes what a probe brought besides a state, and reports whether that
+// changes who serves.
+func (m *member) heard(now time.Time, res health.Result) bool {
+	if res.Weight > 0 {
+		m.reported.Store(math.Float64bits(res.Weight))
+		m.reportedAt.Store(now.UnixNano())
+	}
+	if m.leaving.Swap(res.Drain) == res.Drain {
+		return false
+	}
+	if res.Drain {
+		m.drained.Store(now.Add(drainFor).UnixNano())
+	}
+	return true
 }
 
 // An entry is a member as one snapshot configures it.

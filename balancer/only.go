@@ -99,7 +99,7 @@ func (p *Pool) narrowLocked(whole *snapshot, now time.Time) {
 
 // available reports whether e may get anything new: its operator and its role
 // allow it.
-func (e *entry) available() bool { return Mode(e.mode.Load()) == Ready && e.rank.barred == "" }
+func (e *entry) available() bool { return e.wanted() == Ready && e.rank.barred == "" }
 
 // none returns why nobody serves.
 func (s *snapshot) none() error {

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"math"
 	"net/http"
 	"time"
 )
@@ -100,6 +101,27 @@ func ramp(risen int64, now time.Time) float64 {
 	return max(rampFrom, float64(gone)/float64(rampFor))
 }
 
+// reportFor is how long a weight holds that a backend asked for, and spared is
+// the share of one that asked for patience with Retry-After.
+const (
+	reportFor = 3 * time.Minute
+	spared    = 0.1
+)
+
+// share returns e's weight as it is now: as configured, lowered during a slow
+// start, by the backend's own report, and while it asks for patience.
+func (e *entry) share(now time.Time) float64 {
+	ns := now.UnixNano()
+	w := float64(e.Weight) * ramp(e.risen.Load(), now)
+	if at := e.reportedAt.Load(); at != 0 && ns-at < int64(reportFor) {
+		w *= math.Float64frombits(e.reported.Load())
+	}
+	if ns < e.spare.Load() {
+		w *= spared
+	}
+	return w
+}
+
 func (e *entry) candidate(now time.Time) Candidate {
 	return Candidate{
 		Name:     e.Name,
@@ -107,7 +129,7 @@ func (e *entry) candidate(now time.Time) Candidate {
 		Waiting:  e.load.Waiting(),
 		Latency:  e.load.Latency(now),
 		Oldest:   e.load.Oldest(now),
-		Weight:   float64(e.Weight) * ramp(e.risen.Load(), now),
+		Weight:   e.share(now),
 	}
 }
 
@@ -116,6 +138,5 @@ func (c Candidates) weight(i int) float64 {
 	if c.given != nil {
 		return c.given[i].Weight
 	}
-	e := c.list[i]
-	return float64(e.Weight) * ramp(e.risen.Load(), c.now)
+	return c.list[i].share(c.now)
 }

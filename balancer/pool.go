@@ -156,8 +156,11 @@ func (p *Pool) SetMode(name string, m Mode) error {
 	if e == nil {
 		return fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, p.opts.Name)
 	}
+	now := time.Now()
+	if m == Drain {
+		e.drained.Store(now.Add(drainFor).UnixNano())
+	}
 	if Mode(e.mode.Swap(uint32(m))) != m {
-		now := time.Now()
 		p.eventLocked(now, name, "set to "+m.String())
 		p.refreshLocked(now)
 	}
@@ -180,7 +183,7 @@ func (e *entry) status(now time.Time) Status {
 	b.Labels = maps.Clone(b.Labels)
 	return Status{
 		Backend:  b,
-		Mode:     Mode(e.mode.Load()),
+		Mode:     e.wanted(),
 		State:    e.verdict.State,
 		Why:      e.verdict.Why,
 		Since:    e.verdict.Since,

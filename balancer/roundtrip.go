@@ -43,6 +43,7 @@ type exchange struct {
 	last     failed   // the latest attempt
 	took     time.Duration
 	scratch  [8]*entry
+	room     [2]*member // for tried
 }
 
 func (x *exchange) run() (*http.Response, error) {
@@ -232,6 +233,9 @@ func (x *exchange) acquireNow() (*try, error) {
 		} else if !e.load.TryStart(&t.ticket, now, limit) {
 			continue // another was faster
 		}
+		if x.tried == nil {
+			x.tried = x.room[:0]
+		}
 		x.tried = append(x.tried, e.member)
 		e.requests.Add(1)
 		return t, nil
@@ -245,7 +249,7 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 	snap := p.current(now)
 	limit := p.opts.Limit.InFlight
 	if x.pin != "" && len(x.tried) == 0 {
-		if e := snap.byName[x.pin]; e != nil && e.serves() {
+		if e := snap.byName[x.pin]; e != nil && e.serves(now) {
 			if limit > 0 && e.load.InFlight() >= limit {
 				return nil, ErrBusy
 			}
@@ -284,9 +288,13 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 	return list[i], nil
 }
 
-// serves reports whether e may serve a client that is bound to it.
-func (e *entry) serves() bool {
-	return Mode(e.mode.Load()) != Maintenance && e.verdict.State != health.Down && e.rank.barred == ""
+// serves reports whether e may serve, at now, a client that is bound to it.
+func (e *entry) serves(now time.Time) bool {
+	mode := e.wanted()
+	if mode == Drain && now.UnixNano() >= e.drained.Load() {
+		mode = Maintenance
+	}
+	return mode != Maintenance && e.verdict.State != health.Down && e.rank.barred == ""
 }
 
 // filter leaves out who was tried, who is full, and, if careful, who is on

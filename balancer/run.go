@@ -97,6 +97,9 @@ func (p *Pool) probe(ctx context.Context, e *entry) {
 		now := time.Now()
 		ended = now
 		changed := e.tracker.Probed(now, res, err)
+		if err == nil {
+			changed = e.heard(now, res) || changed
+		}
 		if p.probed(e, began, now, res, err) || changed {
 			p.refresh(now)
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,7 +66,7 @@ func (t *try) roundTrip() (*http.Response, error) {
 		t.tried(now, 0, err)
 		return nil, err
 	}
-	t.judge(now, res.StatusCode)
+	t.judge(now, res)
 	t.tried(now, res.StatusCode, nil)
 	return res, nil
 }
@@ -154,16 +155,30 @@ func (t *try) cause(err error) error {
 }
 
 // judge tells the backend's tracker and load what a response means.
-func (t *try) judge(now time.Time, status int) {
+func (t *try) judge(now time.Time, res *http.Response) {
 	o := health.Answered
+	status := res.StatusCode
+	patience := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && res.Header["Retry-After"] != nil
 	switch {
+	case patience && status == http.StatusServiceUnavailable:
+		o = health.Erred // it works, and has too much of it
 	case status == 502 || status == 503 || status == 504:
 		o = health.Failed
 	case status >= 500:
 		o = health.Erred
 	}
+	if patience {
+		t.entry.spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
+	}
 	t.ticket.Header(now, o != health.Answered)
 	t.exchange.pool.observe(t.entry, now, o)
+}
+
+// asked returns for how long a backend that is overloaded is given less: what
+// it says, from one second to thirty.
+func asked(retryAfter string) time.Duration {
+	n, _ := strconv.Atoi(retryAfter) // a date, or nothing: the least
+	return min(max(time.Duration(n), 1), 30) * time.Second
 }
 
 // judgeError does so for the lack of one. What the client did is nobody's

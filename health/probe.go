@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -58,6 +60,10 @@ func (t Target) Address() string {
 type Result struct {
 	State State  // Up or Degraded; Unknown counts as Up
 	Note  string // in a few words, for people: "503 Service Unavailable"
+	// Weight is the share of its configured weight that the backend asks for,
+	// for three minutes from now: 0.5 is half. 0: it did not say.
+	Weight float64
+	Drain  bool // it wants to serve only those that are bound to it, and then end
 
 	// Role is what the backend is beside the others: [RolePrimary],
 	// [RoleReplica] or [RolePeer]. Empty: it has none.
@@ -70,6 +76,8 @@ type Result struct {
 }
 
 // HTTP returns a probe that sends GET path and wants an answer from 200 to 299.
+// A field Backend-Weight in it, such as 0.5, asks for that share of the
+// configured weight.
 func HTTP(path string) *HTTPProbe { return &HTTPProbe{Path: path} }
 
 // HTTPProbe asks over HTTP, on a connection of its own. Redirects are not
@@ -79,6 +87,11 @@ type HTTPProbe struct {
 	Path  string // with a query if need be; empty: "/"
 	Host  string // the Host field; empty: the target's host and port
 	Proto string // X-Forwarded-Proto; empty: "https" for those who would redirect otherwise
+	// Drain takes a 404 after a success for the wish to be drained: a deploy
+	// begins with the removal of the file that is probed.
+	Drain bool
+
+	seen sync.Map // by URL: it has succeeded
 }
 
 // Probe implements [Probe].
@@ -117,10 +130,27 @@ func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
 	// Some servers log an error when nobody takes their answer.
 	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
 	note := fmt.Sprintf("%d %s", res.StatusCode, http.StatusText(res.StatusCode))
+	if res.StatusCode == http.StatusNotFound && p.Drain {
+		if _, ok := p.seen.Load(t.URL.String()); ok {
+			return Result{State: Up, Note: note + ": to be drained", Drain: true}, nil
+		}
+	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return Result{State: Degraded, Note: note}, nil
 	}
-	return Result{State: Up, Note: note}, nil
+	if p.Drain {
+		p.seen.Store(t.URL.String(), true)
+	}
+	return Result{State: Up, Note: note, Weight: reported(res.Header.Get("Backend-Weight"))}, nil
+}
+
+// reported reads a weight, of which more than tenfold is not believed.
+func reported(s string) float64 {
+	w, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(w > 0) {
+		return 0
+	}
+	return min(w, 10)
 }
 
 // TCP returns a probe that is content when the target accepts a connection,

@@ -1,0 +1,136 @@
+package balancer
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+func TestABackendTellsItsWeight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var once atomic.Bool
+		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{
+			Policy: RoundRobin(),
+			Probe: health.ProbeFunc(func(_ context.Context, to health.Target) (health.Result, error) {
+				if to.Name == "a" && !once.Swap(true) {
+					return health.Result{State: health.Up, Weight: 0.25}, nil
+				}
+				return health.Result{State: health.Up}, nil
+			}),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		synctest.Wait()
+		of := func() (a int) {
+			for range 100 {
+				if get(p, "GET", "/", nil).Body.String() == "a" {
+					a++
+				}
+			}
+			return a
+		}
+		if n := of(); n != 20 {
+			t.Errorf("a quarter of its weight brought it %d of 100, want 20", n)
+		}
+		time.Sleep(3*time.Minute + time.Second)
+		if n := of(); n != 50 {
+			t.Errorf("three minutes later, %d of 100, want 50", n)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestRetryAfterAsksForPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var busy atomic.Bool
+		busy.Store(true)
+		a := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if busy.Load() {
+				w.Header().Set("Retry-After", "7")
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})
+		backends, way := ways(local{a}, local{servedBy("b")})
+		p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin(), Outlier: health.Outlier{MinSuccess: -1}})
+		tried := func() uint64 {
+			before := p.Backends()[0].Requests
+			for range 110 {
+				get(p, "GET", "/", nil)
+			}
+			return p.Backends()[0].Requests - before
+		}
+		if n := tried(); n < 8 || n > 12 {
+			t.Errorf("while it asks for patience it gets %d of 110, want a tenth of its share", n)
+		}
+		if s := p.Backends()[0]; s.State > health.Up {
+			t.Errorf("it is taken out for saying that it is busy: %v", s.State)
+		}
+		busy.Store(false)
+		time.Sleep(8 * time.Second)
+		if n := tried(); n != 55 {
+			t.Errorf("afterwards %d of 110", n)
+		}
+	})
+	for text, want := range map[string]time.Duration{"": 1, "0": 1, "7": 7, "3600": 30, "Fri, 31 Dec 1999 23:59:59 GMT": 1} {
+		if got := asked(text); got != want*time.Second {
+			t.Errorf("Retry-After %q: %v", text, got)
+		}
+	}
+}
+
+func TestDrainEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{Affinity: cookie{}})
+		if err := p.SetMode("a", Drain); err != nil {
+			t.Fatal(err)
+		}
+		bound := func() string { return get(p, "GET", "/", nil, header("Cookie", "at=a")).Body.String() }
+		if got := bound(); got != "a" {
+			t.Errorf("at first a client that is bound gets %s", got)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := bound(); got != "b" {
+			t.Errorf("after ten minutes it gets %s", got)
+		}
+	})
+}
+
+func TestABackendDrainsItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var leaves atomic.Bool
+		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{
+			Affinity: cookie{},
+			Probe: health.ProbeFunc(func(_ context.Context, to health.Target) (health.Result, error) {
+				return health.Result{State: health.Up, Drain: to.Name == "a" && leaves.Load()}, nil
+			}),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		synctest.Wait()
+		leaves.Store(true)
+		time.Sleep(7 * time.Second)
+		for range 20 {
+			if got := get(p, "GET", "/", nil).Body.String(); got != "b" {
+				t.Fatalf("a new client gets %s", got)
+			}
+		}
+		if got := get(p, "GET", "/", nil, header("Cookie", "at=a")).Body.String(); got != "a" {
+			t.Errorf("one that is bound gets %s", got)
+		}
+		leaves.Store(false)
+		time.Sleep(7 * time.Second)
+		if s := p.Backends()[0]; s.Mode != Ready {
+			t.Errorf("it came back, and is set to %v", s.Mode)
+		}
+		cancel()
+		<-done
+	})
+}
