@@ -236,7 +236,7 @@ func TestMemcachedRing(t *testing.T) {
 	var ids []string
 	if err := json.Unmarshal([]byte(run(t, ini, `
 		$ids = [];
-		for ($i = 0; $i < 100; $i++) {
+		for ($i = 0; $i < 1000; $i++) {
 			session_id(bin2hex(random_bytes(16))); session_start();
 			$_SESSION["id"] = $ids[] = session_id(); session_write_close();
 		}
