@@ -87,6 +87,8 @@ func (o Options) filled() (Options, error) {
 	switch {
 	case !isBase64URL(o.Name):
 		return o, fmt.Errorf("session: name %q: want letters, digits, hyphens and underscores", o.Name)
+	case strings.HasPrefix(o.Name, "__"):
+		return o, fmt.Errorf("session: name %q: want it without a prefix, which is added", o.Name)
 	case strings.ContainsAny(o.Domain, ";, \t\r\n"):
 		return o, fmt.Errorf("session: domain %q: want a host's name", o.Domain)
 	case o.Idle < time.Minute:

@@ -161,6 +161,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 	}{
 		"no store":     {nil, session.Options{}, "no store"},
 		"name":         {session.Memory(), session.Options{Name: "a b"}, "name"},
+		"prefix":       {session.Memory(), session.Options{Name: "__Host-sid"}, "prefix"},
 		"idle":         {session.Memory(), session.Options{Idle: time.Second}, "idle"},
 		"lifetime":     {session.Memory(), session.Options{Idle: time.Hour, Lifetime: time.Minute}, "lifetime"},
 		"timeout":      {session.Memory(), session.Options{Timeout: -1}, "timeout"},
@@ -198,6 +199,28 @@ func TestPlainHTTP(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestSchemesAreApart: a cookie that went over the open network opens nothing
+// on HTTPS, and the other way round.
+func TestSchemesAreApart(t *testing.T) {
+	h := manager(t, session.Memory(), session.Options{AllowInsecure: true}).Handler(app())
+	ask := func(scheme, path, cookie string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", scheme+"://localhost"+path, nil)
+		r.Header.Set("Cookie", cookie)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	for scheme, other := range map[string]string{"http": "https", "https": "http"} {
+		sent := ask(scheme, "/add?sku=tea", "").Result().Cookies()
+		if got := body(ask(other, "/read", sent[0].Name+"="+sent[0].Value)); got != "null" {
+			t.Errorf("the cookie of %s on %s: %s", scheme, other, got)
+		}
+		if got := body(ask(scheme, "/read", sent[0].Name+"="+sent[0].Value)); got != `{"tea":1}` {
+			t.Errorf("on %s: %s", scheme, got)
+		}
 	}
 }
 

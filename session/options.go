@@ -24,7 +24,8 @@ type Options struct {
 	// minutes. Use is noted at most once in a tenth of it, so the end may come
 	// up to that much early. The least is 1 minute.
 	Idle time.Duration
-	// Lifetime ends a session at this age, used or not; zero means 12 hours.
+	// Lifetime ends a session at this age, used or not; zero means 12 hours, or
+	// Idle if that is more.
 	Lifetime time.Duration
 	// Persistent lets the cookie outlive the browser's window, by Max-Age.
 	Persistent bool

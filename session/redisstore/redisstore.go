@@ -6,7 +6,12 @@
 //	sessions, err := session.New(redisstore.New(client), session.Options{})
 //
 // Give sessions a Redis of their own, with the policy noeviction or
-// volatile-ttl: a cache beside them would push carts out.
+// volatile-ttl: a cache beside them would push carts out. Let the client read
+// from masters only: a replica lags behind, and what was read there is then
+// written for nothing, again and again.
+//
+// A failover is asynchronous: a change of the last moment may be lost with its
+// master. Such a session counts as missing, and the visitor begins another.
 package redisstore
 
 import (
