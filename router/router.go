@@ -66,8 +66,7 @@ func New(opts Options, rules ...Rule) (*Router, error) {
 // Update replaces all rules at once, once the new ones are proved to keep
 // Options.Claims. Requests that were taken by the old rules end under them;
 // rules of the same name go on counting, with their clients' accounts if their
-// Limit is the same. On an error, which is New's, the old
-// rules stay.
+// Limit is the same. On an error, which is New's, the old rules stay.
 func (rt *Router) Update(rules ...Rule) error {
 	t, err := compileTable(rules)
 	if err != nil {

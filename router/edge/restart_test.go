@@ -143,3 +143,40 @@ func TestCertificateChangeUnderLoad(t *testing.T) {
 		t.Errorf("%d requests, then %v", n, err)
 	}
 }
+
+// A connection that shakes hands while the drain begins is told to end, too.
+func TestDrainEndsLateHTTP2(t *testing.T) {
+	certs, err := edge.Certificates(pair(t, t.TempDir(), "a.example", time.Now().Add(90*24*time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := edge.New(http.NotFoundHandler(), edge.Options{Addr: "127.0.0.1:0", Certificates: certs, Linger: -1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	c, err := net.Dial("tcp", srv.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	waitFor(t, func() bool { return srv.Report().Metrics[0].Value == 1 }) // it is accepted
+	cancel()
+	waitFor(t, func() bool { // the listener is closed
+		late, err := net.Dial("tcp", srv.Addr().String())
+		if err == nil {
+			late.Close()
+		}
+		return err != nil
+	})
+	s := tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) // whose certificate does not matter
+	io.WriteString(s, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+	if _, err := io.Copy(io.Discard, s); err != nil {
+		t.Errorf("the connection: %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}

@@ -194,10 +194,23 @@ func (s *Server) shutdown(ctx context.Context) error {
 	s.phase.Store(phaseDraining)
 	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, 0))
 	defer cancel()
-	err := s.http.Shutdown(ctx)
-	if err == nil {
-		return nil
+	for {
+		// Shutdown tells HTTP/2 connections to end, but not one that was still
+		// shaking hands when it was called: that one hears it from the next call.
+		once, cancel := context.WithTimeout(ctx, time.Second)
+		err := s.http.Shutdown(once)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return s.cutOff(err)
+		}
 	}
+}
+
+// cutOff closes what is left.
+func (s *Server) cutOff(err error) error {
 	return errors.Join(fmt.Errorf("edge: requests were cut off after %s: %w", s.opts.Drain, err), s.http.Close())
 }
 
