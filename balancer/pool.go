@@ -74,8 +74,8 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 }
 
 // Update replaces the backends. Those whose name and address are known keep
-// their state; removed ones finish what they have in hand. On an error nothing
-// has changed.
+// their state; new ones beside others start slowly; removed ones finish what
+// they have in hand. On an error nothing has changed.
 func (p *Pool) Update(backends []Backend) error {
 	p = p.root()
 	entries := make([]*entry, len(backends))
@@ -96,17 +96,20 @@ func (p *Pool) Update(backends []Backend) error {
 	if p.closing.Err() != nil {
 		return ErrClosed
 	}
-	old := p.snap.Load()
+	old, now := p.snap.Load(), time.Now()
 	kept := make(map[*member]bool, len(entries))
 	for _, e := range entries {
 		if was := old.byName[e.Name]; was != nil && was.URL == e.URL && was.Handler == nil && e.Handler == nil {
 			e.member = was.member
 		} else {
 			e.member = p.newMember(e)
+			if len(old.all) > 0 { // it joins others that are warm
+				e.risen.Store(now.UnixNano())
+			}
 		}
 		kept[e.member] = true
 	}
-	p.publishLocked(entries, time.Now())
+	p.publishLocked(entries, now)
 	for _, e := range old.all {
 		if !kept[e.member] {
 			release(e.transport)

@@ -152,11 +152,18 @@ func TestNoBackend(t *testing.T) {
 func TestUpdateKeepsState(t *testing.T) {
 	p := newPool(t, Backends("http://127.0.0.1:1", "http://127.0.0.1:2"), Options{})
 	first := p.snap.Load().byName["127.0.0.1:1"].member
+	share := func(name string) float64 { return p.snap.Load().byName[name].share(time.Now()) }
+	if share("127.0.0.1:1") != 1 {
+		t.Error("the first backends start slowly, and nobody else is there")
+	}
 	if err := p.Update([]Backend{{URL: "http://127.0.0.1:1", Weight: 5}, {URL: "http://127.0.0.1:3"}}); err != nil {
 		t.Fatal(err)
 	}
 	if p.snap.Load().byName["127.0.0.1:1"].member != first {
 		t.Error("a new weight made the pool forget the backend")
+	}
+	if share("127.0.0.1:1") != 5 || share("127.0.0.1:3") != rampFrom {
+		t.Errorf("shares %v, %v; want those that come later to start slowly", share("127.0.0.1:1"), share("127.0.0.1:3"))
 	}
 	if p.Update(Backends("nonsense")) == nil || len(p.Backends()) != 2 {
 		t.Error("a failed Update changed the pool")

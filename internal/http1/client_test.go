@@ -418,6 +418,21 @@ func TestTimesOut(t *testing.T) {
 		c.Request.ContentLength = -1
 		c.Body = func() io.ReadCloser { return &trickle{left: 5, pause: 50 * time.Second} }
 		wait(c, 5*50*time.Second+time.Minute, "no response for 1m0s")
+		// A server that stops reading is given up too.
+		deaf, _ := piped(t, func(_ int, _ net.Conn, r *bufio.Reader) {
+			if _, err := http.ReadRequest(r); err == nil {
+				time.Sleep(time.Hour)
+			}
+		})
+		c = call("POST", "/")
+		c.Wait = time.Minute
+		c.Request.ContentLength = 1 << 20
+		c.Body = func() io.ReadCloser { return io.NopCloser(strings.NewReader(strings.Repeat("x", 1<<20))) }
+		start := time.Now()
+		if _, err := do(deaf, c); err == nil || time.Since(start) != time.Minute+grace {
+			t.Errorf("a server that does not read: %v after %v", err, time.Since(start))
+		}
+		time.Sleep(2 * time.Hour)
 	})
 }
 

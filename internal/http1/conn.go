@@ -34,6 +34,7 @@ type conn struct {
 	heard  bool          // the server has sent a byte of the current response
 	budget int           // bytes that the header may still have; negative: no limit
 	idle   time.Duration // the longest pause of each read; 0: none
+	stall  time.Duration // the longest pause of each write; 0: do has set a deadline
 	upload *upload       // of the current request; nil: it was written inline
 
 	interrupted atomic.Bool // whatever deadline is set, nothing is read any more
@@ -45,7 +46,7 @@ func newConn(cl *Client, nc net.Conn) *conn {
 		cn.raw, _ = sc.SyscallConn() // without it the connection is taken for alive
 	}
 	cn.br = bufio.NewReaderSize(cn, 8<<10)
-	cn.bw = bufio.NewWriterSize(nc, 4<<10)
+	cn.bw = bufio.NewWriterSize((*sender)(cn), 4<<10)
 	return cn
 }
 
@@ -86,9 +87,24 @@ func (cn *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// A sender is the writing side of a connection, within the limit that holds.
+type sender conn
+
+func (s *sender) Write(p []byte) (int, error) {
+	if s.stall > 0 {
+		if err := s.nc.SetWriteDeadline(time.Now().Add(s.stall)); err != nil {
+			return 0, err
+		}
+		if s.interrupted.Load() {
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+	return s.nc.Write(p)
+}
+
 // do sends the call's request and reads the response's header.
 func (cn *conn) do(ctx context.Context, call *Call) (*http.Response, error) {
-	cn.heard, cn.idle, cn.upload = false, 0, nil
+	cn.heard, cn.idle, cn.stall, cn.upload = false, 0, 0, nil
 	if err := cn.limit(call.Wait); err != nil {
 		cn.close()
 		return nil, err

@@ -33,7 +33,9 @@ func (cn *conn) send(call *Call) error {
 		return err
 	}
 	cn.upload = &upload{cn: cn, call: call, src: call.Body(), ended: make(chan struct{})}
-	// The wait for the header begins when all has been sent.
+	// The wait for the header begins when all has been sent; meanwhile it
+	// bounds each write.
+	cn.stall = max(call.Wait, 0)
 	if err := cn.nc.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
