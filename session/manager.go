@@ -50,7 +50,7 @@ func New(store Store, opts Options) (*Manager, error) {
 	if opts.Domain != "" {
 		prefix = "__Secure-"
 	}
-	return &Manager{
+	m := &Manager{
 		opts: opts,
 		name: opts.Name,
 		cookies: cookies{
@@ -58,10 +58,22 @@ func New(store Store, opts Options) (*Manager, error) {
 			domain: opts.Domain, sameSite: opts.SameSite,
 		},
 		store: store,
-		breaker: breaker.New(breaker.Options{Budget: opts.Timeout, Failure: func(err error) bool {
-			return !isAnswer(err)
-		}}),
-	}, nil
+	}
+	m.breaker = breaker.New(breaker.Options{
+		Budget:  opts.Timeout,
+		Failure: func(err error) bool { return !isAnswer(err) },
+		Changed: m.noteOutage,
+	})
+	return m, nil
+}
+
+// noteOutage tells the operator in one line what many requests are told.
+func (m *Manager) noteOutage(out bool) {
+	if out {
+		m.opts.Logger.Error("session: the store fails and is left alone, but for one call a second", "cookie", m.cookies.secure)
+	} else {
+		m.opts.Logger.Info("session: the store answers again", "cookie", m.cookies.secure)
+	}
 }
 
 // filled returns o with its defaults, or what is wrong with it.

@@ -31,7 +31,8 @@ func hang(ctx context.Context, _, _ string) error {
 func TestAHungStoreIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFake()
-		m := manager(t, store, session.Options{})
+		var lines strings.Builder
+		m := manager(t, store, session.Options{Logger: logTo(&lines)})
 		b := newBrowser(m.Handler(app()))
 		b.do("POST", "/add?sku=tea")
 		store.before = hang
@@ -76,6 +77,11 @@ func TestAHungStoreIsBounded(t *testing.T) {
 		}
 		if got := body(b.do("GET", "/read")); got != `{"tea":1}` {
 			t.Errorf("got %s", got)
+		}
+		for _, line := range []string{"the store fails and is left alone", "the store answers again"} {
+			if n := strings.Count(lines.String(), line); n != 1 {
+				t.Errorf("%q logged %d times", line, n)
+			}
 		}
 	})
 }

@@ -20,6 +20,7 @@ type Options struct {
 	MaxFail  float64          // share of failures from which on it opens; 0.5
 	Pause    time.Duration    // how long it stays open before one call is tried; 1 second
 	Failure  func(error) bool // which errors count as failures; nil: all
+	Changed  func(open bool)  // told when it opens and when it closes; nil: nobody
 }
 
 // A Breaker guards the calls to one server. It is safe for concurrent use.
@@ -61,6 +62,9 @@ func New(opts Options) *Breaker {
 	}
 	if opts.Failure == nil {
 		opts.Failure = func(error) bool { return true }
+	}
+	if opts.Changed == nil {
+		opts.Changed = func(bool) {}
 	}
 	return &Breaker{opts: opts}
 }
@@ -131,11 +135,21 @@ const (
 	abandoned // the caller left: it says nothing about the server
 )
 
-// record counts a call's end. What was under way when the breaker opened does
-// not close it: only the call that is tried does.
+// record counts a call's end, and tells of a change.
 func (b *Breaker) record(now time.Time, trial bool, o outcome) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	before := b.opened.IsZero()
+	b.recordLocked(now, trial, o)
+	after := b.opened.IsZero()
+	b.mu.Unlock()
+	if before != after {
+		b.opts.Changed(!after)
+	}
+}
+
+// recordLocked decides. What was under way when the breaker opened does not
+// close it: only the call that is tried does.
+func (b *Breaker) recordLocked(now time.Time, trial bool, o outcome) {
 	if trial {
 		b.trial = false
 		switch o {

@@ -3,6 +3,7 @@ package breaker
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,6 +94,21 @@ func TestOneCallIsTriedAfterThePause(t *testing.T) {
 		synctest.Wait()
 		if n := calls(b, 5, ok); n != 5 || b.Open() {
 			t.Errorf("closed again, but only %d of 5 passed", n)
+		}
+	})
+}
+
+func TestChangesAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []bool
+		b := New(Options{Changed: func(open bool) { told = append(told, open) }})
+		calls(b, 30, sick)
+		time.Sleep(time.Second)
+		calls(b, 1, sick) // tried, and open still
+		time.Sleep(time.Second)
+		calls(b, 5, ok)
+		if !slices.Equal(told, []bool{true, false}) {
+			t.Errorf("got %v, want opened, closed", told)
 		}
 	})
 }
