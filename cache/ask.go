@@ -26,6 +26,7 @@ type ask struct {
 	cookie   bool // has cookies that may bear on the response
 	auth     bool
 	position Position // before the backend is asked by a request that passes
+	partial  bool     // to be fetched as the part that it asks for
 	reason   string   // why it is forwarded, in the words of RFC 9211
 }
 
@@ -78,7 +79,7 @@ func (a *ask) fits(e *memory.Entry) bool {
 	if m == nil {
 		return a.parts == ""
 	}
-	if m.Parts != a.parts {
+	if m.Parts != a.parts || e.Flags&memory.Part != 0 && !a.fitsPart(e) {
 		return false
 	}
 	return m.Vary == "" || law.SameVariant(m.Vary, m.Variant, a.selecting(), func() string { return e.Field("Content-Language") })
@@ -121,7 +122,7 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	opts := &a.h.cache.opts
 	j := law.Judge(
 		law.Request{
-			Method: r.Method, NoStore: a.cc.Has("no-store"), Authorization: a.auth, Cookie: a.cookie,
+			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.cc.Has("no-store"), Authorization: a.auth, Cookie: a.cookie,
 			SameLocation: r.Method == http.MethodPost && a.sameLocation(h),
 		},
 		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: opts.Name},
@@ -242,7 +243,9 @@ var conditions = []string{"If-None-Match", "If-Modified-Since", "If-Range", "Ran
 func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional bool) *http.Request {
 	r := a.r.Clone(ctx)
 	for _, name := range conditions {
-		delete(r.Header, name)
+		if name != "Range" || !a.partial {
+			delete(r.Header, name)
+		}
 	}
 	if raw := a.plan.Query.apply(r.URL.RawQuery); raw != r.URL.RawQuery {
 		r.URL.RawQuery = raw
@@ -270,6 +273,9 @@ func (a *ask) key(selecting string) string {
 		b = append(b, 's')
 	}
 	b = append(append(b, 0), a.parts...)
+	if a.partial {
+		b = append(append(b, 0), a.r.Header.Get("Range")...)
+	}
 	if selecting != "" {
 		b = law.AppendVariant(append(b, 0), selecting, a.selecting())
 	}

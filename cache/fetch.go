@@ -329,6 +329,11 @@ func (f *fetch) settle(status int) {
 	}
 	f.answer = answer
 	f.entry = f.ask.entry(status, answer, verdict, j, f.asked, now)
+	if status == http.StatusPartialContent && !f.ask.part(f.entry, answer, f.length) {
+		f.why, f.outcome = "a part of unknown place or size", private
+		f.body.give()
+		return
+	}
 	if !f.gone {
 		f.first = f.body.read() // now: later the beginning may be gone
 	}
@@ -341,7 +346,7 @@ func (f *fetch) mark(status int, now time.Time) {
 	if status >= 500 {
 		d = time.Second
 	}
-	if !f.ask.cookie && !f.ask.auth { // what holds for theirs need not hold for others
+	if !f.ask.cookie && !f.ask.auth && !f.ask.partial { // what holds for theirs need not hold for others
 		f.h.cache.markers.set(f.ask.marker(), now.Add(d))
 	}
 }

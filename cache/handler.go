@@ -16,7 +16,6 @@ import (
 const (
 	maxWaiting    = 1000 // requests that wait for one fetch
 	maxRefreshing = 16   // refreshes at once behind one handler
-	smallRange    = 1 << 20
 )
 
 // handler is one handler behind the cache.
@@ -100,12 +99,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.note(r, noteHit)
 		h.serve(w, &a, e, "")
-	case use == law.Grace:
+	case use == law.Grace && e.Flags&memory.Part == 0:
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.keep(url), e)
 		h.note(r, noteStale)
 		h.serve(w, &a, e, "")
-	case use == law.Sick && len(a.cc) == 0 && (e.Resting(a.now) || !health.Healthy(h.next, r)):
+	case use == law.Sick && e.Flags&memory.Part == 0 && len(a.cc) == 0 && (e.Resting(a.now) || !health.Healthy(h.next, r)):
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.keep(url), e)
 		h.note(r, noteSick)
@@ -173,9 +172,14 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 	case r.Method == http.MethodHead:
 		h.pass(w, r, a, a.reason, "HEAD")
 		return
-	case r.Header["Range"] != nil && (stale == nil || stale.Len() > smallRange):
-		h.pass(w, r, a, a.reason, "Range")
-		return
+	case r.Header["Range"] != nil && (stale == nil || stale.Flags&memory.Part != 0 || stale.Len() > maxPart):
+		if !a.ranged() {
+			h.pass(w, r, a, a.reason, "Range")
+			return
+		}
+		a.partial, stale = true, nil // parts are not validated
+	}
+	switch {
 	case stale == nil && h.cache.markers.has(a.marker(), a.now):
 		h.pass(w, r, a, a.reason, "not to be stored lately")
 		return

@@ -275,7 +275,7 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 		}
 		oldVary, oldVariant := old.Vary()
 		vary, variant := e.Vary()
-		return oldVary == vary && oldVariant == variant
+		return oldVary == vary && oldVariant == variant && sameRange(old, e)
 	}
 	valid := func() bool {
 		ok := true
@@ -289,6 +289,14 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 		return ok
 	}
 	return c.store.Add(e, reserved, same, valid)
+}
+
+// sameRange reports whether both hold the whole, or what the same Range brought.
+func sameRange(a, b *memory.Entry) bool {
+	if a.Flags&memory.Part == 0 || b.Flags&memory.Part == 0 {
+		return a.Flags&memory.Part == b.Flags&memory.Part
+	}
+	return a.More.Range == b.More.Range
 }
 
 // invalidate applies RFC 9111, section 4.4, after an unsafe method has

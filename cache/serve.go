@@ -22,6 +22,10 @@ func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e *memory.Entry, par
 		return
 	}
 	h.setHeader(w.Header(), a, e, params)
+	if e.Flags&memory.Part != 0 {
+		servePart(w, a.r, e)
+		return
+	}
 	if a.r.Header["Range"] != nil && e.Status == http.StatusOK && a.r.Method == http.MethodGet {
 		serveRange(w, a.r, e)
 		return

@@ -43,6 +43,10 @@ type More struct {
 	Tags    []uint64 // hashes, each once
 	Chunks  [][]byte // the body behind Body
 
+	// Of a part: the Range that brought it, and where it stands in what.
+	Range        string
+	First, Total int64
+
 	places []int32 // places[i]: where the entry stands in the list of Tags[i]
 }
 
@@ -54,6 +58,7 @@ const (
 	NoStale                     // not to be served stale
 	Immutable                   // RFC 8246
 	Public                      // says itself that it is for all, those with Authorization too
+	Part                        // holds a part: see More.Range
 )
 
 // Len returns the length of the body in bytes.
@@ -144,7 +149,7 @@ const (
 func (e *Entry) cost() int64 {
 	n := overhead + Sized(len(e.URL)) + Sized(len(e.Head)) + Sized(cap(e.Body))
 	if m := e.More; m != nil {
-		n += 144 + Sized(len(m.Parts)) + Sized(len(m.Vary)) + Sized(len(m.Variant))
+		n += 192 + Sized(len(m.Range)) + Sized(len(m.Parts)) + Sized(len(m.Vary)) + Sized(len(m.Variant))
 		n += int64(len(m.Tags)) * tagOverhead
 		n += int64(len(m.Chunks)) * 24
 		for _, c := range m.Chunks {
@@ -199,7 +204,7 @@ func (e *Entry) Whole(chunks [][]byte, length int64) *Entry {
 		Born: e.Born, FreshUntil: e.FreshUntil, Grace: e.Grace, ErrorGrace: e.ErrorGrace, Keep: e.Keep,
 	}
 	if m := e.More; m != nil {
-		n.More = &More{Parts: m.Parts, Vary: m.Vary, Variant: m.Variant, Tags: m.Tags}
+		n.More = &More{Parts: m.Parts, Vary: m.Vary, Variant: m.Variant, Tags: m.Tags, Range: m.Range, First: m.First, Total: m.Total}
 	}
 	if length >= 0 {
 		n.Head += "Content-Length: " + strconv.FormatInt(length, 10) + "\r\n"
