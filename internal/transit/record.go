@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,6 +58,8 @@ type Record struct {
 	// adds none if so: the cookie would make the answer one visitor's. Nil
 	// means no. Set by cache on the record of a fetch.
 	Storable func(status int, h http.Header) bool
+
+	awaits atomic.Int64 // see Await
 
 	mu    sync.Mutex
 	notes []note    // guarded by mu
@@ -138,6 +141,27 @@ func (r *Record) Link(fetch *Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fetch = append(r.fetch, fetch)
+}
+
+// Await says until when the client must have sent more of its body, the zero
+// Time that nothing is awaited. The standard server cancels a request whose
+// client missed that moment just as it does one whose client has gone; [Fail]
+// tells them apart by it.
+func (r *Record) Await(until time.Time) {
+	if r == nil {
+		return
+	}
+	var n int64
+	if !until.IsZero() {
+		n = until.UnixNano()
+	}
+	r.awaits.Store(n)
+}
+
+// overdue reports whether the client let the moment of Await pass.
+func (r *Record) overdue(now time.Time) bool {
+	n := r.awaits.Load()
+	return n != 0 && now.UnixNano() >= n
 }
 
 // Note leaves what part did with the request. It is rendered only if somebody

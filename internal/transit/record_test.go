@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 type text string
@@ -136,5 +137,29 @@ func TestClientAndSchemeWithoutEdge(t *testing.T) {
 	r.RemoteAddr = "pipe"
 	if Client(r).IsValid() {
 		t.Error("Client invented an address")
+	}
+}
+
+func TestStalledIsNotGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		await time.Duration // from now; 0: nothing awaited
+		want  int
+	}{
+		"gone":               {0, 499},
+		"gone while sending": {time.Hour, 499},
+		"stalled":            {-time.Millisecond, 408},
+	} {
+		r := httptest.NewRequest("POST", "/", nil)
+		ctx, rec := With(r.Context())
+		rec.Await(time.Now().Add(time.Hour))
+		rec.Await(time.Time{})
+		if c.await != 0 {
+			rec.Await(time.Now().Add(c.await))
+		}
+		w := httptest.NewRecorder()
+		Fail(w, r.WithContext(ctx), StatusGone, context.Canceled)
+		if w.Code != c.want || !errors.Is(rec.Cause(), context.Canceled) {
+			t.Errorf("%s: got %d, %v", name, w.Code, rec.Cause())
+		}
 	}
 }
