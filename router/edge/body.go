@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // A stallReader gives up on a request body of which no byte has come for a
@@ -13,6 +15,7 @@ import (
 type stallReader struct {
 	io.ReadCloser
 	rc    *http.ResponseController
+	rec   *transit.Record
 	limit time.Duration
 	h2    bool
 	set   time.Time // when the deadline was last moved
@@ -25,8 +28,13 @@ func (b *stallReader) Read(p []byte) (int, error) {
 			b.limit = 1 << 62 // a connection that has no deadlines, as in tests
 		}
 	}
+	b.rec.Await(b.set.Add(b.limit))
 	n, err := b.ReadCloser.Read(p)
-	if b.h2 || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, err
+	}
+	b.rec.Await(time.Time{})
+	if b.h2 || err != nil {
 		// After the body the standard server reads in the background, to notice
 		// that the client is gone, for as long as the handler takes. And an
 		// HTTP/2 stream breaks when its deadline passes, read or not.

@@ -17,9 +17,6 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// statusGone stands in the log for a client that left before it had an answer.
-const statusGone = 499
-
 var errGone = errors.New("edge: the client is gone")
 
 // ServeHTTP implements [http.Handler]: a request on its way down, and its log
@@ -89,7 +86,7 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		r.URL = &u
 	}
 	if limit := s.opts.Limits.BodyStall; limit > 0 && r.Body != nil && r.Body != http.NoBody {
-		r.Body = &stallReader{ReadCloser: r.Body, rc: http.NewResponseController(ex), limit: limit, h2: r.ProtoMajor == 2}
+		r.Body = &stallReader{ReadCloser: r.Body, rc: http.NewResponseController(ex), rec: rec, limit: limit, h2: r.ProtoMajor == 2}
 	}
 	return r, no
 }
@@ -158,7 +155,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 		status = http.StatusOK
 	}
 	if context.Cause(r.Context()) != nil && (ex.status == 0 || aborted) {
-		status = statusGone
+		status = transit.StatusGone
 		rec.Fail(errGone)
 	}
 	s.stats.status(status)

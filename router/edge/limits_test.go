@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -145,6 +146,28 @@ func TestBodyStall(t *testing.T) {
 		closedAfter(c)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || took < 108*time.Second || took > 111*time.Second {
 			t.Errorf("gave up after %s with %v, want 110 s", took, err)
+		}
+	})
+}
+
+// To a pool a client that stalls looks like one that has gone: the standard
+// server cancels the request. It is answered with 408 all the same.
+func TestBodyStallIs408(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		go io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+		transit.Fail(w, r, transit.StatusGone, r.Context().Err())
+	})
+	inBubble(t, h, edge.Options{}, func(l *pipeListener) {
+		c := l.dial("192.0.2.1:1")
+		defer c.Close()
+		io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != http.StatusRequestTimeout {
+			t.Errorf("got %s", res.Status)
 		}
 	})
 }

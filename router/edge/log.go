@@ -18,9 +18,9 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 	cause := rec.Cause()
 	level := slog.LevelInfo
 	switch {
-	case status >= 500 || aborted && status != statusGone:
+	case status >= 500 || aborted && status != transit.StatusGone:
 		level = slog.LevelError
-	case cause != nil && status != statusGone:
+	case cause != nil && status != transit.StatusGone:
 		level = slog.LevelWarn
 	}
 	addr := rec.Client
@@ -69,7 +69,7 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 // message is the line's: constant, so that logs can be grouped by it.
 func message(status int) string {
 	switch {
-	case status == statusGone:
+	case status == transit.StatusGone:
 		return "client gone"
 	case status >= http.StatusInternalServerError:
 		return "request failed"

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // stats are a server's figures.
@@ -18,7 +19,7 @@ type stats struct {
 }
 
 func (s *stats) status(status int) {
-	if status == statusGone {
+	if status == transit.StatusGone {
 		s.gone.Add(1)
 		return
 	}
