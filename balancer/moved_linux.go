@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// kernelCounts says that moved can tell.
+const kernelCounts = true
+
 // moved returns how many bytes the other end of c has sent and taken. It
 // reports false for what is not TCP.
 func moved(c net.Conn) (uint64, bool) {

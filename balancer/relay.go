@@ -25,6 +25,7 @@ type relay struct {
 	opts            TCP
 	ended           func() // called if the backend is the first to end
 	first           sync.Once
+	halves          atomic.Int32 // that have ended in order
 
 	kernel bool          // the kernel counts
 	copied atomic.Uint64 // else this does
@@ -35,8 +36,8 @@ type relay struct {
 	fault side        // guarded by mu: who broke it
 	timer *time.Timer // guarded by mu: looks for idleness; nil: nobody does
 	limit time.Duration
-	seen  uint64    // guarded by mu: bytes until then
-	since time.Time // guarded by mu: when seen was first seen
+	seen  uint64    // guarded by mu: what bytes said when it was last looked at
+	since time.Time // guarded by mu: when that was new, or the watch began
 	over  bool      // guarded by mu: both halves have ended
 }
 
@@ -52,9 +53,7 @@ const (
 // run carries until both halves have ended, and closes both connections. It
 // returns why it broke, or nil.
 func (r *relay) run() error {
-	_, ok1 := moved(r.client)
-	_, ok2 := moved(r.backend)
-	r.kernel = ok1 && ok2
+	r.kernel = kernelCounts && tcpOf(r.client) != nil && tcpOf(r.backend) != nil
 	r.watch(r.opts.Idle)
 	var up sync.WaitGroup
 	up.Go(func() { r.half(r.backend, r.client, backendSide, clientSide) })
@@ -87,6 +86,9 @@ func (r *relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
 	}
 	// If that fails, the other half finds out.
 	_ = closeWrite(dst)
+	if r.halves.Add(1) == 2 {
+		return n
+	}
 	limit := r.opts.HalfOpen
 	if limit > 0 && r.opts.Idle > 0 {
 		limit = min(limit, r.opts.Idle)
@@ -143,7 +145,7 @@ func (r *relay) watch(limit time.Duration) {
 	if r.over {
 		return
 	}
-	r.limit, r.seen, r.since = limit, r.bytes(), time.Now()
+	r.limit, r.since = limit, time.Now()
 	if r.timer == nil {
 		r.timer = time.AfterFunc(limit/4, r.look)
 	} else {
@@ -151,11 +153,11 @@ func (r *relay) watch(limit time.Duration) {
 	}
 }
 
-// look is watch's timer: the limit is kept to a quarter.
+// look is watch's timer: the limit is kept to a half.
 func (r *relay) look() {
 	r.mu.Lock()
 	now := time.Now()
-	if n := r.bytes(); n != r.seen {
+	if n := r.bytes(); n != r.seen { // the first time always: to ask costs two system calls
 		r.seen, r.since = n, now
 	}
 	idle := !r.over && now.Sub(r.since) >= r.limit

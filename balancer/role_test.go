@@ -359,3 +359,29 @@ func TestOnlyIsOfTheWhole(t *testing.T) {
 		t.Errorf("the whole does not go on: %q", got)
 	}
 }
+
+// TestFenceCuts holds that a backend that is fenced loses the connections that
+// it has, also in a pool that is not divided by role.
+func TestFenceCuts(t *testing.T) {
+	c := newCluster(t, primary, replica)
+	db := c.pool(t, Options{Policy: RoundRobin()})
+	wants(t, db.Only("writes", Primary), "a")
+	var conn net.Conn
+	for name := ""; name != "b"; {
+		var err error
+		if conn, err = db.DialContext(context.Background(), "", ""); err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		b := make([]byte, 1)
+		if err := readFull(conn, b); err != nil {
+			t.Fatal(err)
+		}
+		name = string(b)
+	}
+	c.say("b", primary)
+	if err := readFull(conn, make([]byte, 1)); !errors.Is(err, ErrMoved) || !strings.Contains(err.Error(), "fenced") {
+		t.Errorf("got %v", err)
+	}
+	wants(t, db, "a")
+}
