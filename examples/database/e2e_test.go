@@ -88,7 +88,7 @@ func admin(t *testing.T, addr string) *sql.DB {
 	return db
 }
 
-func exec(t *testing.T, db *sql.DB, statements ...string) {
+func do(t *testing.T, db *sql.DB, statements ...string) {
 	t.Helper()
 	for _, s := range statements {
 		if _, err := db.Exec(s); err != nil {
@@ -167,8 +167,8 @@ func TestE2EMariaDBFailover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec(t, two, fmt.Sprintf("CHANGE MASTER TO master_host='127.0.0.1', master_port=%s, master_user='admin', master_use_gtid=slave_pos", port), "START REPLICA")
-	exec(t, one,
+	do(t, two, fmt.Sprintf("CHANGE MASTER TO master_host='127.0.0.1', master_port=%s, master_user='admin', master_use_gtid=slave_pos", port), "START REPLICA")
+	do(t, one,
 		"CREATE DATABASE shop", "CREATE TABLE shop.orders (id VARCHAR(40) PRIMARY KEY, server INT) ENGINE=InnoDB",
 		"CREATE USER shop@'%' IDENTIFIED BY 'secret'", "GRANT SELECT, INSERT ON shop.* TO shop@'%'",
 		"CREATE USER probe@'%' IDENTIFIED BY 'hush'", "GRANT REPLICA MONITOR ON *.* TO probe@'%'")
@@ -218,13 +218,13 @@ func TestE2EMariaDBFailover(t *testing.T) {
 	time.Sleep(time.Second)
 	// What an operator does: let the replica finish what it has, then let it
 	// take writes.
-	exec(t, two, "STOP REPLICA IO_THREAD")
+	do(t, two, "STOP REPLICA IO_THREAD")
 	within(t, 20*time.Second, "the replica has applied all", func() bool {
 		var state string
 		row := two.QueryRow("SELECT state FROM information_schema.processlist WHERE user='system user' AND command='Slave_SQL'")
 		return row.Scan(&state) == nil && strings.Contains(state, "has read all relay log")
 	})
-	exec(t, two, "STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only=0")
+	do(t, two, "STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only=0")
 	promoted := time.Now()
 	within(t, 20*time.Second, "both write again", everybody(promoted))
 	for _, w := range writers {
