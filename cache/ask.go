@@ -264,6 +264,25 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 	return r
 }
 
+// clone returns a copy with a request of its own.
+func (a *ask) clone(ctx context.Context) *ask {
+	b := *a
+	b.r = a.r.Clone(ctx)
+	return &b
+}
+
+// anonymous takes off what names a visitor: a refresh is asked for on nobody's
+// behalf, and what a visitor would be shown is not what is wanted.
+func (a *ask) anonymous() {
+	if !a.cookie {
+		return
+	}
+	r := *a.r
+	r.Header = a.r.Header.Clone()
+	delete(r.Header, "Cookie")
+	a.r, a.cookie = &r, false
+}
+
 // key identifies the request among those that are being fetched. selecting are
 // the fields by which its responses are known to differ.
 func (a *ask) key(selecting string) string {

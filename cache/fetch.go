@@ -85,7 +85,7 @@ type fetch struct {
 func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key string, conditional bool) *fetch {
 	c := h.cache
 	f := &fetch{
-		h: h, ask: a, key: key, stale: stale, leader: w, gone: w == nil, refreshes: w == nil,
+		h: h, key: key, stale: stale, leader: w, gone: w == nil, refreshes: w == nil,
 		position: c.log.head(), asked: time.Now(), length: -1,
 		header: make(http.Header),
 		ready:  make(chan struct{}), done: make(chan struct{}),
@@ -101,7 +101,9 @@ func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key 
 		f.limit = time.Hour
 	}
 	f.budget = time.AfterFunc(f.limit, f.overtime)
-	f.request = a.fetchRequest(f.ctx, stale, conditional)
+	// What the client's request holds may change once it has been answered.
+	f.ask = a.clone(f.ctx)
+	f.request = f.ask.fetchRequest(f.ctx, stale, conditional)
 	if !c.running.add(f) {
 		f.budget.Stop()
 		f.cancel(errClosed)
@@ -139,6 +141,9 @@ func (f *fetch) run() {
 	defer f.budget.Stop()
 	defer f.h.flights.leave(f)
 	err := f.call()
+	if err == nil && f.ctx.Err() != nil {
+		err = context.Cause(f.ctx) // it may have returned for that reason
+	}
 	if err == nil && !f.wrote {
 		f.WriteHeader(http.StatusOK)
 	}
@@ -213,6 +218,9 @@ func (f *fetch) fail(err error) {
 	defer f.mu.Unlock()
 	f.record.Fail(err)
 	f.why, f.cause, f.status = "failed", err, http.StatusBadGateway
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.status = http.StatusGatewayTimeout
+	}
 	f.outcome = failed
 	if f.stale != nil && f.ask.mayCover(f.stale) {
 		f.outcome = covered

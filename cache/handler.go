@@ -158,6 +158,7 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 	if a.cc.Has("only-if-cached") {
 		// RFC 9111, section 5.2.1.7.
 		w.Header().Set("Cache-Status", h.cache.opts.Name+"; fwd=miss; detail=only-if-cached")
+		h.note(r, note("miss: only-if-cached"))
 		transit.Fail(w, r, http.StatusGatewayTimeout, errNotStored)
 		return
 	}

@@ -147,7 +147,7 @@ func (p *passWriter) end() {
 	p.body = nil
 	chunks, reserved, ok := body.take()
 	unproven := transit.From(p.r.Context()) != nil && transit.From(p.r.Context()).Unproven
-	if !ok || unproven || p.length >= 0 && body.size != p.length {
+	if !ok || unproven || p.r.Context().Err() != nil || p.length >= 0 && body.size != p.length {
 		p.h.cache.store.Unreserve(reserved)
 		return
 	}

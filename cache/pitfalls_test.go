@@ -534,6 +534,41 @@ func TestPitfallUnkeyedInput(t *testing.T) {
 	})
 }
 
+// Souin 337: a handler that returns because it was cancelled leaves a blank
+// page, which is stored.
+func TestPitfallBlankPageStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=3600"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			if n == 1 {
+				<-r.Context().Done()
+				return
+			}
+			io.WriteString(w, "page")
+		}}
+		_, h := open(t, Options{}, b)
+		if w := get(h, "http://a.example/"); w.Code != 504 {
+			t.Errorf("got %d", w.Code)
+		}
+		want(t, get(h, "http://a.example/"), 200, "page")
+	})
+}
+
+// A refresh in the name of whoever happens to ask: the next visitor gets a
+// page with that one's name on it, or the refresh is for nothing.
+func TestPitfallRefreshInAVisitorsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=10, stale-while-revalidate=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			fmt.Fprint(w, n, r.Header["Cookie"])
+		}}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		time.Sleep(20 * time.Second)
+		want(t, get(h, "http://a.example/", "Cookie", "sid=1"), 200, "1 []")
+		synctest.Wait()
+		want(t, get(h, "http://a.example/"), 200, "2 []")
+	})
+}
+
 // Souin 667: a part is stored as the whole. Tempesta 416: what HEAD brings is
 // stored for GET.
 func TestPitfallPartAndHeadStored(t *testing.T) {

