@@ -10,6 +10,8 @@ import (
 
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/foretier/foretier/session/redisstore"
 )
 
 // keyName is where gateways on one store keep the key that signs their pins.
@@ -27,7 +29,7 @@ func sharedKey(ctx context.Context, c config, logger *slog.Logger) []byte {
 	var err error
 	switch {
 	case c.redis != "":
-		key, err = redisKey(ctx, c.redis, fresh)
+		key, err = redisKey(ctx, c.redis, fresh, logger)
 	case len(c.memcached) > 0:
 		key, err = memcachedKey(c.memcached, fresh)
 	default:
@@ -44,7 +46,7 @@ func sharedKey(ctx context.Context, c config, logger *slog.Logger) []byte {
 	return key
 }
 
-func redisKey(ctx context.Context, url string, fresh []byte) ([]byte, error) {
+func redisKey(ctx context.Context, url string, fresh []byte, logger *slog.Logger) ([]byte, error) {
 	opts, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, err
@@ -53,6 +55,9 @@ func redisKey(ctx context.Context, url string, fresh []byte) ([]byte, error) {
 	opts.MaxRetries, opts.DialerRetries = -1, 1 // the gateway starts without it
 	client := redis.NewClient(opts)
 	defer client.Close()
+	if err := redisstore.New(client).Check(ctx); errors.Is(err, redisstore.ErrEvicts) {
+		logger.Warn("give sessions a Redis of their own that evicts nothing", "cause", err)
+	}
 	// The first gateway's key wins. SETNX, then GET: whoever loses reads the winner's.
 	if err := client.SetNX(ctx, keyName, fresh, 0).Err(); err != nil {
 		return nil, err

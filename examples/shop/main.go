@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		level = slog.LevelInfo
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	store, shared, err := openStore(*redisURL, *memcached)
+	store, shared, err := openStore(ctx, *redisURL, *memcached, logger)
 	if err != nil {
 		fmt.Fprintf(stderr, "shop: %v\n", err)
 		return 2
@@ -105,7 +106,7 @@ Ctrl-C ends it.
 
 // openStore returns the store for sessions, and whether other processes can
 // share it.
-func openStore(redisURL, servers string) (store session.Store, shared bool, err error) {
+func openStore(ctx context.Context, redisURL, servers string, logger *slog.Logger) (store session.Store, shared bool, err error) {
 	switch {
 	case redisURL != "" && servers != "":
 		return nil, false, errors.New("sessions live in one place: want -redis or -memcached, not both")
@@ -115,7 +116,13 @@ func openStore(redisURL, servers string) (store session.Store, shared bool, err 
 			return nil, false, fmt.Errorf("-redis %q: %w: want a URL such as redis://127.0.0.1:6379/0", redisURL, err)
 		}
 		opts.ContextTimeoutEnabled = true // a hung Redis costs a second, not more
-		return redisstore.New(redis.NewClient(opts)), true, nil
+		store := redisstore.New(redis.NewClient(opts))
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		if err := store.Check(ctx); err != nil {
+			logger.Warn("sessions are not safe on this Redis", "cause", err)
+		}
+		return store, true, nil
 	case servers != "":
 		client := memcache.New(strings.Split(servers, ",")...)
 		client.MaxIdleConns = 64 // its default of 2 would dial for nearly every request
