@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
@@ -57,12 +58,15 @@ func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
 	url := appendURL(buf, r, a.plan.Query)
 	a.https = isHTTPS(r)
 	a.parts = joinParts(a.plan.Key)
+	if a.plan.Cookies != nil {
+		a.parts += "\x01\x02" + joinParts(cookieValues(r, a.plan.Cookies)) // no part of the key ends so
+	}
 	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
 		a.cc = law.ParseDirectives(lines)
 	} else if lines := r.Header["Pragma"]; len(lines) > 0 && fields.HasToken(lines, "no-cache") {
 		a.cc = law.Directives{{Name: "no-cache"}} // RFC 9111, section 5.4
 	}
-	if lines := r.Header["Cookie"]; len(lines) > 0 {
+	if lines := r.Header["Cookie"]; len(lines) > 0 && a.plan.Cookies == nil {
 		a.cookie = hasCookie(lines, h.ignored)
 	}
 	a.auth = r.Header["Authorization"] != nil
@@ -86,14 +90,29 @@ func (a *ask) fits(e *memory.Entry) bool {
 }
 
 // selecting returns the header that Vary is about: the client's, without the
-// cookies that do not count.
+// cookies that do not count or are in the key.
 func (a *ask) selecting() http.Header {
-	if a.r.Header["Cookie"] == nil || !a.h.ignoresAny() {
+	if a.r.Header["Cookie"] == nil || a.plan.Cookies == nil && !a.h.ignoresAny() {
 		return a.r.Header
 	}
 	h := a.r.Header.Clone()
-	fields.DropCookies(h, a.h.ignored)
+	if a.plan.Cookies != nil {
+		delete(h, "Cookie")
+	} else {
+		fields.DropCookies(h, a.h.ignored)
+	}
 	return h
+}
+
+// drops reports whether a cookie is taken off a request that is looked up.
+func (a *ask) drops(name string) bool {
+	if a.h.owned(name) {
+		return false
+	}
+	if a.plan.Cookies != nil {
+		return !slices.Contains(a.plan.Cookies, name)
+	}
+	return names(a.h.cache.opts.IgnoreCookies).match(name)
 }
 
 // use decides what e is good for.
@@ -251,7 +270,7 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 		r.URL.RawQuery = raw
 		r.RequestURI = r.URL.RequestURI()
 	}
-	fields.DropCookies(r.Header, a.h.dropped)
+	fields.DropCookies(r.Header, a.drops)
 	r.Header["Surrogate-Capability"] = append(r.Header["Surrogate-Capability"], a.h.cache.capability)
 	if stale != nil && conditional {
 		if tag := stale.Field("Etag"); tag != "" {

@@ -916,3 +916,19 @@ func TestPartsThatAreNotStored(t *testing.T) {
 		})
 	}
 }
+
+func TestPlanCookies(t *testing.T) {
+	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Vary": {"Cookie"}}, answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		fmt.Fprint(w, n, r.Header["Cookie"])
+	}}
+	_, h := open(t, Options{Rules: Rules{Plan: func(*http.Request) Plan {
+		return Plan{Cookies: []string{"currency", "group"}}
+	}}}, pinning{b})
+	want(t, get(h, "http://a.example/", "Cookie", "sid=1; currency=EUR; pin=a"), 200, "1 [currency=EUR; pin=a]")
+	want(t, get(h, "http://a.example/", "Cookie", "sid=2; currency=EUR"), 200, "1 [currency=EUR; pin=a]")
+	want(t, get(h, "http://a.example/", "Cookie", "sid=2; currency=USD"), 200, "2 [currency=USD]")
+	want(t, get(h, "http://a.example/", "Cookie", "group=EUR"), 200, "3 [group=EUR]")
+	want(t, get(h, "http://a.example/", "Cookie", "currency="), 200, "4 [currency=]")
+	want(t, get(h, "http://a.example/"), 200, "5 []")
+	want(t, get(h, "http://a.example/", "Cookie", "sid=3"), 200, "5 []")
+}

@@ -60,11 +60,6 @@ func (h *handler) owned(name string) bool {
 	return false
 }
 
-// dropped reports whether a cookie is taken off a request that is looked up.
-func (h *handler) dropped(name string) bool {
-	return names(h.cache.opts.IgnoreCookies).match(name) && !h.owned(name)
-}
-
 // ignored reports whether a cookie has no bearing on the response.
 func (h *handler) ignored(name string) bool {
 	return names(h.cache.opts.IgnoreCookies).match(name) || h.owned(name)

@@ -121,6 +121,17 @@ func joinParts(parts []string) string {
 	return b.String()
 }
 
+// cookieValues returns the cookies named, each as it came or as missing.
+func cookieValues(r *http.Request, list []string) []string {
+	out := make([]string, len(list))
+	for i, name := range list {
+		if c, err := r.Cookie(name); err == nil {
+			out[i] = "=" + c.Value
+		}
+	}
+	return out
+}
+
 // hasCookie reports whether a request has a cookie that may bear on the
 // response.
 func hasCookie(lines []string, ignored func(string) bool) bool {

@@ -27,6 +27,12 @@ type Plan struct {
 	Pass bool
 	// Key is added to the cache key: the currency, the customer group.
 	Key []string
+	// Cookies names the cookies on which the response depends, as currency
+	// does. Their values are added to the key; every other cookie is taken off
+	// a request that is looked up, but the tier's own. What remains is no
+	// visitor's: it is stored and waited for like a request without cookies,
+	// and Vary: Cookie is met. Nil leaves the cookies alone.
+	Cookies []string
 	// Query is what of the query matters.
 	Query Query
 	// Why says in a few words which rule decided; it is shown by Explain, and
