@@ -3,6 +3,7 @@
 #                    browser, servers killed under load
 # make conformance   the public HTTP cache tests through the gateway
 # make fuzz          every fuzz test for a minute
+# make stress        the cache for a minute against an oracle
 #
 # All install what they need (Debian's packages, pinned Go tools).
 
@@ -12,7 +13,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # What needs other libraries to compare with lives in modules of its own.
 MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' -exec dirname {} +)
 
-.PHONY: test e2e conformance fuzz check install install-e2e
+.PHONY: test e2e conformance fuzz stress check install install-e2e
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -30,6 +31,9 @@ conformance:
 fuzz:
 	./.ci/fuzz 60s
 
+stress: install
+	FORETIER_STRESS=60s go test -race -count=1 -timeout 10m -run TestStress -v ./cache
+
 # What can be said of the code without running it.
 check:
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
@@ -40,7 +44,8 @@ check:
 
 # gcc and libc6-dev: the race detector needs cgo.
 install:
-	./.ci/install gcc libc6-dev redis-server memcached php-cli php-redis php-memcached
+	./.ci/install gcc libc6-dev redis-server memcached php-cli php-redis php-memcached \
+		mariadb-server galera-4
 
 install-e2e:
 	./.ci/install curl apache2 libapache2-mod-php chromium

@@ -22,6 +22,7 @@ var clients = map[string][]string{
 	"github.com/prometheus/":          {"health/metrics"},
 	"github.com/go-sql-driver/mysql":  {"balancer/sqlprobe"},
 	"database/sql":                    {"balancer/sqlprobe"},
+	"github.com/pires/go-proxyproto":  {},
 	"google.golang.org/grpc":          {},
 	"github.com/alexedwards/scs":      {},
 	"github.com/foretier/foretier/ex": {}, // nobody imports the examples
