@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ MinSpareServers 10
 MaxRequestWorkers 10
 KeepAliveTimeout 5
 EnableSendfile Off
+SendBufferSize 16384
 DocumentRoot %[2]s/htdocs
 <Directory %[2]s/htdocs>
     Require all granted
@@ -62,7 +64,17 @@ http {
 
 // sip asks for the big file and takes a KiB of it a second, until stop.
 func sip(addr string, stop <-chan struct{}) error {
-	conn, err := net.Dial("tcp", addr)
+	// Small segments, as on a telephone's way: with those of loopback the
+	// kernel would keep megabytes in the gateway's place.
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if e := c.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536)
+		}); e != nil {
+			return e
+		}
+		return err
+	}}
+	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
