@@ -60,7 +60,7 @@ func parse(args []string, out io.Writer) (config, error) {
 		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust string
 		pages                                                                      []string
 	)
-	fs.StringVar(&c.listen, "listen", ":8080", "`HOST:PORT` to serve on")
+	fs.StringVar(&c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket)")
 	fs.StringVar(&backends, "backends", "", "`URL,URL` of the application servers (required)")
 	fs.StringVar(&c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
 	fs.StringVar(&admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")

@@ -146,6 +146,12 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 			return nil, fmt.Errorf("-tls-cert, -tls-key: %w", err)
 		}
 	}
+	// A service manager may hold the socket open while the gateway is replaced.
+	if inherited, err := edge.Inherited(); err != nil {
+		return nil, err
+	} else if len(inherited) > 0 {
+		opts.Listener = inherited[0]
+	}
 	if t.srv, err = edge.New(front, opts); err != nil {
 		return nil, err
 	}
