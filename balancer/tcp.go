@@ -16,7 +16,8 @@ import (
 )
 
 // TCP says how a pool carries connections. Zero fields stand for the defaults
-// named beside them.
+// named beside them. [Limit] and the Dial of [Timeouts] hold for connections
+// as for requests.
 type TCP struct {
 	Conns     int           // connections of [Pool.ServeTCP] at once; more are refused; no limit
 	Idle      time.Duration // without a byte either way, until a connection is cut; never, because databases keep theirs open for hours
@@ -112,7 +113,8 @@ func (s *server) accept(ctx context.Context, l net.Listener) error {
 			return fmt.Errorf("balancer: accept: %w", err)
 		}
 		if limit := p.opts.TCP.Conns; p.carried.conns.Add(1) > int64(limit) && limit > 0 {
-			p.refuse(conn, fmt.Errorf("%w: %d connections are open, as many as may be", ErrBusy, limit))
+			_, later := conn.(greeter)
+			p.refuse(conn, fmt.Errorf("%w: %d connections are open, as many as may be", ErrBusy, limit), !later)
 			p.carried.conns.Add(-1)
 			continue
 		}
@@ -136,12 +138,12 @@ func (s *server) drain() {
 func (s *server) carry(client net.Conn) {
 	p := s.pool
 	if err := s.greet(client); err != nil {
-		p.refuse(client, err)
+		p.refuse(client, err, false)
 		return
 	}
 	l, err := p.connect(s.ctx, client)
 	if err != nil {
-		p.refuse(client, err)
+		p.refuse(client, err, true)
 		return
 	}
 	r := &relay{client: client, backend: l.conn, opts: p.opts.TCP, ended: func() { p.doubt(l.entry) }}
@@ -161,16 +163,21 @@ func (s *server) carry(client net.Conn) {
 	p.tell(client, l, r, err)
 }
 
+// A greeter is a connection on which something comes before the first byte.
+type greeter interface {
+	HandshakeContext(context.Context) error
+}
+
 // greet finishes what a listener leaves to the first read: a TLS handshake, or
 // what else a connection's HandshakeContext does.
 func (s *server) greet(client net.Conn) error {
-	secure, ok := client.(interface{ HandshakeContext(context.Context) error })
+	g, ok := client.(greeter)
 	if !ok {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.pool.opts.TCP.Handshake)
 	defer cancel()
-	if err := secure.HandshakeContext(ctx); err != nil {
+	if err := g.HandshakeContext(ctx); err != nil {
 		if _, ok := client.(*tls.Conn); ok {
 			err = fmt.Errorf("TLS handshake: %w", err)
 		}
@@ -187,7 +194,8 @@ func (e greetError) Unwrap() error { return e.error }
 // refuse closes a connection that is not carried, and says why: in the log
 // once a second, with how many others there were since, because without a
 // primary each client comes again at once.
-func (p *Pool) refuse(client net.Conn, why error) {
+// The client is told too if it has been greeted, speak.
+func (p *Pool) refuse(client net.Conn, why error, speak bool) {
 	p.carried.refused.Add(1)
 	_, own := errors.AsType[greetError](why)
 	more, tell := 0, own
@@ -198,7 +206,7 @@ func (p *Pool) refuse(client net.Conn, why error) {
 		p.log.LogAttrs(context.Background(), slog.LevelWarn, "connection refused",
 			slog.String("client", remote(client)), slog.Any("error", why), slog.Int("others", more))
 	}
-	if words := p.opts.TCP.Refusal; words != nil && !own {
+	if words := p.opts.TCP.Refusal; words != nil && speak {
 		// A new connection has room for it; a client that has gone away does
 		// not matter.
 		_ = client.SetWriteDeadline(time.Now().Add(time.Second))

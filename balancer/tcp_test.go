@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -259,6 +260,59 @@ func TestServeTCPRefusesBeyondItsLimit(t *testing.T) {
 	if _, err := io.ReadFull(dial(t, front), make([]byte, 1)); err != nil {
 		t.Errorf("after the first has gone: %v", err)
 	}
+}
+
+// TestServeTCPDoesNotGreetInPassing holds that a client beyond the limit, with
+// whom a handshake is due, is not waited for by those who come after it.
+func TestServeTCPDoesNotGreetInPassing(t *testing.T) {
+	addr := backend(t, listen(t), echo("b"))
+	p := newPool(t, Backends("tcp://"+addr), Options{TCP: TCP{Conns: 1, Refusal: func(error) []byte { return []byte("no") }}})
+	front := carry(t, p, func(l net.Listener) net.Listener { return slowGreeters{l, t} })
+	first := dial(t, front)
+	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	// It may be reset before it is connected.
+	if c, err := net.Dial("tcp", front); err == nil {
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if n, err := c.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read %d bytes, %v", n, err)
+		}
+	}
+}
+
+// slowGreeters accepts connections that must not be written to before they
+// are greeted.
+type slowGreeters struct {
+	net.Listener
+	t *testing.T
+}
+
+func (l slowGreeters) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &slowGreeter{Conn: c, t: l.t}, nil
+}
+
+type slowGreeter struct {
+	net.Conn
+	t       *testing.T
+	greeted atomic.Bool
+}
+
+func (c *slowGreeter) HandshakeContext(context.Context) error {
+	c.greeted.Store(true)
+	return nil
+}
+
+func (c *slowGreeter) Write(b []byte) (int, error) {
+	if !c.greeted.Load() {
+		c.t.Errorf("%q is written before the handshake", b)
+	}
+	return c.Conn.Write(b)
 }
 
 // TestServeTCPDoesNotTouchTheBytes counts what the whole process reads: the
