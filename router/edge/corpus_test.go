@@ -232,6 +232,57 @@ func TestCorpus(t *testing.T) {
 	runCorpus(t, srv.Addr().String(), origin, apps)
 }
 
+// TestCorpusHTTP2 sends the rows that HTTP/2 can say.
+func TestCorpusHTTP2(t *testing.T) {
+	origin, apps := newRecorder(t), newRecorder(t)
+	front, err := router.New(router.Options{},
+		router.Rule{Name: "admin", When: router.Admin("/admin"), To: proxyTo(t, origin.Server, nil)},
+		router.Rule{Name: "shop", To: proxyTo(t, apps.Server, nil)},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := edge.Certificates(pair(t, t.TempDir(), "shop.example", time.Now().Add(time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := serve(t, front, edge.Options{Certificates: certs})
+	client := http2Client(t)
+	sent := 0
+	for _, row := range readCorpus(t, "../testdata/bypass-corpus.txt", "../testdata/more-corpus.txt") {
+		if row.class == "bad-pct" {
+			continue // the standard server resets the stream, and its client waits for an answer
+		}
+		if len(row.headers) > 0 || row.host != "shop.example" || row.method == "CONNECT" || row.target[0] != '/' || strings.HasPrefix(row.target, "//") {
+			continue
+		}
+		req := &http.Request{Method: row.method, Host: row.host, Header: http.Header{}, URL: &url.URL{Scheme: "https", Host: srv.Addr().String(), Opaque: row.target}}
+		res, err := client.Do(req)
+		status := 0
+		if err == nil { // else the client does not say it
+			status = res.StatusCode
+			res.Body.Close()
+			sent++
+		}
+		atOrigin, atApps := len(origin.take()), len(apps.take())
+		bad := err == nil
+		switch row.expected {
+		case "admin":
+			bad = bad && (atOrigin != 1 || atApps != 0)
+		case "other":
+			bad = bad && (atOrigin != 0 || atApps != 1)
+		default:
+			bad = atOrigin+atApps != 0
+		}
+		if bad {
+			t.Errorf("line %d, %s: %s %q: status %d, origin %d, apps %d: want %s", row.line, row.class, row.method, row.target, status, atOrigin, atApps, row.expected)
+		}
+	}
+	if sent < 150 {
+		t.Errorf("only %d rows were sent", sent)
+	}
+}
+
 // TestCorpusThroughGateway does the same with the whole tier.
 func TestCorpusThroughGateway(t *testing.T) {
 	origin, apps := newRecorder(t), newRecorder(t)
