@@ -11,6 +11,7 @@ import (
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // An ask is a request as the cache sees it: what it is looked up by and what it
@@ -60,6 +61,9 @@ func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
 	a.parts = joinParts(a.plan.Key)
 	if a.plan.Cookies != nil {
 		a.parts += "\x01\x02" + joinParts(cookieValues(r, a.plan.Cookies)) // no part of the key ends so
+	}
+	if rec := transit.From(r.Context()); rec != nil && rec.Space != "" {
+		a.parts += "\x01\x03" + rec.Space // nor so
 	}
 	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
 		a.cc = law.ParseDirectives(lines)

@@ -932,3 +932,24 @@ func TestPlanCookies(t *testing.T) {
 	want(t, get(h, "http://a.example/"), 200, "5 []")
 	want(t, get(h, "http://a.example/", "Cookie", "sid=3"), 200, "5 []")
 }
+
+// A canary's pages do not mix with the others', and a purge takes both.
+func TestSpaces(t *testing.T) {
+	b := &backend{header: control("max-age=60")}
+	c, h := open(t, Options{}, b)
+	ask := func(space, body string) {
+		t.Helper()
+		ctx, rec := transit.With(t.Context())
+		rec.Space = space
+		want(t, do(h, httptest.NewRequestWithContext(ctx, "GET", "http://a.example/", nil)), 200, body)
+	}
+	ask("", "answer 1")
+	ask("canary", "answer 2")
+	ask("", "answer 1")
+	ask("canary", "answer 2")
+	if _, err := c.Invalidate(t.Context(), Invalidation{URL: "http://a.example/", Hard: true}); err != nil {
+		t.Fatal(err)
+	}
+	ask("", "answer 3")
+	ask("canary", "answer 4")
+}
