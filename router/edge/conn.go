@@ -17,6 +17,7 @@ type conn struct {
 	net.Conn
 	srv *Server
 
+	fresh    atomic.Bool  // accepted, and nothing read yet
 	idle     atomic.Bool  // between two requests: the next read deadline is Limits.Idle's
 	upgraded atomic.Bool  // taken over by a handler
 	renewed  atomic.Int64 // when the rolling deadline was last set, in nanoseconds since srv.start
@@ -223,8 +224,13 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 	if !ok {
 		return
 	}
+	if state != http.StateNew && c.fresh.CompareAndSwap(true, false) {
+		s.stats.fresh.Add(-1)
+	}
 	switch state {
 	case http.StateNew:
+		c.fresh.Store(true)
+		s.stats.fresh.Add(1)
 		s.stats.conns.Add(1)
 		s.stats.open.Add(1)
 	case http.StateIdle:

@@ -168,7 +168,7 @@ func (s *Server) serve() error {
 	} else {
 		err = s.http.Serve(l)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || s.draining() && errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return fmt.Errorf("edge: %w", err)
@@ -194,17 +194,42 @@ func (s *Server) shutdown(ctx context.Context) error {
 	s.phase.Store(phaseDraining)
 	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, 0))
 	defer cancel()
+	s.stopAccepting(ctx)
 	for {
 		// Shutdown tells HTTP/2 connections to end, but not one that was still
 		// shaking hands when it was called: that one hears it from the next call.
 		once, cancel := context.WithTimeout(ctx, time.Second)
 		err := s.http.Shutdown(once)
 		cancel()
-		if err == nil {
+		if err == nil || errors.Is(err, net.ErrClosed) { // by stopAccepting
 			return nil
 		}
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return s.cutOff(err)
+		}
+	}
+}
+
+const (
+	freshWait = time.Second           // for the first request of connections accepted last
+	settle    = 50 * time.Millisecond // for a request that has been read to reach its handler
+)
+
+// stopAccepting closes the listener and lets the connections accepted last
+// bring their request: once Shutdown is called, http.Server drops requests that
+// it reads.
+func (s *Server) stopAccepting(ctx context.Context) {
+	_ = s.listener.Close() // one that does not close accepts until Shutdown
+	wait, cancel := context.WithTimeout(ctx, freshWait)
+	defer cancel()
+	tick := time.NewTicker(settle)
+	defer tick.Stop()
+	for quiet := false; !quiet; {
+		quiet = s.stats.fresh.Load() == 0
+		select {
+		case <-tick.C:
+		case <-wait.Done():
+			return
 		}
 	}
 }
