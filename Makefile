@@ -48,4 +48,4 @@ install:
 		mariadb-server galera-4
 
 install-e2e:
-	./.ci/install curl apache2 libapache2-mod-php chromium
+	./.ci/install curl apache2 libapache2-mod-php nginx chromium
