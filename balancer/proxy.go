@@ -36,9 +36,8 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(ctx)
 	}
 	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
-		// A backend may answer before it has read the whole request. Where
-		// the server cannot do both at once, it does one after the other.
-		_ = http.NewResponseController(w).EnableFullDuplex()
+		p.serveBoth(w, r)
+		return
 	}
 	p.proxy.ServeHTTP(w, r)
 }
