@@ -11,7 +11,7 @@ import (
 // picture draws the 99th and 99.9th percentiles of each contender, shorter is
 // better, on a logarithmic scale. Requests that failed are written beside.
 func picture(sc scenario, results []*stats) string {
-	const left, width, row, top = 150, 420, 34, 46
+	const left, width, row, top = 150, 380, 34, 46
 	least, most := math.Inf(1), 0.0
 	for _, s := range results {
 		least, most = min(least, ms(s.quantile(.99))), max(most, ms(s.quantile(.999)))
