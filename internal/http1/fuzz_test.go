@@ -18,6 +18,7 @@ func FuzzHead(f *testing.F) {
 	f.Add("GET", "a\r\nX: y", "/ HTTP/1.1\r\nHost: b", "\r\n\r\nGET / HTTP/1.1", "A\r\nB", "c\r\nD: e", " ")
 	f.Add("GET", "[::1]", "//x", "a b", "Transfer-Encoding", "chunked", "")
 	f.Add("PUT", "", "/\x00", "\x7f", "Content-Length", "9", "")
+	f.Add("GET", "", "/", "0", "content-Length", "1", "")
 	f.Fuzz(func(t *testing.T, method, host, path, query, name, value, base string) {
 		u := &url.URL{Path: path, RawQuery: query}
 		c := &Call{Request: &http.Request{Method: method, Host: host, URL: u}, Header: http.Header{name: {value}}, Base: base}

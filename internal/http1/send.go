@@ -89,10 +89,14 @@ func (cn *conn) head(call *Call, framing string) {
 	for _, s := range [...]string{" HTTP/1.1\r\nHost: ", r.Host, "\r\n", framing} {
 		_, _ = w.WriteString(s)
 	}
+	connection := false
 	for name, values := range call.Header {
-		switch name {
+		// A map may hold a name in a spelling that no server tells apart.
+		switch http.CanonicalHeaderKey(name) {
 		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
 			continue
+		case "Connection":
+			connection = true
 		case "User-Agent":
 			if len(values) == 1 && values[0] == "" { // asked to say nothing
 				continue
@@ -104,7 +108,7 @@ func (cn *conn) head(call *Call, framing string) {
 			}
 		}
 	}
-	if call.Header["Connection"] == nil {
+	if !connection {
 		// Some servers tell how long they keep a connection only to those who
 		// ask.
 		_, _ = w.WriteString("Connection: keep-alive\r\n")

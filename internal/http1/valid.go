@@ -2,6 +2,7 @@ package http1
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ func (c *Call) check() error {
 		}
 	}
 	for name := range r.Trailer {
-		if !token(name) || forbidden[name] {
+		if !token(name) || forbidden[http.CanonicalHeaderKey(name)] {
 			return fmt.Errorf("http1: invalid trailer %q", name)
 		}
 	}
