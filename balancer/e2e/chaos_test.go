@@ -131,6 +131,7 @@ func TestE2EChaos(t *testing.T) {
 		"-backends", strings.Join(urls, ","), "-probe", "/healthz", "-cache", "0", "-log", "off")
 
 	start := time.Now()
+	// The timetable of the trouble, for processes that know no fake clock.
 	until := func(d time.Duration) { time.Sleep(time.Until(start.Add(d))) }
 	const steady, stopped, resumed, end = 6 * time.Second, 13 * time.Second, 18 * time.Second, 30 * time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), end)

@@ -154,10 +154,10 @@ func TestE2ERedisFailover(t *testing.T) {
 		}
 	}
 	within(t, patience, "all are served", served(time.Now(), len(visitors)))
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // a load to be interrupted: the servers know no fake clock
 
 	first.Kill()
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // nobody is primary for as long as an operator takes
 	if err := two.Do(ctx, "REPLICAOF", "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestE2ERedisFailover(t *testing.T) {
 	// Back by mistake, as a primary, and empty.
 	first.Restart()
 	within(t, patience, "the old primary is fenced", func() bool { return fenced(t, status, first.Addr) })
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // a wrong write would need some time to show
 	within(t, patience, "all are served on", served(time.Now(), len(visitors)))
 	leave()
 	gone.Wait()

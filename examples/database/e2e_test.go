@@ -212,10 +212,10 @@ func TestE2EMariaDBFailover(t *testing.T) {
 	}
 	within(t, 20*time.Second, "both write", everybody(begun))
 	within(t, patience, "reads go to the replica", func() bool { return serverOf(t, conf, reads) == 2 })
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // a load to be interrupted: the servers know no fake clock
 
 	first.Kill()
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // nobody is primary for as long as an operator takes
 	// What an operator does: let the replica finish what it has, then let it
 	// take writes.
 	do(t, two, "STOP REPLICA IO_THREAD")
@@ -234,13 +234,13 @@ func TestE2EMariaDBFailover(t *testing.T) {
 			t.Errorf("want at most %v", resume)
 		}
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // writes that the old primary must not see
 
 	// Back by mistake: nothing on its command line says read_only.
 	first.Restart()
 	back := time.Now()
 	within(t, 20*time.Second, "the old primary is fenced", func() bool { return fenced(t, status, first.Addr) })
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // a wrong write would need some time to show
 	within(t, 20*time.Second, "both write on", everybody(time.Now()))
 	stop()
 	writing.Wait()

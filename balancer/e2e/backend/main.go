@@ -36,11 +36,11 @@ func main() {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // what a page costs
 		fmt.Fprint(w, "page")
 	})
 	http.HandleFunc("POST /order", func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // what an order costs
 		// One write, so that orders do not mix; then whatever happens to the
 		// answer.
 		if _, err := orders.WriteString(r.URL.Query().Get("id") + "\n"); err != nil {
