@@ -39,12 +39,18 @@ func client(peer netip.Addr, forwardedFor []string, trusted []netip.Prefix) neti
 	return addr
 }
 
-// parseAddr reads an address with or without port and brackets.
+// parseAddr reads an address with or without port and brackets. A zone is
+// dropped: it names an interface of the host that wrote it.
 func parseAddr(s string) (netip.Addr, bool) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return ap.Addr().Unmap().WithZone(""), true
 	}
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		if s, ok = strings.CutSuffix(inner, "]"); !ok {
+			return netip.Addr{}, false
+		}
+	}
+	addr, err := netip.ParseAddr(s)
 	return addr.Unmap().WithZone(""), err == nil
 }
 

@@ -25,6 +25,9 @@ func TestClientWalk(t *testing.T) {
 		"with a port":                 {"10.0.0.1", []string{"192.0.2.1:4711"}, "192.0.2.1"},
 		"IPv6 with a port":            {"fd00::1", []string{"[2001:db8::1]:4711"}, "2001:db8::1"},
 		"IPv6 in brackets":            {"10.0.0.1", []string{"[2001:db8::1]"}, "2001:db8::1"},
+		"half a bracket":              {"10.0.0.1", []string{"[2001:db8::1"}, "10.0.0.1"},
+		"the other half":              {"10.0.0.1", []string{"2001:db8::1]"}, "10.0.0.1"},
+		"a zone of somebody's":        {"10.0.0.1", []string{"fe80::1%eth0"}, "fe80::1"},
 		"IPv4 in IPv6 is no stranger": {"10.0.0.1", []string{"192.0.2.1, ::ffff:10.0.0.2"}, "192.0.2.1"},
 	}
 	for name, c := range cases {
@@ -52,6 +55,7 @@ func FuzzClient(f *testing.F) {
 	f.Add("10.0.0.1", "192.0.2.1, 10.0.0.2")
 	f.Add("192.0.2.1", "127.0.0.1")
 	f.Add("10.0.0.1", "[::1]:80,,fe80::1%eth0, unknown")
+	f.Add("10.0.0.1", "::%\v")
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	f.Fuzz(func(t *testing.T, peer, chain string) {
 		from, ok := parseAddr(peer)
@@ -66,7 +70,7 @@ func FuzzClient(f *testing.F) {
 			t.Errorf("an untrusted %s became %s", from, got)
 		}
 		for _, entry := range strings.Split(chain, ",") {
-			if a, ok := parseAddr(strings.TrimSpace(entry)); ok && a == got {
+			if a, ok := parseAddr(strings.Trim(entry, " \t\r\n")); ok && a == got {
 				return
 			}
 		}
