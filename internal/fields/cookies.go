@@ -1,10 +1,31 @@
 package fields
 
 import (
+	"iter"
 	"net/http"
 	"net/textproto"
 	"strings"
 )
+
+// Cookies yields the cookies of a request's header as they came: the name, and
+// the whole pair. It also yields those that [http.Request.Cookies] leaves out
+// because it does not like their value, such as JSON: a backend may like them,
+// and what a backend sees must not be overlooked.
+func Cookies(h http.Header) iter.Seq2[string, string] {
+	return func(yield func(name, pair string) bool) {
+		for _, line := range h["Cookie"] {
+			for pair := range strings.SplitSeq(line, ";") {
+				if pair = textproto.TrimString(pair); pair == "" {
+					continue
+				}
+				name, _, _ := strings.Cut(pair, "=")
+				if !yield(textproto.TrimString(name), pair) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // DropCookies removes from a request's header the cookies that drop names,
 // and leaves the bytes of the others as they came. It reports whether any

@@ -3,6 +3,7 @@ package fields
 import (
 	"net/http"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -101,5 +102,20 @@ func TestDropCookies(t *testing.T) {
 				t.Errorf("got %q %t, want %q", h["Cookie"], left, c.want)
 			}
 		})
+	}
+}
+
+func TestCookies(t *testing.T) {
+	h := http.Header{"Cookie": {`a=1;b="2"; cart={"sku":1} ;;`, ` c ; a = 3`, "=4"}}
+	var got []string
+	for name, pair := range Cookies(h) {
+		got = append(got, name+"|"+pair)
+	}
+	want := []string{"a|a=1", `b|b="2"`, `cart|cart={"sku":1}`, "c|c", "a|a = 3", "|=4"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for range Cookies(h) {
+		break // must be no panic
 	}
 }
