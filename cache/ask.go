@@ -60,7 +60,7 @@ func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
 	a.https = isHTTPS(r)
 	a.parts = joinParts(a.plan.Key)
 	if a.plan.Cookies != nil {
-		a.parts += "\x01\x02" + joinParts(cookieValues(r, a.plan.Cookies)) // no part of the key ends so
+		a.parts += "\x01\x02" + joinParts(cookiePairs(r, a.plan.Cookies)) // no part of the key ends so
 	}
 	if rec := transit.From(r.Context()); rec != nil && rec.Space != "" {
 		a.parts += "\x01\x03" + rec.Space // nor so
@@ -70,8 +70,8 @@ func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
 	} else if lines := r.Header["Pragma"]; len(lines) > 0 && fields.HasToken(lines, "no-cache") {
 		a.cc = law.Directives{{Name: "no-cache"}} // RFC 9111, section 5.4
 	}
-	if lines := r.Header["Cookie"]; len(lines) > 0 && a.plan.Cookies == nil {
-		a.cookie = hasCookie(lines, h.ignored)
+	if r.Header["Cookie"] != nil && a.plan.Cookies == nil {
+		a.cookie = hasCookie(r.Header, h.ignored)
 	}
 	a.auth = r.Header["Authorization"] != nil
 	return a, url

@@ -933,6 +933,53 @@ func TestPlanCookies(t *testing.T) {
 	want(t, get(h, "http://a.example/", "Cookie", "sid=3"), 200, "5 []")
 }
 
+// What net/http makes of a cookie is not what a backend makes of it: a value
+// that it refuses is no missing one, and of two the backend may take either.
+func TestPitfallCookieValuesOutsideTheKey(t *testing.T) {
+	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		fmt.Fprint(w, r.Header["Cookie"])
+	}}
+	_, h := open(t, Options{Rules: Rules{Plan: func(*http.Request) Plan {
+		return Plan{Cookies: []string{"currency"}}
+	}}}, b)
+	for _, sent := range []string{
+		`currency={"a":"<script>"}`, `currency=EUR; currency=USD`, `currency=USD; currency=EUR`,
+		`currency=EUR`, `currency="EUR"`, `currency`, `currency=`,
+	} {
+		want(t, get(h, "http://a.example/", "Cookie", sent), 200, "["+sent+"]")
+	}
+	want(t, get(h, "http://a.example/"), 200, "[]")
+}
+
+func TestHasCookie(t *testing.T) {
+	for sent, wanted := range map[string]bool{
+		"": false, "cart=": true, "cart": true, `a=1; cart={"sku":1}`: true, "login_7=x": true, "Cart=1": false, "xcart=1": false, "a=cart": false,
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", sent)
+		if got := HasCookie(r, "cart", "login_*"); got != wanted {
+			t.Errorf("%q: got %t", sent, got)
+		}
+	}
+	if HasCookie(httptest.NewRequest("GET", "/", nil), "cart") {
+		t.Error("no cookie is one")
+	}
+}
+
+// Analytics must not hit a cookie by which shops know their visitors.
+func TestAnalytics(t *testing.T) {
+	list := names(Analytics())
+	for name, ours := range map[string]bool{
+		"_ga": true, "_ga_ABC123": true, "_gid": true, "_fbp": true, "_pk_id.1.1fff": true,
+		"PHPSESSID": false, "cart": false, "_gallery": false, "frontend": false, "woocommerce_cart_hash": false,
+		"X-Magento-Vary": false, "sw-cache-hash": false, "wordpress_logged_in_1": false, "currency": false, "_gcart": false,
+	} {
+		if list.match(name) != ours {
+			t.Errorf("%q: want %t", name, ours)
+		}
+	}
+}
+
 // A canary's pages do not mix with the others', and a purge takes both.
 func TestSpaces(t *testing.T) {
 	b := &backend{header: control("max-age=60")}

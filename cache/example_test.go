@@ -48,10 +48,9 @@ func Example() {
 func ExampleRules() {
 	_ = cache.Rules{
 		Plan: func(r *http.Request) cache.Plan {
-			_, err := r.Cookie("cart")
 			return cache.Plan{
-				Pass:  err == nil,
-				Why:   "has a cart",
+				Pass:  cache.HasCookie(r, "cart", "login_*"),
+				Why:   "has a cart or is logged in",
 				Query: cache.Query{Drop: cache.Tracking()},
 			}
 		},

@@ -2,11 +2,11 @@ package cache
 
 import (
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -121,12 +121,15 @@ func joinParts(parts []string) string {
 	return b.String()
 }
 
-// cookieValues returns the cookies named, each as it came or as missing.
-func cookieValues(r *http.Request, list []string) []string {
+// cookiePairs returns, for each name of the list, the cookies of that name to
+// the byte, doubled ones too. They are what the backend will see: were the key
+// made of values as net/http reads them, a value that it refuses, or the second
+// of two, would change a page without changing its key.
+func cookiePairs(r *http.Request, list []string) []string {
 	out := make([]string, len(list))
-	for i, name := range list {
-		if c, err := r.Cookie(name); err == nil {
-			out[i] = "=" + c.Value
+	for name, pair := range fields.Cookies(r.Header) {
+		if i := slices.Index(list, name); i >= 0 {
+			out[i] += pair + ";"
 		}
 	}
 	return out
@@ -134,13 +137,10 @@ func cookieValues(r *http.Request, list []string) []string {
 
 // hasCookie reports whether a request has a cookie that may bear on the
 // response.
-func hasCookie(lines []string, ignored func(string) bool) bool {
-	for _, line := range lines {
-		for pair := range strings.SplitSeq(line, ";") {
-			name, _, _ := strings.Cut(pair, "=")
-			if name = textproto.TrimString(name); (name != "" || textproto.TrimString(pair) != "") && !ignored(name) {
-				return true
-			}
+func hasCookie(h http.Header, ignored func(string) bool) bool {
+	for name := range fields.Cookies(h) {
+		if !ignored(name) {
+			return true
 		}
 	}
 	return false

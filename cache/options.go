@@ -50,7 +50,7 @@ type Options struct {
 	// Rules are the operator's, on top of RFC 9111. The zero value has none.
 	Rules Rules
 	// IgnoreCookies names cookies that have no bearing on a response, those of
-	// analytics as a rule; "_ga*" names all that begin with _ga. They are
+	// analytics as a rule ([Analytics]); "_ga*" names all that begin with _ga. They are
 	// taken off a request that is looked up, before anything else is decided;
 	// a request that passes keeps them.
 	IgnoreCookies []string

@@ -3,6 +3,8 @@ package cache
 import (
 	"net/http"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // Rules are the operator's word on top of RFC 9111. Both functions are pure:
@@ -58,6 +60,34 @@ type Query struct {
 // visitors, for [Query.Drop]. A page does not depend on them.
 func Tracking() []string {
 	return []string{"utm_*", "gclid", "gbraid", "wbraid", "gad_source", "fbclid", "msclkid", "srsltid", "_ga"}
+}
+
+// Analytics returns the names of the cookies by which analytics and advertising
+// scripts of the common makers recognise a browser, for
+// [Options.IgnoreCookies]. They are read by scripts in the page; a page that
+// depends on one must not use this list.
+func Analytics() []string {
+	return []string{
+		"_ga", "_ga_*", "_gid", "_gat", "_gat_*", "_gac_*", "_gcl_*", "__utm*", // Google
+		"_fbp", "_fbc", // Meta
+		"_uetsid", "_uetvid", "_clck", "_clsk", // Microsoft
+		"_pk_id*", "_pk_ses*", "_pk_ref*", // Matomo
+		"_hj*", "_ttp", "_pin_unauth", "_scid*", // Hotjar, TikTok, Pinterest, Snap
+	}
+}
+
+// HasCookie reports whether r carries a cookie of one of the names, for a
+// [Rules.Plan] that passes the requests of some visitors; "wordpress_logged_in_*"
+// names all that begin so. It goes by the names alone: [http.Request.Cookie]
+// does not see a cookie whose value net/http refuses, such as JSON, which the
+// shop may accept.
+func HasCookie(r *http.Request, list ...string) bool {
+	for name := range fields.Cookies(r.Header) {
+		if names(list).match(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // A Head is the head of a response.
