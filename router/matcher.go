@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"slices"
 	"strings"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -161,21 +163,33 @@ type cookieMatcher struct {
 }
 
 // Cookie matches if the request has a cookie of that name and, if values are
-// given, with one of them.
+// given, with one of them, in quotes or not. A cookie whose value net/http
+// refuses counts too: a backend may accept it.
 func Cookie(name string, values ...string) Matcher {
 	return cookieMatcher{name, slices.Clone(values)}
 }
 
 func (m cookieMatcher) match(v *view) bool {
-	if len(v.r.Header["Cookie"]) == 0 {
-		return false
-	}
-	for _, c := range v.r.CookiesNamed(m.name) {
-		if len(m.values) == 0 || slices.Contains(m.values, c.Value) {
+	for name, pair := range fields.Cookies(v.r.Header) {
+		if name != m.name {
+			continue
+		}
+		_, value, _ := strings.Cut(pair, "=")
+		value = textproto.TrimString(value)
+		if len(m.values) == 0 || slices.Contains(m.values, value) || slices.Contains(m.values, unquote(value)) {
 			return true
 		}
 	}
 	return false
+}
+
+// unquote returns what stands between the quotes of a cookie's value (RFC 6265,
+// section 4.1.1).
+func unquote(value string) string {
+	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+		return value[1 : n-1]
+	}
+	return value
 }
 
 func (m cookieMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
