@@ -18,11 +18,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/breaker"
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // ErrEncoding means that a session is there in a form that is not understood.
@@ -173,17 +176,24 @@ func (p *Reader) Report() health.Report {
 // sessionID returns the id that r carries, "" if none. More than one, or one
 // that PHP would not have made, is an ErrEncoding: who sends it may still be
 // known to PHP.
-func sessionID(r *http.Request, cookie string) (string, error) {
-	sent := r.CookiesNamed(cookie)
+func sessionID(r *http.Request, cookie string) (id string, err error) {
+	n := 0
+	for name, pair := range fields.Cookies(r.Header) {
+		if name == cookie {
+			n++
+			_, sent, _ := strings.Cut(pair, "=")
+			id, err = url.QueryUnescape(sent) // as PHP reads and writes it: "%2C" for a comma
+		}
+	}
 	switch {
-	case len(sent) == 0:
+	case n == 0:
 		return "", nil
-	case len(sent) > 1:
-		return "", fmt.Errorf("%w: %d cookies called %s", ErrEncoding, len(sent), cookie)
-	case !validID(sent[0].Value):
+	case n > 1:
+		return "", fmt.Errorf("%w: %d cookies called %s", ErrEncoding, n, cookie)
+	case err != nil || !validID(id):
 		return "", fmt.Errorf("%w: an id that PHP does not make", ErrEncoding)
 	}
-	return sent[0].Value, nil
+	return id, nil
 }
 
 // validID reports whether PHP makes such ids: 22 to 256 of its characters. It

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -46,6 +45,10 @@ func TestHas(t *testing.T) {
 		"garbage":                 {[]string{sid}, "\x00\x00\x00\x02garbage", nil, true, 1},
 		"a store that fails":      {[]string{sid}, "", errors.New("refused"), true, 1},
 		"two cookies":             {[]string{sid, sid}, "", nil, true, 0},
+		"an encoded comma":        {[]string{strings.ReplaceAll(sid, ",", "%2C")}, "user|i:1;", nil, true, 1},
+		"half an escape":          {[]string{strings.Repeat("a", 30) + "%2"}, "", nil, true, 0},
+		"an id in quotes":         {[]string{`"` + sid + `"`}, "", nil, true, 0},
+		"a byte net/http refuses": {[]string{sid + "\\"}, "", nil, true, 0},
 		"a short id":              {[]string{"short"}, "", nil, true, 0},
 		"an id with other bytes":  {[]string{strings.Repeat("a", 30) + "*"}, "", nil, true, 0},
 		"a very long id":          {[]string{strings.Repeat("a", 257)}, "", nil, true, 0},
@@ -58,7 +61,7 @@ func TestHas(t *testing.T) {
 			source := &one{data: c.data, err: c.err}
 			r := httptest.NewRequest("GET", "/", nil)
 			for _, id := range c.cookies {
-				r.AddCookie(&http.Cookie{Name: "PHPSESSID", Value: id})
+				r.Header.Add("Cookie", "PHPSESSID="+id)
 			}
 			if got := reader(t, source).Has("user")(r); got != c.want || source.read != c.read {
 				t.Errorf("got %t after %d reads, want %t after %d", got, source.read, c.want, c.read)
@@ -89,7 +92,7 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := httptest.NewRequest("GET", "/", nil)
-	r.AddCookie(&http.Cookie{Name: "sid", Value: sid})
+	r.Header.Set("Cookie", "sid="+sid)
 	for range 3 {
 		if _, err := p.Peek(r); !errors.Is(err, php.ErrEncoding) {
 			t.Errorf("got %v", err)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os/exec"
 	"reflect"
 	"strings"
@@ -122,10 +123,10 @@ func TestHandlers(t *testing.T) {
 
 const sid = "abcdefghijklmnopqrstuvwx,-0123"
 
-// visitor returns a request with the session's cookie.
+// visitor returns a request with the session's cookie as PHP sets it.
 func visitor(id string) *http.Request {
 	r := httptest.NewRequest("GET", "https://shop.example/", nil)
-	r.AddCookie(&http.Cookie{Name: "PHPSESSID", Value: id})
+	r.Header.Set("Cookie", "PHPSESSID="+url.QueryEscape(id))
 	return r
 }
 
