@@ -70,7 +70,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off)")
 	fs.DurationVar(&c.cacheTTL, "cache-ttl", 0, "`LIFETIME` for answers that state none, such as 60s (0: they are not stored)")
-	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer")
+	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
 	fs.StringVar(&bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
 	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
 	fs.StringVar(&memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")

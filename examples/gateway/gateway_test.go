@@ -209,6 +209,8 @@ func TestCacheFlags(t *testing.T) {
 		"no lifetime":              {nil, "/plain", nil, false},
 		"no lifetime, -cache-ttl":  {[]string{"-cache-ttl", "60s"}, "/plain", nil, true},
 		"-cache-bypass-cookie":     {[]string{"-cache-bypass-cookie", "login"}, "/stated", &http.Cookie{Name: "login", Value: "1"}, false},
+		"a family of cookies":      {[]string{"-cache-bypass-cookie", "wordpress_logged_in_*"}, "/stated", &http.Cookie{Name: "wordpress_logged_in_5f", Value: "1"}, false},
+		"a cookie of analytics":    {nil, "/stated", &http.Cookie{Name: "_ga_X1", Value: "1"}, true},
 		"another cookie":           {[]string{"-cache-bypass-cookie", "login"}, "/stated", nil, true},
 		"no cache":                 {[]string{"-cache", "0"}, "/stated", nil, false},
 		"a cookie of no known use": {nil, "/stated", &http.Cookie{Name: "x", Value: "1"}, false},

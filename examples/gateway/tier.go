@@ -103,7 +103,12 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 			loggedIn = visitors.Has(c.bypassVar...)
 			reporters = append(reporters, visitors)
 		}
-		pages, err := cache.New(cache.Options{MaxBytes: c.cacheSize, Rules: cacheRules(c, loggedIn), Logger: logger})
+		pages, err := cache.New(cache.Options{
+			MaxBytes:      c.cacheSize,
+			Rules:         cacheRules(c, loggedIn),
+			IgnoreCookies: cache.Analytics(),
+			Logger:        logger,
+		})
 		if err != nil {
 			return nil, fmt.Errorf("-cache: %w", err)
 		}
@@ -187,18 +192,12 @@ func (t *tier) phpSessions(c config, logger *slog.Logger) (*php.Reader, error) {
 
 // cacheRules are what the flags add to RFC 9111.
 func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
-	bypass := make(map[string]bool)
-	for _, name := range c.bypass {
-		bypass[name] = true
-	}
 	return cache.Rules{
 		Plan: func(r *http.Request) cache.Plan {
-			for _, cookie := range r.Cookies() {
-				if bypass[cookie.Name] {
-					return cache.Plan{Pass: true, Why: "cookie " + cookie.Name}
-				}
-			}
-			if loggedIn(r) {
+			switch {
+			case cache.HasCookie(r, c.bypass...):
+				return cache.Plan{Pass: true, Why: "cookie"}
+			case loggedIn(r):
 				return cache.Plan{Pass: true, Why: "session"}
 			}
 			return cache.Plan{Query: cache.Query{Drop: cache.Tracking()}}
