@@ -11,8 +11,11 @@ import (
 )
 
 // forward tells the backend who asks: X-Forwarded-For, -Proto, -Host and
-// -Port, and Forwarded (RFC 7239). What the client brought of them counts only
-// if the edge has found its peer trusted, and is then continued.
+// -Port, and Forwarded (RFC 7239). Of what came with the request only the chain
+// of addresses is continued, and only if the edge has found its peer trusted.
+// Host and port are those that the rules and the cache have judged: a proxy in
+// front may hand on what its client says of them, and then a page for one host
+// would be stored under another.
 func forward(pr *httputil.ProxyRequest) {
 	in, h := pr.In, pr.Out.Header
 	rec := transit.From(in.Context())
@@ -21,41 +24,39 @@ func forward(pr *httputil.ProxyRequest) {
 		fields.Clean(h, false)
 	}
 	by := transit.Client(in)
-	var chain, forwarded []string
-	host, port := "", ""
+	var chain []string
 	if vetted {
-		chain, forwarded = in.Header["X-Forwarded-For"], in.Header["Forwarded"]
-		host, port = in.Header.Get("X-Forwarded-Host"), in.Header.Get("X-Forwarded-Port")
-		if len(chain) > 0 || len(forwarded) > 0 {
+		if chain = fields.List(in.Header["X-Forwarded-For"]); len(chain) > 0 {
 			by = transit.Peer(in) // the client stands in the chain already
 		}
 	}
-	if host == "" {
-		host = in.Host
-	}
-	scheme := transit.Scheme(in)
-	if port == "" {
-		port = portOf(host, scheme)
-	}
 	if by.IsValid() {
-		chain = append(chain[:len(chain):len(chain)], by.String())
+		chain = append(chain, by.String())
 	}
 	if len(chain) > 0 {
 		h["X-Forwarded-For"] = []string{strings.Join(chain, ", ")}
 	} else {
 		h.Del("X-Forwarded-For")
+		chain = []string{"unknown"} // RFC 7239, section 6.2
 	}
+	var b strings.Builder
+	for i, hop := range chain {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("for=" + node(hop))
+	}
+	scheme := transit.Scheme(in)
 	h["X-Forwarded-Proto"] = []string{scheme}
-	h["X-Forwarded-Port"] = []string{port}
-	element := "for=" + node(by)
-	if host != "" { // HTTP/1.0 knows requests without
-		h["X-Forwarded-Host"] = []string{host}
-		element += ";host=" + quote(host)
+	h["X-Forwarded-Port"] = []string{portOf(in.Host, scheme)}
+	if in.Host != "" { // HTTP/1.0 knows requests without
+		h["X-Forwarded-Host"] = []string{in.Host}
+		b.WriteString(";host=" + quote(in.Host))
 	} else {
 		h.Del("X-Forwarded-Host")
 	}
-	element += ";proto=" + scheme
-	h["Forwarded"] = []string{strings.Join(append(forwarded[:len(forwarded):len(forwarded)], element), ", ")}
+	b.WriteString(";proto=" + scheme)
+	h["Forwarded"] = []string{b.String()}
 }
 
 // portOf returns the port that the client addressed.
@@ -69,15 +70,20 @@ func portOf(host, scheme string) string {
 	return "80"
 }
 
-// node writes an address as RFC 7239, section 6, wants it.
-func node(a netip.Addr) string {
-	switch {
-	case !a.IsValid():
-		return "unknown"
-	case a.Is6():
-		return `"[` + a.String() + `]"`
+// node writes an entry of X-Forwarded-For as RFC 7239, section 6, wants it.
+func node(hop string) string {
+	addr, err := netip.ParseAddr(hop)
+	if err != nil {
+		ap, err := netip.ParseAddrPort(hop)
+		if err != nil {
+			return "unknown"
+		}
+		addr = ap.Addr()
 	}
-	return a.String()
+	if addr = addr.WithZone(""); addr.Is6() {
+		return `"[` + addr.String() + `]"`
+	}
+	return addr.String()
 }
 
 // quote writes s as a token, or else as a quoted string.

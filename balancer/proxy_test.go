@@ -67,9 +67,16 @@ func TestForwarded(t *testing.T) {
 		{"behind an edge", vetted, map[string]string{
 			"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example", "X-Forwarded-Port": "443",
 		}},
-		{"through a trusted peer", both(vetted, header("X-Forwarded-For", "203.0.113.9"), header("X-Forwarded-Host", "www.example"), header("Forwarded", "for=203.0.113.9")), map[string]string{
-			"X-Forwarded-For": "203.0.113.9, 192.0.2.1", "X-Forwarded-Host": "www.example",
-			"Forwarded": "for=203.0.113.9, for=192.0.2.1;host=www.example;proto=https",
+		// A load balancer that is trusted for the address it appends may hand on
+		// all else that its client says.
+		{"through a trusted peer", both(vetted, header("X-Forwarded-For", "203.0.113.9"), header("X-Forwarded-Host", "www.example"),
+			header("X-Forwarded-Port", "1"), header("Forwarded", "for=10.0.0.1;host=www.example")), map[string]string{
+			"X-Forwarded-For": "203.0.113.9, 192.0.2.1", "X-Forwarded-Host": "shop.example", "X-Forwarded-Port": "443",
+			"Forwarded": "for=203.0.113.9, for=192.0.2.1;host=shop.example;proto=https",
+		}},
+		{"a chain of all kinds", both(vetted, header("X-Forwarded-For", "evil\";host=x, 203.0.113.9:80, [2001:db8::2]:80,, 2001:db8::1")), map[string]string{
+			"X-Forwarded-For": "evil\";host=x, 203.0.113.9:80, [2001:db8::2]:80, 2001:db8::1, 192.0.2.1",
+			"Forwarded":       `for=unknown, for=203.0.113.9, for="[2001:db8::2]", for="[2001:db8::1]", for=192.0.2.1;host=shop.example;proto=https`,
 		}},
 		{"IPv6 and a port", func(r *http.Request) { r.RemoteAddr, r.Host = "[2001:db8::1]:99", "shop.example:8443" }, map[string]string{
 			"X-Forwarded-For": "2001:db8::1", "X-Forwarded-Port": "8443", "Forwarded": `for="[2001:db8::1]";host="shop.example:8443";proto=http`,

@@ -60,13 +60,18 @@ var overrides = []string{
 	"X-Method-Override", "X-Host", "Proxy",
 }
 
+// rivals say otherwise what the tier says with X-Forwarded-Proto, -Host and -For.
+// A proxy that is trusted for those may hand on its client's of these, so nobody's
+// count; the tier writes a Forwarded of its own.
+var rivals = []string{"Forwarded", "X-Forwarded", "Front-End-Https", "X-Url-Scheme"}
+
 // claims are the fields besides X-Forwarded-* with which a proxy says who the
 // client is. Anybody can send them, so only a trusted peer's count.
 var claims = []string{
-	"Forwarded", "X-Real-Ip", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip",
+	"X-Real-Ip", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip",
 	"True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Envoy-External-Address",
-	"X-Request-Id", "X-Forwarded", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr",
-	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "Front-End-Https", "X-Url-Scheme",
+	"X-Request-Id", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr",
+	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip",
 }
 
 // foul tells which fields go: true whoever sent them, false if the peer is not
@@ -76,7 +81,7 @@ var foul = func() map[string]bool {
 	for _, name := range claims {
 		m[name] = false
 	}
-	for _, name := range append(overrides, "Expect", "Http2-Settings") {
+	for _, name := range slices.Concat(overrides, rivals, []string{"Expect", "Http2-Settings"}) {
 		m[name] = true
 	}
 	return m
@@ -88,9 +93,8 @@ var foul = func() map[string]bool {
 // X-Forwarded-For), any upgrade but to websocket, Expect, and, unless the peer
 // is trusted, everything with which a proxy speaks of its client.
 //
-// A trusted peer's X-Forwarded-For, -Proto, -Host and -Port stay; all other
-// X-Forwarded-* go, as does what Connection would have a hop remove of the
-// tier's own fields.
+// A trusted peer's X-Forwarded-For and -Proto stay; all other X-Forwarded-* go,
+// as does what Connection would have a hop remove of the tier's own fields.
 func Clean(h http.Header, trusted bool) {
 	for name := range h {
 		always, bad := foul[name]
@@ -112,7 +116,7 @@ func Clean(h http.Header, trusted bool) {
 }
 
 // forwarded are the X-Forwarded-* fields that the tier itself understands.
-var forwarded = []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port"}
+var forwarded = []string{"X-Forwarded-For", "X-Forwarded-Proto"}
 
 // cleanConnection keeps of Connection only what a client may ask of its own
 // connection: "Connection: close, Cookie" would otherwise take the cookie away

@@ -23,8 +23,9 @@ func TestClean(t *testing.T) {
 		},
 		"claims of a trusted peer": {
 			trusted: true,
-			in:      http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Prefix": {"/admin"}, "X-Request-Id": {"x"}},
-			want:    http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Request-Id": {"x"}},
+			in: http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Prefix": {"/admin"}, "X-Request-Id": {"x"}, "X-Forwarded-Host": {"evil"},
+				"X-Forwarded-Port": {"1"}, "Forwarded": {"host=evil"}, "X-Forwarded": {"evil"}, "Front-End-Https": {"on"}, "X-Url-Scheme": {"https"}},
+			want: http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Request-Id": {"x"}},
 		},
 		"path and method overrides, even trusted": {
 			trusted: true,

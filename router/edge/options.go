@@ -34,7 +34,8 @@ type Options struct {
 	Certificates *CertificateSource
 	// Trusted are the proxies in front whose X-Forwarded-For,
 	// X-Forwarded-Proto and X-Request-Id count. Of anybody else they are
-	// removed.
+	// removed. X-Forwarded-Host and Forwarded are nobody's: a proxy in front
+	// must leave Host as the client sent it.
 	Trusted []netip.Prefix
 	// HSTS is the max-age of Strict-Transport-Security, which answers over
 	// https get unless a backend has set it: browsers then refuse http for as
