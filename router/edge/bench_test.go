@@ -2,11 +2,13 @@ package edge_test
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 
 	"github.com/foretier/foretier/router"
@@ -37,6 +39,25 @@ func BenchmarkServer(b *testing.B) {
 	})
 	b.Run("logged", func(b *testing.B) {
 		srv := serve(b, front, edge.Options{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+		askOverAndOver(b, srv.Addr().String())
+	})
+}
+
+// BenchmarkPage serves a page of 20 KiB by a bare net/http server and by edge,
+// which hands it to the kernel as one piece.
+func BenchmarkPage(b *testing.B) {
+	body := bytes.Repeat([]byte("x"), 20<<10)
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+	})
+	b.Run("bare", func(b *testing.B) {
+		srv := httptest.NewServer(page)
+		defer srv.Close()
+		askOverAndOver(b, srv.Listener.Addr().String())
+	})
+	b.Run("edge", func(b *testing.B) {
+		srv := serve(b, page, edge.Options{NoAccessLog: true})
 		askOverAndOver(b, srv.Addr().String())
 	})
 }

@@ -22,6 +22,7 @@ type conn struct {
 	upgraded atomic.Bool  // taken over by a handler
 	renewed  atomic.Int64 // when the rolling deadline was last set, in nanoseconds since srv.start
 	explicit atomic.Int64 // the write deadline that somebody asked for, likewise; 0: none
+	held     *[]byte      // of a response that is being gathered; nil: none is
 	closed   sync.Once
 }
 
@@ -50,6 +51,19 @@ func (c *conn) trusted() bool {
 }
 
 func (c *conn) Write(p []byte) (n int, err error) {
+	if c.held != nil {
+		if c.hold(p) {
+			return len(p), nil
+		}
+		if err := c.deliver(); err != nil {
+			return 0, err
+		}
+	}
+	return c.write(p)
+}
+
+// write hands p to the kernel, piece by piece.
+func (c *conn) write(p []byte) (n int, err error) {
 	for {
 		chunk := p[:min(len(p), writeChunk)]
 		c.renew()
@@ -65,6 +79,9 @@ func (c *conn) Write(p []byte) (n int, err error) {
 // sources may pause for longer than the client may, so they are copied write by
 // write.
 func (c *conn) ReadFrom(src io.Reader) (n int64, err error) {
+	if err := c.deliver(); err != nil {
+		return 0, err
+	}
 	limited, _ := src.(*io.LimitedReader)
 	file, ok := src.(*os.File)
 	if limited != nil {
@@ -239,6 +256,7 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 		c.idle.Store(false)
 	case http.StateHijacked:
 		s.stats.open.Add(-1)
+		_ = c.deliver() // whoever takes over gathers nothing
 		c.upgraded.Store(true)
 		c.renewed.Store(0)
 		s.upgrades.add(c)

@@ -28,6 +28,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
 	ex := &exchange{ResponseWriter: w, rec: rec}
+	ex.conn, _ = ctx.Value(connKey{}).(*conn)
 	in, no := s.receive(ex, r.WithContext(ctx), rec)
 
 	defer func() {
@@ -40,6 +41,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				v = http.ErrAbortHandler // what is out cannot be taken back
 			}
 		}
+		ex.end(v != nil)
 		s.finish(ex, in, rec, began, v != nil)
 		if v != nil {
 			panic(v)
@@ -176,6 +178,8 @@ func hostname(host string) string {
 type exchange struct {
 	http.ResponseWriter
 	rec    *transit.Record
+	conn   *conn  // on which responses may be gathered, or nil
+	whole  int64  // the length of a body that is being gathered; 0: none is
 	hsts   string // value of Strict-Transport-Security, or ""
 	trace  bool   // a trusted peer wants to see the way of the request
 	status int    // of the final header; 0 before
@@ -205,12 +209,42 @@ func (ex *exchange) final(status int) {
 	if ex.trace {
 		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
 	}
+	if ex.conn != nil && len(h["Content-Length"]) == 1 {
+		if n, err := strconv.ParseInt(h["Content-Length"][0], 10, 64); err == nil && n > 0 && n <= gatherBody {
+			ex.whole = n
+			ex.conn.gather()
+		}
+	}
+}
+
+// complete sends a gathered response if its body is whole.
+func (ex *exchange) complete() error {
+	if ex.whole == 0 || ex.bytes < ex.whole {
+		return nil
+	}
+	return ex.FlushError()
+}
+
+// end sends what is still gathered; of a response that was cut off, nothing.
+func (ex *exchange) end(aborted bool) {
+	if ex.whole == 0 {
+		return
+	}
+	ex.whole = 0
+	if aborted {
+		ex.conn.discard()
+		return
+	}
+	_ = ex.conn.deliver() // it has closed the connection
 }
 
 func (ex *exchange) Write(p []byte) (int, error) {
 	ex.final(http.StatusOK)
 	n, err := ex.ResponseWriter.Write(p)
 	ex.bytes += int64(n)
+	if err == nil {
+		err = ex.complete()
+	}
 	return n, err
 }
 
@@ -219,13 +253,21 @@ func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
 	ex.final(http.StatusOK)
 	n, err := io.Copy(ex.ResponseWriter, src)
 	ex.bytes += n
+	if err == nil {
+		err = ex.complete()
+	}
 	return n, err
 }
 
 // FlushError serves [http.ResponseController].
 func (ex *exchange) FlushError() error {
 	ex.final(http.StatusOK)
-	return http.NewResponseController(ex.ResponseWriter).Flush()
+	err := http.NewResponseController(ex.ResponseWriter).Flush()
+	if ex.whole == 0 {
+		return err
+	}
+	ex.whole = 0
+	return errors.Join(err, ex.conn.deliver())
 }
 
 // Flush implements [http.Flusher].

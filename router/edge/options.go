@@ -187,6 +187,7 @@ func (o *Options) http(h http.Handler) *http.Server {
 	}
 	return &http.Server{
 		Handler:                      h,
+		ConnContext:                  connContext,
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            max(limits.Header, 0),
 		IdleTimeout:                  max(limits.Idle, 0),

@@ -1,0 +1,77 @@
+package edge
+
+import (
+	"context"
+	"net"
+	"sync"
+)
+
+// The standard server hands a page of 4 KiB or more to the kernel in two or
+// three pieces, and each costs as much as all else that the edge does for the
+// request. So what is written of a response whose length is known and small is
+// gathered and goes out as one, once it is whole, flushed or more than
+// expected.
+
+const (
+	gatherMost = 32 << 10           // head and body of a response that goes out as one
+	gatherBody = gatherMost - 4<<10 // its body; a larger head ends the gathering early
+)
+
+// gathers are the buffers of responses that are being gathered.
+var gathers = sync.Pool{New: func() any {
+	b := make([]byte, 0, gatherMost)
+	return &b
+}}
+
+type connKey struct{}
+
+// connContext lets a request find the connection it came on. Over TLS there is
+// none: the records that TLS writes on its own must not be held back.
+func connContext(ctx context.Context, nc net.Conn) context.Context {
+	if c, ok := nc.(*conn); ok {
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	return ctx
+}
+
+// gather begins to hold back what is written. It belongs, like deliver and
+// discard, to whoever writes the response.
+func (c *conn) gather() {
+	if c.held == nil {
+		c.held = gathers.Get().(*[]byte)
+	}
+}
+
+// hold holds p back, if there is room for it.
+func (c *conn) hold(p []byte) bool {
+	if len(*c.held)+len(p) > gatherMost {
+		return false
+	}
+	*c.held = append(*c.held, p...)
+	return true
+}
+
+// deliver writes what was held back, and holds back nothing more. The standard
+// server believes it written, so a connection that does not take it is closed:
+// the next response would follow half of this one.
+func (c *conn) deliver() error {
+	b := c.discard()
+	if b == nil {
+		return nil
+	}
+	defer gathers.Put(b)
+	_, err := c.write(*b)
+	*b = (*b)[:0]
+	if err != nil {
+		_ = c.Close() // the error that counts is err
+	}
+	return err
+}
+
+// discard ends the gathering and returns what was held back, nil if there was
+// no gathering.
+func (c *conn) discard() *[]byte {
+	b := c.held
+	c.held = nil
+	return b
+}
