@@ -57,7 +57,8 @@ var overrides = []string{
 	"X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method",
 	"X-Rewrite-Url", "X-Rewrite-Uri", "X-Override-Url", "Unencoded-Url",
 	"Iis-Wasurlrewritten", "X-Http-Method", "X-Http-Method-Override",
-	"X-Method-Override", "X-Host", "Proxy",
+	"X-Method-Override", "X-Host", "Proxy", "X-Http-Host-Override", "Http-Host-Override",
+	"X-Proxy-Url", "Proxy-Url", "Proxy-Host", "Request-Uri", "X-Http-Destinationurl",
 }
 
 // rivals say otherwise what the tier says with X-Forwarded-Proto, -Host and -For.
@@ -71,7 +72,9 @@ var claims = []string{
 	"X-Real-Ip", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip",
 	"True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Envoy-External-Address",
 	"X-Request-Id", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr",
-	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip",
+	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "X-Azure-Socketip",
+	"X-Forward-For", "Forwarded-For", "Forwarded-For-Ip", "Cluster-Client-Ip", "X-True-Client-Ip",
+	"X-True-Ip", "X-Proxyuser-Ip", "X-Custom-Ip-Authorization", "X-Appengine-User-Ip",
 }
 
 // foul tells which fields go: true whoever sent them, false if the peer is not

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -322,6 +323,14 @@ func runCorpus(t *testing.T, addr string, origin, apps *recorder) {
 			for _, name := range stripped {
 				if v, ok := r.Header[name]; ok && !ours(name, v) {
 					t.Errorf("%s: %s: %q reached a backend", what, name, v)
+				}
+			}
+			for _, line := range row.headers {
+				name, value, _ := strings.Cut(line, ": ")
+				// The test's client is 127.0.0.1 indeed, so the pool says what it claims.
+				set := name == "Connection" || name == "X-Forwarded-For"
+				if strings.HasPrefix(row.class, "strip-") && !set && slices.Contains(r.Header.Values(name), value) {
+					t.Errorf("%s: %s reached a backend", what, line)
 				}
 			}
 			if up := r.Header.Get("Upgrade"); up != "" && up != "websocket" {
