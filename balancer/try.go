@@ -28,7 +28,7 @@ type try struct {
 	entry    *entry
 	ticket   load.Ticket
 	start    time.Time
-	once     sync.Once
+	ended    sync.Once
 	ctx      context.Context    // of the client's request, with the limit of everything
 	cancel   context.CancelFunc // nil: there is no such limit
 	call     http1.Call         // over the pool's own connections
@@ -38,6 +38,7 @@ type try struct {
 	interrupt context.CancelCauseFunc // guarded by mu against rescue
 	timer     *time.Timer             // until the header
 	sent      atomic.Bool             // a byte of it may have arrived
+	stale     atomic.Bool             // it went over a kept connection, and nothing has come back
 }
 
 // roundTrip sends the request. On an error the place is free again.
@@ -53,11 +54,7 @@ func (t *try) roundTrip() (*http.Response, error) {
 		t.end()
 		return nil, ErrRefused
 	}
-	if c, ok := e.transport.(*http1.Client); ok {
-		res, err = t.direct(c)
-	} else {
-		res, err = t.through(e.transport)
-	}
+	res, err = t.send(e.transport)
 	now := time.Now()
 	if err != nil {
 		err = t.cause(err)
@@ -77,6 +74,23 @@ func (t *try) request() *http.Request {
 	out.URL = join(t.entry.url, t.exchange.req.URL)
 	out.Header = t.exchange.header
 	return out
+}
+
+// send sends the request the way that leads to its backend.
+func (t *try) send(rt http.RoundTripper) (*http.Response, error) {
+	switch rt := rt.(type) {
+	case *http1.Client:
+		return t.direct(rt)
+	case *secure:
+		if !rt.chose.Load() {
+			res, err := t.direct(rt.h1)
+			if err != errHTTP2 {
+				return res, err
+			}
+		}
+		return t.through(rt.h2)
+	}
+	return t.through(rt)
 }
 
 // direct sends the request over the pool's own connections.
@@ -101,10 +115,23 @@ func (x *exchange) again() bool {
 	return x.repeatable() && (x.spool == nil || x.spool.replayable())
 }
 
-// through sends the request through any other transport.
+// through sends the request through any other transport, and once more if that
+// took a kept connection that turned out to be closed.
 func (t *try) through(rt http.RoundTripper) (*http.Response, error) {
+	ctx := t.ctx
+	res, err := t.once(ctx, rt)
+	if err != nil && t.stale.Load() && ctx.Err() == nil && context.Cause(t.ctx) == nil && t.exchange.again() {
+		t.interrupt(nil)
+		t.sent.Store(false)
+		res, err = t.once(ctx, rt)
+	}
+	return res, err
+}
+
+// once sends the request through rt, once as far as this end knows.
+func (t *try) once(ctx context.Context, rt http.RoundTripper) (*http.Response, error) {
 	x := t.exchange
-	ctx, cancel := context.WithCancelCause(t.ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	t.mu.Lock()
 	t.interrupt = cancel
 	t.mu.Unlock()
@@ -123,11 +150,14 @@ func (t *try) through(rt http.RoundTripper) (*http.Response, error) {
 	return res, err
 }
 
-// trace learns from the transport what was sent and when the wait begins.
+// trace learns from the transport what was sent, on what, and when the wait
+// begins.
 func (t *try) trace() *httptrace.ClientTrace {
 	limit := t.exchange.timeouts.Header
 	return &httptrace.ClientTrace{
-		WroteHeaders: func() { t.sent.Store(true) },
+		GotConn:              func(i httptrace.GotConnInfo) { t.stale.Store(i.Reused) },
+		GotFirstResponseByte: func() { t.stale.Store(false) },
+		WroteHeaders:         func() { t.sent.Store(true) },
 		WroteRequest: func(httptrace.WroteRequestInfo) {
 			if limit > 0 {
 				t.timer.Reset(limit)
@@ -259,7 +289,7 @@ func unproven(res *http.Response) bool {
 
 // end frees the place.
 func (t *try) end() {
-	t.once.Do(func() {
+	t.ended.Do(func() {
 		if t.interrupt != nil {
 			t.interrupt(nil)
 		}

@@ -26,6 +26,7 @@ type conn struct {
 	client *Client
 	nc     net.Conn
 	raw    syscall.RawConn // nil where there is no socket
+	tls    bool            // nc may hold bytes that the socket has handed over
 	br     *bufio.Reader
 	bw     *bufio.Writer
 	born   time.Time
@@ -42,7 +43,11 @@ type conn struct {
 
 func newConn(cl *Client, nc net.Conn) *conn {
 	cn := &conn{client: cl, nc: nc, born: time.Now(), keep: KeepIdle}
-	if sc, ok := nc.(syscall.Conn); ok {
+	socket := nc
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok { // a tls.Conn
+		socket, cn.tls = t.NetConn(), true
+	}
+	if sc, ok := socket.(syscall.Conn); ok {
 		cn.raw, _ = sc.SyscallConn() // without it the connection is taken for alive
 	}
 	cn.br = bufio.NewReaderSize(cn, 8<<10)
@@ -60,6 +65,24 @@ func (cn *conn) interrupt() {
 	_ = cn.nc.SetDeadline(past)
 }
 func (cn *conn) close() { _ = cn.nc.Close() }
+
+// alive reports whether an idle connection is still open, as far as this end
+// knows: nothing has arrived, neither its end nor bytes that nobody asked for.
+func (cn *conn) alive() bool {
+	if cn.raw != nil && !quiet(cn.raw) {
+		return false
+	}
+	if !cn.tls {
+		return true
+	}
+	// What TLS has decrypted already does not wait for the deadline.
+	if cn.nc.SetReadDeadline(past) != nil {
+		return false
+	}
+	var b [1]byte
+	n, err := cn.nc.Read(b[:])
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
+}
 
 // Read is what br reads: the connection, within the limits that hold now.
 func (cn *conn) Read(p []byte) (int, error) {
