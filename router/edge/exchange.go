@@ -209,9 +209,8 @@ func (ex *exchange) final(status int) {
 	if ex.trace {
 		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
 	}
-	if ex.conn != nil && len(h["Content-Length"]) == 1 {
-		if n, err := strconv.ParseInt(h["Content-Length"][0], 10, 64); err == nil && n > 0 && n <= gatherBody {
-			ex.whole = n
+	if ex.conn != nil {
+		if ex.whole = gatherable(h); ex.whole > 0 {
 			ex.conn.gather()
 		}
 	}

@@ -3,6 +3,9 @@ package edge
 import (
 	"context"
 	"net"
+	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -32,6 +35,20 @@ func connContext(ctx context.Context, nc net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, c)
 	}
 	return ctx
+}
+
+// gatherable returns the length of a response's body if it is to be gathered,
+// else 0. One that says "X-Accel-Buffering: no" goes out as it comes.
+func gatherable(h http.Header) int64 {
+	lines := h["Content-Length"]
+	if len(lines) != 1 || len(lines[0]) > 5 || strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
+		return 0
+	}
+	n, err := strconv.ParseInt(lines[0], 10, 64)
+	if err != nil || n < 0 || n > gatherBody {
+		return 0
+	}
+	return n
 }
 
 // gather begins to hold back what is written. It belongs, like deliver and

@@ -98,6 +98,26 @@ func TestGatheringEnds(t *testing.T) {
 			}
 		})
 	})
+	t.Run("before it begins, for who wants none", func(t *testing.T) {
+		h := page(20_000, func(written int, _ http.ResponseWriter, _ *http.Request) {
+			if written == 10_000 {
+				time.Sleep(time.Hour)
+			}
+		})
+		inBubble(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Accel-Buffering", "no")
+			h.ServeHTTP(w, r)
+		}), edge.Options{}, func(l *pipeListener) {
+			c := l.dial("192.0.2.1:1")
+			defer c.Close()
+			began := time.Now()
+			io.WriteString(c, getPage)
+			if got := piece(t, c); len(got) < 2000 || time.Since(began) != 0 {
+				t.Errorf("%d bytes after %v", len(got), time.Since(began))
+			}
+			_, _ = io.Copy(io.Discard, io.LimitReader(c, 18_000))
+		})
+	})
 	t.Run("with an abort, and nothing of it is seen", func(t *testing.T) {
 		inBubble(t, page(3000, func(int, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), edge.Options{}, func(l *pipeListener) {
 			c := l.dial("192.0.2.1:1")
