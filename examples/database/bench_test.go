@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -99,31 +98,10 @@ type measured struct{ perCPU, perSecond float64 }
 func measure(tb testing.TB, s *servertest.Server, work func(testing.TB, string, time.Duration) float64) measured {
 	tb.Helper()
 	const lasts = 2 * time.Second
-	before, begun := cpu(tb, s.PID()), time.Now()
+	before, begun := s.CPU(), time.Now()
 	n := work(tb, s.Addr, lasts)
-	took, used := time.Since(begun).Seconds(), cpu(tb, s.PID())-before
+	took, used := time.Since(begun).Seconds(), (s.CPU() - before).Seconds()
 	return measured{n / used, n / took}
-}
-
-// cpu returns the seconds of CPU that a process has used.
-func cpu(tb testing.TB, pid int) float64 {
-	tb.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	const user, system, perSecond = 11, 12, 100
-	var ticks float64
-	for _, i := range []int{user, system} {
-		n, err := strconv.ParseFloat(fields[i], 64)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		ticks += n
-	}
-	return ticks / perSecond
 }
 
 func median(x []float64) float64 {

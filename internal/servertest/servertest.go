@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -146,6 +147,28 @@ func (s *Server) signal(sig syscall.Signal) {
 
 // PID returns the program's process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// CPU returns how much CPU time the program has used, to a hundredth of a
+// second, where there is a /proc.
+func (s *Server) CPU() time.Duration {
+	s.tb.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // behind the name, which may hold anything
+	fields := strings.Fields(rest)
+	const user, system, tick = 11, 12, 10 * time.Millisecond
+	var ticks int
+	for _, i := range []int{user, system} {
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * tick
+}
 
 // Wait waits for the program to end by itself and returns its exit code.
 func (s *Server) Wait() int {
