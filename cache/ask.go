@@ -27,9 +27,10 @@ type ask struct {
 	cc       law.Directives
 	cookie   bool // has cookies that may bear on the response
 	auth     bool
-	position Position // before the backend is asked by a request that passes
-	partial  bool     // to be fetched as the part that it asks for
-	reason   string   // why it is forwarded, in the words of RFC 9211
+	position Position      // before the backend is asked by a request that passes
+	partial  bool          // to be fetched as the part that it asks for
+	begun    *memory.Entry // the stored beginning that its fetch is to complete, or nil
+	reason   string        // why it is forwarded, in the words of RFC 9211
 }
 
 // bypass says why a request goes straight through, or "".
@@ -90,6 +91,12 @@ func (a *ask) fits(e *memory.Entry) bool {
 	if m.Parts != a.parts || e.Flags&memory.Part != 0 && !a.fitsPart(e) {
 		return false
 	}
+	return a.sameVariant(e)
+}
+
+// sameVariant reports whether the request selects e (RFC 9111, section 4.1).
+func (a *ask) sameVariant(e *memory.Entry) bool {
+	m := e.More
 	return m.Vary == "" || law.SameVariant(m.Vary, m.Variant, a.selecting(), func() string { return e.Field("Content-Language") })
 }
 
@@ -273,6 +280,9 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 	if raw := a.plan.Query.apply(r.URL.RawQuery); raw != r.URL.RawQuery {
 		r.URL.RawQuery = raw
 		r.RequestURI = r.URL.RequestURI()
+	}
+	if a.begun != nil && conditional {
+		askRest(r, a.begun)
 	}
 	fields.DropCookies(r.Header, a.drops)
 	r.Header["Surrogate-Capability"] = append(r.Header["Surrogate-Capability"], a.h.cache.capability)

@@ -31,8 +31,13 @@ const (
 	again            // a 304 for something else: to be asked without conditions
 )
 
-// errAborted ends a response whose end never came.
-var errAborted = errors.New("cache: the response was cut off")
+var (
+	// errAborted ends a response whose end never came.
+	errAborted = errors.New("cache: the response was cut off")
+	// errNotTheRest ends the fetch of a rest that does not belong to the stored
+	// beginning.
+	errNotTheRest = errors.New("cache: not the rest of what is stored")
+)
 
 // A fetch asks the backend once, on a context of its own, for all who wait.
 //
@@ -50,6 +55,7 @@ type fetch struct {
 	position  Position      // before the backend was asked
 	asked     time.Time
 	stale     *memory.Entry // what is stored already; may be nil
+	begun     *memory.Entry // the beginning that is being completed; may be nil
 	record    *transit.Record
 	refreshes bool // nobody waits: it holds a place among the refreshing
 
@@ -112,6 +118,10 @@ func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key 
 	if stale != nil {
 		c.store.Retain(stale)
 	}
+	if a.begun != nil && conditional {
+		f.begun = a.begun
+		c.store.Retain(f.begun)
+	}
 	go f.run()
 	return f
 }
@@ -169,6 +179,9 @@ func (f *fetch) run() {
 
 // leave gives back what the fetch held.
 func (f *fetch) leave() {
+	if f.begun != nil {
+		f.h.cache.store.Release(f.begun)
+	}
 	if f.stale == nil {
 		return
 	}
@@ -306,6 +319,16 @@ func (f *fetch) settle(status int) {
 	}
 	answer := f.header.Clone()
 	fields.RemoveHopByHop(answer)
+	completes := f.begun != nil && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable)
+	if completes {
+		var ok bool
+		if answer, f.length, ok = combined(f.begun, answer); !ok {
+			f.again(errNotTheRest)
+			return
+		}
+		status = http.StatusOK
+		f.status = status
+	}
 	verdict, j := f.ask.judge(f.request, status, answer, f.asked, now)
 	f.verdict, f.why = verdict, verdict.Why
 	keep := verdict.Store && worthKeeping(verdict, j, answer)
@@ -321,6 +344,11 @@ func (f *fetch) settle(status int) {
 		f.why, keep = "too large", false
 	case !f.body.expect(max(f.length, 0)):
 		f.why, keep = "no room", false
+	}
+	if !keep && completes { // its leader has asked for the whole
+		f.body.give()
+		f.again(errNotTheRest)
+		return
 	}
 	if !keep {
 		f.outcome = private
@@ -345,7 +373,19 @@ func (f *fetch) settle(status int) {
 	if !f.gone {
 		f.first = f.body.read() // now: later the beginning may be gone
 	}
+	if completes {
+		for _, chunk := range f.begun.Chunks() {
+			_ = f.body.write(f.ctx, chunk, c.opts.MaxBody) // there is room: see expect
+		}
+		f.written = f.begun.Len()
+	}
 	f.outcome = shared
+}
+
+// again settles a fetch whose conditions were in vain: all who wait ask without.
+func (f *fetch) again(why error) {
+	f.outcome = again
+	f.cancel(why)
 }
 
 // mark remembers that the key is not to be stored.

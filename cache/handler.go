@@ -175,10 +175,15 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 		}
 		a.partial, stale = true, nil // parts are not validated
 	}
-	switch {
-	case stale == nil && h.cache.markers.has(a.marker(), a.now):
+	if stale == nil && h.cache.markers.has(a.marker(), a.now) {
 		h.pass(w, r, a, a.reason, "not to be stored lately")
 		return
+	}
+	if stale == nil {
+		if a.begun = h.beginning(a); a.begun != nil {
+			defer h.cache.store.Release(a.begun)
+			a.reason = "partial"
+		}
 	}
 	h.fetch(w, a, stale)
 }
