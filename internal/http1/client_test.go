@@ -283,6 +283,8 @@ func TestResponses(t *testing.T) {
 		{"informational first", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok, "ok", "", true},
 		{"informational without end", "GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 9), "", "more than 8 informational", false},
 		{"garbage", "GET", "SSH-2.0-OpenSSH_9.2\r\n\r\n", "", "malformed", false},
+		{"a version of no such connection", "GET", "HTTP/2.0 200 OK\r\n\r\nok", "", "malformed status line", false},
+		{"a status that is none", "GET", "HTTP/1.1 099 No\r\nContent-Length: 2\r\n\r\nok", "", "malformed status line", false},
 		{"nothing at all", "GET", "", "", "the server closed the connection", false},
 		{"half a header", "GET", "HTTP/1.1 200 OK\r\nConte", "", "malformed", false},
 		{"half a body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "ok", "the server closed the connection", false},

@@ -173,6 +173,11 @@ func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error
 			return nil, err
 		}
 		cn.budget = -1
+		// What says that it is HTTP/2 here would get HTTP/2's trust in the end of
+		// a body, and a status below 100 is none that could be passed on.
+		if res.ProtoMajor != 1 || res.StatusCode < 100 {
+			return nil, fmt.Errorf("malformed status line %q", res.Proto+" "+res.Status)
+		}
 		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
 			return res, nil
 		}
