@@ -178,8 +178,8 @@ func hostname(host string) string {
 type exchange struct {
 	http.ResponseWriter
 	rec    *transit.Record
-	conn   *conn  // on which responses may be gathered, or nil
-	whole  int64  // the length of a body that is being gathered; 0: none is
+	conn   *conn  // on which a response may be gathered, or nil
+	gather bool   // the response is being gathered
 	hsts   string // value of Strict-Transport-Security, or ""
 	trace  bool   // a trusted peer wants to see the way of the request
 	status int    // of the final header; 0 before
@@ -209,41 +209,30 @@ func (ex *exchange) final(status int) {
 	if ex.trace {
 		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
 	}
-	if ex.conn != nil {
-		if ex.whole = gatherable(h); ex.whole > 0 {
-			ex.conn.gather()
-		}
+	if ex.conn != nil && gatherable(h) {
+		ex.gather = true
+		ex.conn.gather()
 	}
 }
 
-// complete sends a gathered response if its body is whole.
-func (ex *exchange) complete() error {
-	if ex.whole == 0 || ex.bytes < ex.whole {
-		return nil
-	}
-	return ex.FlushError()
-}
-
-// end sends what is still gathered; of a response that was cut off, nothing.
+// end sends a response that is gathered as one; of one that was cut off,
+// nothing. Like the standard server's, it goes out when its handler has
+// returned: what the handler still does behind the last byte, such as storing
+// what it has sent, is done when the client has it.
 func (ex *exchange) end(aborted bool) {
-	if ex.whole == 0 {
-		return
-	}
-	ex.whole = 0
-	if aborted {
+	switch {
+	case !ex.gather:
+	case aborted:
 		ex.conn.discard()
-		return
+	default:
+		_ = ex.FlushError() // which has closed the connection
 	}
-	_ = ex.conn.deliver() // it has closed the connection
 }
 
 func (ex *exchange) Write(p []byte) (int, error) {
 	ex.final(http.StatusOK)
 	n, err := ex.ResponseWriter.Write(p)
 	ex.bytes += int64(n)
-	if err == nil {
-		err = ex.complete()
-	}
 	return n, err
 }
 
@@ -252,9 +241,6 @@ func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
 	ex.final(http.StatusOK)
 	n, err := io.Copy(ex.ResponseWriter, src)
 	ex.bytes += n
-	if err == nil {
-		err = ex.complete()
-	}
 	return n, err
 }
 
@@ -262,10 +248,10 @@ func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
 func (ex *exchange) FlushError() error {
 	ex.final(http.StatusOK)
 	err := http.NewResponseController(ex.ResponseWriter).Flush()
-	if ex.whole == 0 {
+	if !ex.gather {
 		return err
 	}
-	ex.whole = 0
+	ex.gather = false
 	return errors.Join(err, ex.conn.deliver())
 }
 

@@ -12,8 +12,8 @@ import (
 // The standard server hands a page of 4 KiB or more to the kernel in two or
 // three pieces, and each costs as much as all else that the edge does for the
 // request. So what is written of a response whose length is known and small is
-// gathered and goes out as one, once it is whole, flushed or more than
-// expected.
+// gathered and goes out as one, once its handler has returned or flushed, or
+// written more than expected.
 
 const (
 	gatherMost = 32 << 10           // head and body of a response that goes out as one
@@ -37,18 +37,15 @@ func connContext(ctx context.Context, nc net.Conn) context.Context {
 	return ctx
 }
 
-// gatherable returns the length of a response's body if it is to be gathered,
-// else 0. One that says "X-Accel-Buffering: no" goes out as it comes.
-func gatherable(h http.Header) int64 {
+// gatherable reports whether a response is to be gathered: its length is known
+// and small, and it does not say "X-Accel-Buffering: no".
+func gatherable(h http.Header) bool {
 	lines := h["Content-Length"]
-	if len(lines) != 1 || len(lines[0]) > 5 || strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
-		return 0
+	if len(lines) != 1 || strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
+		return false
 	}
 	n, err := strconv.ParseInt(lines[0], 10, 64)
-	if err != nil || n < 0 || n > gatherBody {
-		return 0
-	}
-	return n
+	return err == nil && n > 0 && n <= gatherBody
 }
 
 // gather begins to hold back what is written. It belongs, like deliver and

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,13 +47,11 @@ func piece(t *testing.T, c io.Reader) []byte {
 }
 
 func TestPageGoesOutInOnePiece(t *testing.T) {
-	hold := make(chan struct{})
-	h := page(20_000, func(written int, _ http.ResponseWriter, r *http.Request) {
-		if written == 20_000 { // a handler that dawdles delays nobody
-			select {
-			case <-hold:
-			case <-r.Context().Done():
-			}
+	var done atomic.Bool
+	h := page(20_000, func(written int, _ http.ResponseWriter, _ *http.Request) {
+		if done.Store(false); written == 20_000 {
+			time.Sleep(time.Second) // what it still has to do
+			done.Store(true)
 		}
 	})
 	inBubble(t, h, edge.Options{}, func(l *pipeListener) {
@@ -61,6 +60,9 @@ func TestPageGoesOutInOnePiece(t *testing.T) {
 		for range 2 {
 			io.WriteString(c, getPage)
 			got := piece(t, c)
+			if !done.Load() {
+				t.Error("the page went out before its handler had returned")
+			}
 			res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(got)), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -69,7 +71,6 @@ func TestPageGoesOutInOnePiece(t *testing.T) {
 				t.Errorf("%d bytes, %v", len(body), err)
 				return
 			}
-			hold <- struct{}{}
 		}
 	})
 }
