@@ -14,8 +14,10 @@ import (
 )
 
 // local is the way to a handler in this process: an [http.RoundTripper] that
-// opens no socket. The handler runs in a goroutine of its own, which ends with
-// the handler; closing the response's body cancels its request's context.
+// opens no socket. The handler runs in a goroutine of its own; closing the
+// response's body cancels its request's context and waits for its end, as
+// net/http's own server would. Only one that brought no header in time is left
+// to itself: its client must not wait for it any longer.
 type local struct{ handler http.Handler }
 
 func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -44,14 +46,16 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 		in.Body = all
 	}
 	pr, pw := io.Pipe()
+	done := make(chan struct{})
 	w := &localWriter{header: make(http.Header), pipe: pw, head: r.Method == http.MethodHead, trace: trace, ready: make(chan *http.Response, 1)}
 	w.res = &http.Response{
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
-		Body: &localBody{pr, cancel}, ContentLength: -1,
+		Body: &localBody{pr, cancel, done}, ContentLength: -1,
 	}
 	stop := context.AfterFunc(r.Context(), func() { _ = pw.CloseWithError(context.Cause(r.Context())) })
 	failed := make(chan error, 1)
 	go func() {
+		defer close(done)
 		defer cancel()
 		defer stop()
 		defer func() {
@@ -93,11 +97,14 @@ func (t *taken) Read(p []byte) (int, error) {
 type localBody struct {
 	*io.PipeReader
 	cancel context.CancelFunc
+	done   <-chan struct{} // closed when the handler has returned
 }
 
 func (b *localBody) Close() error {
 	b.cancel()
-	return b.PipeReader.Close()
+	err := b.PipeReader.Close()
+	<-b.done
+	return err
 }
 
 // localWriter is the handler's side. A body goes through a pipe, so that a
