@@ -980,6 +980,29 @@ func TestAnalytics(t *testing.T) {
 	}
 }
 
+// A request that was looked up before a fetch ended, and joins after it, finds
+// what the fetch stored: else a busy machine renders a page twice.
+func TestNoSecondFetchForWhoComesBetween(t *testing.T) {
+	for name, control := range map[string]string{"fresh": "max-age=60", "to be validated": "max-age=60, no-cache"} {
+		t.Run(name, func(t *testing.T) {
+			b := &backend{header: http.Header{"Cache-Control": {control}, "Etag": {`"a"`}}}
+			_, served := open(t, Options{}, b)
+			h := served.(*handler)
+			r := httptest.NewRequest("GET", "http://a.example/", nil)
+			read, url := h.read(r, nil)
+			between := read.keep(url)
+			want(t, get(h, "http://a.example/"), 200, "answer 1")
+			w := httptest.NewRecorder()
+			h.miss(w, between, nil)
+			if control == "max-age=60" {
+				want(t, w, 200, "answer 1")
+			} else {
+				want(t, w, 200, "answer 2")
+			}
+		})
+	}
+}
+
 // A canary's pages do not mix with the others', and a purge takes both.
 func TestSpaces(t *testing.T) {
 	b := &backend{header: control("max-age=60")}

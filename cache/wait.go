@@ -25,7 +25,14 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 	}
 	var late *fetch // one whose header did not come in time
 	for range 8 {
-		f, leads, err := h.flights.join(h, w, a, stale, a.key(selecting), conditional, alone, late)
+		f, leads, stored, err := h.flights.join(h, w, a, stale, a.key(selecting), conditional, alone, late)
+		if stored != nil {
+			defer h.cache.store.Release(stored)
+			h.cache.figures.collapsed.Add(1)
+			h.note(a.r, note("miss: another's fetch"))
+			h.serve(w, a, stored, "")
+			return
+		}
 		if err != nil {
 			h.note(a.r, note("miss: refused"))
 			transit.Fail(w, a.r, http.StatusServiceUnavailable, err)
@@ -259,7 +266,7 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 	a.reason = "stale"
 	a.anonymous()
 	selecting, _ := e.Vary()
-	f, leads, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
+	f, leads, _, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
 	if f != nil && !leads {
 		h.flights.unwait(f)
 	}
