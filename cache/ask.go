@@ -252,7 +252,7 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	if j.Immutable {
 		e.Flags |= memory.Immutable
 	}
-	vary := law.Selecting(answer["Vary"])
+	vary := law.Selecting(answer)
 	if vary == "" && a.parts == "" && len(v.Tags) == 0 {
 		return e
 	}

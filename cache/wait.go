@@ -56,7 +56,7 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 		switch f.outcome {
 		case shared, modified:
 			if !leads && !f.suits(a) {
-				selecting = law.Selecting(f.answer["Vary"])
+				selecting = law.Selecting(f.answer)
 				stale = nil
 				alone = alone || f.validatesAlways()
 				break

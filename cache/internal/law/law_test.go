@@ -461,8 +461,15 @@ func sameVariant(field, one, another, language string) bool {
 }
 
 func TestSelecting(t *testing.T) {
-	if got := Selecting([]string{"foo , Accept-Encoding", ",FOO"}); got != "Accept-Encoding,Foo" {
-		t.Errorf("got %q", got)
+	for want, response := range map[string]http.Header{
+		"":                    header("Etag: x"),
+		"Accept-Encoding,Foo": header("Vary: foo , Accept-Encoding", "Vary: ,FOO"),
+		"Accept-Encoding":     header("Content-Encoding: gzip"),
+		"Accept-Encoding,Bar": header("Content-Encoding: gzip", "Vary: bar"),
+	} {
+		if got := Selecting(response); got != want {
+			t.Errorf("%v: got %q, want %q", response, got, want)
+		}
 	}
 }
 

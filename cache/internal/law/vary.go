@@ -6,21 +6,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
-// Selecting returns the fields that Vary names, canonical, sorted, each once,
-// separated by commas (RFC 9110, section 12.5.5).
-func Selecting(lines []string) string {
-	if len(lines) == 0 {
+// Selecting returns the fields that a response's Vary names, canonical, sorted,
+// each once, separated by commas (RFC 9110, section 12.5.5). A response in a
+// content coding depends on Accept-Encoding even if it forgets to say so: who
+// cannot undo the coding has no use for it.
+func Selecting(response http.Header) string {
+	if response["Vary"] == nil && response["Content-Encoding"] == nil {
 		return ""
 	}
 	var names []string
-	for _, line := range lines {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				names = append(names, textproto.CanonicalMIMEHeaderKey(name))
-			}
-		}
+	for _, name := range fields.List(response["Vary"]) {
+		names = append(names, textproto.CanonicalMIMEHeaderKey(name))
+	}
+	if response["Content-Encoding"] != nil {
+		names = append(names, "Accept-Encoding")
 	}
 	slices.Sort(names)
 	return strings.Join(slices.Compact(names), ",")
