@@ -285,7 +285,9 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 		askRest(r, a.begun)
 	}
 	fields.DropCookies(r.Header, a.drops)
-	r.Header["Surrogate-Capability"] = append(r.Header["Surrogate-Capability"], a.h.cache.capability)
+	// Nobody else's: what is stored must not depend on what one client, or a
+	// proxy before it, says that it can make of a page.
+	r.Header["Surrogate-Capability"] = []string{a.h.cache.capability}
 	if stale != nil && conditional {
 		if tag := stale.Field("Etag"); tag != "" {
 			r.Header["If-None-Match"] = []string{tag}

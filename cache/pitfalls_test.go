@@ -522,6 +522,13 @@ func TestPitfallUnkeyedInput(t *testing.T) {
 		do(h, httptest.NewRequest("GET", "http://a.example/", strings.NewReader("q")))
 		want(t, get(h, "http://a.example/"), 200, "answer 2")
 	})
+	t.Run("what a client says that it can make of a page", func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+			fmt.Fprint(w, r.Header["Surrogate-Capability"])
+		}}
+		_, h := open(t, Options{}, b)
+		want(t, get(h, "http://a.example/", "Surrogate-Capability", `evil="ESI/1.0"`), 200, `[Foretier="Surrogate/1.0"]`)
+	})
 	t.Run("what the key drops", func(t *testing.T) {
 		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {
 			io.WriteString(w, r.URL.RequestURI()+" "+r.RequestURI+" "+r.Header.Get("Cookie"))
