@@ -3,11 +3,11 @@
 // requests and of their bytes each served:
 //
 //	go run . -trace FILE      lines of time, object, size; FILE may end in .xz
+//	go run . -made twice      a made trace: shop, recency, shift, loop or twice
 //	go run . -svg hits.svg    a picture of the same
 //
-// Without a trace it makes one: pages by a Zipf law, and a crawler now and
-// then. It is a module of its own, so that those who use the cache do not
-// depend on what it is compared with.
+// It is a module of its own, so that those who use the cache do not depend on
+// what it is compared with.
 package main
 
 import (
@@ -47,9 +47,10 @@ var shares = []float64{0.01, 0.05, 0.10, 0.25}
 
 func main() {
 	file := flag.String("trace", "", "trace to replay; empty: a made one")
+	kind := flag.String("made", "shop", "the made one: shop, recency, shift, loop or twice")
 	svg := flag.String("svg", "", "file to draw into")
 	flag.Parse()
-	trace, err := load(*file)
+	trace, err := load(*file, *kind)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -102,9 +103,13 @@ func replay(trace []request, p policy) row {
 	return row{objects: float64(hits) / float64(len(trace)), bytes: float64(hitBytes) / float64(bytes)}
 }
 
-func load(file string) ([]request, error) {
+func load(file, kind string) ([]request, error) {
 	if file == "" {
-		return shopDay(), nil
+		make, ok := made[kind]
+		if !ok {
+			return nil, fmt.Errorf("no made trace is called %q", kind)
+		}
+		return make(rand.New(rand.NewPCG(1, 2))), nil
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -131,24 +136,4 @@ func load(file string) ([]request, error) {
 		trace = append(trace, request{key, size})
 	}
 	return trace, nil
-}
-
-// shopDay makes a trace: product pages and pictures by popularity, and a
-// crawler that asks for everything once.
-func shopDay() []request {
-	random := rand.New(rand.NewPCG(1, 2))
-	const pages = 20_000
-	zipf := rand.NewZipf(random, 1.05, 20, pages-1)
-	size := func(n uint64) int { return 2_000 + int(n*2_654_435_761%60_000) }
-	var trace []request
-	crawler := uint64(0)
-	for range 300_000 {
-		n := zipf.Uint64()
-		if random.IntN(5) == 0 {
-			n = crawler % pages
-			crawler++
-		}
-		trace = append(trace, request{fmt.Sprint("page/", n), size(n)})
-	}
-	return trace
 }

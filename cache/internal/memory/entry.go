@@ -141,7 +141,7 @@ func abs(n int64) int64 { return max(n, -n) }
 // in the map and among the ghosts. tagOverhead is what a tag does that no other
 // entry carries: hash, place, list and place in the index.
 const (
-	overhead    = 192 + 48
+	overhead    = 192 + 50
 	tagOverhead = 8 + 4 + 16 + 56
 )
 

@@ -1,11 +1,10 @@
 package memory
 
-// ghosts remembers what left the small queue lately: 8 bytes each, in a table
-// of sets of four, the oldest of a set making room. An entry is a ghost until
-// as many bytes as the store holds have left after it.
+// ghosts remembers what left a queue lately: 8 bytes each, in a table of sets
+// of four, the oldest of a set making room.
 type ghosts struct {
 	sets [][4]ghost
-	gone int64 // bytes that have left the small queue, ever
+	gone int64 // bytes that have left the queue, ever
 }
 
 type ghost struct {
@@ -15,8 +14,7 @@ type ghost struct {
 
 const ghostUnit = 1 << 10
 
-// add remembers key. count is how many entries the store holds: there may be
-// as many ghosts.
+// add remembers key. There may be up to about count ghosts.
 func (g *ghosts) add(key uint64, size int64, count int) {
 	g.gone += size
 	if need := count / 4; len(g.sets) < need || g.sets == nil {
@@ -36,20 +34,21 @@ func (g *ghosts) add(key uint64, size int64, count int) {
 	set[oldest] = ghost{print(key), uint32(g.gone / ghostUnit)}
 }
 
-// take reports whether key is a ghost, and forgets it.
-func (g *ghosts) take(key uint64, max int64) bool {
+// take reports whether key is a ghost, and how many bytes have left after it,
+// and forgets it.
+func (g *ghosts) take(key uint64) (age int64, ok bool) {
 	if g.sets == nil {
-		return false
+		return 0, false
 	}
 	set := g.set(key)
 	for i := range set {
 		if set[i].print == print(key) {
 			age := int64(uint32(g.gone/ghostUnit)-set[i].left) * ghostUnit
 			set[i] = ghost{}
-			return age <= max
+			return age, true
 		}
 	}
-	return false
+	return 0, false
 }
 
 // grow doubles the table; the print has the bits that tell the halves apart.

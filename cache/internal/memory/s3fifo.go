@@ -3,10 +3,17 @@ package memory
 import "hash/maphash"
 
 // S3-FIFO (Yang et al., SOSP 2023), weighted in bytes: what is new goes into a
-// small queue, a twentieth of the whole; what was asked for again there moves
-// to the main queue, the rest leaves and is remembered as a ghost; whoever
-// comes back as a ghost goes to the main queue at once. A hit is one counter,
-// no lock and no list is touched.
+// small queue; what was asked for again there moves to the main queue, the rest
+// leaves and is remembered as a ghost; whoever comes back as a ghost goes to
+// the main queue at once. A hit is one counter, no lock and no list is touched.
+//
+// How small the small queue is, the ghosts decide, as in ARC (Megiddo and
+// Modha, FAST 2003): who comes back soon after leaving the small queue would
+// have been kept by a larger one, who comes back soon after leaving the main
+// queue by a smaller one. Fixed at a twentieth it loses to LRU wherever
+// responses are asked for a second time later than that and then no more; a
+// quarter of the store is what counts as soon, because ghosts from further back
+// say nothing of a little more room.
 //
 // What is smaller than the average is taken to have been asked for once more
 // than it was: several such fit where one of the others stood. On the trace of
@@ -53,12 +60,28 @@ func (q *queue) remove(e *Entry) {
 }
 
 func (s *Store) enqueueLocked(e *Entry) {
-	if e.freq.Load() > 0 || s.ghosts.take(s.ghostKey(e), s.max) {
+	if e.freq.Load() > 0 {
 		s.promoteLocked(e)
 		return
 	}
+	key := s.ghostKey(e)
+	if age, ok := s.leavers.take(key); ok && age <= s.max {
+		if age <= s.max/soon {
+			s.aim = min(s.aim+e.size, s.max/2)
+		}
+		s.promoteLocked(e)
+		return
+	}
+	if age, ok := s.retirees.take(key); ok && age <= s.max/soon {
+		s.aim = max(s.aim-2*e.size, s.max/smallest)
+	}
 	s.moveLocked(e, inSmall)
 }
+
+const (
+	smallest = 20 // the small queue's share at least, and at first; a half at most
+	soon     = 4  // the share of the store that has left meanwhile
+)
 
 func (s *Store) dequeueLocked(e *Entry) { s.moveLocked(e, nowhere) }
 
@@ -83,12 +106,12 @@ func (s *Store) moveLocked(e *Entry, to queueID) {
 // nil if there is none.
 func (s *Store) victimLocked() *Entry {
 	for {
-		if e := s.small.oldest; e != nil && (s.small.bytes > s.max/20 || s.main.oldest == nil) {
+		if e := s.small.oldest; e != nil && (s.small.bytes > s.aim || s.main.oldest == nil) {
 			if f := e.freq.Load(); f > 0 && f+s.creditLocked(e) > 1 {
 				s.promoteLocked(e)
 				continue
 			}
-			s.ghosts.add(s.ghostKey(e), e.size, s.count)
+			s.leavers.add(s.ghostKey(e), e.size, s.count)
 			return e
 		}
 		e := s.main.oldest
@@ -100,6 +123,7 @@ func (s *Store) victimLocked() *Entry {
 			s.moveLocked(e, inMain)
 			continue
 		}
+		s.retirees.add(s.ghostKey(e), e.size, s.count/soon)
 		return e
 	}
 }

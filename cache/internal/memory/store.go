@@ -19,7 +19,9 @@ type Store struct {
 	count     int
 	small     queue
 	main      queue
-	ghosts    ghosts
+	aim       int64  // the bytes that small is to have
+	leavers   ghosts // of small
+	retirees  ghosts // of main
 	tags      map[uint64][]*Entry
 	evictions uint64
 	refused   uint64
@@ -41,7 +43,7 @@ const (
 
 // New returns an empty store of at most max bytes.
 func New(max int64) *Store {
-	s := &Store{seed: maphash.MakeSeed(), max: max, tags: make(map[uint64][]*Entry)}
+	s := &Store{seed: maphash.MakeSeed(), max: max, aim: max / smallest, tags: make(map[uint64][]*Entry)}
 	for i := range s.shards {
 		s.shards[i].urls = make(map[string]*Entry)
 	}

@@ -283,3 +283,46 @@ func TestHitsMoreThanLRU(t *testing.T) {
 		s.check(t)
 	}
 }
+
+// Pages that are asked for once more, later than a small queue of fixed size
+// would hold them, and then no more: the queue grows for them, and shrinks
+// again for popular pages with a crawler in between.
+func TestSmallQueueAdapts(t *testing.T) {
+	const size, room = 1000, 1000 // entries that fit, about
+	s := New(room * entry("x", size).cost())
+	ask := func(n int) bool {
+		url := fmt.Sprint(n)
+		if s.has(url) {
+			return true
+		}
+		s.Add(entry(url, size), 0, all, always)
+		return false
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	popular := rand.NewZipf(random, 1.05, 20, 20_000)
+	const later = 100
+	hits := 0
+	for n := range 60_000 {
+		ask(n)
+		if n >= later && ask(n-later) {
+			hits++
+		}
+		for range 4 {
+			ask(1_000_000 + int(popular.Uint64()))
+		}
+	}
+	if hits < 45_000 {
+		t.Errorf("%d of 60000 second requests were hits, %d KB for the small queue", hits, s.aim>>10)
+	}
+	s.check(t)
+
+	popular = rand.NewZipf(random, 1.05, 10, 4000)
+	for i := range 60_000 {
+		ask(2_000_000 + int(popular.Uint64()))
+		ask(3_000_000 + i)
+	}
+	if s.aim > s.max/5 {
+		t.Errorf("%d KB of %d stay with the small queue", s.aim>>10, s.max>>10)
+	}
+	s.check(t)
+}
