@@ -35,6 +35,7 @@ type exchange struct {
 	retry    transit.Retry
 	header   http.Header // what every attempt sends
 	spool    *spool      // nil without a body
+	trailers []string    // what may follow it
 	pin      string      // the backend that the client is bound to
 	key      uint64
 	tried    []*member
@@ -85,6 +86,7 @@ func (x *exchange) prepare() {
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.spool = newSpool(r.Body, p.opts.Retry.Body)
+		x.trailers = announcedTrailers(r)
 	}
 	x.header = r.Header
 	if p.opts.Affinity != nil {

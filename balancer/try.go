@@ -100,6 +100,7 @@ func (t *try) direct(c *http1.Client) (*http.Response, error) {
 	t.call.Fresh = !x.repeatable()
 	t.call.Wait, t.call.Idle = x.timeouts.Header, x.timeouts.Idle
 	t.call.Again = x.again
+	t.call.Trailer = x.trailers
 	if x.req.URL.Path != "*" {
 		t.call.Base = t.entry.base
 	}
@@ -141,12 +142,26 @@ func (t *try) once(ctx context.Context, rt http.RoundTripper) (*http.Response, e
 	t.timer.Stop()
 	t.ctx = httptrace.WithClientTrace(ctx, t.trace())
 	out := t.request()
+	out.Trailer = nil
 	if x.spool != nil {
 		out.Body = x.spool.body()
 		out.GetBody = nil
+		if len(x.trailers) > 0 {
+			out.Trailer = make(http.Header)
+			for _, name := range x.trailers {
+				out.Trailer[name] = nil
+			}
+			out.Body = &trailing{out.Body, x, out.Trailer}
+		}
 	}
 	res, err := rt.RoundTrip(out)
 	t.timer.Stop()
+	if err == nil {
+		if err = http1.Sound(x.header, res); err != nil {
+			_ = res.Body.Close() // nobody wants it
+			return nil, err
+		}
+	}
 	return res, err
 }
 
@@ -215,7 +230,7 @@ func asked(retryAfter string) time.Duration {
 // fault here.
 func (t *try) judgeError(now time.Time, err error) {
 	var client *clientError
-	if t.exchange.gone() || errors.As(err, &client) || err == errRescued {
+	if t.exchange.gone() || errors.As(err, &client) || errors.Is(err, http1.ErrInvalid) || err == errRescued {
 		t.ticket.Leave()
 		return
 	}
@@ -232,7 +247,7 @@ func (t *try) judgeError(now time.Time, err error) {
 func (t *try) mayRepeat(res *http.Response, err error) bool {
 	x := t.exchange
 	var client *clientError
-	if x.gone() || errors.Is(err, ErrRefused) || errors.As(err, &client) {
+	if x.gone() || errors.Is(err, ErrRefused) || errors.Is(err, http1.ErrInvalid) || errors.As(err, &client) {
 		return false
 	}
 	if x.spool != nil && !x.spool.replayable() {

@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,9 +58,13 @@ func New(dial func(context.Context) (net.Conn, error)) *Client { return &Client{
 
 // A Call is one request and what its sender wants to know. It is used once.
 type Call struct {
-	Request *http.Request // its method, host, URL, length and trailers; not its Header and Body
+	Request *http.Request // its method, host, URL and length; not its Header and Body
 	Header  http.Header   // what is sent in its place; only read
 	Base    string        // goes in front of the path, escaped
+	// Trailer names the fields of the request's Trailer that are sent, after a
+	// body of unknown length. They are read once the body has ended: until then
+	// its reader may add to them, also such as nobody has announced.
+	Trailer []string
 	// Body returns a reader of the whole body, for each time it is sent. Nil:
 	// there is none.
 	Body func() io.ReadCloser
@@ -149,7 +155,7 @@ func (cl *Client) Do(ctx context.Context, call *Call) (*http.Response, error) {
 
 // RoundTrip implements [http.RoundTripper], without limits of time.
 func (cl *Client) RoundTrip(r *http.Request) (*http.Response, error) {
-	call := &Call{Request: r, Header: r.Header}
+	call := &Call{Request: r, Header: r.Header, Trailer: slices.Collect(maps.Keys(r.Trailer))}
 	if r.Body != nil && r.Body != http.NoBody {
 		call.Body = func() io.ReadCloser { return r.Body }
 	}

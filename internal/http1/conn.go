@@ -37,6 +37,7 @@ type conn struct {
 	idle   time.Duration // the longest pause of each read; 0: none
 	stall  time.Duration // the longest pause of each write; 0: do has set a deadline
 	upload *upload       // of the current request; nil: it was written inline
+	broken bool          // the request was not written inline as it should be
 
 	interrupted atomic.Bool // whatever deadline is set, nothing is read any more
 }
@@ -127,7 +128,7 @@ func (s *sender) Write(p []byte) (int, error) {
 
 // do sends the call's request and reads the response's header.
 func (cn *conn) do(ctx context.Context, call *Call) (*http.Response, error) {
-	cn.heard, cn.idle, cn.stall, cn.upload = false, 0, 0, nil
+	cn.heard, cn.idle, cn.stall, cn.upload, cn.broken = false, 0, 0, nil, false
 	if err := cn.limit(call.Wait); err != nil {
 		cn.close()
 		return nil, err
@@ -139,6 +140,12 @@ func (cn *conn) do(ctx context.Context, call *Call) (*http.Response, error) {
 		return nil, broken
 	}
 	res, err := cn.exchange(ctx, call)
+	if err == nil {
+		err = Sound(call.Header, res)
+	}
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		err = cn.open()
+	}
 	if err == nil {
 		err = call.detach(true)
 	}
@@ -160,10 +167,21 @@ func (cn *conn) limit(wait time.Duration) error {
 	return cn.nc.SetDeadline(time.Now().Add(wait))
 }
 
+// open makes the connection a tunnel, which has no limits of its own.
+func (cn *conn) open() error {
+	if !cn.upload.done() || cn.broken {
+		return errors.New("the server switches protocols inside a request")
+	}
+	return cn.limit(0)
+}
+
 // exchange writes the request and reads responses up to the final one.
 func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error) {
-	if err := cn.send(call); err != nil && !mayAnswer(call, err) {
-		return nil, err
+	if err := cn.send(call); err != nil {
+		if !mayAnswer(call, err) {
+			return nil, err
+		}
+		cn.broken = true
 	}
 	const most = 8 // informational responses
 	for range most {
@@ -174,11 +192,11 @@ func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error
 		}
 		cn.budget = -1
 		// What says that it is HTTP/2 here would get HTTP/2's trust in the end of
-		// a body, and a status below 100 is none that could be passed on.
-		if res.ProtoMajor != 1 || res.StatusCode < 100 {
-			return nil, fmt.Errorf("malformed status line %q", res.Proto+" "+res.Status)
+		// a body.
+		if res.ProtoMajor != 1 {
+			return nil, fmt.Errorf("malformed version %s", res.Proto)
 		}
-		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+		if res.StatusCode < 100 || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
 			return res, nil
 		}
 		if t := httptrace.ContextClientTrace(ctx); t != nil && t.Got1xxResponse != nil {
@@ -201,12 +219,10 @@ func mayAnswer(call *Call, err error) bool {
 func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop func() bool) {
 	cn.learn(res)
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		if err := cn.limit(0); err == nil {
-			res.Body = &tunnel{cn: cn, stop: stop}
-			return
-		}
+		res.Body = &tunnel{cn: cn, stop: stop}
+		return
 	}
-	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close}
+	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res)}
 	if res.Body == http.NoBody || res.ContentLength == 0 || call.Request.Method == http.MethodHead {
 		b.end(true)
 		res.Body = http.NoBody
@@ -217,6 +233,13 @@ func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop
 	}
 	cn.idle = max(call.Idle, 0)
 	res.Body = b
+}
+
+// bodyAfterNone reports whether a server announces a body where there can't be
+// one: it might send it, and it would be read as the next response.
+func bodyAfterNone(res *http.Response) bool {
+	length := res.Header.Get("Content-Length")
+	return res.StatusCode == http.StatusNoContent && (length != "" && length != "0" || len(res.TransferEncoding) > 0)
 }
 
 // learn takes the server's word for how long it keeps idle connections, less a
@@ -269,8 +292,9 @@ func (b *body) end(whole bool) {
 	b.once.Do(func() {
 		cn := b.cn
 		live := b.stop() // nobody interrupts it any more
-		cn.idle = 0
-		if !whole || !live || b.last || cn.keep <= 0 || cn.br.Buffered() > 0 || !cn.upload.done() {
+		// A Close may come while another goroutine reads: what reading changes
+		// is looked at only at the body's end.
+		if !whole || !live || b.last || cn.broken || cn.keep <= 0 || cn.br.Buffered() > 0 || !cn.upload.done() {
 			cn.close()
 			cn.upload.abandon()
 			return

@@ -77,7 +77,7 @@ func (cn *conn) head(call *Call, framing string) {
 	for _, s := range [...]string{method, " ", call.Base, r.URL.EscapedPath()} {
 		_, _ = w.WriteString(s)
 	}
-	if call.Base == "" && r.URL.Path == "" {
+	if r.URL.Path == "" {
 		_ = w.WriteByte('/')
 	}
 	if r.URL.ForceQuery || r.URL.RawQuery != "" {
@@ -113,9 +113,9 @@ func (cn *conn) head(call *Call, framing string) {
 		// ask.
 		_, _ = w.WriteString("Connection: keep-alive\r\n")
 	}
-	if len(r.Trailer) > 0 && r.ContentLength < 0 {
+	if len(call.Trailer) > 0 && r.ContentLength < 0 {
 		sep := "Trailer: "
-		for name := range r.Trailer {
+		for _, name := range call.Trailer {
 			_, _ = w.WriteString(sep)
 			_, _ = w.WriteString(name)
 			sep = ", "
@@ -171,7 +171,7 @@ func (u *upload) run() {
 	err := u.write()
 	if err == nil {
 		u.whole.Store(true)
-		u.call.written()
+		u.call.written(u.cn)
 		return
 	}
 	// Nothing more will come: if the server does not say anything, the caller
@@ -183,15 +183,16 @@ func (u *upload) run() {
 	}
 }
 
-// written begins the wait for the header.
-func (c *Call) written() {
+// written begins the wait for the header, if it is still cn that the call waits
+// on: it may have been sent again, over another.
+func (c *Call) written(cn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn != nil && c.broken == nil && c.Wait > 0 {
+	if c.conn == cn && c.broken == nil && c.Wait > 0 {
 		// An error shows at the next read, and so does an interruption.
-		_ = c.conn.nc.SetReadDeadline(time.Now().Add(c.Wait))
-		if c.conn.interrupted.Load() {
-			c.conn.interrupt()
+		_ = cn.nc.SetReadDeadline(time.Now().Add(c.Wait))
+		if cn.interrupted.Load() {
+			cn.interrupt()
 		}
 	}
 }
@@ -208,8 +209,8 @@ func (u *upload) write() error {
 		return err
 	}
 	_, _ = w.WriteString("0\r\n")
-	for name, values := range u.call.Request.Trailer {
-		for _, v := range values {
+	for _, name := range u.call.Trailer {
+		for _, v := range u.call.Request.Trailer[name] {
 			if text(v) {
 				fmt.Fprintf(w, "%s: %s\r\n", name, v)
 			}

@@ -1,39 +1,73 @@
 package http1
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
-// check refuses what could be read as two requests.
+// ErrInvalid means that a request can't be sent as it is, to any server.
+var ErrInvalid = errors.New("http1: invalid request")
+
+// check refuses what could be read as two requests, or as one for another host.
 func (c *Call) check() error {
 	r := c.Request
+	path := r.URL.EscapedPath()
 	switch {
 	case r.Method != "" && !token(r.Method):
-		return fmt.Errorf("http1: invalid method %q", r.Method)
+		return fmt.Errorf("%w: method %q", ErrInvalid, r.Method)
 	case !authority(r.Host):
-		return fmt.Errorf("http1: invalid host %q", r.Host)
-	case !visible(c.Base) || !visible(r.URL.EscapedPath()) || !visible(r.URL.RawQuery):
-		return fmt.Errorf("http1: invalid target %q", r.URL.Redacted())
+		return fmt.Errorf("%w: host %q", ErrInvalid, r.Host)
+	case !visible(c.Base) || !visible(path) || !visible(r.URL.RawQuery), path != "" && path[0] != '/' && path != "*":
+		return fmt.Errorf("%w: target %q", ErrInvalid, r.URL.Redacted())
 	}
 	for name, values := range c.Header {
 		if !token(name) {
-			return fmt.Errorf("http1: invalid field name %q", name)
+			return fmt.Errorf("%w: field name %q", ErrInvalid, name)
 		}
 		for _, v := range values {
 			if !text(v) {
-				return fmt.Errorf("http1: invalid value of field %s", name)
+				return fmt.Errorf("%w: value of field %s", ErrInvalid, name)
 			}
 		}
 	}
-	for name := range r.Trailer {
-		if !token(name) || forbidden[http.CanonicalHeaderKey(name)] {
-			return fmt.Errorf("http1: invalid trailer %q", name)
+	for _, name := range c.Trailer {
+		if !MayTrail(name) {
+			return fmt.Errorf("%w: trailer %q", ErrInvalid, name)
 		}
 	}
 	return nil
 }
+
+// Sound returns why res can't be the answer to a request with this header, or
+// nil: a status that is none, or a switch to a protocol that nobody asked for.
+func Sound(header http.Header, res *http.Response) error {
+	switch {
+	case res.StatusCode < 100 || res.StatusCode > 999:
+		return fmt.Errorf("malformed HTTP status code %d", res.StatusCode)
+	case res.StatusCode != http.StatusSwitchingProtocols:
+		return nil
+	}
+	asked, got := upgrade(header), upgrade(res.Header)
+	if asked == "" || !strings.EqualFold(asked, got) {
+		return fmt.Errorf("the server switches to protocol %q, asked for was %q", got, asked)
+	}
+	return nil
+}
+
+// upgrade returns the protocol that a header asks for, or switches to.
+func upgrade(h http.Header) string {
+	if !fields.HasToken(h["Connection"], "upgrade") {
+		return ""
+	}
+	return h.Get("Upgrade")
+}
+
+// MayTrail reports whether a request may have a trailer of this name.
+func MayTrail(name string) bool { return token(name) && !forbidden[http.CanonicalHeaderKey(name)] }
 
 // forbidden in trailers are the fields that say how a message is read
 // (RFC 9110, section 6.5.1), among those a client may send.
