@@ -16,6 +16,9 @@ type throne struct {
 	Primary string            `json:"primary"` // the incumbent, present or not; empty: none yet
 	Epoch   uint64            `json:"epoch"`   // its
 	Fenced  map[string]string `json:"fenced"`  // backend: why it is not used, whatever it claims
+	// Deposed are those that were primary before this one, and have not been
+	// seen without that claim since: they have missed its writes.
+	Deposed map[string]bool `json:"deposed,omitempty"`
 
 	from   map[string]time.Time // when those fenced by this process began their claims
 	seated bool                 // the incumbent is there and confirmed
@@ -38,10 +41,43 @@ type claim struct {
 	left  time.Time // from when on it may have been away, since it was confirmed as primary; zero: it was not
 }
 
+// answer takes what a probe that began at asked was told.
+func (c *claim) answer(asked time.Time, res health.Result) {
+	restarted := !c.started.IsZero() && res.Started.Sub(c.started) > 2*time.Second
+	if restarted || c.known && c.role == health.RolePrimary && res.Role != c.role {
+		c.miss(asked)
+	}
+	if c.away || c.role != res.Role {
+		c.since = asked
+	}
+	c.known, c.away, c.asked = true, false, asked
+	c.role, c.epoch, c.lag = res.Role, res.Epoch, res.Lag
+	if restarted || c.started.IsZero() {
+		c.started = res.Started
+	}
+}
+
+// miss says that at now the backend is not there, or no longer what it was: it
+// may have been so since it answered last.
+func (c *claim) miss(now time.Time) {
+	c.away, c.known = true, true
+	switch {
+	case !c.left.IsZero():
+	case c.asked.IsZero(): // it has never answered
+		c.left = now
+	default:
+		c.left = c.asked
+	}
+}
+
 // claims reports whether c could take writes.
 func (c claim) claims() bool {
 	return c.known && !c.away && (c.role == health.RolePrimary || c.role == health.RolePeer)
 }
+
+// follows reports whether c says that it is a replica. An answer without a role
+// does not: a server that loads its data has not given up anything.
+func (c claim) follows() bool { return c.known && !c.away && c.role == health.RoleReplica }
 
 // elect returns who is the primary, given what the backends claim.
 //
@@ -52,12 +88,17 @@ func (c claim) claims() bool {
 //   - Who loses is fenced until it gives up its claim, or has a higher epoch:
 //     when the incumbent dies, one that missed its updates must not follow it.
 //     A fence that turns out to have been put up while the incumbent was away
-//     unnoticed falls too.
+//     or had given up, unnoticed, falls too.
+//   - Whose place another has taken is treated as one who lost, from when it is
+//     seen again: also if the other is away by then.
 //   - Nobody is elected before all others have been asked since the claim
 //     began, or are known to be away.
 //   - Without an incumbent two claims mean none, unless they are peers.
 func (t throne) elect(claims []claim) throne {
-	next := throne{Primary: t.Primary, Epoch: t.Epoch, Fenced: make(map[string]string), from: make(map[string]time.Time)}
+	next := throne{
+		Primary: t.Primary, Epoch: t.Epoch,
+		Fenced: make(map[string]string), Deposed: maps.Clone(t.Deposed), from: make(map[string]time.Time),
+	}
 	var left time.Time // the incumbent's
 	if i := slices.IndexFunc(claims, func(c claim) bool { return c.name == t.Primary }); i >= 0 {
 		left = claims[i].left
@@ -69,10 +110,15 @@ func (t throne) elect(claims []claim) throne {
 		known[c.name] = true
 		why, fenced := t.Fenced[c.name]
 		from, ours := t.from[c.name]
+		if c.follows() { // it has given up
+			delete(next.Deposed, c.name)
+			continue
+		}
 		switch {
-		case fenced && c.known && !c.away && !c.claims(): // it has given up
 		case fenced && !(c.claims() && c.epoch > t.Epoch) && !(c.claims() && ours && !left.IsZero() && !from.Before(left)):
 			next.Fenced[c.name], next.from[c.name] = why, from
+		case c.claims() && c.role == health.RolePrimary && t.Deposed[c.name] && c.epoch <= t.Epoch:
+			next.Fenced[c.name] = fmt.Sprintf("claims to be primary beside %s, which has taken its place", t.Primary)
 		case c.claims():
 			candidates = append(candidates, c)
 			top = max(top, c.epoch)
@@ -129,8 +175,21 @@ func (t throne) elect(claims []claim) throne {
 			return next
 		}
 	}
-	next.Primary, next.Epoch, next.seated = c.name, c.epoch, true
+	next.enthrone(c, claims)
 	return next
+}
+
+// enthrone makes c the primary, and takes note of whose place it takes.
+func (t *throne) enthrone(c claim, claims []claim) {
+	if t.Deposed == nil {
+		t.Deposed = make(map[string]bool)
+	}
+	before := slices.IndexFunc(claims, func(o claim) bool { return o.name == t.Primary })
+	if t.Primary != "" && c.role == health.RolePrimary && (before < 0 || !claims[before].follows()) {
+		t.Deposed[t.Primary] = true
+	}
+	delete(t.Deposed, c.name)
+	t.Primary, t.Epoch, t.seated = c.name, c.epoch, true
 }
 
 func names(claims []claim) []string {
@@ -143,7 +202,12 @@ func names(claims []claim) []string {
 
 // equal reports whether nothing that matters differs.
 func (t throne) equal(o throne) bool {
-	return t.Primary == o.Primary && t.Epoch == o.Epoch && t.seated == o.seated && t.why == o.why && maps.Equal(t.Fenced, o.Fenced)
+	return t.seated == o.seated && t.why == o.why && t.remembers(o)
+}
+
+// remembers reports whether a memory of t and one of o are the same.
+func (t throne) remembers(o throne) bool {
+	return t.Primary == o.Primary && t.Epoch == o.Epoch && maps.Equal(t.Fenced, o.Fenced) && maps.Equal(t.Deposed, o.Deposed)
 }
 
 // A rank is what an election makes of a backend, for those who pick.

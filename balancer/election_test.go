@@ -15,9 +15,9 @@ import (
 
 // An assembly is some backends and their throne, told what they say one a
 // second: "a=P" says that a answers as primary, "a=P3" so in epoch 3, "a=R" as
-// replica, "a=G" as peer, "a=-" that it does not answer, "a=~" as
-// a=P, and that its process has begun anew since it answered last, "." that all who
-// answer are asked once more.
+// replica, "a=G" as peer, "a=?" without a role, "a=-" that it does not answer,
+// "a=~" as a=P, and that its process has begun anew since it answered last, "."
+// that all who answer are asked once more.
 type assembly struct {
 	throne throne
 	claims []claim
@@ -37,22 +37,21 @@ func (a *assembly) say(word string) {
 	}
 	name, says, _ := strings.Cut(word, "=")
 	c := &a.claims[slices.IndexFunc(a.claims, func(c claim) bool { return c.name == name })]
-	if says == "~" { // it has restarted since it answered last
-		c := &a.claims[slices.IndexFunc(a.claims, func(c claim) bool { return c.name == name })]
-		c.miss(c.asked)
-		says = "P"
-	}
 	if says == "-" {
 		c.miss(a.now)
 		a.elect()
 		return
 	}
-	role := map[byte]string{'P': health.RolePrimary, 'R': health.RoleReplica, 'G': health.RolePeer}[says[0]]
-	if c.away || c.role != role {
-		c.since = a.now
+	res := health.Result{Started: time.Unix(1, 0)}
+	if !c.started.IsZero() {
+		res.Started = c.started
 	}
-	c.known, c.away, c.asked, c.role = true, false, a.now, role
-	c.epoch, _ = strconv.ParseUint(says[1:], 10, 64) // none is 0
+	if says == "~" { // it has restarted since it answered last
+		res.Started, says = a.now, "P"
+	}
+	res.Role = map[byte]string{'P': health.RolePrimary, 'R': health.RoleReplica, 'G': health.RolePeer}[says[0]]
+	res.Epoch, _ = strconv.ParseUint(says[1:], 10, 64) // none is 0
+	c.answer(a.now, res)
 	a.elect()
 }
 
@@ -93,7 +92,7 @@ func TestElection(t *testing.T) {
 		{"memory of a fence", throne{Primary: "b", Fenced: map[string]string{"a": "old"}}, "a=P->(b)!a c=R->(b)!a b=-->(b)!a a=R->(b) a=P->(b) .->a"},
 		{"a newcomer beside the incumbent", throne{}, "a=P->() b=R->() c=R->a b=P->a!b"},
 		{"is fenced until it gives up", throne{}, "a=P->() b=R->() c=R->a b=P->a!b b=-->a!b b=P->a!b b=R->a"},
-		{"and does not follow the incumbent", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=-->(a)!b .->(a)!b b=R->(a) b=P->(a) .->b"},
+		{"and does not follow the incumbent", throne{}, "a=P->() b=R->() c=R->a b=P->a!b .->a!b a=-->(a)!b .->(a)!b b=R->(a) b=P->(a) .->b"},
 		{"failover", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b"},
 		{"the old one comes back", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b a=P->b!a"},
 		{"before the new one is confirmed", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) a=P->(a)!a .->b!a"},
@@ -102,10 +101,19 @@ func TestElection(t *testing.T) {
 		{"restarted unseen", throne{}, "a=P->() b=R->() c=R->a .->a a=~->(a) .->a"},
 		{"restarted unseen and another promoted", throne{}, "a=P->() b=R->() c=R->a .->a b=P->a!b a=~->(a)!a .->b!a"},
 		{"restarted unseen after another was fenced", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=P->a!b a=~->(a)!b .->a!b"},
-		{"a fenced one that flaps while the incumbent is away", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=-->(a)!b b=-->(a)!b b=P->(a)!b .->(a)!b"},
+		{"a fenced one that flaps while the incumbent is away", throne{}, "a=P->() b=R->() c=R->a b=P->a!b .->a!b a=-->(a)!b b=-->(a)!b b=P->(a)!b .->(a)!b"},
 		{"two promoted at once", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) c=P->(a) .->(a)"},
 		{"switch by hand", throne{}, "a=P->() b=R->() c=R->a a=R->(a) b=P->(a) .->b"},
-		{"switch by hand, the other way round", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=R->(a)!b b=R->(a) b=P->(a) .->b"},
+		{"switch by hand, the other way round", throne{}, "a=P->() b=R->() c=R->a b=P->a!b .->a!b a=R->(a)!b b=R->(a) b=P->(a) .->b"},
+		{"switch by hand, the new one seen first", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=R->(a) .->b"},
+		{"failover, the new one seen first", throne{}, "a=P->() b=R->() c=R->a b=P->a!b a=-->(a) .->b a=P->b!a"},
+		{"the one before, back when the one after has gone", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b b=-->(b) a=P->(b)!a .->(b)!a b=P->(b)!a .->b!a"},
+		{"until it follows", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b a=R->b b=-->(b) a=P->(b) .->a"},
+		{"or has a higher epoch", throne{}, "a=P1->() b=R1->() c=R1->a a=-->(a) b=P1->(a) .->b b=-->(b) a=P2->(b) .->a"},
+		{"the one before, of memory", throne{Primary: "b", Deposed: map[string]bool{"a": true}}, "a=P->(b)!a c=R->(b)!a b=-->(b)!a a=R->(b) a=P->(b) .->a"},
+		{"the one before the one before", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b b=-->(b) c=P->c c=-->(c) a=P->(c)!a b=P->(c)!a!b"},
+		{"an answer without a role gives nothing up", throne{}, "a=P->() b=R->() c=R->a b=P->a!b .->a!b b=?->a!b a=-->(a)!b b=P->(a)!b .->(a)!b"},
+		{"the incumbent loads, and another was promoted", throne{}, "a=P->() b=R->() c=R->a a=?->(a) b=P->(a) .->b a=P->b!a"},
 		{"a higher epoch wins", throne{}, "a=P1->() b=R1->() c=R1->a b=P2->(a)!a .->b!a"},
 		{"a lower epoch loses", throne{}, "a=P2->() b=R->() c=R->a b=P1->a!b"},
 		{"even alone", throne{Primary: "a", Epoch: 2}, "b=P1->(a)!b c=R->(a)!b a=-->(a)!b"},

@@ -22,10 +22,10 @@ import (
 // The pool uses one primary. Of two that claim to be it, the lower epoch
 // loses; in one epoch the incumbent keeps the traffic, and the newcomer is
 // fenced: it gets no connection, those it had are cut, and the log and the
-// report say so, until it has been seen without its claim, has a higher epoch,
-// or [Pool.SetPrimary] says otherwise. A backend that was away is asked again,
-// and all others too, before it is the primary again; if another was made
-// primary meanwhile, it is fenced.
+// report say so, until it has been seen as a replica, has a higher epoch, or
+// [Pool.SetPrimary] says otherwise. A backend that was away is asked again, and
+// all others too, before it is the primary again; if another was made primary
+// meanwhile, it is fenced, also if the other is away by then.
 type Roles struct {
 	// Memory is the file that remembers the incumbent and who is fenced, so
 	// that a restart of this process does not forget. Its folder must be
@@ -95,18 +95,7 @@ func (p *Pool) probed(e *entry, asked, now time.Time, res health.Result, err err
 		}
 		res.Role = ""
 	}
-	restarted := !c.started.IsZero() && res.Started.Sub(c.started) > 2*time.Second
-	if restarted {
-		c.miss(c.asked) // at any time since then it may have been away
-	}
-	if c.away || c.role != res.Role {
-		c.since = asked
-	}
-	c.known, c.away, c.asked = true, false, asked
-	c.role, c.epoch, c.lag = res.Role, res.Epoch, res.Lag
-	if restarted || c.started.IsZero() {
-		c.started = res.Started
-	}
+	c.answer(asked, res)
 	r.active.Store(true)
 	return p.electLocked(now, was.role != c.role || was.away || was.epoch != c.epoch || !was.known)
 }
@@ -135,14 +124,6 @@ func (p *Pool) missed(e *entry, now time.Time) {
 func (p *Pool) doubt(e *entry) {
 	if p.root().roles.active.Load() {
 		e.nudge()
-	}
-}
-
-// miss says that the backend was away at now.
-func (c *claim) miss(now time.Time) {
-	c.away, c.known = true, true
-	if c.left.IsZero() {
-		c.left = now
 	}
 }
 
@@ -202,7 +183,7 @@ func (p *Pool) electLocked(now time.Time, news bool) bool {
 // enthroneLocked makes next the outcome: remembered before anybody acts on it.
 func (p *Pool) enthroneLocked(now time.Time, old, next throne) {
 	r := &p.roles
-	if next.Primary != old.Primary || next.Epoch != old.Epoch || !maps.Equal(next.Fenced, old.Fenced) {
+	if !next.remembers(old) {
 		if err := next.remember(r.memory); err != nil {
 			p.log.LogAttrs(context.Background(), slog.LevelError, "cannot remember who is primary", slog.Any("error", err))
 		}
@@ -265,16 +246,17 @@ func (p *Pool) SetPrimary(name string) error {
 			return fmt.Errorf("balancer: %s does not say that it is primary: make it so first", name)
 		}
 		c.left = time.Time{}
-		t := throne{Primary: name, Epoch: c.epoch, Fenced: maps.Clone(r.throne.Fenced), seated: true}
-		delete(t.Fenced, name)
+		t := throne{Primary: r.throne.Primary, Fenced: make(map[string]string), Deposed: maps.Clone(r.throne.Deposed)}
+		maps.Copy(t.Fenced, r.throne.Fenced)
+		var claims []claim
 		for _, o := range r.claims {
+			claims = append(claims, *o)
 			if o.name != name && o.claims() && o.role == health.RolePrimary {
-				if t.Fenced == nil {
-					t.Fenced = make(map[string]string)
-				}
 				t.Fenced[o.name] = "claims to be primary, and " + name + " was made so by hand"
 			}
 		}
+		delete(t.Fenced, name)
+		t.enthrone(*c, claims)
 		p.enthroneLocked(now, r.throne, t)
 		p.electLocked(now, true)
 		return nil
