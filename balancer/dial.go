@@ -266,14 +266,11 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	conn, err := l.entry.target.Dial(ctx, &p.dialer)
-	if err == nil && p.opts.TCP.Announce != 0 {
-		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-		if _, err = conn.Write(p.opts.TCP.Announce.header(c.client)); err != nil {
-			abort(conn)
-		}
-		_ = conn.SetWriteDeadline(time.Time{})
+	target := l.entry.target
+	if p.opts.TCP.Announce != 0 {
+		target.Preface = p.opts.TCP.Announce.header(c.client)
 	}
+	conn, err := target.Dial(ctx, &p.dialer)
 	now := time.Now()
 	switch {
 	case err == nil:

@@ -126,6 +126,9 @@ func (p *Pool) newMember(e *entry) *member {
 		nudged:  make(chan struct{}, 1),
 	}
 	m.target = health.Target{Name: e.Name, URL: e.url, TLS: p.opts.TLS}
+	if announce := p.opts.TCP.Announce; announce != 0 && e.Handler == nil && (e.url.Scheme == "tcp" || e.url.Scheme == "tls") {
+		m.target.Preface = announce.header(nil) // a probe has no client
+	}
 	switch {
 	case e.Handler != nil:
 		m.transport = local{e.Handler}

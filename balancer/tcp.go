@@ -25,7 +25,9 @@ type TCP struct {
 	KeepAlive time.Duration // of silence until the backend is asked whether it is there; 30 s. Negative: never. The listener has its own
 	Handshake time.Duration // for a client's TLS handshake; 10 s
 	Drain     time.Duration // that connections are given once ServeTCP's context ended; 10 s. Negative: none
-	// Announce tells the backend who the client is. Zero: it does not.
+	// Announce tells the backend who the client is, in clear in front of a TLS
+	// handshake, as HAProxy does. Probes that connect by [health.Target.Dial]
+	// say that they have no client. Zero: it does not.
 	Announce ProxyProtocol
 	// Refusal returns what a client is told, in the protocol's own words,
 	// before its connection is closed because it cannot be carried. Nil:

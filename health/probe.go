@@ -37,6 +37,9 @@ type Target struct {
 	Name string   // the backend's
 	URL  *url.URL // scheme http, https, h2c, tcp or tls; not to be modified
 	TLS  *tls.Config
+	// Preface is what a connection begins with, before TLS: a header of the
+	// PROXY protocol. Empty: nothing. Not to be modified.
+	Preface []byte
 	// Transport reaches a backend that has no address, a handler in this
 	// process. It is nil for a backend that is reached over the network: a
 	// probe then opens a connection of its own, because that is part of what

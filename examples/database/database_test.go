@@ -184,6 +184,28 @@ func TestTunnel(t *testing.T) {
 	far.says(t, "connection refused", "client didn't provide a certificate")
 }
 
+// TestTunnelTellsTheClient has the near end of a tunnel announce its clients to
+// the far end, and the probes of the one be no trouble to the other.
+func TestTunnelTellsTheClient(t *testing.T) {
+	dir := t.TempDir()
+	ca, farCert, farKey, nearCert, nearKey := certificates(t, dir)
+	db := greeter(t, "")
+	far := start(t, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tcp://"+db, "-announce", "v1",
+		"-tls", "-cert", farCert, "-key", farKey, "-ca", ca, "-proxy-from", "127.0.0.1")
+	for _, version := range []string{"v1", "v2"} {
+		near := start(t, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tls://"+far.ports[0], "-cert", nearCert, "-key", nearKey, "-ca", ca,
+			"-announce", version)
+		got, err := ask(t, near.ports[0], "hello")
+		host, port, _ := net.SplitHostPort(near.ports[0])
+		if err != nil || !strings.HasPrefix(got, "PROXY TCP4 127.0.0.1 "+host+" ") || !strings.HasSuffix(got, " "+port+"\r\nhello") {
+			t.Errorf("%s: the server saw %q, %v", version, got, err)
+		}
+	}
+	if told := far.log.String(); strings.Contains(told, "PROXY header") {
+		t.Errorf("the far end complains:\n%s", told)
+	}
+}
+
 // certificates writes an authority and two certificates that it has signed.
 func certificates(t *testing.T, dir string) (ca, farCert, farKey, nearCert, nearKey string) {
 	t.Helper()
