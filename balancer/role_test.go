@@ -311,12 +311,25 @@ func TestProbeThatLies(t *testing.T) {
 		if err != nil {
 			continue
 		}
+		// Whomever it reached is made nobody, which cuts it.
+		c.say("a", health.Result{State: health.Up, Role: "king"})
+		c.say("b", health.Result{State: health.Up, Role: "king"})
 		if _, err := io.ReadAll(conn); err == nil {
 			t.Error("not cut")
 		}
 		conn.Close()
 	}
+	c.say("a", replica)
 	c.say("b", replica)
+	for _, i := range []int{0, 1} {
+		for db.Backends()[i].Role != health.RoleReplica {
+			runtime.Gosched()
+		}
+	}
+	five := primary
+	five.Epoch = 5
+	c.say("a", five)
+	wants(t, writes, "a")
 	c.say("a", primary) // with an epoch that is over
 	wants(t, writes, "")
 	nine := primary

@@ -57,24 +57,27 @@ var overrides = []string{
 	"X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method",
 	"X-Rewrite-Url", "X-Rewrite-Uri", "X-Override-Url", "Unencoded-Url",
 	"Iis-Wasurlrewritten", "X-Http-Method", "X-Http-Method-Override",
-	"X-Method-Override", "X-Host", "Proxy", "X-Http-Host-Override", "Http-Host-Override",
+	"X-Method-Override", "X-Host", "Proxy", "X-Http-Host-Override", "Http-Host-Override", "X-Script-Name",
 	"X-Proxy-Url", "Proxy-Url", "Proxy-Host", "Request-Uri", "X-Http-Destinationurl",
 }
 
 // rivals say otherwise what the tier says with X-Forwarded-Proto, -Host and -For.
 // A proxy that is trusted for those may hand on its client's of these, so nobody's
 // count; the tier writes a Forwarded of its own.
-var rivals = []string{"Forwarded", "X-Forwarded", "Front-End-Https", "X-Url-Scheme"}
+var rivals = []string{"Forwarded", "X-Forwarded", "Front-End-Https", "X-Url-Scheme", "X-Scheme", "X-Https", "Https",
+	"X-Arr-Ssl", "Cf-Visitor", "Cloudfront-Forwarded-Proto"}
 
 // claims are the fields besides X-Forwarded-* with which a proxy says who the
-// client is. Anybody can send them, so only a trusted peer's count.
+// client is and what it has shown. Anybody can send them, so only a trusted
+// peer's count.
 var claims = []string{
 	"X-Real-Ip", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip",
 	"True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Envoy-External-Address",
-	"X-Request-Id", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr",
-	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "X-Azure-Socketip",
+	"X-Request-Id", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr", "Cf-Connecting-Ipv6",
+	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "X-Azure-Socketip", "Cloudfront-Viewer-Address",
 	"X-Forward-For", "Forwarded-For", "Forwarded-For-Ip", "Cluster-Client-Ip", "X-True-Client-Ip",
 	"X-True-Ip", "X-Proxyuser-Ip", "X-Custom-Ip-Authorization", "X-Appengine-User-Ip",
+	"Client-Cert", "Client-Cert-Chain",
 }
 
 // foul tells which fields go: true whoever sent them, false if the peer is not

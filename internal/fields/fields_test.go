@@ -18,7 +18,8 @@ func TestClean(t *testing.T) {
 		},
 		"claims of an untrusted peer": {
 			in: http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=127.0.0.1"},
-				"X-Real-Ip": {"127.0.0.1"}, "X-Request-Id": {"x"}, "X-Forwarded": {"for=127.0.0.1"}, "Front-End-Https": {"on"}, "X-Originating-Ip": {"127.0.0.1"}},
+				"X-Real-Ip": {"127.0.0.1"}, "X-Request-Id": {"x"}, "X-Forwarded": {"for=127.0.0.1"}, "Front-End-Https": {"on"}, "X-Originating-Ip": {"127.0.0.1"},
+				"Forwarded-For": {"127.0.0.1"}, "Cf-Visitor": {`{"scheme":"https"}`}, "Https": {"on"}, "Client-Cert": {":aGk=:"}},
 			want: http.Header{},
 		},
 		"claims of a trusted peer": {
@@ -30,7 +31,8 @@ func TestClean(t *testing.T) {
 		"path and method overrides, even trusted": {
 			trusted: true,
 			in: http.Header{"X-Original-Url": {"/admin"}, "X-Rewrite-Url": {"/admin"}, "X-Http-Method-Override": {"DELETE"},
-				"Unencoded-Url": {"/admin"}, "Iis-Wasurlrewritten": {"1"}, "Proxy": {"http://evil.example"}, "X-Original-Thing": {"1"}},
+				"Unencoded-Url": {"/admin"}, "Iis-Wasurlrewritten": {"1"}, "Proxy": {"http://evil.example"}, "X-Original-Thing": {"1"},
+				"X-Http-Host-Override": {"evil.example"}, "X-Script-Name": {"/admin"}},
 			want: http.Header{},
 		},
 		"names that CGI would confuse": {
