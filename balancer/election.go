@@ -52,8 +52,8 @@ func (c *claim) answer(asked time.Time, res health.Result) {
 	}
 	c.known, c.away, c.asked = true, false, asked
 	c.role, c.epoch, c.lag = res.Role, res.Epoch, res.Lag
-	if restarted || c.started.IsZero() {
-		c.started = res.Started
+	if !res.Started.IsZero() {
+		c.started = res.Started // each time: two clocks drift apart, and that is no restart
 	}
 }
 

@@ -176,6 +176,32 @@ func TestElectionNeverTwo(t *testing.T) {
 	play(assembly{claims: []claim{{name: "a"}, {name: "b"}}, now: time.Unix(0, 0)}, "", 6)
 }
 
+// TestRestartIsNotDrift holds that a claim is doubted when its server began
+// anew, and not because its clock is another.
+func TestRestartIsNotDrift(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	began := now.Add(-time.Hour)
+	c := claim{name: "a"}
+	told := func(started time.Time) bool {
+		now = now.Add(time.Second)
+		c.left = time.Time{}
+		c.answer(now, health.Result{Role: health.RolePrimary, Started: started})
+		return !c.left.IsZero()
+	}
+	for i := range 100 {
+		jitter := time.Duration(i%2) * 1500 * time.Millisecond
+		if told(began.Add(time.Duration(i)*100*time.Millisecond + jitter)) {
+			t.Fatalf("after %d answers it has restarted", i)
+		}
+	}
+	if told(time.Time{}) {
+		t.Error("an answer without it is a restart")
+	}
+	if !told(began.Add(15 * time.Second)) {
+		t.Error("a restart is none")
+	}
+}
+
 func TestMemory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "primary")
 	if got, err := recall(file); err != nil || got.Primary != "" {

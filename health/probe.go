@@ -75,7 +75,7 @@ type Result struct {
 	// who claims a lower one is a primary of former times. 0: nobody counts.
 	Epoch   uint64
 	Lag     time.Duration // how far a replica is behind
-	Started time.Time     // when the backend's process began, to about a second; zero: not told
+	Started time.Time     // when the backend's process began, to a second and a half; zero: not told
 }
 
 // HTTP returns a probe that sends GET path and wants an answer from 200 to 299.

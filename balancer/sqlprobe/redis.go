@@ -25,7 +25,6 @@ type Redis struct {
 
 // Probe implements [health.Probe].
 func (p *Redis) Probe(ctx context.Context, t health.Target) (health.Result, error) {
-	began := time.Now()
 	conn, err := t.Dial(ctx, nil)
 	if err != nil {
 		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
@@ -44,6 +43,7 @@ func (p *Redis) Probe(ctx context.Context, t health.Target) (health.Result, erro
 	for _, c := range commands {
 		out = appendCommand(out, c...)
 	}
+	asked := time.Now()
 	if _, err := conn.Write(out); err != nil {
 		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
 	}
@@ -60,11 +60,11 @@ func (p *Redis) Probe(ctx context.Context, t health.Target) (health.Result, erro
 		}
 		answers = answers[1:]
 	}
-	return redisRole(began, answers[0], answers[1])
+	return redisRole(asked, time.Now(), answers[0], answers[1])
 }
 
 // redisRole reads the answers to ROLE and INFO.
-func redisRole(now time.Time, role, info any) (health.Result, error) {
+func redisRole(asked, answered time.Time, role, info any) (health.Result, error) {
 	if err, ok := role.(redisError); ok { // NOAUTH, LOADING
 		return health.Result{State: health.Degraded, Note: string(err)}, nil
 	}
@@ -73,10 +73,7 @@ func redisRole(now time.Time, role, info any) (health.Result, error) {
 		return health.Result{}, fmt.Errorf("sqlprobe: ROLE answered %v: want an array", role)
 	}
 	about := parseInfo(info)
-	res := health.Result{State: health.Up}
-	if up, err := strconv.ParseInt(about["uptime_in_seconds"], 10, 64); err == nil {
-		res.Started = now.Add(-time.Duration(up) * time.Second)
-	}
+	res := health.Result{State: health.Up, Started: started(asked, answered, about["uptime_in_seconds"])}
 	switch list[0] {
 	case "master":
 		res.Role, res.Note = health.RolePrimary, "primary"

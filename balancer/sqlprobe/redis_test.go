@@ -69,7 +69,7 @@ func TestRedisRole(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := redisRole(now, c.role, c.info)
+			got, err := redisRole(now, now.Add(slow), c.role, c.info)
 			if got != c.want || (err != nil) != c.err {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -134,4 +134,17 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestStarted(t *testing.T) {
+	asked := time.Unix(1e9, 0)
+	if got := started(asked, asked.Add(slow), "60"); !got.Equal(asked.Add(-time.Minute)) {
+		t.Errorf("got %v", got)
+	}
+	if got := started(asked, asked.Add(slow+1), "60"); !got.IsZero() {
+		t.Errorf("of a slow answer: %v", got)
+	}
+	if got := started(asked, asked, ""); !got.IsZero() {
+		t.Errorf("of none: %v", got)
+	}
 }

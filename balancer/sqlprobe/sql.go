@@ -100,11 +100,12 @@ func (p *SQL) Probe(ctx context.Context, t health.Target) (health.Result, error)
 	if err := s.db.QueryRowContext(ctx, "SELECT @@global.read_only, @@version").Scan(&readOnly, &version); err != nil {
 		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
 	}
+	asked := time.Now()
 	status, err := s.globalStatus(ctx)
 	if err != nil {
 		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
 	}
-	res := health.Result{State: health.Up, Role: health.RoleReplica, Started: started(began, status)}
+	res := health.Result{State: health.Up, Role: health.RoleReplica, Started: started(asked, time.Now(), status["uptime"])}
 	if readOnly == "0" || strings.EqualFold(readOnly, "OFF") {
 		res.Role = health.RolePrimary
 	}
@@ -155,14 +156,20 @@ func (s *server) globalStatus(ctx context.Context) (map[string]string, error) {
 	return out, rows.Err()
 }
 
-// started returns when the server's process began.
-func started(now time.Time, status map[string]string) time.Time {
-	up, err := strconv.ParseInt(status["uptime"], 10, 64)
-	if err != nil {
+// started returns when a server's process began, which has been up for some
+// seconds as it says when asked; zero: it does not say, or took so long that
+// it could be taken for another that began later.
+func started(asked, answered time.Time, uptime string) time.Time {
+	up, err := strconv.ParseInt(uptime, 10, 64)
+	if err != nil || answered.Sub(asked) > slow {
 		return time.Time{}
 	}
-	return now.Add(-time.Duration(up) * time.Second)
+	return asked.Add(-time.Duration(up) * time.Second)
 }
+
+// slow is an answer that took longer: together with the second to which uptime
+// is told it must stay below the two that make a restart for the pool.
+const slow = 500 * time.Millisecond
 
 // unsynced returns why a Galera node is not to be used, or "".
 func unsynced(status map[string]string) string {
