@@ -138,6 +138,9 @@ func TestACallerWhoLeavesProvesNothing(t *testing.T) {
 			t.Error("clients that left opened the breaker")
 		}
 		calls(b, 20, sick)
+		if !b.Open() { // 20 of 20, not of 70
+			t.Error("clients that left count as calls that went well")
+		}
 		time.Sleep(time.Second)
 		b.Do(gone, hung) // the one that is tried
 		if n := calls(b, 1, ok); n != 1 {
