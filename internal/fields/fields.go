@@ -102,17 +102,22 @@ var foul = func() map[string]bool {
 // A trusted peer's X-Forwarded-For and -Proto stay; all other X-Forwarded-* go,
 // as does what Connection would have a hop remove of the tier's own fields.
 func Clean(h http.Header, trusted bool) {
-	for name := range h {
+	for as := range h {
+		// A server hands up canonical names only; whatever else has put a field
+		// there, a backend reads it in any spelling.
+		name := http.CanonicalHeaderKey(as)
 		always, bad := foul[name]
 		switch {
 		case bad && (always || !trusted), !plain(name):
-			delete(h, name)
+			delete(h, as)
 		case strings.HasPrefix(name, "X-Forwarded-"):
-			if !trusted || !slices.Contains(forwarded, name) {
-				delete(h, name)
+			if !trusted || !slices.Contains(forwarded, as) {
+				delete(h, as)
 			}
 		case strings.HasPrefix(name, "X-Original-"), strings.HasPrefix(name, "X-Rewrite-"), strings.HasPrefix(name, "X-Override-"):
-			delete(h, name)
+			delete(h, as)
+		case as != name && slices.Contains(hopByHop, name):
+			delete(h, as)
 		}
 	}
 	if up := h["Upgrade"]; len(up) > 0 && !(len(up) == 1 && strings.EqualFold(up[0], "websocket") && HasToken(h["Connection"], "upgrade")) {

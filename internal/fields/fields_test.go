@@ -39,6 +39,11 @@ func TestClean(t *testing.T) {
 			in:   http.Header{"X_forwarded_for": {"127.0.0.1"}, "X.original.url": {"/admin"}, "": {"x"}},
 			want: http.Header{},
 		},
+		"other spellings": {
+			trusted: true,
+			in:      http.Header{"x-original-url": {"/admin"}, "X-FORWARDED-FOR": {"127.0.0.1"}, "proxy": {"x"}, "upgrade": {"h2c"}, "connection": {"Upgrade"}, "x-mine": {"1"}},
+			want:    http.Header{"x-mine": {"1"}},
+		},
 		"websocket": {
 			in:   http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}},
 			want: http.Header{"Upgrade": {"websocket"}, "Connection": {"upgrade"}},
