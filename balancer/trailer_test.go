@@ -120,3 +120,55 @@ func TestSenselessAnswers(t *testing.T) {
 		}
 	}
 }
+
+// summed is a body that tells its sum at its end, as the server's does, and
+// comes there only when it is let.
+type summed struct {
+	request *http.Request
+	begun   bool
+	let     chan struct{}
+}
+
+func (b *summed) Close() error { return nil }
+func (b *summed) Read(p []byte) (int, error) {
+	if !b.begun {
+		b.begun = true
+		p[0] = 'x'
+		return 1, nil
+	}
+	<-b.let
+	b.request.Trailer["X-Sum"] = []string{"7"}
+	return 0, io.EOF
+}
+
+// TestTrailersOfASecondAttempt has a backend turn a request down before its end
+// has come. The attempt that was given up still reads when the next begins.
+func TestTrailersOfASecondAttempt(t *testing.T) {
+	let := make(chan struct{})
+	busy := backend(t, listen(t), func(c net.Conn) {
+		r := bufio.NewReader(c)
+		if _, err := http.ReadRequest(r); err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+		close(let)
+		_, _ = io.Copy(io.Discard, r)
+	})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		fmt.Fprint(w, string(b), r.Trailer)
+	}))
+	defer srv.Close()
+	p := newPool(t, Backends("http://"+busy, srv.URL), Options{Policy: foremost{}})
+	r := httptest.NewRequest("GET", "http://shop.example/", nil)
+	r.ContentLength, r.Trailer = -1, http.Header{"X-Sum": nil}
+	r.Body = &summed{request: r, let: let}
+	res, err := p.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); err != nil || string(got) != "xmap[X-Sum:[7]]" {
+		t.Errorf("got %d %q, %v", res.StatusCode, got, err)
+	}
+}
