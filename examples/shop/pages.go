@@ -2,24 +2,53 @@ package main
 
 import "html/template"
 
-// page is what the shop's HTML has in common.
+// page is what the shop shows to a browser. A page of the catalogue is the same
+// for everybody, so nothing on it says who looks at it.
 var page = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{{.Title}} · shop.example</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}
-a{color:#1f6f8b}footer{margin-top:3rem;color:#777;font-size:.85rem}button{font:inherit}</style>
-<p><a href="/"><img src="/media/logo.png" alt="shop.example" width="120" height="80"></a> <a href="/cart">cart</a></p>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{.Title}} · shop.example</title>
+<style>
+body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:56rem;margin:0 auto;padding:1.5rem}
+header{display:flex;align-items:center;gap:1.5rem;border-bottom:1px solid #ddd;padding-bottom:1rem}
+header img{display:block;border-radius:6px}nav a{margin-right:1rem}a{color:#1f6f8b}
+.goods{display:grid;grid-template-columns:repeat(auto-fill,minmax(12rem,1fr));gap:1rem}
+.goods>div{border:1px solid #ddd;border-radius:8px;padding:1rem}
+form{margin:.6rem 0 0}button,input{font:inherit;padding:.2rem .6rem}
+button{border:0;border-radius:5px;background:#1f6f8b;color:#fff;cursor:pointer}
+footer{margin-top:3rem;color:#777;font-size:.85rem}
+</style>
+<header><a href="/"><img src="/media/logo.png" alt="shop.example" width="90" height="60"></a>
+<nav><a href="/">catalogue</a><a href="/cart">cart</a><a href="/admin">administration</a></nav></header>
 <h1>{{.Title}}</h1>
-{{range .Products}}<p><a href="/product/{{.SKU}}">{{.Name}}</a> {{.Price}}
-<form method="post" action="/cart?sku={{.SKU}}"><button>into the cart</button></form>
-{{end}}{{with .Text}}<p>{{.}}{{end}}
-{{range $sku, $n := .Items}}<p>{{$n}} × <a href="/product/{{$sku}}">{{$sku}}</a>{{end}}
-<footer>rendered by {{.Server}} at {{.Time}}</footer>
+{{with .Text}}<p>{{.}}</p>{{end}}
+<div class="goods">
+{{range .Products}}<div><a href="/product/{{.SKU}}">{{.Name}}</a><br>{{.Price}}
+<form method="post" action="/cart?sku={{.SKU}}"><button>into the cart</button></form></div>
+{{end}}{{range $sku, $n := .Items}}<div>{{$n}} × <a href="/product/{{$sku}}">product {{$sku}}</a></div>
+{{end}}</div>
+{{if .Cart}}{{if .User}}<form method="post" action="/logout"><button>log out</button></form>
+{{else}}<form method="post" action="/login"><input name="user" placeholder="your name" required> <button>log in</button></form>{{end}}{{end}}
+{{if .Admin}}<form method="post" action="/admin/price">product <input name="sku" value="1" size="4"> costs
+<input name="price" value="5.00" size="6"> <button>set the price</button></form>
+<form id="upload"><input type="file" name="file" required> <button>upload as /media/NAME</button> <output></output></form>
+<p><a href="/cron.php">run the cron job</a>: it copies uploaded pictures to the other servers</p>
+<script>
+document.getElementById("upload").onsubmit = async e => {
+	e.preventDefault();
+	const f = e.target.file.files[0];
+	const answer = await fetch("/admin/media/" + encodeURIComponent(f.name), {method: "PUT", body: f});
+	e.target.querySelector("output").textContent = await answer.text();
+};
+</script>{{end}}
+<footer>rendered by {{.Server}} at {{.Time}}: the same time after a reload means that the cache answered</footer>
 `))
 
 type pageData struct {
 	Title, Text, Server, Time string
 	Products                  []offer
 	Items                     map[string]int
+	User                      string
+	Cart, Admin               bool // what else the page is for
 }
 
 type offer struct{ SKU, Name, Price string }

@@ -144,7 +144,7 @@ func (s *shop) showCart(w http.ResponseWriter, r *http.Request, v visit) {
 		_ = json.NewEncoder(w).Encode(v) // fails only if the visitor is gone
 		return
 	}
-	d := pageData{Title: "Your cart", Items: v.Items}
+	d := pageData{Title: "Your cart", Items: v.Items, User: v.User, Cart: true}
 	if len(v.Items) == 0 {
 		d.Text = "It is empty."
 	}
@@ -197,7 +197,7 @@ func (s *shop) logout(w http.ResponseWriter, r *http.Request) {
 
 func (s *shop) admin(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	s.render(w, pageData{Title: "Administration", Text: "POST /admin/price?sku=SKU&price=N, PUT /admin/media/NAME"})
+	s.render(w, pageData{Title: "Administration", Text: "Also: POST /admin/price?sku=SKU&price=N, PUT /admin/media/NAME.", Admin: true})
 }
 
 func (s *shop) setPrice(w http.ResponseWriter, r *http.Request) {
