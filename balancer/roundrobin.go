@@ -9,7 +9,7 @@ func RoundRobin() Policy { return new(roundRobin) }
 
 type roundRobin struct {
 	mu      sync.Mutex
-	names   []string  // guarded by mu: the candidates of the latest pick
+	names   []uint64  // guarded by mu: the candidates of the latest pick, hashed
 	current []float64 // guarded by mu: what each is owed
 }
 
@@ -38,18 +38,18 @@ func (p *roundRobin) alignLocked(c Candidates) {
 	n := c.Len()
 	same := len(p.names) == n
 	for i := 0; same && i < n; i++ {
-		same = p.names[i] == c.name(i)
+		same = p.names[i] == c.hash(i)
 	}
 	if same {
 		return
 	}
-	owed := make(map[string]float64, len(p.names))
+	owed := make(map[uint64]float64, len(p.names))
 	for i, name := range p.names {
 		owed[name] = p.current[i]
 	}
-	p.names, p.current = make([]string, n), make([]float64, n)
+	p.names, p.current = make([]uint64, n), make([]float64, n)
 	for i := range n {
-		p.names[i] = c.name(i)
+		p.names[i] = c.hash(i)
 		p.current[i] = owed[p.names[i]]
 	}
 }
