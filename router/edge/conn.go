@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -17,13 +18,16 @@ type conn struct {
 	net.Conn
 	srv *Server
 
-	fresh    atomic.Bool  // accepted, and nothing read yet
-	idle     atomic.Bool  // between two requests: the next read deadline is Limits.Idle's
-	upgraded atomic.Bool  // taken over by a handler
-	renewed  atomic.Int64 // when the rolling deadline was last set, in nanoseconds since srv.start
-	explicit atomic.Int64 // the write deadline that somebody asked for, likewise; 0: none
-	held     *[]byte      // of a response that is being gathered; nil: none is
-	closed   sync.Once
+	fresh     atomic.Bool  // accepted, and nothing read yet
+	idle      atomic.Bool  // between two requests: the next read deadline is Limits.Idle's
+	upgraded  atomic.Bool  // taken over by a handler
+	renewed   atomic.Int64 // when the rolling deadline was last set, in nanoseconds since srv.start
+	explicit  atomic.Int64 // the write deadline that somebody asked for, likewise; 0: none
+	held      *[]byte      // of a response that is being gathered; nil: none is
+	secure    bool         // TLS stands above it
+	begun     atomic.Bool  // bytes of a request have come
+	answering atomic.Bool  // a handler has it
+	closed    sync.Once
 }
 
 // writeChunk is how much is handed to the kernel under one deadline.
@@ -64,6 +68,9 @@ func (c *conn) Write(p []byte) (n int, err error) {
 
 // write hands p to the kernel, piece by piece.
 func (c *conn) write(p []byte) (n int, err error) {
+	if !c.answering.Load() {
+		c.refused(p)
+	}
 	for {
 		chunk := p[:min(len(p), writeChunk)]
 		c.renew()
@@ -234,8 +241,9 @@ func (u *upgrades) closeAll() {
 
 // state follows the life of connections as the standard server sees it.
 func (s *Server) state(nc net.Conn, state http.ConnState) {
-	if wrapped, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = wrapped.NetConn() // TLS
+	secure, _ := nc.(*tls.Conn)
+	if secure != nil {
+		nc = secure.NetConn()
 	}
 	c, ok := nc.(*conn)
 	if !ok {
@@ -252,8 +260,12 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 		s.stats.open.Add(1)
 	case http.StateIdle:
 		c.idle.Store(true)
+		c.begun.Store(false)
+		c.answering.Store(false)
 	case http.StateActive:
 		c.idle.Store(false)
+		c.begun.Store(true)
+		c.answering.Store(false)
 	case http.StateHijacked:
 		s.stats.open.Add(-1)
 		_ = c.deliver() // whoever takes over gathers nothing
@@ -263,5 +275,8 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 		c.renew()
 	case http.StateClosed:
 		s.stats.open.Add(-1)
+		if secure == nil || secure.ConnectionState().NegotiatedProtocol != "h2" {
+			s.ended(c)
+		}
 	}
 }

@@ -28,7 +28,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
 	ex := &exchange{ResponseWriter: w, rec: rec}
-	ex.conn, _ = ctx.Value(connKey{}).(*conn)
+	if c, ok := ctx.Value(connKey{}).(*conn); ok {
+		c.answering.Store(true)
+		if !c.secure { // the records that TLS writes on its own must not be held back
+			ex.conn = c
+		}
+	}
 	in, no := s.receive(ex, r.WithContext(ctx), rec)
 
 	defer func() {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strconv"
@@ -28,13 +29,18 @@ var gathers = sync.Pool{New: func() any {
 
 type connKey struct{}
 
-// connContext lets a request find the connection it came on. Over TLS there is
-// none: the records that TLS writes on its own must not be held back.
+// connContext lets a request find the connection it came on.
 func connContext(ctx context.Context, nc net.Conn) context.Context {
-	if c, ok := nc.(*conn); ok {
-		return context.WithValue(ctx, connKey{}, c)
+	secure, isTLS := nc.(*tls.Conn)
+	if isTLS {
+		nc = secure.NetConn()
 	}
-	return ctx
+	c, ok := nc.(*conn)
+	if !ok {
+		return ctx
+	}
+	c.secure = isTLS
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // gatherable reports whether a response is to be gathered: its length is known
