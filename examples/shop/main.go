@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -54,6 +55,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "shop: %q is no flag: the shop takes flags only\n", fs.Arg(0))
 		return 2
 	}
+	if err := checkFlags(*listen, *redisURL, *memcached); err != nil {
+		fmt.Fprintf(stderr, "shop: %v\n", err)
+		return 2
+	}
 	level := slog.LevelWarn
 	if *verbose {
 		level = slog.LevelInfo
@@ -67,15 +72,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *tour {
 		return tourTable(ctx, store, shared, stdout, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	}
-	// Listening first: a port in use shows before anything is started.
 	f, err := newFarm(*listen, store, logger)
 	if err != nil {
 		fmt.Fprintf(stderr, "shop: %v\n", err)
-		return 1
+		return 2
 	}
-	if _, _, err := net.SplitHostPort(*listen); err == nil {
-		greet(stdout, local(*listen))
-	}
+	greet(stdout, local(f.srv.Addr().String()))
 	if err := f.Run(ctx); err != nil {
 		fmt.Fprintf(stderr, "shop: %v\n", err)
 		return 1
@@ -104,27 +106,67 @@ Ctrl-C ends it.
 `, "BASE", base))
 }
 
+// checkFlags says what is wrong with a flag, and what would be right, before
+// anything is started.
+func checkFlags(listen, redisURL, memcached string) error {
+	if !hostPort(listen) {
+		return fmt.Errorf("-listen %q: want HOST:PORT, such as :8080 or 127.0.0.1:8080", listen)
+	}
+	if redisURL != "" && memcached != "" {
+		return errors.New("sessions live in one place: want -redis or -memcached, not both")
+	}
+	if redisURL != "" {
+		if _, err := redis.ParseURL(redisURL); err != nil {
+			return fmt.Errorf("-redis %q: %w: want a URL such as redis://127.0.0.1:6379/0", redisURL, err)
+		}
+	}
+	if memcached != "" {
+		for server := range strings.SplitSeq(memcached, ",") {
+			if !hostPort(server) {
+				return fmt.Errorf("-memcached %q: %q is no server: want HOST:PORT,..., such as 127.0.0.1:11211", memcached, server)
+			}
+		}
+	}
+	return nil
+}
+
+func hostPort(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
 // openStore returns the store for sessions, and whether other processes can
-// share it.
+// share it. A store that is down is no reason not to start: pages that use no
+// session are served without it.
 func openStore(ctx context.Context, redisURL, servers string, logger *slog.Logger) (store session.Store, shared bool, err error) {
 	switch {
-	case redisURL != "" && servers != "":
-		return nil, false, errors.New("sessions live in one place: want -redis or -memcached, not both")
 	case redisURL != "":
 		opts, err := redis.ParseURL(redisURL)
 		if err != nil {
-			return nil, false, fmt.Errorf("-redis %q: %w: want a URL such as redis://127.0.0.1:6379/0", redisURL, err)
+			return nil, false, fmt.Errorf("-redis: %w", err)
 		}
 		opts.ContextTimeoutEnabled = true // a hung Redis costs a second, not more
+		opts.DialerRetries = 1            // the next request tries again
 		store := redisstore.New(redis.NewClient(opts))
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
-		if err := store.Check(ctx); err != nil {
+		switch err := store.Check(ctx); {
+		case errors.Is(err, redisstore.ErrEvicts):
 			logger.Warn("sessions are not safe on this Redis", "cause", err)
+		case err != nil:
+			logger.Warn("Redis does not answer: there are no carts until it does", "cause", err)
 		}
 		return store, true, nil
 	case servers != "":
-		client := memcache.New(strings.Split(servers, ",")...)
+		var list memcache.ServerList
+		if err := list.SetServers(strings.Split(servers, ",")...); err != nil {
+			return nil, false, fmt.Errorf("-memcached %q: %w: want HOST:PORT,..., such as 127.0.0.1:11211", servers, err)
+		}
+		client := memcache.NewFromSelector(&list)
 		client.MaxIdleConns = 64 // its default of 2 would dial for nearly every request
 		return memcachestore.New(client), true, nil
 	}

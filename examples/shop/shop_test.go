@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 
@@ -60,22 +61,59 @@ func TestTourFails(t *testing.T) {
 	}
 }
 
-func TestWrongFlags(t *testing.T) {
-	cases := map[string][]string{
-		"two stores":   {"-redis", "redis://a", "-memcached", "a:1"},
-		"no redis URL": {"-redis", "a:6379"},
-		"argument":     {"now"},
-		"unknown":      {"-nope"},
+func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, args := range cases {
+	defer taken.Close()
+	cases := map[string]struct {
+		args []string
+		want []string // all of it stands in the message
+	}{
+		"two stores":            {[]string{"-redis", "redis://a", "-memcached", "a:1"}, []string{"not both"}},
+		"no redis URL":          {[]string{"-redis", "a:6379"}, []string{"-redis", "redis://127.0.0.1:6379/0"}},
+		"redis, port":           {[]string{"-redis", "redis://a:x"}, []string{"-redis", "redis://127.0.0.1:6379/0"}},
+		"memcached, no port":    {[]string{"-memcached", "a"}, []string{"-memcached", "127.0.0.1:11211"}},
+		"memcached, an empty":   {[]string{"-memcached", "127.0.0.1:1,"}, []string{"-memcached", "127.0.0.1:11211"}},
+		"memcached, no address": {[]string{"-memcached", "[::zz]:11211"}, []string{"-memcached", "127.0.0.1:11211"}},
+		"listen, a port only":   {[]string{"-listen", "8080"}, []string{"-listen", ":8080"}},
+		"listen, empty":         {[]string{"-listen", ""}, []string{"-listen", ":8080"}},
+		"listen, a large port":  {[]string{"-listen", ":99999"}, []string{"-listen", ":8080"}},
+		"listen, taken":         {[]string{"-listen", taken.Addr().String()}, []string{"-listen", "in use", "a free port"}},
+		"argument":              {[]string{"now"}, []string{`"now" is no flag`}},
+		"unknown":               {[]string{"-nope"}, []string{"-nope", "-listen"}},
+	}
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
+			cancel() // a mistake that is not found would serve
 			var out, errs bytes.Buffer
-			if code := run(ctx, args, &out, &errs); code != 2 || errs.Len() == 0 {
-				t.Errorf("exit code %d, %q", code, errs.String())
+			if code := run(ctx, append([]string{"-listen", "127.0.0.1:0"}, c.args...), &out, &errs); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(errs.String(), want) {
+					t.Errorf("the message lacks %q: %s", want, errs.String())
+				}
+			}
+			if out.Len() > 0 {
+				t.Errorf("it greeted before it looked: %s", out.String())
 			}
 		})
+	}
+}
+
+// TestGreetingNamesTheAddress: what it prints can be opened, whatever port it got.
+func TestGreetingNamesTheAddress(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	if code := run(ctx, []string{"-listen", "127.0.0.1:0"}, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	if !strings.Contains(out.String(), "http://127.0.0.1:") || strings.Contains(out.String(), ":0/") {
+		t.Errorf("got %s", out.String())
 	}
 }
 

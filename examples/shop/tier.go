@@ -30,22 +30,50 @@ type farm struct {
 	run   []edge.Runner
 }
 
-// newFarm starts the three servers and builds the tier in front of them. The
-// tier serves once Run is called.
+// newFarm listens, so that a port in use shows before anything is started,
+// starts the three servers and builds the tier in front of them. The tier
+// serves once Run is called.
 func newFarm(listen string, store session.Store, logger *slog.Logger) (*farm, error) {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("-listen: %w: want a free port of this machine, such as :8081", err)
+	}
 	f := new(farm)
+	err = f.start(store, logger)
+	if err == nil {
+		err = f.build(l, logger)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), f.stop())
+	}
+	return f, nil
+}
+
+// start starts the shop's servers.
+func (f *farm) start(store session.Store, logger *slog.Logger) error {
 	goods, media := newCatalogue(), newDocroots(len(f.web))
 	for i := range f.web {
 		sessions, err := session.New(store, sessionOptions(logger))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s := &shop{name: fmt.Sprintf("web%d", i), server: i, goods: goods, media: media, purge: f.purge}
 		if f.web[i], err = serve(s.Handler(sessions)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f, f.build(listen, logger)
+	return nil
+}
+
+// stop ends the shop's servers, as far as they were started.
+func (f *farm) stop() error {
+	var err error
+	for _, w := range f.web {
+		if w != nil {
+			err = errors.Join(err, w.stop())
+		}
+	}
+	return err
 }
 
 func sessionOptions(logger *slog.Logger) session.Options {
@@ -56,7 +84,7 @@ func sessionOptions(logger *slog.Logger) session.Options {
 }
 
 // build is the tier: this is what to copy.
-func (f *farm) build(listen string, logger *slog.Logger) error {
+func (f *farm) build(l net.Listener, logger *slog.Logger) error {
 	admin := router.Admin("/admin", "/cron.php")
 	key := make([]byte, 32) // a real tier reads it from a file: pins outlive a restart
 	_, _ = rand.Read(key)   // never fails
@@ -96,9 +124,9 @@ func (f *farm) build(listen string, logger *slog.Logger) error {
 		return err
 	}
 	f.srv, err = edge.New(front, edge.Options{
-		Addr:   listen,
-		Linger: -1, // nobody balances over several of these: stop at once
-		Logger: logger,
+		Listener: l,
+		Linger:   -1, // nobody balances over several of these: stop at once
+		Logger:   logger,
 	})
 	f.run = []edge.Runner{origin, apps, f.pages}
 	f.parts = []health.Reporter{f.srv, front, f.pages, apps, origin}
@@ -107,11 +135,7 @@ func (f *farm) build(listen string, logger *slog.Logger) error {
 
 // Run serves until ctx ends, then drains and stops the shop's servers.
 func (f *farm) Run(ctx context.Context) error {
-	err := f.srv.Run(ctx, f.run...)
-	for _, w := range f.web {
-		err = errors.Join(err, w.stop())
-	}
-	return err
+	return errors.Join(f.srv.Run(ctx, f.run...), f.stop())
 }
 
 // purge makes the tier forget what depends on tags: the shop calls it in the
@@ -133,7 +157,10 @@ func serve(h http.Handler) (*server, error) {
 	// The tier in front ends TLS and knows the client; on a real server, list
 	// its address here.
 	s := &server{addr: "127.0.0.1:0", handler: h}
-	return s, s.start()
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // start listens at the server's address: at first at a free port, later at the
