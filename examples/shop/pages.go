@@ -13,7 +13,7 @@ header{display:flex;align-items:center;gap:1.5rem;border-bottom:1px solid #ddd;p
 header img{display:block;border-radius:6px}nav a{margin-right:1rem}a{color:#1f6f8b}
 .goods{display:grid;grid-template-columns:repeat(auto-fill,minmax(12rem,1fr));gap:1rem}
 .goods>div{border:1px solid #ddd;border-radius:8px;padding:1rem}
-form{margin:.6rem 0 0}button,input{font:inherit;padding:.2rem .6rem}
+details{margin-bottom:1rem}form{margin:.6rem 0 0}button,input{font:inherit;padding:.2rem .6rem}
 button{border:0;border-radius:5px;background:#1f6f8b;color:#fff;cursor:pointer}
 footer{margin-top:3rem;color:#777;font-size:.85rem}
 </style>
@@ -21,7 +21,14 @@ footer{margin-top:3rem;color:#777;font-size:.85rem}
 <nav><a href="/">catalogue</a><a href="/cart">cart</a><a href="/admin">administration</a></nav></header>
 <h1>{{.Title}}</h1>
 {{with .Text}}<p>{{.}}</p>{{end}}
-<div class="goods">
+{{if .Home}}<details><summary>What to try</summary><ul>
+<li>Reload: the time below stays, since the cache answers. <a href="/product/1">A product's page</a> is kept likewise.
+<li>Put something into the <a href="/cart">cart</a> and reload that: the time changes, the server does not.
+<li><a href="/admin">Set a price</a>, and come back: the old page is gone from the cache.
+<li><a href="/admin">Upload a picture</a> and open it before the cron job has copied it from the origin, web0.
+<li>web0 alone answers <a href="/%61dmin">/%61dmin</a> and <a href="/index.php/admin">/index.php/admin</a> too.
+</ul></details>
+{{end}}<div class="goods">
 {{range .Products}}<div><a href="/product/{{.SKU}}">{{.Name}}</a><br>{{.Price}}
 <form method="post" action="/cart?sku={{.SKU}}"><button>into the cart</button></form></div>
 {{end}}{{range $sku, $n := .Items}}<div>{{$n}} × <a href="/product/{{$sku}}">product {{$sku}}</a></div>
@@ -48,7 +55,7 @@ type pageData struct {
 	Products                  []offer
 	Items                     map[string]int
 	User                      string
-	Cart, Admin               bool // what else the page is for
+	Home, Cart, Admin         bool // what else the page is for
 }
 
 type offer struct{ SKU, Name, Price string }

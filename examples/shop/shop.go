@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -55,8 +56,22 @@ func (s *shop) Handler(sessions *session.Manager) http.Handler {
 	inner := sessions.Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Served-By", s.name)
-		inner.ServeHTTP(w, r)
+		inner.ServeHTTP(w, asApache(r))
 	})
+}
+
+// asApache reads the path as Apache with PHP does: decoded, slashes merged, dots
+// resolved, and what stands behind index.php is what it is asked for. So //admin
+// and /index.php/admin are the admin page, and the tier has to know.
+func asApache(r *http.Request) *http.Request {
+	read := path.Clean("/" + r.URL.Path)
+	if behind, ok := strings.CutPrefix(read, "/index.php"); ok && (behind == "" || behind[0] == '/') {
+		read = path.Clean("/" + behind)
+	}
+	as, u := *r, *r.URL
+	u.Path, u.RawPath = read, ""
+	as.URL = &u
+	return &as
 }
 
 func (s *shop) home(w http.ResponseWriter, r *http.Request) {
@@ -64,7 +79,7 @@ func (s *shop) home(w http.ResponseWriter, r *http.Request) {
 	for _, p := range s.goods.all() {
 		offers = append(offers, offer{p.SKU, p.Name, money(p.Cents)})
 	}
-	s.catalogue(w, r, "catalogue", pageData{Title: "Everything for the house", Products: offers})
+	s.catalogue(w, r, "catalogue", pageData{Title: "Everything for the house", Products: offers, Home: true})
 }
 
 func (s *shop) product(w http.ResponseWriter, r *http.Request) {
@@ -219,7 +234,11 @@ func (s *shop) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPicture))
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		status := http.StatusBadRequest // it broke off
+		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		http.Error(w, err.Error(), status)
 		return
 	}
 	s.media.upload(name, data)

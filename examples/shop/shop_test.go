@@ -33,6 +33,83 @@ func TestTour(t *testing.T) {
 	}
 }
 
+// TestAdminPageHasManyNames: the shop reads paths as Apache with PHP does, so
+// what the tier sends to web0 finds its page there.
+func TestAdminPageHasManyNames(t *testing.T) {
+	tour, err := startTour(t.Context(), session.Memory(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := tour.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for target, want := range map[string]int{
+		"/admin": 200, "/%61dmin": 200, "//admin": 200, "//%61dmin": 200, "/index.php/admin": 200, "/x/../admin": 200, "/./admin/": 200,
+		"/admin.php": 404, "/index.php/admin/x/../price": 200, // any GET below /admin/ is the admin page
+	} {
+		status, server, err := tour.raw(target)
+		if err != nil || status != want || want == 200 && server != "web0" {
+			t.Errorf("%s: %d from %q, %v, want %d", target, status, server, err, want)
+		}
+	}
+}
+
+// TestBadInput: what the shop is asked with nonsense is refused, by a server
+// with a name, and changes nothing.
+func TestBadInput(t *testing.T) {
+	tour, err := startTour(t.Context(), session.Memory(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := tour.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	cases := []struct {
+		method, path string
+		size         int // of the body
+		status       int
+	}{
+		{"POST", "/cart", 0, 400},
+		{"POST", "/cart?sku=%00", 0, 400},
+		{"POST", "/cart?sku=" + strings.Repeat("x", 65), 0, 400},
+		{"POST", "/login", 0, 400},
+		{"POST", "/login?user=a%0d%0ab", 0, 400},
+		{"POST", "/admin/price?sku=1&price=NaN", 0, 400},
+		{"POST", "/admin/price?sku=1&price=-1", 0, 400},
+		{"POST", "/admin/price?sku=%3Cb%3E&price=1", 0, 400},
+		{"PUT", "/admin/media/.hidden", 3, 400},
+		{"PUT", "/admin/media/%C3%BC.png", 3, 400},
+		{"PUT", "/admin/media/a%2f..%2fb.png", 3, 200}, // b.png
+		{"PUT", "/admin/media/..%2fb.png", 3, 405},     // /admin/b.png
+		{"PUT", "/admin/media/large.png", maxPicture + 1, 413},
+		{"PUT", "/media/a.png", 3, 405},
+		{"DELETE", "/cart", 0, 405},
+		{"BREW", "/", 0, 405},
+		{"GET", "/product/nope", 0, 404},
+		{"GET", "/media/nope.png", 0, 404},
+		{"HEAD", "/", 0, 200},
+		{"HEAD", "/cart", 0, 200},
+		{"HEAD", "/media/logo.png", 0, 200},
+	}
+	v := tour.visitor()
+	for _, c := range cases {
+		r, _ := v.do(c.method, c.path, bytes.NewReader(make([]byte, c.size)))
+		if r.status != c.status || !strings.HasPrefix(r.server(), "web") {
+			t.Errorf("%s %s: %d from %q, want %d: %.80s", c.method, c.path, r.status, r.server(), c.status, r.body)
+		}
+	}
+	if items, _, err := v.items(); err != nil || len(items) != 0 {
+		t.Errorf("the cart holds %v, %v", items, err)
+	}
+	if r, err := v.get("/product/1"); err != nil || !strings.Contains(r.body, "9.90") {
+		t.Errorf("the price has changed: %v, %s", err, r.body)
+	}
+}
+
 // TestTourFails breaks promises and looks whether the tour notices.
 func TestTourFails(t *testing.T) {
 	tour, err := startTour(t.Context(), session.Memory(), slog.New(slog.DiscardHandler))
