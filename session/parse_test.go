@@ -40,6 +40,7 @@ func FuzzSeal(f *testing.F) {
 	made := s.close(pin{"web1", now, now})
 	f.Add(made, "web1")
 	f.Add(made[:len(made)-1], "")
+	f.Add(made[:8]+"\n"+made[8:], "")
 	f.Add("", "a\x00b")
 	f.Fuzz(func(t *testing.T, value, backend string) {
 		if p, sent := s.open(value); sent != pinInvalid && s.close(p) != value {

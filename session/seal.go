@@ -76,6 +76,9 @@ func (s *seal) close(p pin) string {
 
 // open returns the pin in a cookie's value.
 func (s *seal) open(value string) (pin, sent) {
+	if !isBase64URL(value) { // the decoder would skip line ends, strict or not
+		return pin{}, pinInvalid
+	}
 	b, err := encoding.DecodeString(value)
 	if err != nil || len(b) <= macSize || len(b) > 1024 {
 		return pin{}, pinInvalid
