@@ -69,7 +69,12 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
 	fs.StringVar(&keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off)")
-	fs.DurationVar(&c.cacheTTL, "cache-ttl", 0, "`LIFETIME` for answers that state none, such as 60s (0: they are not stored)")
+	fs.Func("cache-ttl", "`LIFETIME` for answers that state none, such as 60s (default 0: they are not stored)", func(s string) (err error) {
+		if c.cacheTTL, err = time.ParseDuration(s); err != nil || c.cacheTTL < 0 {
+			return errors.New("want a time with its unit, such as 60s, or 0")
+		}
+		return nil
+	})
 	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
 	fs.StringVar(&bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
 	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
@@ -90,8 +95,9 @@ func parse(args []string, out io.Writer) (config, error) {
 			fmt.Fprintln(out, "Usage: gateway -backends URL,URL [flags]")
 			fs.SetOutput(out)
 			fs.PrintDefaults()
+			return c, err
 		}
-		return c, err
+		return c, fmt.Errorf("%w (-h lists all flags)", err)
 	}
 	if fs.NArg() > 0 {
 		return c, fmt.Errorf("%q is no flag: the gateway takes flags only", fs.Arg(0))
@@ -113,30 +119,33 @@ func parse(args []string, out io.Writer) (config, error) {
 	for _, b := range c.backends {
 		check("backends", b, checkBackend(b))
 	}
-	if c.origin != "" {
+	switch {
+	case c.origin != "":
 		check("origin", c.origin, checkBackend(c.origin))
-	} else if set["admin"] && admin != "" {
+		if len(c.admin) == 0 {
+			check("admin", admin, errors.New("want the paths that -origin alone may answer, such as "+defaultAdmin))
+		}
+	case set["admin"] && len(c.admin) > 0:
 		check("admin", admin, errors.New("it needs -origin URL, the server that alone may answer these paths"))
 	}
 	for _, p := range c.admin {
-		check("admin", p, checkPath(p))
+		check("admin", p, checkPath(p, "/admin"))
 	}
 	if c.probe != "" {
-		check("probe", c.probe, checkPath(c.probe))
+		check("probe", c.probe, checkPath(c.probe, "/healthz"))
 	}
 	if _, ok := policies[c.policy]; !ok {
 		check("policy", c.policy, errors.New("want adaptive, roundrobin, least or hash"))
 	}
 	if c.sticky != "" {
-		check("sticky", c.sticky, (&http.Cookie{Name: c.sticky, Value: "x"}).Valid())
+		check("sticky", c.sticky, checkCookie(c.sticky))
 	}
 	for _, name := range c.bypass {
-		check("cache-bypass-cookie", name, (&http.Cookie{Name: name, Value: "x"}).Valid())
+		check("cache-bypass-cookie", name, checkCookie(name))
 	}
-	for _, a := range []struct{ name, addr string }{{"listen", c.listen}, {"status", c.status}} {
-		if a.addr != "" {
-			check(a.name, a.addr, checkListen(a.addr))
-		}
+	check("listen", c.listen, checkListen(c.listen))
+	if c.status != "" {
+		check("status", c.status, checkListen(c.status))
 	}
 	for _, a := range c.memcached {
 		check("memcached", a, checkListen(a))
@@ -149,9 +158,6 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if len(c.bypassVar) > 0 && c.redis == "" && len(c.memcached) == 0 {
 		check("cache-bypass-session", bypassVar, errors.New("it needs -redis URL or -memcached HOST:PORT, where PHP keeps its sessions"))
-	}
-	if c.cacheTTL < 0 {
-		check("cache-ttl", c.cacheTTL.String(), errors.New("want 0 or more, such as 60s"))
 	}
 	if c.log != "text" && c.log != "json" && c.log != "off" {
 		check("log", c.log, errors.New("want text, json or off"))
@@ -199,16 +205,21 @@ func checkBackend(s string) error {
 		return errors.New("want scheme, host, port and perhaps a base path, nothing else")
 	}
 	if p := u.Port(); p != "" {
-		if err := checkPort(p); err != nil {
-			return err
-		}
+		return checkPort(p, 1)
 	}
 	return nil
 }
 
-func checkPath(s string) error {
+func checkPath(s, example string) error {
 	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%\\ ") {
-		return errors.New("want a plain path such as /admin")
+		return errors.New("want a plain path such as " + example)
+	}
+	return nil
+}
+
+func checkCookie(name string) error {
+	if (&http.Cookie{Name: name, Value: "x"}).Valid() != nil {
+		return errors.New("want the name of a cookie: letters, digits, hyphens, underscores")
 	}
 	return nil
 }
@@ -218,11 +229,11 @@ func checkListen(s string) error {
 	if err != nil {
 		return errors.New("want HOST:PORT, such as 127.0.0.1:8080 or :8080")
 	}
-	return checkPort(port)
+	return checkPort(port, 0) // 0: any that is free
 }
 
-func checkPort(s string) error {
-	if n, err := strconv.Atoi(s); err != nil || n < 0 || n > 65535 {
+func checkPort(s string, least int) error {
+	if n, err := strconv.Atoi(s); err != nil || n < least || n > 65535 {
 		return fmt.Errorf("port %q: want a number from 1 to 65535", s)
 	}
 	return nil

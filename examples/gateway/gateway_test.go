@@ -83,8 +83,8 @@ func TestBadBackends(t *testing.T) {
 			if calls.Load() < 2 {
 				t.Error("the second request was answered from what the first got")
 			}
-			if line := failureLine(log, "/page"); !strings.Contains(line, c.cause) {
-				t.Errorf("the log does not name the cause %q: %s", c.cause, line)
+			if lines := linesOf(t, log, " target=/page ", 2); !strings.Contains(lines[0], "level=ERROR") || !strings.Contains(lines[0], c.cause) {
+				t.Errorf("the log does not name the cause %q: %s", c.cause, lines[0])
 			}
 		})
 	}
@@ -102,8 +102,8 @@ func TestBackendsThatAreNotThere(t *testing.T) {
 			if status != 502 || err != nil {
 				t.Errorf("got %d, %v, want 502", status, err)
 			}
-			if line := failureLine(log, "/"); !strings.Contains(line, c.cause) {
-				t.Errorf("the log does not name the cause %q: %s", c.cause, line)
+			if lines := linesOf(t, log, " target=/ ", 1); !strings.Contains(lines[0], "level=ERROR") || !strings.Contains(lines[0], c.cause) {
+				t.Errorf("the log does not name the cause %q: %s", c.cause, lines[0])
 			}
 		})
 	}
@@ -184,7 +184,8 @@ func TestPortInUse(t *testing.T) {
 	for _, flag := range []string{"-listen", "-status"} {
 		var errs syncBuffer
 		args := []string{"-listen", "127.0.0.1:0", "-backends", "http://127.0.0.1:1", flag, l.Addr().String()}
-		if code := run(t.Context(), args, io.Discard, &errs); code != 1 || !strings.Contains(errs.String(), "address already in use") {
+		if code := run(t.Context(), args, io.Discard, &errs); code != 2 || !strings.Contains(errs.String(), flag+" ") ||
+			!strings.Contains(errs.String(), "address already in use: want a free port") {
 			t.Errorf("%s: exit code %d, %s", flag, code, errs.String())
 		}
 	}
@@ -373,14 +374,23 @@ func rawBackend(t *testing.T, answer string) (url string, calls *atomic.Int64) {
 	return "http://" + l.Addr().String(), calls
 }
 
-// failureLine returns the log line of a failed request for target.
-func failureLine(log *syncBuffer, target string) string {
-	for line := range strings.Lines(log.String()) {
-		if strings.Contains(line, "level=ERROR") && strings.Contains(line, "target="+target+" ") {
-			return line
+// linesOf returns the log lines that contain mark, which must be want: one a
+// request. A line is written when its request has ended, which the client
+// may see first, so it is waited for.
+func linesOf(t *testing.T, log *syncBuffer, mark string, want int) (lines []string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); len(lines) < want; time.Sleep(5 * time.Millisecond) {
+		lines = nil
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, mark) {
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) > want || len(lines) < want && time.Now().After(deadline) {
+			t.Fatalf("%d lines with %s, want %d: %s", len(lines), mark, want, log)
 		}
 	}
-	return "no such line in " + log.String()
+	return lines
 }
 
 type syncBuffer struct {

@@ -4,8 +4,8 @@
 //	go run ./examples/gateway -backends http://10.0.0.11:8080,http://10.0.0.12:8080 \
 //	    -origin http://10.0.0.10:8080 -admin /admin,/cron.php -probe /healthz -sticky pin
 //
-// Wrong flags, URLs, sizes, networks and files are told before anything
-// listens, with exit code 2.
+// Wrong flags, URLs, sizes, networks, files and ports in use are told before
+// anything is served, with exit code 2.
 package main
 
 import (
@@ -22,12 +22,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/foretier/foretier/router/edge"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the drain
+	redis.SetLogger(silent{})
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -41,6 +44,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
 		return 2
 	}
+	return serve(ctx, c, stderr)
+}
+
+// serve builds the gateway and serves until ctx ends and all is drained.
+func serve(ctx context.Context, c config, stderr io.Writer) int {
 	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
 	if c.log == "json" {
 		handler = slog.NewJSONHandler(stderr, nil)
@@ -49,24 +57,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if c.sticky != "" && c.stickyKey == nil {
 		c.stickyKey = sharedKey(ctx, c, logger)
 	}
+	// Every mistake shows before the first connection is accepted: a port in
+	// use, too.
+	var statusListener net.Listener
+	if c.status != "" {
+		var err error
+		if statusListener, err = net.Listen("tcp", c.status); err != nil {
+			fmt.Fprintf(stderr, "gateway: -status %q: %v: want a free port of this machine\n", c.status, err)
+			return 2
+		}
+	}
 	t, err := build(c, logger)
 	if err != nil {
-		fmt.Fprintf(stderr, "gateway: %v\n", err)
-		if op := (*net.OpError)(nil); errors.As(err, &op) {
-			return 1 // the flag is right, but the port is taken
+		if statusListener != nil {
+			err = errors.Join(err, statusListener.Close())
 		}
+		fmt.Fprintf(stderr, "gateway: %v\n", err)
 		return 2
 	}
-	background := t.background
-	if c.status != "" {
-		l, err := net.Listen("tcp", c.status)
-		if err != nil {
-			fmt.Fprintf(stderr, "gateway: -status: %v\n", err)
-			return 1
-		}
-		background = append(background, statusServer{l, t.status})
+	background, statusAt := t.background, "none"
+	if statusListener != nil {
+		background = append(background, statusServer{statusListener, t.status})
+		statusAt = statusListener.Addr().String()
 	}
-	logger.Info("serving", "addr", t.srv.Addr().String(), "what", describe(c))
+	logger.Info("serving", "addr", t.srv.Addr().String(), "status_addr", statusAt, "what", describe(c))
 	err = errors.Join(t.srv.Run(ctx, background...), t.Close())
 	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
@@ -74,6 +88,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	return 0
 }
+
+// silent keeps go-redis from writing lines of its own form among ours: whoever
+// called it tells the failure.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // statusServer serves the status page as long as the tier lives, through its
 // drain too.

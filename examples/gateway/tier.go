@@ -148,7 +148,7 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 	}
 	if c.cert != "" {
 		if opts.Certificates, err = edge.Certificates(c.cert, c.key); err != nil {
-			return nil, fmt.Errorf("-tls-cert, -tls-key: %w", err)
+			return nil, fmt.Errorf("-tls-cert, -tls-key: %w: want PEM files, the certificate chain and the key that belongs to it", err)
 		}
 	}
 	// A service manager may hold the socket open while the gateway is replaced.
@@ -158,7 +158,7 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 		opts.Listener = inherited[0]
 	}
 	if t.srv, err = edge.New(front, opts); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
 	}
 	t.status = status.New(append([]health.Reporter{t.srv, front}, reporters...), status.Options{Ready: t.srv.Ready})
 	return t, nil
