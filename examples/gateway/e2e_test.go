@@ -433,23 +433,45 @@ func (f farm) originDown(t *testing.T) {
 	}
 }
 
+// report is what the tests read of /status.json.
+type report struct {
+	Parts []struct {
+		Kind    string
+		Metrics []struct {
+			Name  string
+			Value float64
+		}
+	}
+}
+
+func (f farm) report(t *testing.T) (r report) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(curl(t, "http://"+f.status+"/status.json")), &r); err != nil {
+		t.Fatalf("status.json: %v", err)
+	}
+	return r
+}
+
 // ends sends SIGTERM while a request runs: it is answered, then the gateway
 // exits with 0.
 func (f farm) ends(t *testing.T) {
 	if out := curl(t, "-o", os.DevNull, "-w", "%{http_code}", "http://"+f.status+"/readyz"); out != "200" {
 		t.Errorf("readyz: %s", out)
 	}
-	var report struct {
-		State string
-		Parts []struct{ Kind, Name string }
-	}
-	if err := json.Unmarshal([]byte(curl(t, "http://"+f.status+"/status.json")), &report); err != nil || len(report.Parts) < 4 {
-		t.Errorf("status.json: %v, %+v", err, report)
+	if parts := f.report(t).Parts; len(parts) < 4 {
+		t.Errorf("status.json: %+v", parts)
 	}
 	answer := make(chan string, 1)
 	go func() { answer <- curl(t, f.url("/slow.php?ms=1500")) }()
 	until(t, "the request to arrive", func() bool {
-		return strings.Contains(curl(t, "http://"+f.status+"/status.json"), "in_flight") // the request itself is slow enough to be met
+		for _, part := range f.report(t).Parts {
+			for _, m := range part.Metrics {
+				if part.Kind == "edge" && m.Name == "requests_in_flight" && m.Value > 0 {
+					return true
+				}
+			}
+		}
+		return false
 	})
 	if err := syscall.Kill(f.gateway.PID(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
