@@ -1,60 +1,73 @@
 package balancer
 
 import (
+	"context"
 	"io"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
-// serveBoth proxies a request with a body over HTTP/1, where a backend may
-// answer before it has read the whole of it: the server then reads and writes
-// at once (golang/go #40747). What is left of such a body on the wire must not
-// be taken for the next request, so the connection ends with the answer.
-func (p *Pool) serveBoth(w http.ResponseWriter, r *http.Request) {
+// serveBody proxies a request that has a body. Goroutines may read the body
+// while the answer comes: it is theirs no more, and they have ended, when
+// serveBody returns.
+//
+// Over HTTP/1 a backend may answer before it has read the whole of it: the
+// server then reads and writes at once (golang/go #40747). What is left of such
+// a body on the wire must not be taken for the next request, so the connection
+// ends with the answer.
+func (p *Pool) serveBody(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	if rc.EnableFullDuplex() != nil { // it does one after the other, and takes care itself
-		p.proxy.ServeHTTP(w, r)
+	body := transit.NewBody(r.Body)
+	uploads := new(sync.WaitGroup)
+	in := r.WithContext(context.WithValue(r.Context(), uploadsKey{}, uploads))
+	in.Body = body
+	defer uploads.Wait()
+	defer body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
+	if r.ProtoMajor != 1 || rc.EnableFullDuplex() != nil { // it takes care itself
+		p.proxy.ServeHTTP(&answering{ResponseWriter: w}, in)
 		return
 	}
-	in := *r
-	body := &watched{ReadCloser: r.Body}
-	in.Body = body
-	p.proxy.ServeHTTP(&closing{w, body}, &in)
-	if !body.ended.Load() {
-		// A read that still goes on would hold up the end. An error means
-		// that the connection is gone already.
+	p.proxy.ServeHTTP(&answering{ResponseWriter: w, body: body}, in)
+	if body.Err() != io.EOF {
+		// The server would wait for the rest before it ends the connection. An
+		// error means that the connection is gone already.
 		_ = rc.Flush()
-		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		_ = rc.SetReadDeadline(past)
 	}
 }
 
-// watched is a body that knows whether it has been read to its end.
-type watched struct {
-	io.ReadCloser
-	ended atomic.Bool
-}
+// past is a deadline that interrupts what is going on.
+var past = time.Unix(1, 0)
 
-func (b *watched) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		b.ended.Store(true)
-	}
-	return n, err
-}
+// uploadsKey is where a request's context has the WaitGroup of the goroutines
+// that read its body.
+type uploadsKey struct{}
 
-// closing ends the connection if the answer begins before the request ended.
-type closing struct {
+// An answering is the ResponseWriter of what goes through a pool.
+type answering struct {
 	http.ResponseWriter
-	body *watched
+	body *transit.Body // the request's over HTTP/1, else nil
+	own  bool          // the answer is the pool's own, or its operator's
 }
 
 // Unwrap is for [http.ResponseController].
-func (w *closing) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *answering) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *closing) WriteHeader(status int) {
-	if status >= 200 && !w.body.ended.Load() {
-		w.Header().Set("Connection", "close")
+// WriteHeader ends the connection if the answer begins before the request has
+// ended, and makes up no Content-Type where the backend sent none: what it
+// would be taken for is the client's to decide (RFC 9110, section 8.3).
+func (w *answering) WriteHeader(status int) {
+	if status >= 200 {
+		h := w.Header()
+		if w.body != nil && w.body.Err() != io.EOF {
+			h["Connection"] = []string{"close"}
+		}
+		if _, ok := h["Content-Type"]; !ok && !w.own {
+			h["Content-Type"] = nil
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -168,6 +168,10 @@ func (w *localWriter) WriteHeader(status int) {
 }
 
 func (w *localWriter) Write(p []byte) (int, error) {
+	if _, ok := w.header["Content-Type"]; !ok && !w.wrote {
+		// What net/http's server does for handlers, and the pool for no backend.
+		w.header["Content-Type"] = []string{http.DetectContentType(p)}
+	}
 	w.WriteHeader(http.StatusOK)
 	if w.head {
 		return len(p), nil

@@ -35,11 +35,11 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx, _ := transit.With(r.Context())
 		r = r.WithContext(ctx)
 	}
-	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
-		p.serveBoth(w, r)
+	if r.Body != nil && r.Body != http.NoBody {
+		p.serveBody(w, r)
 		return
 	}
-	p.proxy.ServeHTTP(w, r)
+	p.proxy.ServeHTTP(&answering{ResponseWriter: w}, r)
 }
 
 // rewrite makes the request that goes out.
@@ -54,6 +54,9 @@ func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
 
 // fail answers a request that got no response.
 func (p *Pool) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if a, ok := w.(*answering); ok {
+		a.own = true
+	}
 	rec := transit.From(r.Context())
 	if rec == nil || !rec.Logged {
 		level := slogError

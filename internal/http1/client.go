@@ -68,6 +68,10 @@ type Call struct {
 	// Body returns a reader of the whole body, for each time it is sent. Nil:
 	// there is none.
 	Body func() io.ReadCloser
+	// Uploads counts the goroutines that read what Body returns, which may be
+	// at work when the response has come. Whoever waits for it first ends what
+	// they read, and the response's body. Nil: nobody waits.
+	Uploads *sync.WaitGroup
 	// Again reports whether the request may be sent a second time, over a new
 	// connection, when a kept one turns out to have been closed.
 	Again func() bool

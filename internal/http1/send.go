@@ -32,14 +32,18 @@ func (cn *conn) send(call *Call) error {
 	if err := cn.flush(call); err != nil {
 		return err
 	}
-	cn.upload = &upload{cn: cn, call: call, src: call.Body(), ended: make(chan struct{})}
+	cn.upload = &upload{cn: cn, call: call, src: call.Body()}
 	// The wait for the header begins when all has been sent; meanwhile it
 	// bounds each write.
 	cn.stall = max(call.Wait, 0)
 	if err := cn.nc.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	go cn.upload.run()
+	if call.Uploads != nil {
+		call.Uploads.Go(cn.upload.run)
+	} else {
+		go cn.upload.run()
+	}
 	return nil
 }
 
@@ -162,11 +166,9 @@ type upload struct {
 	call  *Call
 	src   io.ReadCloser
 	whole atomic.Bool
-	ended chan struct{}
 }
 
 func (u *upload) run() {
-	defer close(u.ended)
 	defer u.src.Close()
 	err := u.write()
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/transit"
@@ -14,21 +15,18 @@ import (
 // while. The error is os.ErrDeadlineExceeded.
 type stallReader struct {
 	io.ReadCloser
-	rc    *http.ResponseController
-	rec   *transit.Record
-	limit time.Duration
-	h2    bool
-	set   time.Time // when the deadline was last moved
+	rc  *http.ResponseController // of the standard server's own writer
+	rec *transit.Record
+	h2  bool
+
+	mu    sync.Mutex
+	limit time.Duration // guarded by mu
+	set   time.Time     // guarded by mu: when the deadline was last moved
+	asked time.Time     // guarded by mu: the handler's own deadline, which holds if it is earlier
 }
 
 func (b *stallReader) Read(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(b.set) > b.limit/30 {
-		b.set = now
-		if b.rc.SetReadDeadline(now.Add(b.limit)) != nil {
-			b.limit = 1 << 62 // a connection that has no deadlines, as in tests
-		}
-	}
-	b.rec.Await(b.set.Add(b.limit))
+	b.rec.Await(b.move(time.Now()))
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, err
@@ -38,8 +36,35 @@ func (b *stallReader) Read(p []byte) (int, error) {
 		// After the body the standard server reads in the background, to notice
 		// that the client is gone, for as long as the handler takes. And an
 		// HTTP/2 stream breaks when its deadline passes, read or not.
-		_ = b.rc.SetReadDeadline(time.Time{}) // a connection without deadlines has none to lift
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		_ = b.rc.SetReadDeadline(b.asked) // a connection without deadlines has none to lift
 		b.set = time.Time{}
 	}
 	return n, err
+}
+
+// move moves the rolling deadline, not with every read, and returns it.
+func (b *stallReader) move(now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.set) > b.limit/30 {
+		b.set = now
+		until := now.Add(b.limit)
+		if !b.asked.IsZero() && b.asked.Before(until) {
+			until = b.asked
+		}
+		if b.rc.SetReadDeadline(until) != nil {
+			b.limit = 1 << 62 // a connection that has no deadlines, as in tests
+		}
+	}
+	return b.set.Add(b.limit)
+}
+
+// deadline sets the handler's own.
+func (b *stallReader) deadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked, b.set = t, time.Time{}
+	return b.rc.SetReadDeadline(t)
 }

@@ -27,6 +27,7 @@ type conn struct {
 	secure    bool         // TLS stands above it
 	begun     atomic.Bool  // bytes of a request have come
 	answering atomic.Bool  // a handler has it
+	unread    atomic.Bool  // a request's body was not read to its end: what follows is no request
 	closed    sync.Once
 }
 
@@ -120,6 +121,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.upgraded.Load() {
 		c.renew()
 	}
+	if c.unread.Load() {
+		return 0, io.EOF
+	}
 	return c.Conn.Read(p)
 }
 
@@ -188,8 +192,42 @@ func (c *conn) CloseWrite() error {
 }
 
 func (c *conn) Close() error {
-	c.closed.Do(func() { c.srv.upgrades.remove(c) })
+	c.closed.Do(func() {
+		c.srv.upgrades.remove(c)
+		if c.unread.Load() && !c.srv.cut.Load() {
+			c.linger()
+		}
+	})
 	return c.Conn.Close()
+}
+
+const (
+	lingerAll   = 5 * time.Second // for what a client still sends once it has its answer
+	lingerStall = 2 * time.Second // for each piece of that
+)
+
+// linger closes in stages (RFC 9112, section 9.6): a connection that is closed
+// while its client sends is reset, and takes an answer with it that the client
+// has not read yet.
+func (c *conn) linger() {
+	if c.CloseWrite() != nil {
+		return
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	end := time.Now().Add(lingerAll)
+	for now := time.Now(); now.Before(end); now = time.Now() {
+		until := now.Add(lingerStall)
+		if until.After(end) {
+			until = end
+		}
+		if c.Conn.SetReadDeadline(until) != nil {
+			return
+		}
+		if _, err := c.Conn.Read((*buf)[:cap(*buf)]); err != nil {
+			return
+		}
+	}
 }
 
 // upgrades are the connections that handlers have taken over, which the
@@ -269,6 +307,7 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 	case http.StateHijacked:
 		s.stats.open.Add(-1)
 		_ = c.deliver() // whoever takes over gathers nothing
+		c.unread.Store(false)
 		c.upgraded.Store(true)
 		c.renewed.Store(0)
 		s.upgrades.add(c)

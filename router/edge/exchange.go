@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -17,20 +16,27 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-var errGone = errors.New("edge: the client is gone")
+var (
+	errGone = errors.New("edge: the client is gone")
+	errOver = errors.New("edge: the handler has returned")
+)
 
 // ServeHTTP implements [http.Handler]: a request on its way down, and its log
 // line on the way back. Run calls it; it may also be served by somebody else's
 // http.Server, which then must bound slow clients itself.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	if c != nil && r.ProtoMajor == 1 && c.unread.Load() {
+		panic(http.ErrAbortHandler) // what follows a body that was not read is no request
+	}
 	s.stats.requests.Add(1)
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
-	ex := &exchange{ResponseWriter: w, rec: rec}
-	if c, ok := ctx.Value(connKey{}).(*conn); ok {
+	ex := &exchange{w: w, rc: http.NewResponseController(w), rec: rec, head: r.Method == http.MethodHead}
+	if c != nil {
 		c.answering.Store(true)
-		if !c.secure { // the records that TLS writes on its own must not be held back
+		if r.ProtoMajor == 1 {
 			ex.conn = c
 		}
 	}
@@ -39,17 +45,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		s.stats.inFlight.Add(-1)
 		v := recover()
-		if v != nil && v != http.ErrAbortHandler {
-			s.panicked(ex, in, rec, v)
-			v = nil
-			if ex.status != http.StatusInternalServerError {
-				v = http.ErrAbortHandler // what is out cannot be taken back
-			}
-		}
-		ex.end(v != nil)
-		s.finish(ex, in, rec, began, v != nil)
-		if v != nil {
-			panic(v)
+		gone := context.Cause(r.Context()) != nil && !ex.interrupted.Load()
+		aborted := s.settle(ex, in, rec, v, gone)
+		ex.retire(aborted, gone)
+		s.finish(ex, in, rec, began, aborted, gone)
+		if aborted {
+			panic(http.ErrAbortHandler)
 		}
 	}()
 	if s.draining() && r.ProtoMajor == 1 && in.Header["Upgrade"] == nil {
@@ -63,6 +64,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.handler.ServeHTTP(ex, in)
+}
+
+// settle judges what the handler has left: an answer, or v, what it panicked
+// with. What is not whole becomes an error of the tier's own, if nothing of it
+// is out; otherwise settle reports that it is to be cut off.
+func (s *Server) settle(ex *exchange, r *http.Request, rec *transit.Record, v any, gone bool) (aborted bool) {
+	status := http.StatusBadGateway
+	switch {
+	case v == nil && !ex.short():
+		return false
+	case v == nil:
+		rec.Fail(fmt.Errorf("edge: the handler wrote %d of the %d bytes that it announced", ex.bytes, ex.length))
+	case v != http.ErrAbortHandler:
+		s.panicked(r, rec, v)
+		status = http.StatusInternalServerError
+	}
+	if gone || !ex.retract() {
+		return true
+	}
+	transit.Fail(ex, r, status, nil)
+	return false
 }
 
 // receive fills the record and cleans the request, which is the server's own
@@ -84,6 +106,8 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
 	delete(r.Header, "X-Route-Trace")
 
+	ex.expects = r.Header["Expect"] != nil
+
 	no := vet(r, &s.opts.Limits)
 	fields.Clean(r.Header, trusted)
 	r.Header["X-Request-Id"] = []string{rec.ID}
@@ -92,8 +116,20 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		u.Scheme, u.Host, u.User = "", "", nil
 		r.URL = &u
 	}
-	if limit := s.opts.Limits.BodyStall; limit > 0 && r.Body != nil && r.Body != http.NoBody {
-		r.Body = &stallReader{ReadCloser: r.Body, rc: http.NewResponseController(ex), rec: rec, limit: limit, h2: r.ProtoMajor == 2}
+	if r.Body != nil && r.Body != http.NoBody {
+		if r.ProtoMajor == 1 {
+			// Else the standard server reads a body that its handler has not
+			// read before it answers, for as long as the client takes.
+			_ = ex.rc.EnableFullDuplex() // one that cannot is no server for HTTP/1
+		}
+		src := r.Body
+		ex.src = src
+		if limit := s.opts.Limits.BodyStall; limit > 0 {
+			ex.stall = &stallReader{ReadCloser: src, rc: ex.rc, rec: rec, limit: limit, h2: r.ProtoMajor == 2}
+			src = ex.stall
+		}
+		ex.body = transit.NewBody(src)
+		r.Body = ex.body
 	}
 	return r, no
 }
@@ -146,22 +182,19 @@ func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int) b
 	return true
 }
 
-// panicked answers 500 for a handler's panic, if nothing was answered yet.
-func (s *Server) panicked(ex *exchange, r *http.Request, rec *transit.Record, v any) {
+// panicked notes and logs a handler's panic.
+func (s *Server) panicked(r *http.Request, rec *transit.Record, v any) {
 	rec.Fail(fmt.Errorf("edge: panic: %v", v))
 	s.opts.Logger.LogAttrs(r.Context(), levelError, "panic", attr("id", rec.ID), attr("panic", fmt.Sprint(v)), attr("stack", string(debug.Stack())))
-	if ex.status == 0 {
-		transit.Fail(ex, r, http.StatusInternalServerError, nil)
-	}
 }
 
 // finish settles the status and logs.
-func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, began time.Time, aborted bool) {
+func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, began time.Time, aborted, gone bool) {
 	status := ex.status
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if context.Cause(r.Context()) != nil && (ex.status == 0 || aborted) {
+	if gone && (ex.status == 0 || aborted) {
 		status = transit.StatusGone
 		rec.Fail(errGone)
 	}
@@ -177,91 +210,6 @@ func hostname(host string) string {
 	}
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
-
-// An exchange is the ResponseWriter of one request; it remembers what went
-// through it, and adds to the final header what is the edge's to add.
-type exchange struct {
-	http.ResponseWriter
-	rec    *transit.Record
-	conn   *conn  // on which a response may be gathered, or nil
-	gather bool   // the response is being gathered
-	hsts   string // value of Strict-Transport-Security, or ""
-	trace  bool   // a trusted peer wants to see the way of the request
-	status int    // of the final header; 0 before
-	bytes  int64  // of the body
-}
-
-// Unwrap serves [http.ResponseController].
-func (ex *exchange) Unwrap() http.ResponseWriter { return ex.ResponseWriter }
-
-func (ex *exchange) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		ex.final(status)
-	}
-	ex.ResponseWriter.WriteHeader(status)
-}
-
-// final notes the status and completes the header, once.
-func (ex *exchange) final(status int) {
-	if ex.status != 0 {
-		return
-	}
-	ex.status = status
-	h := ex.Header()
-	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
-		h["Strict-Transport-Security"] = []string{ex.hsts}
-	}
-	if ex.trace {
-		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
-	}
-	if ex.conn != nil && gatherable(h) {
-		ex.gather = true
-		ex.conn.gather()
-	}
-}
-
-// end sends a response that is gathered as one; of one that was cut off,
-// nothing. Like the standard server's, it goes out when its handler has
-// returned: what the handler still does behind the last byte, such as storing
-// what it has sent, is done when the client has it.
-func (ex *exchange) end(aborted bool) {
-	switch {
-	case !ex.gather:
-	case aborted:
-		ex.conn.discard()
-	default:
-		_ = ex.FlushError() // which has closed the connection
-	}
-}
-
-func (ex *exchange) Write(p []byte) (int, error) {
-	ex.final(http.StatusOK)
-	n, err := ex.ResponseWriter.Write(p)
-	ex.bytes += int64(n)
-	return n, err
-}
-
-// ReadFrom keeps the standard server's way to sendfile.
-func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
-	ex.final(http.StatusOK)
-	n, err := io.Copy(ex.ResponseWriter, src)
-	ex.bytes += n
-	return n, err
-}
-
-// FlushError serves [http.ResponseController].
-func (ex *exchange) FlushError() error {
-	ex.final(http.StatusOK)
-	err := http.NewResponseController(ex.ResponseWriter).Flush()
-	if !ex.gather {
-		return err
-	}
-	ex.gather = false
-	return errors.Join(err, ex.conn.deliver())
-}
-
-// Flush implements [http.Flusher].
-func (ex *exchange) Flush() { _ = ex.FlushError() } // a Flusher cannot report
 
 // traceOf is what the parts noted so far, on one line.
 func traceOf(rec *transit.Record) string {

@@ -21,8 +21,8 @@ const (
 	gatherBody = gatherMost - 4<<10 // its body; a larger head ends the gathering early
 )
 
-// gathers are the buffers of responses that are being gathered.
-var gathers = sync.Pool{New: func() any {
+// buffers are those of responses that are held or gathered.
+var buffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, gatherMost)
 	return &b
 }}
@@ -58,7 +58,7 @@ func gatherable(h http.Header) bool {
 // discard, to whoever writes the response.
 func (c *conn) gather() {
 	if c.held == nil {
-		c.held = gathers.Get().(*[]byte)
+		c.held = buffers.Get().(*[]byte)
 	}
 }
 
@@ -79,10 +79,11 @@ func (c *conn) deliver() error {
 	if b == nil {
 		return nil
 	}
-	defer gathers.Put(b)
+	defer buffers.Put(b)
 	_, err := c.write(*b)
 	*b = (*b)[:0]
 	if err != nil {
+		c.unread.Store(false)
 		_ = c.Close() // the error that counts is err
 	}
 	return err

@@ -47,6 +47,7 @@ type Server struct {
 	hsts     string // the field's value; empty for none
 	combined combinedLog
 	upgrades upgrades
+	cut      atomic.Bool // what is open is closed at once
 	stats    stats
 
 	mu     sync.Mutex
@@ -236,6 +237,7 @@ func (s *Server) stopAccepting(ctx context.Context) {
 
 // cutOff closes what is left.
 func (s *Server) cutOff(err error) error {
+	s.cut.Store(true)
 	return errors.Join(fmt.Errorf("edge: requests were cut off after %s: %w", s.opts.Drain, err), s.http.Close())
 }
 
@@ -254,6 +256,7 @@ func (s *Server) run(ctx context.Context, r Runner) {
 // Close closes the listener and every connection at once. It is not needed
 // after Run has returned, and is idempotent.
 func (s *Server) Close() error {
+	s.cut.Store(true)
 	err := s.http.Close()
 	s.upgrades.closeAll()
 	if lerr := s.listener.Close(); lerr != nil && !errors.Is(lerr, net.ErrClosed) {

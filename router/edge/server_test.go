@@ -198,6 +198,7 @@ func TestNoAccessLogKeepsFailures(t *testing.T) {
 	for _, path := range []string{"/", "/fail"} {
 		ask(t, srv.Addr().String(), "GET "+path+" HTTP/1.0\r\n\r\n")
 	}
+	waitFor(t, func() bool { return len(log.all(t)) > 0 })
 	if got := log.all(t); len(got) != 1 || got[0]["cause"] != "slow" {
 		t.Errorf("got %v", got)
 	}

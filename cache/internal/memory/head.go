@@ -6,7 +6,9 @@ import (
 	"strings"
 )
 
-// FormatHead renders a header as [Entry.Head] holds it.
+// FormatHead renders a header as [Entry.Head] holds it. A field without values,
+// by which a handler tells the server to make none up, is a line without a
+// colon.
 func FormatHead(h http.Header) string {
 	names := make([]string, 0, len(h))
 	n := 0
@@ -20,6 +22,10 @@ func FormatHead(h http.Header) string {
 	var b strings.Builder
 	b.Grow(n)
 	for _, name := range names {
+		if len(h[name]) == 0 {
+			b.WriteString(name)
+			b.WriteString("\r\n")
+		}
 		for _, v := range h[name] {
 			b.WriteString(name)
 			b.WriteString(": ")
@@ -46,7 +52,11 @@ func (e *Entry) CopyHeader(h http.Header, others ...string) {
 	for head != "" {
 		var line string
 		line, head, _ = strings.Cut(head, "\r\n")
-		name, value, _ := strings.Cut(line, ": ")
+		name, value, ok := strings.Cut(line, ": ")
+		if !ok {
+			h[name] = nil
+			continue
+		}
 		if name != last {
 			last, from = name, len(values)
 		}

@@ -1,0 +1,375 @@
+package edge
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// An exchange is the ResponseWriter of one request: what it leads to are the
+// standard server's writer and body, which serve another request, or nobody,
+// once the handler has returned. So nobody reaches them but through here, and
+// then no more: see retire.
+//
+// It remembers what went through it, and adds to the final header what is the
+// edge's to add. A small response is held until its handler has returned or
+// flushed: as long as nothing of it is out, an answer that breaks off can still
+// become an error that a client understands. Browsers send a request again,
+// orders too, if they get nothing at all.
+type exchange struct {
+	w     http.ResponseWriter // the standard server's
+	rc    *http.ResponseController
+	body  *transit.Body // the request's; nil: there is none
+	src   io.Reader     // behind body: the standard server's
+	stall *stallReader  // between the two; nil: not bounded
+	rec   *transit.Record
+	conn  *conn  // HTTP/1's; else nil
+	hsts  string // value of Strict-Transport-Security, or ""
+	trace bool   // a trusted peer wants to see the way of the request
+	head  bool   // the request's method is HEAD
+
+	expects bool // the client waits to be told that it may send its body
+
+	status int   // of the final header; 0 before
+	bytes  int64 // of the body
+
+	holds  bool        // nothing of the response is out
+	header http.Header // of a response that is held, as it was at WriteHeader
+	length int64       // that it states; -1: unknown
+	room   int         // bytes of its body that may be held
+	held   *[]byte     // those that are; nil: none yet
+
+	life        sync.RWMutex // read-locked by whoever uses w or rc
+	over        bool         // guarded by life: the handler has returned
+	interrupted atomic.Bool  // somebody has ended the reading of the body, not the client
+}
+
+// unknownRoom is how much is held of a body of which the length is unknown, or
+// too large to hold all of it: as much as the standard server does.
+const unknownRoom = 2 << 10
+
+// use begins a use of w or rc, which done ends. It reports false if the handler
+// has returned.
+func (ex *exchange) use() bool {
+	ex.life.RLock()
+	if ex.over {
+		ex.life.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (ex *exchange) done() { ex.life.RUnlock() }
+
+// Header implements [http.ResponseWriter].
+func (ex *exchange) Header() http.Header {
+	if !ex.use() {
+		return make(http.Header)
+	}
+	defer ex.done()
+	return ex.w.Header()
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (ex *exchange) WriteHeader(status int) {
+	if !ex.use() {
+		return
+	}
+	defer ex.done()
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		ex.w.WriteHeader(status)
+		return
+	}
+	ex.final(status)
+}
+
+// final notes the status and completes the header, once.
+func (ex *exchange) final(status int) {
+	if ex.status != 0 {
+		return
+	}
+	ex.status = status
+	h := ex.w.Header()
+	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
+		h["Strict-Transport-Security"] = []string{ex.hsts}
+	}
+	if ex.trace {
+		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
+	}
+	if ex.hold(h); !ex.holds {
+		ex.w.WriteHeader(status)
+	}
+}
+
+// hold begins to hold the response, unless it has no body, or one of which each
+// byte matters when it comes, or trailers, which the handler puts into the
+// header map once the header should be out.
+func (ex *exchange) hold(h http.Header) {
+	if ex.status < 200 || ex.status == http.StatusNoContent || ex.status == http.StatusNotModified ||
+		h["Trailer"] != nil || h["X-Accel-Buffering"] != nil && strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
+		return
+	}
+	ex.holds = true
+	ex.length, ex.room = -1, unknownRoom
+	if lines := h["Content-Length"]; len(lines) == 1 {
+		if n, err := strconv.ParseInt(lines[0], 10, 64); err == nil && n >= 0 {
+			if ex.length = n; n <= gatherBody {
+				ex.room = int(n)
+			}
+		}
+	}
+	ex.header = h.Clone()
+}
+
+// deliver hands on what was held, in one piece if it is flushed at once.
+func (ex *exchange) deliver(flush bool) error {
+	if !ex.holds {
+		if flush {
+			return ex.rc.Flush()
+		}
+		return nil
+	}
+	ex.holds = false
+	gather := flush && ex.conn != nil && !ex.conn.secure // the records that TLS writes on its own must not be held back
+	if gather {
+		ex.conn.gather()
+	}
+	h := ex.w.Header()
+	later := restore(h, ex.header)
+	ex.w.WriteHeader(ex.status)
+	if later != nil {
+		restore(h, later)
+	}
+	var err error
+	if ex.held != nil {
+		_, err = ex.w.Write(*ex.held)
+		ex.drop()
+	}
+	if flush {
+		err = errors.Join(err, ex.rc.Flush())
+	}
+	if gather {
+		err = errors.Join(err, ex.conn.deliver())
+	}
+	return err
+}
+
+// restore makes h what it was, and returns what it has become meanwhile, nil if
+// it is the same.
+func restore(h, was http.Header) (now http.Header) {
+	same := len(h) == len(was)
+	for name, values := range was {
+		if same {
+			others, ok := h[name]
+			same = ok && len(others) == len(values)
+			for i := 0; same && i < len(values); i++ {
+				same = others[i] == values[i]
+			}
+		}
+	}
+	if same {
+		return nil
+	}
+	now = h.Clone()
+	clear(h)
+	for name, values := range was {
+		h[name] = values
+	}
+	return now
+}
+
+// drop gives the buffer back.
+func (ex *exchange) drop() {
+	if ex.held != nil {
+		*ex.held = (*ex.held)[:0]
+		buffers.Put(ex.held)
+		ex.held = nil
+	}
+}
+
+// Write implements [http.ResponseWriter].
+func (ex *exchange) Write(p []byte) (int, error) {
+	if !ex.use() {
+		return 0, errOver
+	}
+	defer ex.done()
+	ex.final(http.StatusOK)
+	if ex.holds {
+		if ex.held == nil && len(p) <= ex.room {
+			ex.held = buffers.Get().(*[]byte)
+		}
+		if ex.held != nil && len(*ex.held)+len(p) <= ex.room {
+			*ex.held = append(*ex.held, p...)
+			ex.bytes += int64(len(p))
+			return len(p), nil
+		}
+		if err := ex.deliver(false); err != nil {
+			return 0, err
+		}
+	}
+	n, err := ex.w.Write(p)
+	ex.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom keeps the standard server's way to sendfile.
+func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
+	if !ex.use() {
+		return 0, errOver
+	}
+	defer ex.done()
+	ex.final(http.StatusOK)
+	if err := ex.deliver(false); err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(ex.w, src)
+	ex.bytes += n
+	return n, err
+}
+
+// FlushError serves [http.ResponseController].
+func (ex *exchange) FlushError() error {
+	if !ex.use() {
+		return errOver
+	}
+	defer ex.done()
+	ex.final(http.StatusOK)
+	return ex.deliver(true)
+}
+
+// Flush implements [http.Flusher].
+func (ex *exchange) Flush() { _ = ex.FlushError() } // a Flusher cannot report
+
+// Hijack serves [http.ResponseController], and those who ask for an
+// [http.Hijacker].
+func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if !ex.use() {
+		return nil, nil, errOver
+	}
+	defer ex.done()
+	return ex.rc.Hijack()
+}
+
+// SetReadDeadline serves [http.ResponseController].
+func (ex *exchange) SetReadDeadline(t time.Time) error {
+	if !ex.use() {
+		return errOver
+	}
+	defer ex.done()
+	if !t.IsZero() && t.Before(time.Now()) {
+		ex.interrupted.Store(true)
+	}
+	if ex.stall != nil {
+		return ex.stall.deadline(t)
+	}
+	return ex.rc.SetReadDeadline(t)
+}
+
+// SetWriteDeadline serves [http.ResponseController].
+func (ex *exchange) SetWriteDeadline(t time.Time) error {
+	if !ex.use() {
+		return errOver
+	}
+	defer ex.done()
+	return ex.rc.SetWriteDeadline(t)
+}
+
+// EnableFullDuplex serves [http.ResponseController].
+func (ex *exchange) EnableFullDuplex() error {
+	if !ex.use() {
+		return errOver
+	}
+	defer ex.done()
+	return ex.rc.EnableFullDuplex()
+}
+
+// short reports whether the handler has returned from less than it announced.
+func (ex *exchange) short() bool {
+	return ex.holds && !ex.head && ex.length > ex.bytes
+}
+
+// retract takes the response back, if nothing of it is out, so that another may
+// be written.
+func (ex *exchange) retract() bool {
+	if ex.status != 0 && !ex.holds {
+		return false
+	}
+	h := ex.w.Header()
+	end := h["Connection"] // of this connection, whatever is answered
+	clear(h)
+	if end != nil {
+		h["Connection"] = end
+	}
+	ex.status, ex.bytes, ex.holds, ex.header = 0, 0, false, nil
+	ex.drop()
+	return true
+}
+
+var past = time.Unix(1, 0)
+
+// stragglers is how long a write may go on that its handler has not waited for.
+const stragglers = 100 * time.Millisecond
+
+// retire ends the exchange once its handler has returned: nobody reads the
+// body any more, and what is held goes out. Of a response that is cut off,
+// what was written goes out, so that its client sees that there was one.
+//
+// Like the standard server's, a response goes out when its handler has
+// returned: what the handler still does behind the last byte, such as storing
+// what it has sent, is done when the client has it.
+func (ex *exchange) retire(aborted, gone bool) {
+	if ex.body != nil {
+		ex.body.Retire(func() bool { return ex.SetReadDeadline(past) == nil })
+	}
+	if !ex.life.TryLock() {
+		end := time.AfterFunc(stragglers, func() { _ = ex.rc.SetWriteDeadline(past) }) // one without deadlines is waited for
+		ex.life.Lock()
+		end.Stop()
+	}
+	defer ex.life.Unlock()
+	ex.over = true
+	switch {
+	case ex.status == 0 || gone && aborted:
+	case aborted:
+		_ = ex.rc.Flush() // it is cut off either way
+	case ex.holds:
+		if ex.length < 0 && !ex.head && ex.header["Transfer-Encoding"] == nil {
+			ex.header["Content-Length"] = []string{strconv.FormatInt(ex.bytes, 10)}
+		}
+		_ = ex.deliver(true) // which has closed the connection
+	}
+	ex.drop()
+	if ex.conn != nil && ex.body != nil {
+		ex.conn.unread.Store(!ex.drain(aborted))
+	}
+}
+
+const (
+	drainMost = 256 << 10             // of a request's body that nobody has read
+	drainTime = 50 * time.Millisecond // for the client to send it
+)
+
+// drain reads what is left of the request's body, if that is little and comes
+// soon, so that the connection can be kept, and reports whether it did. The
+// answer is out before. Nothing else may be read from a connection of which a
+// body was not read to its end: it would be taken for the next request.
+func (ex *exchange) drain(aborted bool) bool {
+	switch err := ex.body.Err(); {
+	case err == io.EOF:
+		return true
+	case err != nil, aborted, ex.expects, ex.interrupted.Load(), ex.rc.Flush() != nil,
+		ex.rc.SetReadDeadline(time.Now().Add(drainTime)) != nil:
+		return false
+	}
+	_, err := io.CopyN(io.Discard, ex.src, drainMost)
+	return err == io.EOF
+}
