@@ -13,6 +13,8 @@ import (
 const (
 	bufferEach  = 1 << 20               // of one response, and of one request
 	bufferTotal = 128 << 20             // of all of a pool's
+	holdEach    = 64 << 10              // of one response, before any of it goes on
+	holdTime    = 10 * time.Millisecond // for which it may be held, from its header on
 	slowAfter   = 10 * time.Millisecond // what a client may take for one piece before it counts as slow
 )
 
@@ -21,9 +23,13 @@ const (
 // client keeps up, nothing is kept: its own reads go through. Once it lets
 // slowAfter pass between two of them, a goroutine reads on in its place, up to
 // bufferEach. Close waits for it.
+//
+// Before any of it goes on, it is held for a moment: a server that dies in the
+// middle of a page is one that did not answer, as long as nobody has seen the
+// beginning.
 type ahead struct {
 	pool *Pool
-	src  io.ReadCloser
+	src  *body
 
 	mu     sync.Mutex
 	grown  sync.Cond   // on mu: a piece was added, or filling ended
@@ -32,6 +38,8 @@ type ahead struct {
 	grows  *piece      // guarded by mu: the last of pieces, while it is read into
 	kept   int         // guarded by mu: bytes that count
 	fills  bool        // guarded by mu: a goroutine reads src
+	most   int         // guarded by mu: bytes that may be kept
+	held   bool        // guarded by mu: none of it has gone on
 	err    error       // guarded by mu: how src ended
 	shut   bool        // guarded by mu
 }
@@ -42,14 +50,47 @@ type piece struct {
 	from, to int
 }
 
-// readAhead makes res one that may be read ahead, unless it is a stream.
-func (p *Pool) readAhead(res *http.Response) {
-	if res.Body == http.NoBody || streams(res.Header) {
-		return
-	}
-	a := &ahead{pool: p, src: res.Body}
+// newAhead returns src as one that may be read ahead. It is held until hold or
+// answer is called.
+func newAhead(p *Pool, src *body) *ahead {
+	a := &ahead{pool: p, src: src, most: holdEach, held: true}
 	a.grown.L = &a.mu
-	res.Body = a
+	src.judged = true
+	return a
+}
+
+// answer says that from now on what is read may be on its way to the client.
+func (a *ahead) answer() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answerLocked()
+}
+
+func (a *ahead) answerLocked() { a.most, a.held = bufferEach, false }
+
+// hold reads until the body is whole, or enough of it or time for now. It
+// returns how the body broke off, if it did.
+func (a *ahead) hold() error {
+	enough := false
+	timer := time.AfterFunc(holdTime, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		enough = true
+		a.grown.Broadcast()
+	})
+	defer timer.Stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fills = true
+	go a.fill()
+	for a.fills && !enough {
+		a.grown.Wait()
+	}
+	if a.err != nil && a.err != io.EOF {
+		return a.err
+	}
+	a.answerLocked()
+	return nil
 }
 
 // streams reports whether each byte matters when it comes, and an answer that
@@ -79,11 +120,23 @@ func (a *ahead) Read(p []byte) (int, error) {
 	if a.err != nil {
 		return 0, a.err
 	}
+	n, err := a.readLocked(p)
+	a.watchLocked()
+	return n, err
+}
+
+// readLocked reads from the source, without the lock, and judges its end, unless
+// that is left to hold.
+func (a *ahead) readLocked(p []byte) (int, error) {
 	a.mu.Unlock()
 	n, err := a.src.Read(p)
 	a.mu.Lock()
+	if err != nil && err != io.EOF && !a.held {
+		a.mu.Unlock()
+		err = a.src.broke(err)
+		a.mu.Lock()
+	}
 	a.err = err
-	a.watchLocked()
 	return n, err
 }
 
@@ -113,20 +166,27 @@ func (a *ahead) watchLocked() {
 	switch {
 	case a.err != nil || a.fills || a.shut:
 	case a.timer == nil:
-		a.timer = time.AfterFunc(slowAfter, a.fill)
+		a.timer = time.AfterFunc(slowAfter, a.slow)
 	default:
 		a.timer.Reset(slowAfter)
 	}
 }
 
-// fill reads on until the end or a limit.
+// slow fills while the client takes its time.
+func (a *ahead) slow() {
+	a.mu.Lock()
+	idle := !a.fills && !a.shut && a.err == nil
+	a.fills = a.fills || idle
+	a.mu.Unlock()
+	if idle {
+		a.fill()
+	}
+}
+
+// fill reads on until the end or a limit. Its caller has set fills.
 func (a *ahead) fill() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.fills || a.shut || a.err != nil {
-		return
-	}
-	a.fills = true
 	defer func() {
 		a.fills = false
 		a.grown.Broadcast()
@@ -137,12 +197,9 @@ func (a *ahead) fill() {
 			return
 		}
 		a.grows = last
-		a.mu.Unlock()
-		n, err := a.src.Read(last.buf[last.to:])
-		a.mu.Lock()
+		n, _ := a.readLocked(last.buf[last.to:])
 		a.grows = nil
 		last.to += n
-		a.err = err
 		if last.from == last.to { // it was taken meanwhile, or nothing came
 			a.pieces = a.pieces[:len(a.pieces)-1]
 			a.dropLocked(last)
@@ -157,7 +214,7 @@ func (a *ahead) roomLocked() *piece {
 		return a.pieces[n-1]
 	}
 	buf := buffers.Get()
-	if a.kept+len(buf) > bufferEach || !a.pool.reserve(len(buf)) {
+	if a.kept+len(buf) > a.most || !a.pool.reserve(len(buf)) {
 		buffers.Put(buf)
 		return nil
 	}

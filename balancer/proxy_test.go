@@ -152,7 +152,7 @@ func TestABrokenBodyAbortsTheClient(t *testing.T) {
 		if err != nil {
 			continue // not even the header had gone out
 		}
-		if _, err := io.ReadAll(res.Body); err == nil {
+		if _, err := io.ReadAll(res.Body); err == nil && res.StatusCode == http.StatusOK {
 			t.Errorf("%s: the client takes half an answer for a whole one", name)
 		}
 		res.Body.Close()

@@ -32,6 +32,7 @@ type try struct {
 	ctx      context.Context    // of the client's request, with the limit of everything
 	cancel   context.CancelFunc // nil: there is no such limit
 	call     http1.Call         // over the pool's own connections
+	over     atomic.Int32       // see left
 
 	// Through any other transport:
 	mu        sync.Mutex
@@ -55,17 +56,23 @@ func (t *try) roundTrip() (*http.Response, error) {
 		return nil, ErrRefused
 	}
 	res, err = t.send(e.transport)
-	now := time.Now()
-	if err != nil {
-		err = t.cause(err)
-		t.judgeError(now, err)
-		t.end()
-		t.tried(now, 0, err)
-		return nil, err
+	if err == nil {
+		o := t.judge(time.Now(), res)
+		if err = t.receive(res); err == nil {
+			now := time.Now()
+			x.pool.observe(e, now, o)
+			t.tried(now, res.StatusCode, nil)
+			return res, nil
+		}
+		err = fmt.Errorf("response broke off: %w", err)
+		_ = res.Body.Close() // what came of it is thrown away
 	}
-	t.judge(now, res)
-	t.tried(now, res.StatusCode, nil)
-	return res, nil
+	now := time.Now()
+	err = t.cause(err)
+	t.judgeError(now, err)
+	t.end()
+	t.tried(now, 0, err)
+	return nil, err
 }
 
 // request returns the request as it goes out.
@@ -106,6 +113,7 @@ func (t *try) direct(c *http1.Client) (*http.Response, error) {
 	}
 	if x.spool != nil {
 		t.call.Body = x.spool.body
+		t.call.Uploads, _ = t.ctx.Value(uploadsKey{}).(*sync.WaitGroup)
 	}
 	return c.Do(t.ctx, &t.call)
 }
@@ -199,8 +207,9 @@ func (t *try) cause(err error) error {
 	return err
 }
 
-// judge tells the backend's tracker and load what a response means.
-func (t *try) judge(now time.Time, res *http.Response) {
+// judge tells the backend's load what a response's header means, and returns
+// what it says to the tracker, if its body comes as well.
+func (t *try) judge(now time.Time, res *http.Response) health.Outcome {
 	o := health.Answered
 	status := res.StatusCode
 	patience := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && res.Header["Retry-After"] != nil
@@ -216,7 +225,7 @@ func (t *try) judge(now time.Time, res *http.Response) {
 		t.entry.spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
 	}
 	t.ticket.Header(now, o != health.Answered)
-	t.exchange.pool.observe(t.entry, now, o)
+	return o
 }
 
 // asked returns for how long a backend that is overloaded is given less: what
@@ -278,12 +287,10 @@ func (t *try) abandon() {
 	t.free()
 }
 
-// finish makes res the pool's answer: from here on its body holds the place.
-func (t *try) finish(res *http.Response) {
+// receive makes res's body one that holds the place until it ends. It returns
+// how the body broke off, if it does so while it is held back.
+func (t *try) receive(res *http.Response) error {
 	x := t.exchange
-	if x.rec != nil {
-		x.rec.Unproven = unproven(res)
-	}
 	b := &body{try: t, src: res.Body}
 	if t.interrupt != nil {
 		b.idle = x.timeouts.Idle
@@ -291,10 +298,41 @@ func (t *try) finish(res *http.Response) {
 	if w, ok := res.Body.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
 		b.idle = 0
 		res.Body = upgraded{b, w}
-		return
+		return nil
 	}
 	res.Body = b
-	x.pool.readAhead(res)
+	if b.src == http.NoBody || streams(res.Header) {
+		return nil
+	}
+	a := newAhead(x.pool, b)
+	res.Body = a
+	if w, ok := b.src.(interface{ Whole() bool }); unproven(res) || ok && w.Whole() {
+		a.answer()
+		return nil
+	}
+	return a.hold()
+}
+
+// finish makes res the pool's answer.
+func (t *try) finish(res *http.Response) {
+	x := t.exchange
+	if x.rec != nil {
+		x.rec.Unproven = unproven(res)
+	}
+	t.left()
+}
+
+// left is called when the response has been handed up, and when its body has
+// ended, which may be before: with both the exchange is over.
+func (t *try) left() {
+	if t.over.Add(1) < 2 {
+		return
+	}
+	x := t.exchange
+	x.pool.inflight.Add(-1)
+	if x.req.Body != nil {
+		_ = x.req.Body.Close() // of what is not read by now nothing is wanted
+	}
 }
 
 // unproven reports whether only the end of the connection ends the body.
@@ -328,6 +366,8 @@ type body struct {
 	src  io.ReadCloser
 	idle time.Duration // the longest pause that is watched here; the pool's own connections watch theirs
 	once sync.Once
+
+	judged bool // whoever reads it calls broke
 }
 
 // Read bounds the wait for the next bytes.
@@ -337,7 +377,7 @@ func (b *body) Read(p []byte) (int, error) {
 		defer timer.Stop()
 	}
 	n, err := b.src.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF && !b.judged {
 		err = b.broke(err)
 	}
 	if err != nil {
@@ -376,10 +416,7 @@ func (b *body) Close() error {
 func (b *body) release() {
 	b.once.Do(func() {
 		b.try.end()
-		b.try.exchange.pool.inflight.Add(-1)
-		if r := b.try.exchange.req; r.Body != nil {
-			_ = r.Body.Close() // of what is not read by now nothing is wanted
-		}
+		b.try.left()
 	})
 }
 

@@ -222,7 +222,7 @@ func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop
 		res.Body = &tunnel{cn: cn, stop: stop}
 		return
 	}
-	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res)}
+	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res), length: res.ContentLength}
 	if res.Body == http.NoBody || res.ContentLength == 0 || call.Request.Method == http.MethodHead {
 		b.end(true)
 		res.Body = http.NoBody
@@ -268,6 +268,8 @@ type body struct {
 	stop func() bool
 	last bool // the connection's last response
 	once sync.Once
+
+	length int64 // as announced; -1: unknown
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -280,6 +282,12 @@ func (b *body) Read(p []byte) (int, error) {
 		err = explain(b.ctx, b.call, err, "nothing inside the response", b.call.Idle)
 	}
 	return n, err
+}
+
+// Whole reports whether all of the body is here already, so that nothing can go
+// wrong with it any more. It is asked before the first Read.
+func (b *body) Whole() bool {
+	return b.length > 0 && int64(b.cn.br.Buffered()) >= b.length
 }
 
 // Close gives up what was not read.
