@@ -97,7 +97,7 @@ func TestAServerThatDiesMidPageIsNotNoticed(t *testing.T) {
 				if key != "" {
 					r.Header.Set("Idempotency-Key", "1")
 				}
-				res, err := http.DefaultTransport.RoundTrip(r)
+				res, err := front.Client().Transport.RoundTrip(r)
 				if err != nil {
 					t.Fatal(err)
 				}
