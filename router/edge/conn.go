@@ -18,16 +18,17 @@ type conn struct {
 	net.Conn
 	srv *Server
 
-	fresh     atomic.Bool  // accepted, and nothing read yet
-	idle      atomic.Bool  // between two requests: the next read deadline is Limits.Idle's
-	upgraded  atomic.Bool  // taken over by a handler
-	renewed   atomic.Int64 // when the rolling deadline was last set, in nanoseconds since srv.start
-	explicit  atomic.Int64 // the write deadline that somebody asked for, likewise; 0: none
-	held      *[]byte      // of a response that is being gathered; nil: none is
-	secure    bool         // TLS stands above it
-	begun     atomic.Bool  // bytes of a request have come
-	answering atomic.Bool  // a handler has it
-	unread    atomic.Bool  // a request's body was not read to its end: what follows is no request
+	fresh     atomic.Bool          // accepted, and nothing read yet
+	idle      atomic.Bool          // between two requests: the next read deadline is Limits.Idle's
+	upgraded  atomic.Bool          // taken over by a handler
+	renewed   atomic.Int64         // when the rolling deadline was last set, in nanoseconds since srv.start
+	explicit  atomic.Int64         // the write deadline that somebody asked for, likewise; 0: none
+	held      *[]byte              // of a response that is being gathered; nil: none is
+	secure    bool                 // TLS stands above it
+	hello     *tls.ClientHelloInfo // its handshake's, if names ask for different client certificates
+	begun     atomic.Bool          // bytes of a request have come
+	answering atomic.Bool          // a handler has it
+	unread    atomic.Bool          // a request's body was not read to its end: what follows is no request
 	closed    sync.Once
 }
 

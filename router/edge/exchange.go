@@ -109,6 +109,9 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	ex.expects = r.Header["Expect"] != nil
 
 	no := vet(r, &s.opts.Limits)
+	if no == nil {
+		no = s.misdirected(r)
+	}
 	fields.Clean(r.Header, trusted)
 	r.Header["X-Request-Id"] = []string{rec.ID}
 	if r.URL.Host != "" { // absolute form; Host has the same

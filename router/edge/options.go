@@ -27,7 +27,13 @@ type Options struct {
 	// is called, and must take the protocol's header only from the load
 	// balancers, there always.
 	Wrap func(net.Listener) net.Listener
-	// TLS makes the server speak TLS, 1.2 at least.
+	// TLS makes the server speak TLS, 1.2 at least. Its GetConfigForClient may
+	// ask for client certificates by name; what it returns is completed as TLS
+	// itself is, and resumes sessions with TLS's keys. A request for one name
+	// on a connection for another is then answered 421 (RFC 9110, section
+	// 15.5.20), unless both ask for the same: the same *tls.Config, no client
+	// certificates, or the same ClientAuth and ClientCAs without a function
+	// that verifies.
 	TLS *tls.Config
 	// Certificates makes the server speak TLS with these certificates, which
 	// it re-reads while it runs. It may be combined with TLS.
@@ -165,16 +171,21 @@ func (o *Options) tlsConfig() *tls.Config {
 	if o.TLS != nil {
 		c = o.TLS.Clone()
 	}
-	if o.Certificates != nil {
+	o.complete(c)
+	return c
+}
+
+// complete adds to c what holds for every handshake.
+func (o *Options) complete(c *tls.Config) {
+	if o.Certificates != nil && c.GetCertificate == nil && len(c.Certificates) == 0 {
 		c.GetCertificate = o.Certificates.GetCertificate
 	}
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
 	for _, proto := range []string{"h2", "http/1.1"} {
 		if !slices.Contains(c.NextProtos, proto) {
-			c.NextProtos = append(c.NextProtos, proto)
+			c.NextProtos = append(slices.Clip(c.NextProtos), proto)
 		}
 	}
-	return c
 }
 
 // http returns the standard server's configuration for these options.

@@ -45,6 +45,7 @@ type Server struct {
 	phase    atomic.Int32                                       // one of the phases below
 	warned   atomic.Bool
 	hsts     string // the field's value; empty for none
+	names    *names // nil: all names ask for the same client certificates
 	combined combinedLog
 	upgrades upgrades
 	cut      atomic.Bool // what is open is closed at once
@@ -82,6 +83,7 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	if s.http.TLSConfig != nil && !hasCertificate(s.http.TLSConfig) {
 		return nil, errors.New("edge: TLS without a certificate")
 	}
+	s.names = configure(s.http.TLSConfig, &s.opts)
 	if s.listener = opts.Listener; s.listener == nil {
 		if s.listener, err = net.Listen("tcp", opts.Addr); err != nil {
 			return nil, fmt.Errorf("edge: %w", err)
