@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -24,11 +25,25 @@ var (
 // on the shop:
 //
 //	router.Rule{Name: "maintenance", When: router.Not(router.Client(office)), To: router.Maintenance(10 * time.Minute)}
-func Maintenance(back time.Duration) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Retry-After", strconv.Itoa(seconds(back)))
-		transit.Fail(w, r, http.StatusServiceUnavailable, errMaintenance)
-	})
+//
+// It reaches no backend, so every [Claim] holds for it: it may be put before a
+// table that keeps its claims with [Router.Update] at any time.
+func Maintenance(back time.Duration) http.Handler { return &maintenance{back} }
+
+type maintenance struct{ back time.Duration }
+
+// ServeHTTP implements [http.Handler].
+func (m *maintenance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", strconv.Itoa(seconds(m.back)))
+	transit.Fail(w, r, http.StatusServiceUnavailable, errMaintenance)
+}
+
+// Wraps returns nothing: the answer is the tier's own.
+func (m *maintenance) Wraps() []http.Handler { return nil }
+
+// Explain implements [health.Explainer].
+func (m *maintenance) Explain(*http.Request) health.Decision {
+	return health.Decision{Part: "maintenance", Verdict: "503"}
 }
 
 // seconds rounds up, to at least 1.
@@ -38,16 +53,30 @@ func seconds(d time.Duration) int {
 
 // NotAuthority answers 403, and X-Refused says why: for admin rules of a tier
 // that does not stand before the authoritative server. authority says who
-// does, for the person who reads it; it may be empty.
+// does, for the person who reads it; it may be empty. It reaches no backend, so
+// every [Claim] holds for it.
 func NotAuthority(authority string) http.Handler {
 	reason := "this server is not the authority for this page"
 	if authority != "" {
 		reason += "; ask " + authority
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Refused", reason)
-		transit.Fail(w, r, http.StatusForbidden, errAuthority)
-	})
+	return &notAuthority{reason}
+}
+
+type notAuthority struct{ reason string }
+
+// ServeHTTP implements [http.Handler].
+func (n *notAuthority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Refused", n.reason)
+	transit.Fail(w, r, http.StatusForbidden, errAuthority)
+}
+
+// Wraps returns nothing: the answer is the tier's own.
+func (n *notAuthority) Wraps() []http.Handler { return nil }
+
+// Explain implements [health.Explainer].
+func (n *notAuthority) Explain(*http.Request) health.Decision {
+	return health.Decision{Part: "not the authority", Verdict: "403", Why: n.reason}
 }
 
 // SameOrigin is middleware for admin rules: it answers 403 to unsafe requests
@@ -68,6 +97,8 @@ func SameOrigin() func(http.Handler) http.Handler {
 //
 //	router.Redirect(308, "https://www.shop.example{path}{query}")
 //	router.Redirect(301, "/product/{id}")
+//
+// It reaches no backend, so every [Claim] holds for it.
 func Redirect(status int, target string) http.Handler { return &redirect{status, target} }
 
 type redirect struct {
@@ -110,4 +141,12 @@ func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Location", b.String())
 	w.WriteHeader(d.status)
+}
+
+// Wraps returns nothing: the answer is the tier's own.
+func (d *redirect) Wraps() []http.Handler { return nil }
+
+// Explain implements [health.Explainer].
+func (d *redirect) Explain(*http.Request) health.Decision {
+	return health.Decision{Part: "redirect", Verdict: strconv.Itoa(d.status), Why: "to " + d.target}
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/foretier/foretier/health"
 )
@@ -16,7 +17,10 @@ import (
 type Claim struct {
 	// Of are the requests that the claim is about; nil means all.
 	Of Matcher
-	// Only are the handlers that these may reach: pools, mostly.
+	// Only are the handlers that these may reach: pools, mostly. A handler is
+	// known by ==, an [http.HandlerFunc] by being the same function value: two
+	// that were made by one function are two. None means that nothing may be
+	// reached: the tier answers by itself.
 	Only []http.Handler
 }
 
@@ -44,14 +48,67 @@ func (c Claim) String() string {
 	return of + " reaches only " + strings.Join(names, ", ")
 }
 
-// allows reports whether h is one of Only. Handlers are not always comparable.
+// check says why the claim cannot be judged.
+func (c Claim) check() error {
+	if c.Of != nil {
+		if err := c.Of.check(); err != nil {
+			return err
+		}
+	}
+	for _, h := range c.Only {
+		switch v := reflect.ValueOf(h); {
+		case isNil(h):
+			return errors.New("Only holds a nil handler")
+		case v.Kind() != reflect.Func && !v.Comparable():
+			return fmt.Errorf("Only holds a %T, which cannot be told from another: want a pointer to one", h)
+		}
+	}
+	return nil
+}
+
+// isNil reports whether h is nil, or holds a nil pointer, function or the like.
+func isNil(h http.Handler) bool {
+	switch v := reflect.ValueOf(h); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan, reflect.UnsafePointer:
+		return v.IsNil()
+	}
+	return false
+}
+
+// allows reports whether h is one of Only.
 func (c Claim) allows(h http.Handler) bool {
 	return slices.ContainsFunc(c.Only, func(o http.Handler) bool { return same(o, h) })
 }
 
+// same reports whether a and b are one handler. Handlers are not always
+// comparable: functions are one if they are one value, code and variables.
 func same(a, b http.Handler) bool {
-	return a != nil && b != nil && reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+	if a == nil || b == nil || reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return false
+	}
+	if v := reflect.ValueOf(a); v.Kind() == reflect.Func {
+		return closure(v) == closure(reflect.ValueOf(b))
+	}
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
+
+// closure returns what the function value v points to. Its code alone, which
+// reflect tells, is also that of functions with other variables.
+func closure(v reflect.Value) unsafe.Pointer {
+	f := reflect.New(v.Type())
+	f.Elem().Set(v)
+	return *(*unsafe.Pointer)(f.UnsafePointer())
+}
+
+// answersItself reports whether h is one of the standard library's handlers that
+// answer by themselves. Those of this module show it by wrapping nothing.
+func answersItself(h http.Handler) bool {
+	return same(h, notFound) || reflect.TypeOf(h) == reflect.TypeOf(redirectsTo)
+}
+
+var notFound, redirectsTo = http.NotFoundHandler(), http.RedirectHandler("/", http.StatusFound)
 
 // handlerName is what a handler is called in errors: what its report calls it,
 // or its type.
@@ -66,7 +123,12 @@ func handlerName(h http.Handler) string {
 // ErrOpaque is what [Router.Prove] wraps when a request of the claim reaches a
 // handler that is none of the allowed ones and does not show what it wraps: an
 // http.HandlerFunc, or a type without a Wraps method. The claim may hold or
-// not; only a pool's own Refuse is sure to hold there.
+// not; only a pool's own Refuse is sure to hold there. Name the handler in Only,
+// or give its type a method
+//
+//	Wraps() []http.Handler
+//
+// that returns what it calls: nothing, if it answers by itself.
 var ErrOpaque = errors.New("router: cannot see through a handler")
 
 // A Counterexample is a request that breaks a claim.

@@ -19,6 +19,10 @@ import (
 // tell apart. A function in [Test], and whether a regular expression in a
 // [Path] also takes the other paths of its class, is tried both ways.
 //
+// The tier's own answers reach nobody, so claims hold for them: [Maintenance],
+// [NotAuthority], [Redirect], the 403 of Allow, http.NotFoundHandler and
+// http.RedirectHandler.
+//
 // Of a handler it looks at what it wraps (Wraps) and, at the bottom, at the
 // base paths that a pool adds (BasePaths). Middleware in Use is trusted not to
 // rewrite paths; where that is not so, only a pool's Refuse holds.
@@ -38,10 +42,8 @@ type prover struct {
 }
 
 func (t table) prove(c Claim) error {
-	if c.Of != nil {
-		if err := c.Of.check(); err != nil {
-			return fmt.Errorf("router: claim: %w", err)
-		}
+	if err := c.check(); err != nil {
+		return fmt.Errorf("router: claim: %w", err)
 	}
 	matchers := t.matchers(nil, 0)
 	if c.Of != nil {
@@ -75,6 +77,9 @@ func (t table) matchers(out []Matcher, depth int) []Matcher {
 	for _, c := range t {
 		if c.When != nil {
 			out = append(out, c.When)
+		}
+		if len(c.Allow) > 0 {
+			out = append(out, clientMatcher(c.Allow))
 		}
 		for h := range below(c.To) {
 			if inner, ok := h.(*Router); ok && depth < maxDepth {
@@ -123,7 +128,10 @@ func (p *prover) walkFrom(t table, fs []formula, i int, class *pathClass, s stat
 			return errTooHard
 		}
 		rule := t[i]
-		err := p.dims.satisfy(f, s, func(s state) error { return p.reach(rule, rule.To, class, s, mode, 0) })
+		// Whom Allow does not list gets the tier's own 403.
+		err := p.dims.satisfy(f, s, func(s state) error {
+			return p.dims.satisfy(p.allowed(rule, class), s, func(s state) error { return p.reach(rule, rule.To, class, s, mode, 0) })
+		})
 		if err != nil || f.isTrue() {
 			return err
 		}
@@ -134,9 +142,17 @@ func (p *prover) walkFrom(t table, fs []formula, i int, class *pathClass, s stat
 	return nil
 }
 
+// allowed says which requests rule hands on.
+func (p *prover) allowed(rule *compiled, class *pathClass) formula {
+	if len(rule.Allow) == 0 {
+		return constant(true)
+	}
+	return p.dims.formula(clientMatcher(rule.Allow), class)
+}
+
 // mayBreak reports whether any request at all could break the claim at h.
 func (p *prover) mayBreak(h http.Handler, mode string, depth int) bool {
-	if p.claim.allows(h) || depth > maxDepth {
+	if p.claim.allows(h) || answersItself(h) || depth > maxDepth {
 		return false
 	}
 	inner, ok := h.(interface{ Wraps() []http.Handler })
@@ -156,7 +172,7 @@ func basesOf(h http.Handler) []string {
 
 // reach judges that requests of a class and state reach h by rule.
 func (p *prover) reach(rule *compiled, h http.Handler, class *pathClass, s state, mode string, depth int) error {
-	if p.claim.allows(h) || depth > maxDepth {
+	if p.claim.allows(h) || answersItself(h) || depth > maxDepth {
 		return nil
 	}
 	switch f := h.(type) {
@@ -180,7 +196,8 @@ func (p *prover) reach(rule *compiled, h http.Handler, class *pathClass, s state
 	}
 	if mode == "" {
 		if !isLeaf(h) {
-			return fmt.Errorf("%w: %s of rule %q, which %s %s reaches", ErrOpaque, handlerName(h), rule.Name, p.dims.request(class, s).Method, class.raw)
+			return fmt.Errorf("%w: %s of rule %q, which %s %s reaches: want it in Only, or a type with a method Wraps() []http.Handler that returns what it calls",
+				ErrOpaque, handlerName(h), rule.Name, p.dims.request(class, s).Method, class.raw)
 		}
 		return p.counterexample(rule, h, class, s, "")
 	}
