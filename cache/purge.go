@@ -59,6 +59,9 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "200 purged at %d\n", at)
 }
 
+// Wraps returns nothing: a purge reaches no backend.
+func (p *purger) Wraps() []http.Handler { return nil }
+
 // Explain implements [health.Explainer].
 func (p *purger) Explain(*http.Request) health.Decision {
 	return health.Decision{Part: "cache " + p.cache.opts.Name, Verdict: "purge"}

@@ -91,7 +91,6 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 
 	var rules []router.Rule
 	var claims []router.Claim // proved before anything is served
-	var adminOnly []http.Handler
 	var shop http.Handler = apps
 	if c.cacheSize > 0 {
 		loggedIn := func(*http.Request) bool { return false }
@@ -121,7 +120,6 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 				return nil, fmt.Errorf("-purge-from: %w", err)
 			}
 			rules = append(rules, router.Rule{Name: "purge", When: router.Method("PURGE"), To: purge})
-			adminOnly = append(adminOnly, purge) // which reaches no server
 		}
 	}
 	if c.origin != "" && len(c.admin) > 0 {
@@ -130,7 +128,7 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 			return nil, fmt.Errorf("-origin: %w", err)
 		}
 		rules = append(rules, router.Rule{Name: "admin", When: admin, To: origin, Timeouts: adminTimeouts, MaxBody: adminBody})
-		claims = append(claims, router.Only(append(adminOnly, origin)...).For(admin))
+		claims = append(claims, router.Only(origin).For(admin))
 	}
 	rules = append(rules, router.Rule{Name: "shop", To: shop})
 	front, err := router.New(router.Options{Claims: claims}, rules...)
