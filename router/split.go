@@ -1,10 +1,12 @@
 package router
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 
@@ -171,6 +173,16 @@ func (w *pinWriter) Write(p []byte) (int, error) {
 func (w *pinWriter) FlushError() error {
 	w.pin()
 	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Hijack implements [http.Hijacker]: httputil.ReverseProxy answers an upgrade on
+// the connection itself, with what stands in Header.
+func (w *pinWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.pin()
+	}
+	return c, rw, err
 }
 
 // Flush implements [http.Flusher].

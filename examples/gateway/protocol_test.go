@@ -51,7 +51,7 @@ func TestWebsocket(t *testing.T) {
 			}
 		}
 	})
-	addr, _ := startGateway(t, "-backends", backend, "-sticky", "pin")
+	addr, log := startGateway(t, "-backends", backend, "-sticky", "pin")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws://"+addr+"/live", nil)
@@ -70,6 +70,9 @@ func TestWebsocket(t *testing.T) {
 	}
 	if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Error(err)
+	}
+	if line := linesOf(t, log, " target=/live ", 1)[0]; !strings.Contains(line, " status=101 ") || !strings.Contains(line, "level=INFO") {
+		t.Errorf("logged as %s", line)
 	}
 }
 
@@ -281,13 +284,18 @@ func TestTrust(t *testing.T) {
 	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header.Get("X-Forwarded-Proto"), " ", r.Header.Get("X-Forwarded-For"))
 	})
-	for flag, want := range map[string]string{"127.0.0.0/8": "https 192.0.2.7, 127.0.0.1", "10.0.0.0/8": "http 127.0.0.1"} {
-		addr, _ := startGateway(t, "-backends", backend, "-trust", flag)
+	for _, c := range []struct{ flag, proto, want string }{
+		{"127.0.0.0/8", "https", "https 192.0.2.7, 127.0.0.1"},
+		{"127.0.0.0/8", "wss", "https 192.0.2.7, 127.0.0.1"},
+		{"127.0.0.0/8", "ws", "http 192.0.2.7, 127.0.0.1"},
+		{"10.0.0.0/8", "https", "http 127.0.0.1"},
+	} {
+		addr, _ := startGateway(t, "-backends", backend, "-trust", c.flag)
 		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("X-Forwarded-Proto", "https")
+		req.Header.Set("X-Forwarded-Proto", c.proto)
 		req.Header.Set("X-Forwarded-For", "192.0.2.7")
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
@@ -295,8 +303,8 @@ func TestTrust(t *testing.T) {
 		}
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil || string(body) != want {
-			t.Errorf("-trust %s: the backend was told %q, %v, want %q", flag, body, err, want)
+		if err != nil || string(body) != c.want {
+			t.Errorf("%+v: the backend was told %q, %v", c, body, err)
 		}
 	}
 }

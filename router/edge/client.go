@@ -55,16 +55,22 @@ func parseAddr(s string) (netip.Addr, bool) {
 }
 
 // scheme returns what the client spoke: TLS here, or what the trusted proxy
-// before us says.
+// before us says. Some proxies name a websocket's scheme, which is the same
+// with or without TLS (RFC 6455, section 3).
 func scheme(r *http.Request, trusted bool) string {
 	if r.TLS != nil {
 		return "https"
 	}
 	if trusted {
 		said := fields.List(r.Header["X-Forwarded-Proto"])
-		if len(said) > 0 && strings.EqualFold(said[len(said)-1], "https") {
+		if len(said) > 0 && isSecure(said[len(said)-1]) {
 			return "https"
 		}
 	}
 	return "http"
+}
+
+// isSecure reports whether scheme is one with TLS.
+func isSecure(scheme string) bool {
+	return strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "wss")
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -141,7 +142,7 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 // application will redirect to https for ever.
 func (s *Server) warnAboutScheme(r *http.Request, peer netip.Addr) {
 	if !peer.IsPrivate() && !peer.IsLoopback() || r.TLS != nil || s.warned.Load() ||
-		!fields.HasToken(r.Header["X-Forwarded-Proto"], "https") || s.warned.Swap(true) {
+		!slices.ContainsFunc(fields.List(r.Header["X-Forwarded-Proto"]), isSecure) || s.warned.Swap(true) {
 		return
 	}
 	s.opts.Logger.Warn("a private peer that is not in Trusted says that its client spoke https; "+

@@ -39,7 +39,7 @@ func (s *Server) Report() health.Report {
 		health.Level("requests_in_flight", "Requests begun and not ended.", "", float64(s.stats.inFlight.Load())),
 		health.Count("responses_total", "Requests ended.", s.stats.gone.Load(), health.Label{Name: "class", Value: "gone"}),
 	}}
-	for class := 2; class < len(s.stats.classes); class++ {
+	for class := 1; class < len(s.stats.classes); class++ {
 		out.Metrics = append(out.Metrics, health.Count("responses_total", "Requests ended.", s.stats.classes[class].Load(),
 			health.Label{Name: "class", Value: string('0'+rune(class)) + "xx"}))
 	}

@@ -1,0 +1,21 @@
+package edge
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+)
+
+// Hijack implements [http.Hijacker]. Whoever takes the connection over writes the
+// answer past the exchange, from Header as httputil.ReverseProxy does or by
+// itself: it is completed here and counts as the 101 that it is nearly always.
+// A Strict-Transport-Security that a backend sends stands behind the tier's
+// own, of which clients take the first (RFC 6797, section 8.1).
+func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(ex.ResponseWriter).Hijack()
+	if err == nil {
+		ex.conn = nil // nothing is gathered any more
+		ex.final(http.StatusSwitchingProtocols)
+	}
+	return c, rw, err
+}
