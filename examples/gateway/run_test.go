@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -276,4 +278,72 @@ func rawStatus(t *testing.T, addr, request string) int {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode
+}
+
+// TestMalformedBody: 400 for a body that is none, and for a client that has
+// gone or closed its half nothing, but never nginx's 499.
+func TestMalformedBody(t *testing.T) {
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		switch _, err := io.Copy(io.Discard, r.Body); {
+		case r.URL.Path == "/own":
+			w.WriteHeader(499) // some applications mean something by it
+		case r.URL.Path == "/slow":
+			<-r.Context().Done()
+		case err == nil:
+			_, _ = io.WriteString(w, "whole")
+		}
+	})
+	const chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+	large := fmt.Sprintf("200000\r\n%s\r\n", strings.Repeat("x", 2<<20)) // more than is read ahead
+	for name, c := range map[string]struct {
+		request string
+		half    bool // the client closes its sending half
+		status  int  // 0: no answer
+		line    string
+	}{
+		"no chunk size":         {chunked + "zz\r\n\r\n", false, 400, "malformed"},
+		"a negative size":       {chunked + "-1\r\n\r\n", false, 400, "malformed"},
+		"a size too large":      {chunked + "fffffffffffffffff\r\n", false, 400, "malformed"},
+		"no end of a chunk":     {chunked + "1\r\nabc\r\n0\r\n\r\n", false, 400, "malformed"},
+		"a bad trailer":         {chunked + "1\r\na\r\n0\r\nno colon\r\n\r\n", false, 400, "malformed"},
+		"behind a large chunk":  {chunked + large + "zz\r\n", false, 400, "malformed"},
+		"a whole body":          {chunked + "1\r\na\r\n0\r\n\r\n", false, 200, ""},
+		"cut off in a chunk":    {chunked + "5\r\na", true, 0, "client gone"},
+		"cut off in the body":   {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na", true, 0, "client gone"},
+		"a half that is closed": {"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n", true, 0, "client gone"},
+		"a backend's own 499":   {"GET /own HTTP/1.1\r\nHost: a\r\n\r\n", false, 499, "msg=request "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, log := startGateway(t, "-backends", backend)
+			conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				_, _ = io.WriteString(conn, c.request) // the gateway may have seen enough
+				if c.half {
+					_ = conn.(*net.TCPConn).CloseWrite()
+				}
+			}()
+			status := 0
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err == nil {
+				status = resp.StatusCode
+				resp.Body.Close()
+			} else if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+				t.Errorf("the connection ended with %v", err)
+			}
+			if status != c.status {
+				t.Errorf("got %d, want %d: %s", status, c.status, log)
+			}
+			line := linesOf(t, log, " target=/", 1)[0]
+			if want := fmt.Sprintf(" status=%d ", cmp.Or(c.status, 499)); !strings.Contains(line, want) || !strings.Contains(line, c.line) || strings.Contains(line, "level=ERROR") {
+				t.Errorf("the line lacks%sor %q: %s", want, c.line, line)
+			}
+		})
+	}
 }

@@ -7,19 +7,26 @@ import (
 	"time"
 )
 
-// StatusGone stands in logs for a client that left before it had its answer.
+// StatusGone stands in logs for a client that left before it had its answer. An
+// edge writes none: it closes the connection or the stream.
 const StatusGone = 499
 
 // Fail answers r with an error status of the tier's own: it keeps the cause
 // for the log line, then writes the operator's page for that status or a line
 // of text. The answer is never stored.
 //
-// StatusGone becomes 408 if the client did not leave but stalled: see
-// [Record.Await]. A Retry-After already in w's header stays; 503 gets "30" without one.
+// StatusGone becomes 408 if the client did not leave but stalled, and 400 if it
+// sent what is no body: see [Record.Await] and [Record.Malformed]. A Retry-After already in w's header stays; 503 gets "30" without one.
 func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	rec := From(r.Context())
 	if status == StatusGone && rec != nil && rec.overdue(time.Now()) {
 		status, cause = http.StatusRequestTimeout, fmt.Errorf("transit: the client sent nothing of its body for too long: %w", cause)
+	}
+	if bad := rec.malformed(); status == StatusGone && bad != nil {
+		status, cause = http.StatusBadRequest, fmt.Errorf("transit: the client's body is malformed: %w", bad)
+	}
+	if status == StatusGone {
+		rec.leave()
 	}
 	rec.Fail(cause)
 	h := w.Header()

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,8 @@ type Record struct {
 	mu    sync.Mutex
 	notes []note    // guarded by mu
 	cause error     // guarded by mu
+	bad   error     // guarded by mu; see Malformed
+	gone  bool      // guarded by mu; see Gone
 	fetch []*Record // guarded by mu; read-only records of fetches that served this request
 }
 
@@ -162,6 +165,47 @@ func (r *Record) Await(until time.Time) {
 func (r *Record) overdue(now time.Time) bool {
 	n := r.awaits.Load()
 	return n != 0 && now.UnixNano() >= n
+}
+
+// Malformed says that the client sent err in the place of a body, which [Fail]
+// tells from a client that has gone: both fail whoever reads the body.
+func (r *Record) Malformed(err error) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bad = err
+}
+
+// malformed returns what Malformed has said.
+func (r *Record) malformed() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bad
+}
+
+// Gone reports whether [Fail] was told that the client has gone: a StatusGone
+// that a backend sends is an answer like any other.
+func (r *Record) Gone() bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gone || slices.ContainsFunc(r.fetch, (*Record).Gone)
+}
+
+func (r *Record) leave() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
 }
 
 // Note leaves what part did with the request. It is rendered only if somebody

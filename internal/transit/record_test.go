@@ -163,3 +163,33 @@ func TestStalledIsNotGone(t *testing.T) {
 		}
 	}
 }
+
+func TestMalformedIsNotGone(t *testing.T) {
+	bad := errors.New("no chunk")
+	for name, c := range map[string]struct {
+		bad    error
+		status int
+		want   int
+		gone   bool
+	}{
+		"gone":              {nil, StatusGone, 499, true},
+		"malformed":         {bad, StatusGone, 400, false},
+		"malformed, beside": {bad, 502, 502, false},
+	} {
+		r := httptest.NewRequest("POST", "/", nil)
+		ctx, rec := With(r.Context())
+		if c.bad != nil {
+			rec.Malformed(c.bad)
+		}
+		w := httptest.NewRecorder()
+		Fail(w, r.WithContext(ctx), c.status, context.Canceled)
+		waiter := new(Record)
+		waiter.Link(rec)
+		if w.Code != c.want || rec.Gone() != c.gone || waiter.Gone() != c.gone || (c.want == 400) != errors.Is(rec.Cause(), bad) {
+			t.Errorf("%s: got %d, gone %t, %v", name, w.Code, rec.Gone(), rec.Cause())
+		}
+	}
+	if (*Record)(nil).Gone() {
+		t.Error("nobody has gone")
+	}
+}

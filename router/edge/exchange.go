@@ -46,8 +46,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		s.stats.inFlight.Add(-1)
 		v := recover()
-		gone := context.Cause(r.Context()) != nil && !ex.interrupted.Load()
+		gone := ex.left || context.Cause(r.Context()) != nil && !ex.interrupted.Load()
 		aborted := s.settle(ex, in, rec, v, gone)
+		if ex.left || gone && ex.status == 0 {
+			aborted = true // else the standard server makes an empty 200 of it
+		}
 		ex.retire(aborted, gone)
 		s.finish(ex, in, rec, began, aborted, gone)
 		if aborted {
@@ -128,6 +131,9 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		}
 		src := r.Body
 		ex.src = src
+		if len(r.TransferEncoding) > 0 {
+			src = &chunkReader{src, rec}
+		}
 		if limit := s.opts.Limits.BodyStall; limit > 0 {
 			ex.stall = &stallReader{ReadCloser: src, rc: ex.rc, rec: rec, limit: limit, h2: r.ProtoMajor == 2}
 			src = ex.stall
@@ -198,12 +204,13 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if gone && (ex.status == 0 || aborted) {
+	gone = gone && aborted
+	if gone {
 		status = transit.StatusGone
 		rec.Fail(errGone)
 	}
-	s.stats.status(status)
-	s.log(ex, r, rec, status, time.Since(began), aborted)
+	s.stats.status(status, gone)
+	s.log(ex, r, rec, status, time.Since(began), aborted, gone)
 }
 
 // hostname returns a request's host in lower case, without port and trailing

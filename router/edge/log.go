@@ -14,13 +14,13 @@ func attr(key, value string) slog.Attr { return slog.String(key, value) }
 
 // log writes the request's line: at Error for what the tier or a backend failed
 // to serve, at Warn for other answers that have a cause, else at Info.
-func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status int, took time.Duration, aborted bool) {
+func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status int, took time.Duration, aborted, gone bool) {
 	cause := rec.Cause()
 	level := slog.LevelInfo
 	switch {
-	case status >= 500 || aborted && status != transit.StatusGone:
+	case status >= 500 || aborted && !gone:
 		level = slog.LevelError
-	case cause != nil && status != transit.StatusGone:
+	case cause != nil && !gone:
 		level = slog.LevelWarn
 	}
 	addr := rec.Client
@@ -63,13 +63,13 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 	if cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))
 	}
-	s.opts.Logger.LogAttrs(ctx, level, message(status), attrs...)
+	s.opts.Logger.LogAttrs(ctx, level, message(status, gone), attrs...)
 }
 
 // message is the line's: constant, so that logs can be grouped by it.
-func message(status int) string {
+func message(status int, gone bool) string {
 	switch {
-	case status == transit.StatusGone:
+	case gone:
 		return "client gone"
 	case status >= http.StatusInternalServerError:
 		return "request failed"

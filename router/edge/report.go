@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/transit"
 )
 
 // stats are a server's figures.
@@ -19,8 +18,8 @@ type stats struct {
 	gone            atomic.Uint64
 }
 
-func (s *stats) status(status int) {
-	if status == transit.StatusGone {
+func (s *stats) status(status int, gone bool) {
+	if gone {
 		s.gone.Add(1)
 		return
 	}

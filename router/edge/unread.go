@@ -33,7 +33,7 @@ func (c *conn) refused(p []byte) {
 // unread logs a request that no handler has seen.
 func (s *Server) unread(c *conn, level slog.Level, status int, cause string) {
 	s.stats.requests.Add(1)
-	s.stats.status(status)
+	s.stats.status(status, status == transit.StatusGone)
 	if level < slog.LevelWarn && s.opts.NoAccessLog {
 		return
 	}

@@ -12,10 +12,14 @@ import (
 // A Strict-Transport-Security that a backend sends stands behind the tier's
 // own, of which clients take the first (RFC 6797, section 8.1).
 func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, rw, err := http.NewResponseController(ex.ResponseWriter).Hijack()
+	if !ex.use() {
+		return nil, nil, errOver
+	}
+	defer ex.done()
+	c, rw, err := ex.rc.Hijack()
 	if err == nil {
-		ex.conn = nil // nothing is gathered any more
-		ex.final(http.StatusSwitchingProtocols)
+		ex.conn = nil // it is somebody else's
+		ex.complete(http.StatusSwitchingProtocols)
 	}
 	return c, rw, err
 }

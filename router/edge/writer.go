@@ -1,10 +1,8 @@
 package edge
 
 import (
-	"bufio"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -41,6 +39,7 @@ type exchange struct {
 
 	status int   // of the final header; 0 before
 	bytes  int64 // of the body
+	left   bool  // the client has: status is for the log, and nothing goes out
 
 	holds  bool        // nothing of the response is out
 	header http.Header // of a response that is held, as it was at WriteHeader
@@ -85,18 +84,31 @@ func (ex *exchange) WriteHeader(status int) {
 		return
 	}
 	defer ex.done()
-	if status < 200 && status != http.StatusSwitchingProtocols {
-		ex.w.WriteHeader(status)
-		return
+	if status == transit.StatusGone && ex.status == 0 && ex.rec.Gone() { // a backend's own 499 is an answer
+		ex.status, ex.left = status, true
 	}
-	ex.final(status)
+	switch {
+	case ex.left:
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		ex.w.WriteHeader(status)
+	default:
+		ex.final(status)
+	}
 }
 
-// final notes the status and completes the header, once.
+// final notes the status, completes the header and writes or holds it, once.
 func (ex *exchange) final(status int) {
 	if ex.status != 0 {
 		return
 	}
+	h := ex.complete(status)
+	if ex.hold(h); !ex.holds {
+		ex.w.WriteHeader(status)
+	}
+}
+
+// complete notes the status and adds to the header what is the edge's to add.
+func (ex *exchange) complete(status int) http.Header {
 	ex.status = status
 	h := ex.w.Header()
 	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
@@ -105,9 +117,7 @@ func (ex *exchange) final(status int) {
 	if ex.trace {
 		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
 	}
-	if ex.hold(h); !ex.holds {
-		ex.w.WriteHeader(status)
-	}
+	return h
 }
 
 // hold begins to hold the response, unless it has no body, or one of which each
@@ -202,6 +212,9 @@ func (ex *exchange) Write(p []byte) (int, error) {
 		return 0, errOver
 	}
 	defer ex.done()
+	if ex.left {
+		return len(p), nil
+	}
 	ex.final(http.StatusOK)
 	if ex.holds {
 		if ex.held == nil && len(p) <= ex.room {
@@ -227,6 +240,9 @@ func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
 		return 0, errOver
 	}
 	defer ex.done()
+	if ex.left {
+		return io.Copy(io.Discard, src)
+	}
 	ex.final(http.StatusOK)
 	if err := ex.deliver(false); err != nil {
 		return 0, err
@@ -242,22 +258,15 @@ func (ex *exchange) FlushError() error {
 		return errOver
 	}
 	defer ex.done()
+	if ex.left {
+		return nil
+	}
 	ex.final(http.StatusOK)
 	return ex.deliver(true)
 }
 
 // Flush implements [http.Flusher].
 func (ex *exchange) Flush() { _ = ex.FlushError() } // a Flusher cannot report
-
-// Hijack serves [http.ResponseController], and those who ask for an
-// [http.Hijacker].
-func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if !ex.use() {
-		return nil, nil, errOver
-	}
-	defer ex.done()
-	return ex.rc.Hijack()
-}
 
 // SetReadDeadline serves [http.ResponseController].
 func (ex *exchange) SetReadDeadline(t time.Time) error {
