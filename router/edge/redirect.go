@@ -1,9 +1,17 @@
 package edge
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
 )
+
+var errNoHost = errors.New("edge: there is no host to redirect to")
 
 // Redirect sends every request to the same host and target over https, with
 // 308, which keeps method and body. It is what listens on port 80:
@@ -11,17 +19,65 @@ import (
 //	plain, err := edge.New(edge.Redirect(), edge.Options{Addr: ":80"})
 //	...
 //	err = secure.Run(ctx, apps, edge.RunnerFunc(func(ctx context.Context) error { return plain.Run(ctx) }))
-func Redirect() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
-			host = host[:i]
+//
+// The target goes on as it was sent. A request without a host, as HTTP/1.0
+// allows, is answered 400. It reaches no backend, so every router.Claim holds
+// for it.
+func Redirect() http.Handler { return &redirect{} }
+
+// RedirectPort is [Redirect] to a port other than 443, from 1 to 65535.
+func RedirectPort(port int) (http.Handler, error) {
+	switch {
+	case port < 1 || port > 65535:
+		return nil, fmt.Errorf("edge: redirect to port %d: want one from 1 to 65535", port)
+	case port == 443:
+		return &redirect{}, nil
+	}
+	return &redirect{":" + strconv.Itoa(port)}, nil
+}
+
+type redirect struct {
+	port string // with its colon; empty for 443
+}
+
+// ServeHTTP implements [http.Handler].
+func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	host := r.Host
+	if !goodHost(host) {
+		transit.Fail(w, r, http.StatusBadRequest, errNoHost)
+		return
+	}
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
+	}
+	w.Header().Set("Location", "https://"+host+d.port+sentTarget(r))
+	w.WriteHeader(http.StatusPermanentRedirect)
+}
+
+// sentTarget returns the path and query of r as the client sent them.
+func sentTarget(r *http.Request) string {
+	target := r.RequestURI
+	if target == "" { // no server has read it
+		target = r.URL.RequestURI()
+	}
+	if _, rest, ok := strings.Cut(target, "://"); ok && !strings.HasPrefix(target, "/") {
+		if target = "/"; strings.ContainsAny(rest, "/?") {
+			target = rest[strings.IndexAny(rest, "/?"):]
 		}
-		target := r.URL.RequestURI()
-		if !strings.HasPrefix(target, "/") {
-			target = "/"
-		}
-		w.Header().Set("Location", "https://"+host+target)
-		w.WriteHeader(http.StatusPermanentRedirect)
-	})
+	}
+	switch {
+	case strings.HasPrefix(target, "/"):
+		return target
+	case strings.HasPrefix(target, "?"):
+		return "/" + target
+	}
+	return "/" // the asterisk of OPTIONS
+}
+
+// Wraps returns nothing: the answer is the tier's own.
+func (d *redirect) Wraps() []http.Handler { return nil }
+
+// Explain implements [health.Explainer].
+func (d *redirect) Explain(*http.Request) health.Decision {
+	return health.Decision{Part: "redirect", Verdict: "308", Why: "to https"}
 }
