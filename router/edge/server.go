@@ -122,7 +122,9 @@ func (s *Server) draining() bool { return s.phase.Load() == phaseDraining }
 // The background runs along. Its context ends only after the last connection
 // has, so that purges and probes go on through the drain; Run returns when all
 // of it has returned. A Runner that ends with an error is logged and reported,
-// and never ends serving.
+// and never ends serving. A Server in the background, by a [RunnerFunc] or
+// within another Runner, does not wait for that: it drains as soon as this one
+// does, so that their times to linger run side by side.
 //
 // Run returns nil after a drain in which every request could end, and
 // otherwise what went wrong. It can be called once.
@@ -133,7 +135,8 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	defer s.phase.Store(phaseEnded)
 
 	base := context.WithoutCancel(ctx)
-	bg, stop := context.WithCancel(base)
+	draining := make(chan struct{})
+	bg, stop := context.WithCancel(context.WithValue(base, drainKey{}, draining))
 	var wg sync.WaitGroup
 	for _, r := range background {
 		wg.Go(func() { s.run(bg, r) })
@@ -144,19 +147,29 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	served := make(chan error, 1)
 	wg.Go(func() { served <- s.serve() })
 
+	above, _ := ctx.Value(drainKey{}).(chan struct{}) // of the server that runs this one; nil: none does
 	var err error
+	broken := false
 	select {
 	case err = <-served: // the listener broke
-		err = errors.Join(err, s.shutdown(base))
+		broken = true
 	case <-ctx.Done():
-		s.drain(served)
-		err = s.shutdown(base)
+	case <-above:
 	}
+	close(draining)
+	if !broken {
+		s.drain(served)
+	}
+	err = errors.Join(err, s.shutdown(base))
 	s.upgrades.closeAll()
 	stop()
 	wg.Wait()
 	return err
 }
+
+// drainKey finds the channel that is closed when the server whose background a
+// context is of begins to drain.
+type drainKey struct{}
 
 // serve accepts until the listener is closed.
 func (s *Server) serve() error {
