@@ -36,6 +36,7 @@ type config struct {
 	authorities    *x509.CertPool
 	serveTLS       bool
 	status         string
+	linger         time.Duration
 }
 
 // A kind is a protocol that the program knows something of.
@@ -76,6 +77,8 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&key, "key", "", "`FILE` with the certificate's key in PEM")
 	fs.StringVar(&ca, "ca", "", "`FILE` with the authorities in PEM that must have signed the other side's certificate (empty for tls:// servers: the system's)")
 	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
+
+	fs.DurationVar(&c.linger, "linger", 0, "for how long connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (0: none)")
 
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -128,6 +131,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if c.maxLag < 0 {
 		check("max-lag", c.maxLag.String(), errors.New("want 0 or more, such as 5s"))
+	}
+	if c.linger < 0 {
+		check("linger", c.linger.String(), errors.New("want 0 or more, such as 10s"))
 	}
 	if c.maxConns < 0 {
 		check("max-connections", strconv.Itoa(c.maxConns), errors.New("want 0 or more"))

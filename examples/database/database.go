@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -29,6 +30,9 @@ type front struct {
 	ports  []port
 	status net.Listener // nil: none
 	page   *status.Handler
+
+	linger   time.Duration
+	draining atomic.Bool
 }
 
 // A port is a listener and the pool that serves it.
@@ -39,7 +43,7 @@ type port struct {
 
 // build joins the packages as the configuration says, and listens.
 func build(c config, logger *slog.Logger) (f *front, err error) {
-	f = &front{log: logger}
+	f = &front{log: logger, linger: c.linger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.close())
@@ -82,6 +86,9 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 		}
 	}
 	f.page = status.New(reporters, status.Options{Ready: func() error {
+		if f.draining.Load() {
+			return errDraining
+		}
 		if !writes.Healthy(nil) {
 			return balancer.ErrNoBackend
 		}
@@ -130,12 +137,18 @@ func (f *front) listen(c config, flag, addr string, pool *balancer.Pool) error {
 	return nil
 }
 
-// run serves until ctx ends, or a listener fails.
-func (f *front) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+var errDraining = errors.New("draining")
+
+// run serves until stop ends and f.linger is over, or a listener fails.
+func (f *front) run(stop context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stop))
 	defer cancel()
+	defer context.AfterFunc(stop, func() {
+		f.draining.Store(true)
+		time.AfterFunc(f.linger, cancel)
+	})()
 	// Probes go on until the last connection has ended.
-	probing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	probing, end := context.WithCancel(context.WithoutCancel(ctx))
 	probed := make(chan error, 1)
 	go func() { probed <- f.db.Run(probing) }()
 
@@ -153,7 +166,7 @@ func (f *front) run(ctx context.Context) error {
 		errs = append(errs, <-ended)
 		cancel() // one that ends ends all
 	}
-	stop()
+	end()
 	return errors.Join(append(errs, <-probed, f.close())...)
 }
 

@@ -40,7 +40,7 @@ type config struct {
 	pages     map[int][]byte
 	status    string
 	log       string
-	linger    time.Duration // no flag: edge's default, and none in tests
+	linger    time.Duration
 }
 
 const (
@@ -48,6 +48,7 @@ const (
 	minStickyKey  = 32
 	defaultAdmin  = "/admin,/cron.php"
 	minCacheBytes = 1 << 20
+	defaultLinger = 10 * time.Second
 )
 
 // parse reads the flags. Its errors say what is wrong and what would be right;
@@ -60,6 +61,7 @@ func parse(args []string, out io.Writer) (config, error) {
 		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust string
 		pages                                                                      []string
 	)
+	c.linger = defaultLinger
 	fs.StringVar(&c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket)")
 	fs.StringVar(&backends, "backends", "", "`URL,URL` of the application servers (required)")
 	fs.StringVar(&c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
@@ -88,6 +90,12 @@ func parse(args []string, out io.Writer) (config, error) {
 		return nil
 	})
 	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
+	fs.Func("linger", "`TIME` for which connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (default 10s; 0: none)", func(s string) (err error) {
+		if c.linger, err = time.ParseDuration(s); err != nil || c.linger < 0 {
+			return errors.New("want a time with its unit, such as 10s, or 0")
+		}
+		return nil
+	})
 	fs.StringVar(&c.log, "log", "text", "access log on standard error: text, json or off")
 
 	if err := fs.Parse(args); err != nil {

@@ -72,6 +72,8 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"error page, 200":   {[]string{someBackends, "-error-page", "200=a"}, []string{"400 to 599"}},
 		"error page, none":  {[]string{someBackends, "-error-page", "503=none.html"}, []string{"no such file"}},
 		"error page, large": {[]string{someBackends, "-error-page", "503=" + file("large", maxPage+1)}, []string{"65536"}},
+		"linger":            {[]string{someBackends, "-linger", "-1s"}, []string{"-linger", "10s, or 0"}},
+		"linger, no unit":   {[]string{someBackends, "-linger", "10"}, []string{"-linger", "10s"}},
 		"log":               {[]string{someBackends, "-log", "yes"}, []string{"text, json or off"}},
 	}
 	for name, c := range cases {
@@ -106,13 +108,13 @@ func TestParse(t *testing.T) {
 	c, err := parse([]string{"-backends", "http://a:1, https://b", "-origin=h2c://c", "-admin", "/admin,/x", "-probe", "/healthz",
 		"-policy", "hash", "-sticky", "pin", "-sticky-key-file", key, "-cache", "2GiB", "-cache-ttl", "90s", "-cache-bypass-cookie", "a,b",
 		"-memcached", "a:1,b:2", "-purge-from", "10.0.0.0/8,::1", "-trust", "192.0.2.1", "-error-page", "503=" + page, "-error-page", "502=" + page,
-		"-status", "127.0.0.1:9", "-log", "json"}, nil)
+		"-status", "127.0.0.1:9", "-linger", "0", "-log", "json"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(c.backends) != 2 || c.backends[1] != "https://b" || c.origin != "h2c://c" || len(c.admin) != 2 || c.cacheSize != 2<<30 ||
 		c.cacheTTL != 90*time.Second || len(c.bypass) != 2 || len(c.memcached) != 2 || len(c.purgeFrom) != 2 || !c.purgeFrom[1].Addr().Is6() ||
-		c.trust[0].String() != "192.0.2.1/32" || len(c.pages) != 2 || len(c.stickyKey) != 32 || c.log != "json" || c.policy != "hash" {
+		c.trust[0].String() != "192.0.2.1/32" || len(c.pages) != 2 || len(c.stickyKey) != 32 || c.log != "json" || c.linger != 0 || c.policy != "hash" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -123,7 +125,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.listen != ":8080" || c.policy != "adaptive" || c.cacheSize != 256<<20 || c.cacheTTL != 0 || c.log != "text" ||
-		strings.Join(c.admin, ",") != "/admin,/cron.php" || c.probe != "" || c.sticky != "" || c.status != "" || c.trust != nil || c.purgeFrom != nil {
+		strings.Join(c.admin, ",") != "/admin,/cron.php" || c.probe != "" || c.sticky != "" || c.status != "" || c.linger != 10*time.Second || c.trust != nil || c.purgeFrom != nil {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -134,7 +136,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Fields("listen backends origin admin probe policy sticky sticky-key-file cache cache-ttl cache-bypass-cookie cache-bypass-session " +
-		"redis memcached purge-from trust tls-cert tls-key error-page status log") {
+		"redis memcached purge-from trust tls-cert tls-key error-page status linger log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") {
 			t.Errorf("-h says nothing of -%s", name)
 		}

@@ -31,7 +31,7 @@ func startGateway(t *testing.T, args ...string) (addr string, log *syncBuffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.linger = -1 // nobody needs to notice
+	c.linger = 0 // nobody needs to notice
 	log = new(syncBuffer)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	if c.sticky != "" && c.stickyKey == nil {

@@ -26,7 +26,7 @@ func startServe(t *testing.T, args ...string) (addr string, log *syncBuffer, end
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.linger = -1 // nobody needs to notice
+	c.linger = 0 // nobody needs to notice
 	ctx, cancel := context.WithCancel(context.Background())
 	log = new(syncBuffer)
 	ended := make(chan int, 1)

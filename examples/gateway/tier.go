@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -140,7 +141,7 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 		Addr:        c.listen,
 		Trusted:     c.trust,
 		Pages:       c.pages,
-		Linger:      c.linger,
+		Linger:      cmp.Or(c.linger, -1), // of which edge knows 0 as its default
 		Logger:      logger,
 		NoAccessLog: c.log == "off",
 	}

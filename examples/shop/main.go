@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	listen := fs.String("listen", ":8080", "`HOST:PORT` of the tier")
 	redisURL := fs.String("redis", "", "redis:// `URL` for the sessions (empty: in memory)")
 	memcached := fs.String("memcached", "", "`HOST:PORT,...` for the sessions (empty: in memory)")
+	linger := fs.Duration("linger", 0, "`TIME` for which connections are still accepted after Ctrl-C, so that a balancer in front can notice (0: none)")
 	tour := fs.Bool("tour", false, "check what the tier promises, print a table, exit 1 if a row failed")
 	verbose := fs.Bool("v", false, "log every request")
 	if err := fs.Parse(args); err != nil {
@@ -59,6 +60,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "shop: %v\n", err)
 		return 2
 	}
+	if *linger < 0 {
+		fmt.Fprintf(stderr, "shop: -linger %s: want a time such as 10s, or 0\n", *linger)
+		return 2
+	}
 	level := slog.LevelWarn
 	if *verbose {
 		level = slog.LevelInfo
@@ -72,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *tour {
 		return tourTable(ctx, store, shared, stdout, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	}
-	f, err := newFarm(*listen, store, logger)
+	f, err := newFarm(*listen, *linger, store, logger)
 	if err != nil {
 		fmt.Fprintf(stderr, "shop: %v\n", err)
 		return 2

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -33,7 +34,7 @@ type farm struct {
 // newFarm listens, so that a port in use shows before anything is started,
 // starts the three servers and builds the tier in front of them. The tier
 // serves once Run is called.
-func newFarm(listen string, store session.Store, logger *slog.Logger) (*farm, error) {
+func newFarm(listen string, linger time.Duration, store session.Store, logger *slog.Logger) (*farm, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("-listen: %w: want a free port of this machine, such as :8081", err)
@@ -41,7 +42,7 @@ func newFarm(listen string, store session.Store, logger *slog.Logger) (*farm, er
 	f := new(farm)
 	err = f.start(store, logger)
 	if err == nil {
-		err = f.build(l, logger)
+		err = f.build(l, linger, logger)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), f.stop())
@@ -84,7 +85,7 @@ func sessionOptions(logger *slog.Logger) session.Options {
 }
 
 // build is the tier: this is what to copy.
-func (f *farm) build(l net.Listener, logger *slog.Logger) error {
+func (f *farm) build(l net.Listener, linger time.Duration, logger *slog.Logger) error {
 	admin := router.Admin("/admin", "/cron.php")
 	key := make([]byte, 32) // a real tier reads it from a file: pins outlive a restart
 	_, _ = rand.Read(key)   // never fails
@@ -125,7 +126,7 @@ func (f *farm) build(l net.Listener, logger *slog.Logger) error {
 	}
 	f.srv, err = edge.New(front, edge.Options{
 		Listener: l,
-		Linger:   -1, // nobody balances over several of these: stop at once
+		Linger:   cmp.Or(linger, -1), // none: unless somebody balances over several of these, stop at once
 		Logger:   logger,
 	})
 	f.run = []edge.Runner{origin, apps, f.pages}

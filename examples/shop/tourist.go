@@ -40,7 +40,7 @@ func startTour(ctx context.Context, store session.Store, logger *slog.Logger) (*
 		return errors.Join(errs[:]...)
 	}
 	for i := range t.farms {
-		f, err := newFarm("127.0.0.1:0", store, logger)
+		f, err := newFarm("127.0.0.1:0", 0, store, logger)
 		if err != nil {
 			return nil, errors.Join(err, t.end())
 		}
