@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +126,24 @@ func TestForbidden(t *testing.T) {
 	for _, c := range cases {
 		if why := forbidden(c.room, c.imp); (why != "") != c.bad {
 			t.Errorf("%s -> %s: %q, want bad=%t", c.room, c.imp, why, c.bad)
+		}
+	}
+}
+
+// TestExamplesEndAtASecondSignal: the first one lets requests end, and whoever
+// sends another does not want to wait for them.
+func TestExamplesEndAtASecondSignal(t *testing.T) {
+	files, err := filepath.Glob("examples/*/main.go")
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "signal.NotifyContext") && !strings.Contains(string(text), "context.AfterFunc(ctx, stop)") {
+			t.Errorf("%s goes on catching signals after the first", file)
 		}
 	}
 }

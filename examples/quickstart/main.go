@@ -18,7 +18,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
 	admin := router.Admin("/admin", "/cron.php")
 	sticky := must(session.NewSticky(must(os.ReadFile("sticky.key")), session.StickyOptions{}))
 	origin := must(balancer.New(balancer.Backends("http://10.0.0.10:8080"), balancer.Options{}))
@@ -31,7 +31,7 @@ func main() {
 		router.Rule{Name: "media", When: router.Path("/media/*"), To: pages.Handler(router.Fallback(apps, origin))},
 		router.Rule{Name: "shop", To: pages.Handler(apps)},
 	))
-	srv := must(edge.New(front, edge.Options{Addr: ":8080"}))
+	srv := must(edge.New(front, edge.Options{Addr: ":8080", Linger: -1})) // nobody balances over several of these
 	must(0, srv.Run(ctx, origin, apps, pages))
 }
 
