@@ -98,6 +98,9 @@ func SameOrigin() func(http.Handler) http.Handler {
 //	router.Redirect(308, "https://www.shop.example{path}{query}")
 //	router.Redirect(301, "/product/{id}")
 //
+// A target that is none, and a {name} that not every path of the rule has, are
+// errors of [New].
+//
 // It reaches no backend, so every [Claim] holds for it.
 func Redirect(status int, target string) http.Handler { return &redirect{status, target} }
 
@@ -106,15 +109,38 @@ type redirect struct {
 	target string
 }
 
-func (d *redirect) check() error {
+// check says what is wrong with d in a rule whose condition is when.
+func (d *redirect) check(when Matcher) error {
 	if !slices.Contains([]int{301, 302, 303, 307, 308}, d.status) {
 		return fmt.Errorf("Redirect: %d is no redirect", d.status)
 	}
-	if u, err := url.Parse(strings.NewReplacer("{", "", "}", "").Replace(d.target)); err != nil || u.Scheme == "" && !strings.HasPrefix(d.target, "/") && !strings.HasPrefix(d.target, "{path}") {
-		return fmt.Errorf("Redirect: %q is neither a URL nor a path", d.target)
+	known := paramsOf(when)
+	for rest := d.target; ; {
+		_, after, found := strings.Cut(rest, "{")
+		if !found {
+			break
+		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed {
+			return fmt.Errorf("Redirect: %q has a { that is not closed", d.target)
+		}
+		if name != "path" && name != "query" && !slices.Contains(known, name) {
+			return fmt.Errorf("Redirect: %q: the rule's condition always has a parameter of %s, none is {%s}", d.target, braced(append(known, "path", "query")), name)
+		}
+		rest = tail
+	}
+	plain := strings.NewReplacer("{", "", "}", "").Replace(d.target)
+	if strings.HasPrefix(d.target, "{path}") {
+		plain = "/" + plain
+	}
+	u, err := url.Parse(plain)
+	if err != nil || u.Host == "" && !strings.HasPrefix(plain, "/") || u.Scheme != "" && u.Host == "" || strings.ContainsFunc(plain, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }) {
+		return fmt.Errorf("Redirect: %q is neither a URL nor a path: want one such as https://shop.example{path}{query} or /new/{id}", d.target)
 	}
 	return nil
 }
+
+func braced(names []string) string { return "{" + strings.Join(names, "}, {") + "}" }
 
 // ServeHTTP implements [http.Handler].
 func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {

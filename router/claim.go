@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/given"
 )
 
 // A Claim says which handlers a request may reach. [Router.Prove] proves it,
@@ -50,6 +51,9 @@ func (c Claim) String() string {
 
 // check says why the claim cannot be judged.
 func (c Claim) check() error {
+	if given.Typed(c.Of) {
+		return fmt.Errorf("its condition is a nil %T", c.Of)
+	}
 	if c.Of != nil {
 		if err := c.Of.check(); err != nil {
 			return err
@@ -57,24 +61,13 @@ func (c Claim) check() error {
 	}
 	for _, h := range c.Only {
 		switch v := reflect.ValueOf(h); {
-		case isNil(h):
+		case given.Nil(h):
 			return errors.New("Only holds a nil handler")
 		case v.Kind() != reflect.Func && !v.Comparable():
 			return fmt.Errorf("Only holds a %T, which cannot be told from another: want a pointer to one", h)
 		}
 	}
 	return nil
-}
-
-// isNil reports whether h is nil, or holds a nil pointer, function or the like.
-func isNil(h http.Handler) bool {
-	switch v := reflect.ValueOf(h); v.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan, reflect.UnsafePointer:
-		return v.IsNil()
-	}
-	return false
 }
 
 // allows reports whether h is one of Only.

@@ -13,7 +13,8 @@ import (
 // Retry-After. The zero Limit bounds nothing.
 type Limit struct {
 	// Rate is how many requests a second one client may send for long. A client
-	// is an IPv4 address or an IPv6 /64. Zero means no limit.
+	// is an IPv4 address or an IPv6 /64. Zero means no limit; the least is one
+	// a day.
 	Rate float64
 	// Burst is how many it may send at once. Zero means a second's worth, but
 	// at least 1.
@@ -27,11 +28,17 @@ func (l Limit) check() error {
 	if l.Rate < 0 || math.IsNaN(l.Rate) || math.IsInf(l.Rate, 0) || l.Burst < 0 || l.InFlight < 0 {
 		return fmt.Errorf("Limit: %+v: want nothing negative", l)
 	}
+	if l.Rate > 0 && l.Rate < minRate {
+		return fmt.Errorf("Limit: a Rate of %g requests a second: want %g, one a day, or more", l.Rate, minRate)
+	}
 	if l.Burst > 0 && l.Rate == 0 {
 		return fmt.Errorf("Limit: a Burst without a Rate")
 	}
 	return nil
 }
+
+// minRate is one request a day: times between two must be times.
+const minRate = 1.0 / (24 * 60 * 60)
 
 // maxClients is how many clients a limiter remembers, some 3 MB.
 const maxClients = 1 << 16

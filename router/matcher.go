@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -79,12 +80,19 @@ func (m methodMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
 func (m methodMatcher) String() string             { return list("Method", m) }
 func (m methodMatcher) check() error {
 	for _, method := range m {
-		if method == "" || strings.ContainsFunc(method, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			return fmt.Errorf("%q is no method", method)
+		if !fields.Token(method) {
+			return fmt.Errorf("Method(%q) is no method: want each by itself, such as Method(%q, %q)", method, "GET", "POST")
+		}
+		if upper := strings.ToUpper(method); upper != method && slices.Contains(usualMethods, upper) {
+			return fmt.Errorf("Method(%q) never matches, methods are case-sensitive: want %q", method, upper)
 		}
 	}
 	return notEmpty("Method", len(m))
 }
+
+// usualMethods are those that nobody means in another case.
+var usualMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
+	"PURGE", "BAN", "REFRESH", "QUERY", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"}
 
 type hostMatcher []string
 
@@ -95,6 +103,9 @@ func Host(hosts ...string) Matcher {
 	m := make(hostMatcher, len(hosts))
 	for i, h := range hosts {
 		m[i] = strings.ToLower(strings.TrimSuffix(h, "."))
+		if addr, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil && addr.Is6() {
+			m[i] = "[" + addr.String() + "]"
+		}
 	}
 	return m
 }
@@ -118,8 +129,14 @@ func (m hostMatcher) String() string             { return list("Host", m) }
 func (m hostMatcher) check() error {
 	for _, h := range m {
 		name := strings.TrimPrefix(h, "*.")
-		if name == "" || strings.ContainsAny(name, "*/ ") || hostname(name) != name {
-			return fmt.Errorf("%q is no host: want a name without port, or *.name", h)
+		switch {
+		case strings.HasPrefix(name, "[") && hostname(name) == name:
+		case name == "" || strings.ContainsAny(name, "*/ ") || hostname(name) != name || strings.HasPrefix(name, ".") || strings.Contains(name, ".."):
+			return fmt.Errorf("Host(%q) is no host: want a name without scheme and port, such as shop.example, or *.shop.example", h)
+		case strings.ContainsFunc(name, func(c rune) bool { return c >= 0x80 }):
+			return fmt.Errorf("Host(%q) never matches: want the xn-- name that browsers send", h)
+		case strings.ContainsFunc(name, func(c rune) bool { return !isWord(byte(c)) && c != '.' }):
+			return fmt.Errorf("Host(%q) is no host: want letters, digits, hyphens and dots", h)
 		}
 	}
 	return notEmpty("Host", len(m))
@@ -130,6 +147,11 @@ func hostname(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 &&
 		(strings.IndexByte(host, ':') == i || strings.HasPrefix(host, "[")) {
 		host = host[:i]
+	}
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		if addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]")); err == nil {
+			return "[" + addr.String() + "]" // RFC 5952: there are many ways to write one
+		}
 	}
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
@@ -155,7 +177,30 @@ func (m headerMatcher) match(v *view) bool {
 
 func (m headerMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
 func (m headerMatcher) String() string             { return list("Header", append([]string{m.name}, m.values...)) }
-func (m headerMatcher) check() error               { return notEmpty("Header", len(m.name)) }
+func (m headerMatcher) check() error {
+	switch {
+	case m.name == "":
+		return notEmpty("Header", 0)
+	case !fields.Token(m.name):
+		return fmt.Errorf("Header(%q) is no name of a field: want one without colon and value, such as X-Beta", m.name)
+	case m.name == "Host":
+		return fmt.Errorf("Header(%q) never matches: want Host(...)", m.name)
+	case m.name == "Transfer-Encoding" || m.name == "Trailer":
+		return fmt.Errorf("Header(%q) never matches: the server takes it off", m.name)
+	}
+	return checkValues("Header", m.name, m.values)
+}
+
+// checkValues says which value no request can have: a field's and a cookie's
+// are trimmed.
+func checkValues(kind, name string, values []string) error {
+	for _, v := range values {
+		if textproto.TrimString(v) != v || strings.ContainsAny(v, "\r\n\x00") || kind == "Cookie" && strings.Contains(v, ";") {
+			return fmt.Errorf("%s(%q, %q) never matches: want a value without blanks around it", kind, name, v)
+		}
+	}
+	return nil
+}
 
 type cookieMatcher struct {
 	name   string
@@ -194,7 +239,15 @@ func unquote(value string) string {
 
 func (m cookieMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
 func (m cookieMatcher) String() string             { return list("Cookie", append([]string{m.name}, m.values...)) }
-func (m cookieMatcher) check() error               { return notEmpty("Cookie", len(m.name)) }
+func (m cookieMatcher) check() error {
+	switch {
+	case m.name == "":
+		return notEmpty("Cookie", 0)
+	case textproto.TrimString(m.name) != m.name || strings.ContainsAny(m.name, "=;,*\r\n\x00"):
+		return fmt.Errorf("Cookie(%q) is no name of a cookie: want it without value, and whole", m.name)
+	}
+	return checkValues("Cookie", m.name, m.values)
+}
 
 type clientMatcher []netip.Prefix
 
@@ -288,7 +341,7 @@ func (m notMatcher) check() error               { return checkAll("Not", []Match
 
 func checkAll(name string, ms []Matcher) error {
 	for _, m := range ms {
-		if m == nil {
+		if given.Nil(m) {
 			return fmt.Errorf("%s holds a nil Matcher", name)
 		}
 		if err := m.check(); err != nil {

@@ -2,12 +2,14 @@ package router
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -62,8 +64,11 @@ func (m *Mirror) enqueue(r *http.Request) {
 	}
 }
 
-// Run serves copies until ctx ends.
+// Run serves copies until ctx ends. It is an error to have no handler for them.
 func (m *Mirror) Run(ctx context.Context) error {
+	if given.Nil(m.to) {
+		return errors.New("router: mirror: there is no handler to send copies to")
+	}
 	m.running.Store(true)
 	defer m.running.Store(false)
 	var wg sync.WaitGroup
@@ -97,7 +102,7 @@ func (m *Mirror) serve(run context.Context, r *http.Request) {
 func (m *Mirror) Report() health.Report {
 	return health.Report{Kind: "mirror", Name: "mirror", State: health.Up, Metrics: []health.Metric{
 		health.Count("mirror_sent_total", "Copies of requests that were served.", m.sent.Load()),
-		health.Count("mirror_droppedtotal", "Copies of requests that were dropped because too many waited.", m.dropped.Load()),
+		health.Count("mirror_dropped_total", "Copies of requests that were dropped because too many waited.", m.dropped.Load()),
 	}}
 }
 

@@ -53,6 +53,49 @@ func bind(m Matcher, v *view) *params {
 	return nil
 }
 
+// paramsOf returns the names of the parameters that every request of m has.
+func paramsOf(m Matcher) (names []string) {
+	each := func(n int, of func(int) []string) {
+		for i := range n {
+			if found := of(i); i == 0 {
+				names = slices.Clone(found)
+			} else {
+				names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(found, name) })
+			}
+		}
+	}
+	switch m := m.(type) {
+	case *pathMatcher:
+		each(len(m.patterns), func(i int) []string { return paramNames(m.patterns[i].text) })
+	case anyMatcher:
+		each(len(m), func(i int) []string { return paramsOf(m[i]) })
+	case allMatcher:
+		for _, part := range m { // bind takes the first that has any
+			if names = paramsOf(part); len(names) > 0 {
+				break
+			}
+		}
+	}
+	return names
+}
+
+// paramNames returns the names in a pattern, in order. One with a lone * at its
+// end has no others.
+func paramNames(text string) (names []string) {
+	for {
+		i := strings.IndexAny(text, "{*")
+		if i < 0 {
+			return names
+		}
+		if text = text[i:]; text[0] == '*' {
+			return append(names, "*")
+		}
+		end := closing(text)
+		name, _, _ := strings.Cut(text[1:end], ":")
+		names, text = append(names, name), text[end+1:]
+	}
+}
+
 // attach returns r with the parameters in reach of chi.URLParam and, if they
 // have names, of PathValue.
 func (p *params) attach(r *http.Request) *http.Request {

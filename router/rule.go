@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -84,21 +85,21 @@ func compileRule(r Rule) (*compiled, error) {
 		return nil, errors.New("a rule has no name")
 	case r.To == nil:
 		return nil, fmt.Errorf("rule %q has no To", r.Name)
+	case given.Typed(r.When):
+		return nil, fmt.Errorf("rule %q: When is a nil %T: want a matcher, or no When for everything", r.Name, r.When)
 	case r.Retry > RetryReplayable:
 		return nil, fmt.Errorf("rule %q: no such Retry: %d", r.Name, r.Retry)
 	}
 	if err := r.Limit.check(); err != nil {
 		return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 	}
-	if to, ok := r.To.(*redirect); ok {
-		if err := to.check(); err != nil {
-			return nil, fmt.Errorf("rule %q: %w", r.Name, err)
-		}
-	}
 	if r.When != nil {
 		if err := r.When.check(); err != nil {
 			return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 		}
+	}
+	if err := checkChain(r.To, r.When, 0); err != nil {
+		return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 	}
 	for _, p := range r.Allow {
 		if !p.IsValid() {
@@ -106,6 +107,9 @@ func compileRule(r Rule) (*compiled, error) {
 		}
 	}
 	for _, use := range slices.Backward(r.Use) {
+		if use == nil {
+			return nil, fmt.Errorf("rule %q: Use holds a nil middleware", r.Name)
+		}
 		if c.handler = use(c.handler); c.handler == nil {
 			return nil, fmt.Errorf("rule %q: a middleware in Use returned nil", r.Name)
 		}
@@ -115,6 +119,33 @@ func compileRule(r Rule) (*compiled, error) {
 	}
 	c.terms = transit.Terms{Header: r.Timeouts.Header, Idle: r.Timeouts.Idle, Total: r.Timeouts.Total, Retry: transit.Retry(r.Retry)}
 	return c, nil
+}
+
+// checkChain says what in h, and in what it wraps, can never serve a rule whose
+// condition is when.
+func checkChain(h http.Handler, when Matcher, depth int) error {
+	if given.Nil(h) {
+		return fmt.Errorf("its To is a nil %T: the constructor that returned it has failed", h)
+	}
+	switch h := h.(type) {
+	case *Router:
+		return nil // its rules were checked with conditions of their own
+	case *redirect:
+		return h.check(when)
+	}
+	wrapper, ok := h.(interface{ Wraps() []http.Handler })
+	if !ok || depth > maxDepth {
+		return nil
+	}
+	for _, inner := range wrapper.Wraps() {
+		if given.Nil(inner) {
+			return fmt.Errorf("%s wraps a nil handler: want one that can serve", handlerName(h))
+		}
+		if err := checkChain(inner, when, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // matches reports whether the rule takes the request, seen as v.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -51,7 +52,7 @@ func NewSplit(cookie string, arms ...Arm) (*Split, error) {
 			return nil, fmt.Errorf("router: split: arm name %q: want letters, digits and hyphens, each name once", a.Name)
 		case a.Weight < 0:
 			return nil, fmt.Errorf("router: split: arm %s has a negative weight", a.Name)
-		case a.To == nil:
+		case given.Nil(a.To):
 			return nil, fmt.Errorf("router: split: arm %s has no handler", a.Name)
 		}
 		seen[a.Name] = true

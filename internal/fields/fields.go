@@ -160,3 +160,14 @@ func plain(name string) bool {
 	}
 	return name != ""
 }
+
+// Token reports whether s is a token (RFC 9110, section 5.6.2), as methods and
+// names of fields are.
+func Token(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
