@@ -214,9 +214,14 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 }
 
 // hostname returns a request's host in lower case, without port and trailing
-// dot.
+// dot; an IPv6 address in its one form, in brackets (RFC 5952).
 func hostname(host string) string {
-	if !strings.HasPrefix(host, "[") {
+	if strings.HasPrefix(host, "[") {
+		host = host[:strings.IndexByte(host, ']')+1]
+		if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+			host = "[" + addr.String() + "]"
+		}
+	} else {
 		host, _, _ = strings.Cut(host, ":")
 	}
 	return strings.ToLower(strings.TrimSuffix(host, "."))

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,7 +38,8 @@ type Options struct {
 	// that verifies.
 	TLS *tls.Config
 	// Certificates makes the server speak TLS with these certificates, which
-	// it re-reads while it runs. It may be combined with TLS.
+	// it re-reads while it runs. It may be combined with a TLS that has none of
+	// its own; what GetConfigForClient returns may have some.
 	Certificates *CertificateSource
 	// Trusted are the proxies in front whose X-Forwarded-For,
 	// X-Forwarded-Proto and X-Request-Id count. Of anybody else they are
@@ -53,8 +56,8 @@ type Options struct {
 	// Pages are the operator's own HTML pages, by status, for errors of the
 	// tier's own; 64 KiB each at most. They must need no other file.
 	Pages map[int][]byte
-	// HostPages are such pages for single hosts, named in lower case and
-	// without port, before those in Pages.
+	// HostPages are such pages for single hosts, named without port, before
+	// those in Pages.
 	HostPages map[string]map[int][]byte
 	// Linger is how long the server goes on accepting connections after its
 	// context has ended, while Ready says that it should get none, so that load
@@ -112,11 +115,14 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Pages, err = clonePages(o.Pages); err != nil {
 		return o, err
 	}
-	o.HostPages = maps.Clone(o.HostPages)
-	for host, pages := range o.HostPages {
-		if o.HostPages[host], err = clonePages(pages); err != nil {
-			return o, fmt.Errorf("%w (host %s)", err, host)
-		}
+	if o.HostPages, err = cloneHostPages(o.HostPages); err != nil {
+		return o, err
+	}
+	if o.HSTS > 0 && o.HSTS < time.Second {
+		return o, fmt.Errorf("edge: HSTS of %s: want a second or more, since max-age=0 switches it off", o.HSTS)
+	}
+	if err := o.checkTLS(); err != nil {
+		return o, err
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -152,6 +158,49 @@ func clonePages(pages map[int][]byte) (map[int][]byte, error) {
 		pages[status] = slices.Clone(page)
 	}
 	return pages, nil
+}
+
+// cloneHostPages copies and checks the pages of hosts, and names these as
+// [hostname] does.
+func cloneHostPages(given map[string]map[int][]byte) (map[string]map[int][]byte, error) {
+	out := make(map[string]map[int][]byte, len(given))
+	for host, pages := range given {
+		name := hostname(host)
+		if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+			name = "[" + addr.String() + "]"
+		}
+		if !goodHost(name) || name != hostname(name) || hasPort(host) {
+			return nil, fmt.Errorf("edge: HostPages: %q is no host: want a name without scheme and port, such as shop.example", host)
+		}
+		if out[name] != nil {
+			return nil, fmt.Errorf("edge: HostPages: %q is there twice, in different letters", name)
+		}
+		var err error
+		if out[name], err = clonePages(pages); err != nil {
+			return nil, fmt.Errorf("%w (host %s)", err, host)
+		}
+	}
+	return out, nil
+}
+
+// hasPort reports whether a host is one with a port.
+func hasPort(host string) bool {
+	_, _, err := net.SplitHostPort(host)
+	return err == nil && (strings.Count(host, ":") == 1 || strings.HasPrefix(host, "["))
+}
+
+// checkTLS says what of TLS would show in a handshake only.
+func (o *Options) checkTLS() error {
+	switch c := o.TLS; {
+	case c == nil:
+	case o.Certificates != nil && (c.GetCertificate != nil || len(c.Certificates) > 0):
+		return errors.New("edge: TLS has certificates of its own, an ACME client's perhaps, beside Certificates: want them in one of the two")
+	case c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12:
+		return errors.New("edge: TLS.MaxVersion is below TLS 1.2, which is the least: no handshake would succeed")
+	case c.ClientAuth >= tls.VerifyClientCertIfGiven && c.ClientCAs == nil && c.VerifyConnection == nil && c.VerifyPeerCertificate == nil:
+		return errors.New("edge: TLS verifies client certificates and has no ClientCAs: want the authority that signs them, or every certificate of a public one lets in")
+	}
+	return nil
 }
 
 func setDefault[T int | time.Duration](v *T, d T) {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/internal/given"
 )
 
 // A Runner works in the background until its context ends, as pools and caches
@@ -65,7 +67,7 @@ const (
 // New listens and returns a server for handler, which serves once Run is
 // called: until then connections wait. A server that never runs must be closed.
 func New(handler http.Handler, opts Options) (*Server, error) {
-	if handler == nil {
+	if given.Nil(handler) {
 		return nil, errors.New("edge: no handler")
 	}
 	opts, err := opts.withDefaults()

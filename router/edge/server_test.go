@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +21,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/acme/autocert"
+
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -374,6 +378,17 @@ func TestDrain(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	ok := http.NotFoundHandler()
+	certs, err := edge.Certificates(pair(t, t.TempDir(), "a.example", time.Now().Add(time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := func(hosts ...string) map[string]map[int][]byte {
+		out := make(map[string]map[int][]byte)
+		for _, host := range hosts {
+			out[host] = map[int][]byte{503: []byte("x")}
+		}
+		return out
+	}
 	for name, c := range map[string]struct {
 		h    http.Handler
 		opts edge.Options
@@ -384,8 +399,22 @@ func TestNewRefuses(t *testing.T) {
 		"page for 200":   {ok, edge.Options{Pages: map[int][]byte{200: []byte("x")}}, "no error status"},
 		"page too large": {ok, edge.Options{Pages: map[int][]byte{503: make([]byte, 64<<10+1)}}, "65537 bytes"},
 		"bad address":    {ok, edge.Options{Addr: "127.0.0.1:99999"}, "invalid port"},
+		"a nil router":   {(*router.Router)(nil), edge.Options{}, "no handler"},
+		"HSTS":           {ok, edge.Options{HSTS: time.Second / 2}, "want a second or more"},
+		"host with port": {ok, edge.Options{HostPages: pages("shop.example:8080")}, "without scheme and port"},
+		"IPv6 with port": {ok, edge.Options{HostPages: pages("[::1]:8080")}, "without scheme and port"},
+		"host of a URL":  {ok, edge.Options{HostPages: pages("https://shop.example")}, "without scheme and port"},
+		"host twice":     {ok, edge.Options{HostPages: pages("shop.example", "Shop.example")}, "there twice"},
+		"no host":        {ok, edge.Options{HostPages: pages("")}, "without scheme and port"},
+		"ACME beside":    {ok, edge.Options{Certificates: certs, TLS: (&autocert.Manager{}).TLSConfig()}, "want them in one of the two"},
+		"pairs beside":   {ok, edge.Options{Certificates: certs, TLS: &tls.Config{Certificates: make([]tls.Certificate, 1)}}, "want them in one of the two"},
+		"old TLS":        {ok, edge.Options{Certificates: certs, TLS: &tls.Config{MaxVersion: tls.VersionTLS11}}, "no handshake would succeed"},
+		"no authority":   {ok, edge.Options{Certificates: certs, TLS: &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert}}, "no ClientCAs"},
 		"streams":        {ok, edge.Options{Limits: edge.Limits{Streams: -1}}, "unlimited"},
 	} {
+		if c.opts.Addr == "" {
+			c.opts.Addr = "127.0.0.1:0"
+		}
 		if _, err := edge.New(c.h, c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
