@@ -98,9 +98,10 @@ func (m *Mirror) serve(run context.Context, r *http.Request) {
 	m.to.ServeHTTP(&sink{h: http.Header{}}, r.WithContext(ctx))
 }
 
-// Report implements [health.Reporter].
+// Report implements [health.Reporter]. It has the name of the handler that gets
+// the copies.
 func (m *Mirror) Report() health.Report {
-	return health.Report{Kind: "mirror", Name: "mirror", State: health.Up, Metrics: []health.Metric{
+	return health.Report{Kind: "mirror", Name: handlerName(m.to), State: health.Up, Metrics: []health.Metric{
 		health.Count("mirror_sent_total", "Copies of requests that were served.", m.sent.Load()),
 		health.Count("mirror_dropped_total", "Copies of requests that were dropped because too many waited.", m.dropped.Load()),
 	}}

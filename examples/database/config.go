@@ -36,6 +36,7 @@ type config struct {
 	authorities    *x509.CertPool
 	serveTLS       bool
 	status         string
+	statusHosts    []string // further names of the status page
 	linger         time.Duration
 }
 
@@ -78,6 +79,10 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&ca, "ca", "", "`FILE` with the authorities in PEM that must have signed the other side's certificate (empty for tls:// servers: the system's)")
 	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
 
+	fs.Func("status-hosts", "`NAMES` under which /status.json is asked for, such as db1.internal (localhost, the host's name and its addresses always are)", func(s string) error {
+		c.statusHosts = list(s)
+		return nil
+	})
 	fs.DurationVar(&c.linger, "linger", 0, "for how long connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (0: none)")
 
 	if err := fs.Parse(args); err != nil {
@@ -131,6 +136,11 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if c.maxLag < 0 {
 		check("max-lag", c.maxLag.String(), errors.New("want 0 or more, such as 5s"))
+	}
+	for _, h := range c.statusHosts {
+		if strings.ContainsAny(h, "/*") || checkAddress(h) == nil {
+			check("status-hosts", h, errors.New("want a name or an address without scheme and port, such as db1.internal"))
+		}
 	}
 	if c.linger < 0 {
 		check("linger", c.linger.String(), errors.New("want 0 or more, such as 10s"))

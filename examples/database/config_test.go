@@ -42,6 +42,7 @@ func TestWrongFlags(t *testing.T) {
 		{one + "-user probe -password-file /nowhere", "-password-file: open /nowhere: no such file or directory: want a readable file"},
 		{one + "-user probe -password-file " + empty, "is empty: want the password in it"},
 		{one + "-user probe -max-lag -1s", `-max-lag "-1s": want 0 or more`},
+		{one + "-user probe -status-hosts http://db1", `-status-hosts "http://db1": want a name or an address without scheme and port`},
 		{one + "-user probe -linger -1s", `-linger "-1s": want 0 or more, such as 10s`},
 		{one + "-user probe -max-connections -1", `-max-connections "-1": want 0 or more`},
 		{one + "-user probe -announce v3", `-announce "v3": want v1 or v2`},

@@ -85,7 +85,7 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 			return f, err
 		}
 	}
-	f.page = status.New(reporters, status.Options{Ready: func() error {
+	f.page, err = status.New(reporters, status.Options{Hosts: c.statusHosts, Ready: func() error {
 		if f.draining.Load() {
 			return errDraining
 		}
@@ -94,6 +94,9 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 		}
 		return nil
 	}})
+	if err != nil {
+		return f, fmt.Errorf("-status-hosts: %w", err)
+	}
 	if c.status != "" {
 		if f.status, err = net.Listen("tcp", c.status); err != nil {
 			return f, fmt.Errorf("-status: %w", err)

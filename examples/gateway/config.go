@@ -20,27 +20,28 @@ import (
 
 // A config is what the flags say, checked: nothing listens before it is whole.
 type config struct {
-	listen    string
-	backends  []string
-	origin    string // empty: no server is special
-	admin     []string
-	probe     string // empty: passive
-	policy    string
-	sticky    string // cookie name; empty: no pins
-	stickyKey []byte
-	cacheSize int64 // bytes; 0: off
-	cacheTTL  time.Duration
-	bypass    []string // cookies whose bearers are not cached for
-	bypassVar []string // PHP session variables, likewise
-	redis     string   // sessions
-	memcached []string
-	purgeFrom []netip.Prefix
-	trust     []netip.Prefix
-	cert, key string
-	pages     map[int][]byte
-	status    string
-	log       string
-	linger    time.Duration
+	listen      string
+	backends    []string
+	origin      string // empty: no server is special
+	admin       []string
+	probe       string // empty: passive
+	policy      string
+	sticky      string // cookie name; empty: no pins
+	stickyKey   []byte
+	cacheSize   int64 // bytes; 0: off
+	cacheTTL    time.Duration
+	bypass      []string // cookies whose bearers are not cached for
+	bypassVar   []string // PHP session variables, likewise
+	redis       string   // sessions
+	memcached   []string
+	purgeFrom   []netip.Prefix
+	trust       []netip.Prefix
+	cert, key   string
+	pages       map[int][]byte
+	status      string
+	statusHosts []string // further names of the status page
+	log         string
+	linger      time.Duration
 }
 
 const (
@@ -57,9 +58,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	var (
-		c                                                                          config
-		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust string
-		pages                                                                      []string
+		c                                                                                       config
+		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust, statusHosts string
+		pages                                                                                   []string
 	)
 	c.linger = defaultLinger
 	fs.StringVar(&c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket)")
@@ -90,6 +91,7 @@ func parse(args []string, out io.Writer) (config, error) {
 		return nil
 	})
 	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
+	fs.StringVar(&statusHosts, "status-hosts", "", "`NAMES` under which /status.json is asked for, such as gw1.internal (localhost, the host's name and its addresses always are)")
 	fs.Func("linger", "`TIME` for which connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (default 10s; 0: none)", func(s string) (err error) {
 		if c.linger, err = time.ParseDuration(s); err != nil || c.linger < 0 {
 			return errors.New("want a time with its unit, such as 10s, or 0")
@@ -114,7 +116,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	set := make(map[string]bool) // the flags that were given
 	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	c.backends, c.admin, c.bypass, c.memcached = list(backends), list(admin), list(bypass), list(memcached)
-	c.bypassVar = list(bypassVar)
+	c.bypassVar, c.statusHosts = list(bypassVar), list(statusHosts)
 	if len(c.backends) == 0 {
 		return c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
 	}
@@ -154,6 +156,12 @@ func parse(args []string, out io.Writer) (config, error) {
 	check("listen", c.listen, checkListen(c.listen))
 	if c.status != "" {
 		check("status", c.status, checkListen(c.status))
+	}
+	for _, h := range c.statusHosts {
+		check("status-hosts", h, checkHost(h))
+	}
+	if len(c.statusHosts) > 0 && c.status == "" {
+		check("status-hosts", statusHosts, errors.New("it needs -status HOST:PORT"))
 	}
 	for _, a := range c.memcached {
 		check("memcached", a, checkListen(a))
@@ -228,6 +236,13 @@ func checkPath(s, example string) error {
 func checkCookie(name string) error {
 	if (&http.Cookie{Name: name, Value: "x"}).Valid() != nil {
 		return errors.New("want the name of a cookie: letters, digits, hyphens, underscores")
+	}
+	return nil
+}
+
+func checkHost(s string) error {
+	if strings.ContainsAny(s, "/*") || checkListen(s) == nil {
+		return errors.New("want a name or an address without scheme and port, such as gw1.internal")
 	}
 	return nil
 }

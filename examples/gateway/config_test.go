@@ -64,6 +64,8 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"listen":            {[]string{someBackends, "-listen", "8080"}, []string{"-listen", ":8080"}},
 		"listen, empty":     {[]string{someBackends, "-listen", ""}, []string{"-listen", ":8080"}},
 		"status":            {[]string{someBackends, "-status", "localhost:http"}, []string{"-status"}},
+		"status hosts":      {[]string{someBackends, "-status", "127.0.0.1:0", "-status-hosts", "gw1:8081"}, []string{`-status-hosts "gw1:8081"`, "gw1.internal"}},
+		"hosts, no status":  {[]string{someBackends, "-status-hosts", "gw1"}, []string{"-status-hosts", "-status HOST:PORT"}},
 		"cert alone":        {[]string{someBackends, "-tls-cert", "a"}, []string{"-tls-key is missing"}},
 		"key alone":         {[]string{someBackends, "-tls-key", "a"}, []string{"-tls-cert is missing"}},
 		"cert, no file":     {[]string{someBackends, "-tls-key", "none", "-tls-cert", "none"}, []string{"-tls-cert", "none", "want PEM files"}},
@@ -136,7 +138,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Fields("listen backends origin admin probe policy sticky sticky-key-file cache cache-ttl cache-bypass-cookie cache-bypass-session " +
-		"redis memcached purge-from trust tls-cert tls-key error-page status linger log") {
+		"redis memcached purge-from trust tls-cert tls-key error-page status status-hosts linger log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") {
 			t.Errorf("-h says nothing of -%s", name)
 		}

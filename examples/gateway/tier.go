@@ -159,7 +159,10 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 	if t.srv, err = edge.New(front, opts); err != nil {
 		return nil, fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
 	}
-	t.status = status.New(append([]health.Reporter{t.srv, front}, reporters...), status.Options{Ready: t.srv.Ready})
+	t.status, err = status.New(append([]health.Reporter{t.srv, front}, reporters...), status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("-status-hosts: %w", err), t.srv.Close())
+	}
 	return t, nil
 }
 

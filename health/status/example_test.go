@@ -16,7 +16,11 @@ func (warehouse) Report() health.Report {
 }
 
 func Example() {
-	page := status.New([]health.Reporter{warehouse{}}, status.Options{Name: "front1"})
+	page, err := status.New([]health.Reporter{warehouse{}}, status.Options{Name: "front1"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	fmt.Println(page.Report().State, "because of", page.Report().Why)
 
 	w := httptest.NewRecorder()

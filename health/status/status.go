@@ -1,20 +1,25 @@
 // Package status shows how a tier is: it renders the reports of its parts and
 // knows no feature by name, so a user's own part appears like any other.
 //
-//	page := status.New([]health.Reporter{origin, apps, pages, front, srv}, status.Options{Ready: srv.Ready})
+//	page, err := status.New([]health.Reporter{origin, apps, pages, front, srv}, status.Options{Ready: srv.Ready})
+//	...
 //	http.ListenAndServe("127.0.0.1:8081", page)
 //
-// It answers to whoever reaches it: listen on loopback or a private network.
+// It answers to whoever reaches it: listen on loopback or a private network. A
+// browser there can be made to reach it by a stranger's page, whose name then
+// leads to its address; so the report is given under its own names alone.
 package status
 
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/given"
 )
 
 // Options for [New]. The zero value is valid.
@@ -24,33 +29,62 @@ type Options struct {
 	// Ready returns why the tier should get no new connections, or nil. A nil
 	// Ready is always ready.
 	Ready func() error
+	// Hosts are further names and addresses, without port, under which the
+	// report may be asked for: those that lead here by a name server of the
+	// reader's, or through a proxy. Always allowed are localhost, the host's
+	// name and the machine's own addresses.
+	Hosts []string
 }
 
 // A Handler answers
 //
 //   - /healthz with 200 as long as the process serves at all,
 //   - /readyz with 200 or, while starting or draining, 503 and the reason,
-//   - /status.json with the reports of all parts.
+//   - /status.json with the reports of all parts, or with 421 if Host is none of
+//     its own (RFC 9110, section 15.5.20).
+//
+// The first two tell nothing, and answer to any Host: balancers send many.
 //
 // It is safe for concurrent use.
 type Handler struct {
 	opts      Options
 	reporters []health.Reporter
 	mux       *http.ServeMux
+	names     []string // under which it may be asked, in lower case
 }
 
-// New returns a Handler that renders the reports of parts, in their order.
-func New(parts []health.Reporter, opts Options) *Handler {
+// New returns a Handler that renders the reports of parts, in their order. Two
+// parts of one kind and name are an error: nobody could tell them, or their
+// metrics, apart. So is a nil part.
+func New(parts []health.Reporter, opts Options) (*Handler, error) {
+	seen := make(map[[2]string]bool)
+	for i, part := range parts {
+		if given.Nil(part) {
+			return nil, fmt.Errorf("status: part %d is a nil %T: the constructor that returned it has failed", i, part)
+		}
+		r := part.Report()
+		if seen[[2]string{r.Kind, r.Name}] {
+			return nil, fmt.Errorf("status: two parts are %s %q: want a name of its own for each, in their Options", r.Kind, r.Name)
+		}
+		seen[[2]string{r.Kind, r.Name}] = true
+	}
 	if opts.Name == "" {
 		// Without a name the report stands unnamed.
 		opts.Name, _ = os.Hostname()
 	}
-	h := &Handler{opts: opts, reporters: append([]health.Reporter(nil), parts...), mux: http.NewServeMux()}
+	names, err := ownNames(opts.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{opts: opts, reporters: append([]health.Reporter(nil), parts...), mux: http.NewServeMux(), names: names}
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
 	h.mux.HandleFunc("GET /status.json", h.json)
-	return h
+	return h, nil
 }
+
+// Wraps returns nothing: the page reaches no backend.
+func (h *Handler) Wraps() []http.Handler { return nil }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +134,11 @@ func answer(w http.ResponseWriter, status int, why error) {
 	_, _ = w.Write([]byte(why.Error() + "\n"))
 }
 
-func (h *Handler) json(w http.ResponseWriter, _ *http.Request) {
+func (h *Handler) json(w http.ResponseWriter, r *http.Request) {
+	if !h.own(r) {
+		answer(w, http.StatusMisdirectedRequest, fmt.Errorf("status: %q is no name of this server: want localhost, its address, or one of Options.Hosts", r.Host))
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
