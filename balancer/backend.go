@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/given"
 )
 
 // A Backend is one origin server of a pool.
@@ -98,6 +100,9 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 	if b.Weight < 0 || b.Tier < 0 {
 		return b, nil, fmt.Errorf("balancer: backend %s: neither weight nor tier may be negative", b.label())
 	}
+	if given.Typed(b.Handler) {
+		return b, nil, fmt.Errorf("balancer: backend %s: Handler is a nil %T", b.label(), b.Handler)
+	}
 	if b.Handler != nil {
 		if b.URL != "" {
 			return b, nil, fmt.Errorf("balancer: backend %s has a URL and a Handler: one of them is right", b.label())
@@ -107,20 +112,9 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 		}
 		return b, &url.URL{Scheme: "http", Host: "handler.invalid"}, nil
 	}
-	u, err := url.Parse(b.URL)
+	u, err := parseURL(b.URL, schemes)
 	if err != nil {
-		return b, nil, fmt.Errorf("balancer: backend: %w", err)
-	}
-	switch {
-	case !slices.Contains(schemes, u.Scheme):
-		return b, nil, fmt.Errorf("balancer: backend %q: the URL starts with http://, https:// or h2c://, or for connections tcp:// or tls://", b.URL)
-	case u.Hostname() == "":
-		return b, nil, fmt.Errorf("balancer: backend %q: the URL names no host", b.URL)
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return b, nil, fmt.Errorf("balancer: backend %s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
-	}
-	if (u.Scheme == "tcp" || u.Scheme == "tls") && (u.Port() == "" || u.Path != "") {
-		return b, nil, fmt.Errorf("balancer: backend %q: want a host and a port, such as %s://10.0.0.31:3306", b.URL, u.Scheme)
+		return b, nil, fmt.Errorf("balancer: backend %w", err)
 	}
 	if b.Name == "" {
 		b.Name = health.Target{URL: u}.Address()
@@ -128,6 +122,45 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = strings.TrimRight(u.RawPath, "/")
 	return b, u, nil
+}
+
+// parseURL reads where a backend is. Its error says what would be right.
+func parseURL(raw string, schemes []string) (*url.URL, error) {
+	const list = "http://, https:// or h2c://, or for connections tcp:// or tls://"
+	// The commonest mistake first: to net/url web1:8080 has a scheme web1.
+	scheme, rest, ok := strings.Cut(raw, "://")
+	shown := raw // without a password
+	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
+		shown = "..." + raw[i:]
+	}
+	switch {
+	case raw == "":
+		return nil, errors.New(`has neither URL nor Handler: want a URL such as "http://10.0.0.11:8080"`)
+	case strings.HasPrefix(raw, "unix:") || strings.HasPrefix(raw, "/") || ok && strings.HasPrefix(rest, "unix:"):
+		return nil, fmt.Errorf("%q is a socket of this machine, which the pool does not reach: want the server to listen on an address, such as http://127.0.0.1:8080", shown)
+	case !ok:
+		return nil, fmt.Errorf("%q has no scheme: want %q; the URL starts with %s", shown, "http://"+strings.TrimSpace(shown), list)
+	case !slices.Contains(schemes, strings.ToLower(scheme)):
+		return nil, fmt.Errorf("%q: the URL starts with %s", shown, list)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no URL: want one such as http://10.0.0.11:8080", shown)
+	}
+	switch {
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("%q: the URL names no host", raw)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.ForceQuery:
+		return nil, fmt.Errorf("%s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
+	case (u.Scheme == "tcp" || u.Scheme == "tls") && (u.Port() == "" || u.Path != ""):
+		return nil, fmt.Errorf("%q: want a host and a port, such as %s://10.0.0.31:3306", raw, u.Scheme)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return nil, fmt.Errorf("%q: port %s: want one from 1 to 65535", raw, port)
+		}
+	}
+	return u, nil
 }
 
 func (b Backend) label() string {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httputil"
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/given"
 )
 
 // Options of a [Pool]. The zero Options are valid.
@@ -98,6 +100,7 @@ type Limit struct {
 
 // withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
+	limited := o.Limit // as it was given
 	o.Name = cmp.Or(o.Name, "pool")
 	if o.Policy == nil {
 		o.Policy = Adaptive()
@@ -119,6 +122,27 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
+	}
+	for name, v := range map[string]any{"Policy": o.Policy, "Probe": o.Probe, "Source": o.Source, "Affinity": o.Affinity, "Refuse": o.Refuse} {
+		if given.Typed(v) {
+			return o, fmt.Errorf("balancer: %s is a nil %T: the constructor that returned it has failed", name, v)
+		}
+	}
+	if d, ok := o.Source.(dns); ok {
+		if err := d.check(); err != nil {
+			return o, fmt.Errorf("balancer: %w", err)
+		}
+	}
+	if p, ok := o.Probe.(interface{ Validate() error }); ok {
+		if err := p.Validate(); err != nil {
+			return o, fmt.Errorf("balancer: %w", err)
+		}
+	}
+	if math.IsNaN(o.Retry.Budget) {
+		return o, errors.New("balancer: Retry.Budget is no number")
+	}
+	if limited.InFlight == 0 && (limited.Queue > 0 || limited.Wait > 0) {
+		return o, errors.New("balancer: Limit has a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of requests that a backend gets at once")
 	}
 	if o.Limit.InFlight < 0 || o.Limit.Wait < 0 {
 		return o, errors.New("balancer: Limit.InFlight and Limit.Wait are not negative")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -92,6 +93,11 @@ func TestServesInTurn(t *testing.T) {
 	}
 }
 
+// A noGuard guards nothing.
+type noGuard struct{}
+
+func (*noGuard) Match(*http.Request) bool { return false }
+
 func TestNewRefusesWhatMakesNoSense(t *testing.T) {
 	cases := []struct {
 		backends []Backend
@@ -107,6 +113,31 @@ func TestNewRefusesWhatMakesNoSense(t *testing.T) {
 		{[]Backend{{URL: "http://web", Weight: -1}}, Options{}, "negative"},
 		{[]Backend{{URL: "http://web", Handler: servedBy("a")}}, Options{}, "one of them"},
 		{[]Backend{{Handler: servedBy("a")}}, Options{}, "needs a Name"},
+		{Backends("10.0.0.1:8080"), Options{}, `"10.0.0.1:8080" has no scheme: want "http://10.0.0.1:8080"`},
+		{Backends("localhost:8080"), Options{}, `want "http://localhost:8080"`},
+		{Backends("10.0.0.1"), Options{}, `want "http://10.0.0.1"`},
+		{Backends(" 10.0.0.1:8080"), Options{}, `want "http://10.0.0.1:8080"`},
+		{Backends("user:secret@web:8080"), Options{}, "has no scheme"},
+		{Backends("http://user:secret@we b"), Options{}, "is no URL"},
+		{Backends(""), Options{}, "has neither URL nor Handler"},
+		{Backends("http://web:0"), Options{}, "from 1 to 65535"},
+		{Backends("http://web:65536"), Options{}, "from 1 to 65535"},
+		{Backends("http://unix:/run/shop.sock"), Options{}, "is a socket of this machine"},
+		{Backends("unix:///run/shop.sock"), Options{}, "is a socket of this machine"},
+		{Backends("/run/shop.sock"), Options{}, "is a socket of this machine"},
+		{Backends("tcp://db"), Options{}, "want a host and a port"},
+		{[]Backend{{Name: "a", Handler: (*Pool)(nil)}}, Options{}, "Handler is a nil *balancer.Pool"},
+		{nil, Options{Source: DNS("apps.internal:8080", 0)}, `DNS: "apps.internal:8080" has no scheme: want "http://apps.internal:8080"`},
+		{nil, Options{Source: DNS("http+srv://_http._tcp.apps:80", 0)}, "an SRV record names the port"},
+		{nil, Options{Source: DNS("http://apps", -time.Second)}, "want 0 or more"},
+		{nil, Options{Probe: (*health.HTTPProbe)(nil)}, "Probe is a nil *health.HTTPProbe"},
+		{nil, Options{Probe: health.HTTP("healthz")}, `probe path "healthz": want a path`},
+		{nil, Options{Probe: health.HTTP("http://web/healthz")}, "want a path on the backend"},
+		{nil, Options{Probe: &health.HTTPProbe{Host: "https://shop.example"}}, "want a host"},
+		{nil, Options{Refuse: (*noGuard)(nil)}, "Refuse is a nil *balancer.noGuard"},
+		{nil, Options{Retry: Retry{Budget: math.NaN()}}, "no number"},
+		{nil, Options{Limit: Limit{Queue: 10}}, "and no InFlight"},
+		{nil, Options{Limit: Limit{Wait: time.Second}}, "and no InFlight"},
 		{nil, Options{Limit: Limit{InFlight: -1}}, "not negative"},
 		{nil, Options{Schedule: health.Schedule{Rise: -1}}, "negative"},
 		{nil, Options{Outlier: health.Outlier{MinSuccess: 2}}, "at most 1"},

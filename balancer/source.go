@@ -34,6 +34,8 @@ type Source interface {
 //	balancer.DNS("http://apps.internal:8080", 0)
 //	balancer.DNS("http+srv://_http._tcp.apps.internal", 0)
 //
+// A URL that is none, and a negative time, are errors of [New].
+//
 // The backends are asked by address: for https, name in [Options.TLS] the
 // server whose certificate is to be expected.
 func DNS(rawURL string, every time.Duration) Source {
@@ -44,6 +46,21 @@ type dns struct {
 	url     string
 	every   time.Duration
 	resolve resolver
+}
+
+// check says what is wrong with the source before it is asked.
+func (d dns) check() error {
+	if d.every < 0 {
+		return fmt.Errorf("DNS: every %s: want 0 or more", d.every)
+	}
+	u, err := parseURL(d.url, append([]string{"http+srv", "https+srv", "h2c+srv", "tcp+srv", "tls+srv"}, schemes...))
+	if err != nil {
+		return fmt.Errorf("DNS: %w", err)
+	}
+	if strings.HasSuffix(u.Scheme, "+srv") && u.Port() != "" {
+		return fmt.Errorf("DNS: %q: an SRV record names the port: want none in the URL", d.url)
+	}
+	return nil
 }
 
 // resolver is what is used of a [net.Resolver].

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -95,6 +96,20 @@ type HTTPProbe struct {
 	Drain bool
 
 	seen sync.Map // by URL: it has succeeded
+}
+
+// Validate says which field makes no sense: pools ask when they are made.
+func (p *HTTPProbe) Validate() error {
+	u, err := url.Parse(p.Path)
+	switch {
+	case err != nil || p.Path != "" && !strings.HasPrefix(p.Path, "/") || u.Host != "" || u.Fragment != "":
+		return fmt.Errorf("health: probe path %q: want a path on the backend, such as /healthz", p.Path)
+	case strings.ContainsAny(p.Host, "/ \r\n"):
+		return fmt.Errorf("health: probe host %q: want a host, perhaps with a port", p.Host)
+	case p.Proto != "" && p.Proto != "http" && p.Proto != "https":
+		return fmt.Errorf("health: probe proto %q: want http or https", p.Proto)
+	}
+	return nil
 }
 
 // Probe implements [Probe].
