@@ -14,6 +14,7 @@ import (
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/breaker"
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -39,7 +40,7 @@ type Manager struct {
 // and does not call the store. Managers may share a store if their
 // [Options].Name differ.
 func New(store Store, opts Options) (*Manager, error) {
-	if store == nil {
+	if given.Nil(store) {
 		return nil, errors.New("session: no store: try session.Memory()")
 	}
 	opts, err := opts.filled()
@@ -101,8 +102,10 @@ func (o Options) filled() (Options, error) {
 		return o, fmt.Errorf("session: name %q: want letters, digits, hyphens and underscores", o.Name)
 	case strings.HasPrefix(o.Name, "__"):
 		return o, fmt.Errorf("session: name %q: want it without a prefix, which is added", o.Name)
-	case strings.ContainsAny(o.Domain, ";, \t\r\n"):
-		return o, fmt.Errorf("session: domain %q: want a host's name", o.Domain)
+	case o.Domain != "" && !isHost(strings.TrimPrefix(o.Domain, ".")):
+		return o, fmt.Errorf("session: domain %q: want a host's name without scheme, port and path, such as shop.example", o.Domain)
+	case o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode:
+		return o, fmt.Errorf("session: there is no SameSite %d", o.SameSite)
 	case o.Idle < time.Minute:
 		return o, fmt.Errorf("session: idle timeout %v: want at least 1m", o.Idle)
 	case o.Lifetime < o.Idle:
@@ -113,6 +116,17 @@ func (o Options) filled() (Options, error) {
 		return o, errors.New("session: browsers take SameSite=None only with Secure, which AllowInsecure leaves out")
 	}
 	return o, nil
+}
+
+// isHost reports whether s is a name as browsers compare it: a cookie whose
+// Domain is anything else is dropped by them (RFC 6265, section 5.3).
+func isHost(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || !isBase64URL(label) { // letters, digits, hyphens and underscores
+			return false
+		}
+	}
+	return true
 }
 
 // Close waits for calls to the store that were given up, and closes the store

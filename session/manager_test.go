@@ -153,6 +153,9 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// A nilStore is a store whose constructor has failed.
+type nilStore struct{ session.Store }
+
 func TestNewSaysWhatIsWrong(t *testing.T) {
 	cases := map[string]struct {
 		store session.Store
@@ -166,6 +169,15 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		"lifetime":     {session.Memory(), session.Options{Idle: time.Hour, Lifetime: time.Minute}, "lifetime"},
 		"timeout":      {session.Memory(), session.Options{Timeout: -1}, "timeout"},
 		"domain":       {session.Memory(), session.Options{Domain: "a;b"}, "domain"},
+		"domain URL":   {session.Memory(), session.Options{Domain: "https://shop.example"}, `domain "https://shop.example": want a host's name without scheme, port and path`},
+		"domain port":  {session.Memory(), session.Options{Domain: "shop.example:443"}, "without scheme, port and path"},
+		"domain path":  {session.Memory(), session.Options{Domain: "shop.example/"}, "without scheme, port and path"},
+		"domain star":  {session.Memory(), session.Options{Domain: "*.shop.example"}, "such as shop.example"},
+		"domain dots":  {session.Memory(), session.Options{Domain: "shop..example"}, "such as shop.example"},
+		"domain IPv6":  {session.Memory(), session.Options{Domain: "[::1]"}, "such as shop.example"},
+		"domain in ü":  {session.Memory(), session.Options{Domain: "bücher.example"}, "such as shop.example"},
+		"nil store":    {(*nilStore)(nil), session.Options{}, "no store"},
+		"SameSite":     {session.Memory(), session.Options{SameSite: 9}, "no SameSite 9"},
 		"none on http": {session.Memory(), session.Options{SameSite: http.SameSiteNoneMode, AllowInsecure: true}, "SameSite"},
 	}
 	for name, c := range cases {
@@ -174,6 +186,11 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+	for _, domain := range []string{"shop.example", ".shop.example", "Shop.Example", "xn--bcher-kva.example", "localhost"} {
+		if _, err := session.New(session.Memory(), session.Options{Domain: domain}); err != nil {
+			t.Errorf("%s: %v", domain, err)
+		}
 	}
 }
 

@@ -212,6 +212,9 @@ func list(s string) []string {
 }
 
 func checkBackend(s string) error {
+	if !strings.Contains(s, "://") {
+		return fmt.Errorf("the scheme is missing: want tcp:// or tls://, a host and a port, such as tcp://%s", s)
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "tcp" && u.Scheme != "tls" || u.Hostname() == "" || u.Port() == "" ||
 		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -265,6 +268,12 @@ func prefixes(s string) ([]netip.Prefix, error) {
 		p, err := netip.ParsePrefix(member)
 		if err != nil {
 			return nil, fmt.Errorf("%q is no network: want one such as 10.0.0.0/8 or 127.0.0.1", member)
+		}
+		if p.Addr().Is4In6() { // addresses are compared as IPv4
+			if p.Bits() < 96 {
+				return nil, fmt.Errorf("%q is neither a network of IPv4 nor one of IPv6: want one such as 10.0.0.0/8", member)
+			}
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 		}
 		if p != p.Masked() {
 			return nil, fmt.Errorf("%q has bits beyond its length: want %s", member, p.Masked())

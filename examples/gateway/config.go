@@ -185,6 +185,23 @@ func parse(args []string, out io.Writer) (config, error) {
 	check("purge-from", purge, e)
 	c.trust, e = prefixes(trust)
 	check("trust", trust, e)
+	if c.cacheSize == 0 {
+		for name, value := range map[string]string{"purge-from": purge, "cache-bypass-cookie": bypass, "cache-bypass-session": bypassVar} {
+			if value != "" {
+				check(name, value, errors.New("it means nothing with -cache 0: want one of the two"))
+			}
+		}
+		if set["cache-ttl"] && c.cacheTTL > 0 {
+			check("cache-ttl", c.cacheTTL.String(), errors.New("it means nothing with -cache 0: want one of the two"))
+		}
+	}
+	if c.sticky == "" && len(c.bypassVar) == 0 {
+		for name, value := range map[string]string{"redis": c.redis, "memcached": memcached} {
+			if value != "" {
+				check(name, value, errors.New("nothing would use it: want -sticky NAME, whose key it keeps, or -cache-bypass-session"))
+			}
+		}
+	}
 	if err != nil {
 		return c, err
 	}
@@ -211,6 +228,10 @@ func list(s string) []string {
 func checkBackend(s string) error {
 	u, err := url.Parse(s)
 	switch {
+	case strings.HasPrefix(s, "unix:") || strings.HasPrefix(s, "/") || strings.Contains(s, "://unix:"):
+		return errors.New("sockets of this machine are not reached: want the server to listen on an address, such as http://127.0.0.1:8080")
+	case !strings.Contains(s, "://"):
+		return fmt.Errorf("the scheme is missing: want http://%s", s)
 	case err != nil:
 		return errors.New("not a URL: want one such as http://10.0.0.11:8080")
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
@@ -306,6 +327,12 @@ func prefixes(s string) ([]netip.Prefix, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q is no network: want one such as 10.0.0.0/8 or 127.0.0.1", member)
 		}
+		if p.Addr().Is4In6() { // addresses are compared as IPv4
+			if p.Bits() < 96 {
+				return nil, fmt.Errorf("%q is neither a network of IPv4 nor one of IPv6: want one such as 10.0.0.0/8", member)
+			}
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
 		if p != p.Masked() {
 			return nil, fmt.Errorf("%q has bits beyond its length: want %s", member, p.Masked())
 		}
@@ -357,6 +384,9 @@ func readPages(flags []string) (map[int][]byte, error) {
 		}
 		if len(page) == 0 || len(page) > maxPage {
 			return nil, fmt.Errorf("-error-page %q: %d bytes: want self-contained HTML of 1 to %d bytes", f, len(page), maxPage)
+		}
+		if pages[status] != nil {
+			return nil, fmt.Errorf("-error-page %q: there are two for %d: want one", f, status)
 		}
 		pages[status] = page
 	}

@@ -31,6 +31,14 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"unknown flag":      {[]string{someBackends, "-chache", "1"}, []string{"-chache", "-h lists"}},
 		"an argument":       {[]string{someBackends, "serve"}, []string{`"serve" is no flag`}},
 		"backend, no URL":   {[]string{"-backends", "10.0.0.11:8080"}, []string{"-backends", "10.0.0.11:8080", "http://"}},
+		"backend, name":     {[]string{"-backends", "web1:8080"}, []string{"-backends", "want http://web1:8080"}},
+		"backend, socket":   {[]string{"-backends", "http://unix:/run/shop.sock"}, []string{"sockets of this machine"}},
+		"purge, no cache":   {[]string{someBackends, "-cache", "0", "-purge-from", "10.0.0.0/8"}, []string{"-purge-from", "nothing with -cache 0"}},
+		"ttl, no cache":     {[]string{someBackends, "-cache", "0", "-cache-ttl", "60s"}, []string{"-cache-ttl", "nothing with -cache 0"}},
+		"bypass, no cache":  {[]string{someBackends, "-cache", "0", "-cache-bypass-cookie", "cart"}, []string{"-cache-bypass-cookie", "nothing with -cache 0"}},
+		"redis, no use":     {[]string{someBackends, "-redis", "redis://a"}, []string{"-redis", "want -sticky NAME"}},
+		"two pages":         {[]string{someBackends, "-error-page", "503=" + file("one", 9), "-error-page", "503=" + file("two", 9)}, []string{"there are two for 503"}},
+		"trust, mapped":     {[]string{someBackends, "-trust", "::ffff:0:0/90"}, []string{"-trust", "neither a network of IPv4 nor one of IPv6"}},
 		"backend, ftp":      {[]string{"-backends", "ftp://a"}, []string{"want a URL that starts with http://"}},
 		"backend, no host":  {[]string{"-backends", "http://"}, []string{"host is missing"}},
 		"backend, port":     {[]string{"-backends", "http://a:99999"}, []string{"99999", "65535"}},
@@ -109,14 +117,14 @@ func TestParse(t *testing.T) {
 	}
 	c, err := parse([]string{"-backends", "http://a:1, https://b", "-origin=h2c://c", "-admin", "/admin,/x", "-probe", "/healthz",
 		"-policy", "hash", "-sticky", "pin", "-sticky-key-file", key, "-cache", "2GiB", "-cache-ttl", "90s", "-cache-bypass-cookie", "a,b",
-		"-memcached", "a:1,b:2", "-purge-from", "10.0.0.0/8,::1", "-trust", "192.0.2.1", "-error-page", "503=" + page, "-error-page", "502=" + page,
+		"-memcached", "a:1,b:2", "-purge-from", "10.0.0.0/8,::1", "-trust", "192.0.2.1,::ffff:10.0.0.0/104", "-error-page", "503=" + page, "-error-page", "502=" + page,
 		"-status", "127.0.0.1:9", "-linger", "0", "-log", "json"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(c.backends) != 2 || c.backends[1] != "https://b" || c.origin != "h2c://c" || len(c.admin) != 2 || c.cacheSize != 2<<30 ||
 		c.cacheTTL != 90*time.Second || len(c.bypass) != 2 || len(c.memcached) != 2 || len(c.purgeFrom) != 2 || !c.purgeFrom[1].Addr().Is6() ||
-		c.trust[0].String() != "192.0.2.1/32" || len(c.pages) != 2 || len(c.stickyKey) != 32 || c.log != "json" || c.linger != 0 || c.policy != "hash" {
+		c.trust[0].String() != "192.0.2.1/32" || c.trust[1].String() != "10.0.0.0/8" || len(c.pages) != 2 || len(c.stickyKey) != 32 || c.log != "json" || c.linger != 0 || c.policy != "hash" {
 		t.Errorf("got %+v", c)
 	}
 }
