@@ -768,6 +768,19 @@ func TestPitfallOpenPurge(t *testing.T) {
 		t.Errorf("a stranger: %d", w.Code)
 	}
 	want(t, get(h, "http://a.example/"), 200, "answer 1")
+	// IPv4 that is written as IPv6 is IPv4, and a part of both is nothing.
+	mapped, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = httptest.NewRequest("PURGE", "http://a.example/", nil)
+	r.RemoteAddr = "192.0.2.1:1"
+	if w := do(mapped, r); w.Code != 200 {
+		t.Errorf("one who may: %d", w.Code)
+	}
+	if _, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("::ffff:0:0/90")}); err == nil {
+		t.Error("a purge handler for a part of both was built")
+	}
 }
 
 // A backend that compresses and forgets Vary: a client that asked for no coding

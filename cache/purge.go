@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -30,7 +31,11 @@ func (c *Cache) PurgeHandler(allow []netip.Prefix) (http.Handler, error) {
 	if len(allow) == 0 {
 		return nil, ErrPurgeOpen
 	}
-	return &purger{cache: c, allow: slices.Clone(allow)}, nil
+	allow, err := given.Prefixes(allow)
+	if err != nil {
+		return nil, fmt.Errorf("cache: purge: %w", err)
+	}
+	return &purger{cache: c, allow: allow}, nil
 }
 
 type purger struct {

@@ -252,8 +252,15 @@ func (m cookieMatcher) check() error {
 type clientMatcher []netip.Prefix
 
 // Client matches if who asks, as edge.Client says, is within one of the
-// prefixes. A client whose address is not known is within none.
-func Client(prefixes ...netip.Prefix) Matcher { return clientMatcher(slices.Clone(prefixes)) }
+// prefixes. A client whose address is not known is within none. A prefix of
+// IPv4 may be written as IPv6: ::ffff:10.0.0.0/104.
+func Client(prefixes ...netip.Prefix) Matcher {
+	unmapped, err := given.Prefixes(prefixes)
+	if err != nil {
+		return clientMatcher(slices.Clone(prefixes)) // check says it again
+	}
+	return clientMatcher(unmapped)
+}
 
 func (m clientMatcher) match(v *view) bool {
 	client := transit.Client(v.r)
@@ -263,10 +270,8 @@ func (m clientMatcher) match(v *view) bool {
 func (m clientMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
 func (m clientMatcher) String() string             { return list("Client", m) }
 func (m clientMatcher) check() error {
-	for _, p := range m {
-		if !p.IsValid() {
-			return fmt.Errorf("Client(%s): not a prefix", p)
-		}
+	if _, err := given.Prefixes(m); err != nil {
+		return fmt.Errorf("%s: not a prefix: %w", m, err)
 	}
 	return notEmpty("Client", len(m))
 }

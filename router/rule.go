@@ -78,7 +78,7 @@ type compiled struct {
 }
 
 func compileRule(r Rule) (*compiled, error) {
-	r.Use, r.Allow = slices.Clone(r.Use), slices.Clone(r.Allow)
+	r.Use = slices.Clone(r.Use)
 	c := &compiled{Rule: r, handler: r.To}
 	switch {
 	case r.Name == "":
@@ -101,10 +101,9 @@ func compileRule(r Rule) (*compiled, error) {
 	if err := checkChain(r.To, r.When, 0); err != nil {
 		return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 	}
-	for _, p := range r.Allow {
-		if !p.IsValid() {
-			return nil, fmt.Errorf("rule %q: Allow holds an invalid prefix", r.Name)
-		}
+	var err error
+	if c.Allow, err = given.Prefixes(r.Allow); err != nil {
+		return nil, fmt.Errorf("rule %q: Allow holds an invalid prefix: %w", r.Name, err)
 	}
 	for _, use := range slices.Backward(r.Use) {
 		if use == nil {

@@ -3,6 +3,7 @@
 package given
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 )
@@ -23,21 +24,22 @@ func Nil(v any) bool {
 // nil itself means a default.
 func Typed(v any) bool { return v != nil && Nil(v) }
 
-// Unmap returns p as a prefix of IPv4 if it is one that is written as IPv6,
-// ::ffff:10.0.0.0/104: addresses are compared unmapped and lie within none of
-// those. One that holds more than IPv4, ::/0 or ::ffff:0:0/90, stays as it is.
-func Unmap(p netip.Prefix) netip.Prefix {
-	if p.IsValid() && p.Addr().Is4In6() && p.Bits() >= 96 {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p
-}
-
-// Prefixes returns a copy of list, unmapped.
-func Prefixes(list []netip.Prefix) []netip.Prefix {
+// Prefixes returns a copy of list in which a prefix of IPv4 that is written as
+// IPv6, ::ffff:10.0.0.0/104, is one of IPv4: addresses are compared unmapped and
+// lie within none of the others. One that holds a part of both is an error, as
+// is the zero Prefix.
+func Prefixes(list []netip.Prefix) ([]netip.Prefix, error) {
 	var out []netip.Prefix
-	for _, p := range list {
-		out = append(out, Unmap(p))
+	for i, p := range list {
+		switch {
+		case !p.IsValid():
+			return nil, fmt.Errorf("prefix %d is not valid", i)
+		case p.Addr().Is4In6() && p.Bits() < 96:
+			return nil, fmt.Errorf("%s is neither a network of IPv4 nor one of IPv6: want one such as 10.0.0.0/8", p)
+		case p.Addr().Is4In6():
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		out = append(out, p)
 	}
-	return out
+	return out, nil
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/foretier/foretier/internal/given"
 )
 
 // Options for [New]. The zero value is valid: plain HTTP on port 80.
@@ -105,13 +107,10 @@ func (o Options) withDefaults() (Options, error) {
 			o.Addr = ":443"
 		}
 	}
-	o.Trusted = slices.Clone(o.Trusted)
-	for i, p := range o.Trusted {
-		if !p.IsValid() {
-			return o, fmt.Errorf("edge: Trusted: prefix %d is not valid", i)
-		}
-	}
 	var err error
+	if o.Trusted, err = given.Prefixes(o.Trusted); err != nil {
+		return o, fmt.Errorf("edge: Trusted: %w", err)
+	}
 	if o.Pages, err = clonePages(o.Pages); err != nil {
 		return o, err
 	}
@@ -162,9 +161,9 @@ func clonePages(pages map[int][]byte) (map[int][]byte, error) {
 
 // cloneHostPages copies and checks the pages of hosts, and names these as
 // [hostname] does.
-func cloneHostPages(given map[string]map[int][]byte) (map[string]map[int][]byte, error) {
-	out := make(map[string]map[int][]byte, len(given))
-	for host, pages := range given {
+func cloneHostPages(byHost map[string]map[int][]byte) (map[string]map[int][]byte, error) {
+	out := make(map[string]map[int][]byte, len(byHost))
+	for host, pages := range byHost {
 		name := hostname(host)
 		if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
 			name = "[" + addr.String() + "]"

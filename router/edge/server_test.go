@@ -76,6 +76,7 @@ func TestRecordBehindATrustedProxy(t *testing.T) {
 		want    seen
 	}{
 		"trusted":  {loopback, "X-Forwarded-For: 1.1.1.1, 192.0.2.9\r\nX-Forwarded-Proto: https\r\nX-Request-Id: abc-1\r\n", seen{"192.0.2.9", "https", "abc-1", "1.1.1.1, 192.0.2.9", "127.0.0.1", true}},
+		"mapped":   {[]netip.Prefix{netip.MustParsePrefix("::ffff:127.0.0.0/104")}, "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: wss\r\nX-Request-Id: abc-1\r\n", seen{"192.0.2.9", "https", "abc-1", "192.0.2.9", "127.0.0.1", true}},
 		"stranger": {nil, "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\nX-Request-Id: abc-1\r\n", seen{"127.0.0.1", "http", "", "", "127.0.0.1", true}},
 		"bad id":   {loopback, "X-Request-Id: a b\r\n", seen{"127.0.0.1", "http", "", "", "127.0.0.1", true}},
 	} {
