@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -180,10 +181,10 @@ func (x *exchange) now(t *try, err error) {
 	x.rec.Note("pool", x)
 }
 
-// LogValue implements [slog.LogValuer]: "web2 12ms after web1: connection refused".
+// LogValue implements [slog.LogValuer]: "web2 0.012s after web1: connection refused".
 func (x *exchange) LogValue() slog.Value {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %v", x.last.backend, x.took.Round(10*time.Microsecond))
+	b.WriteString(x.last.backend + " " + strconv.FormatFloat(x.took.Round(10*time.Microsecond).Seconds(), 'f', -1, 64) + "s")
 	if x.last.err != nil {
 		b.WriteString(" failed")
 	}

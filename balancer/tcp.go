@@ -224,7 +224,7 @@ func (p *Pool) tell(client net.Conn, l *link, r *relay, err error) {
 	level, text := slog.LevelDebug, "connection ended"
 	attrs := []slog.Attr{
 		slog.String("client", remote(client)), slog.String("backend", l.entry.Name),
-		slog.Duration("after", time.Since(l.start)),
+		slog.Float64("after_s", time.Since(l.start).Round(time.Microsecond).Seconds()),
 	}
 	if err != nil {
 		level, text = slog.LevelInfo, "connection broke"

@@ -195,4 +195,4 @@ func (h *handler) Healthy(r *http.Request) bool { return health.Healthy(h.next, 
 func (h *handler) Wraps() []http.Handler { return []http.Handler{h.next} }
 
 // errNotStored is why only-if-cached is answered 504.
-var errNotStored = errors.New("cache: not stored, and the request wants nothing else")
+var errNotStored = transit.Meant(errors.New("cache: not stored, and the request wants nothing else"))

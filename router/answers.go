@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	errMaintenance = errors.New("router: maintenance")
+	errMaintenance = transit.Meant(errors.New("router: maintenance"))
 	errAuthority   = errors.New("router: this server is not the authority")
 	errCrossOrigin = errors.New("router: cross-origin request")
 )

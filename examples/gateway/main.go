@@ -80,7 +80,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 		background = append(background, statusServer{statusListener, t.status})
 		statusAt = statusListener.Addr().String()
 	}
-	logger.Info("serving", "addr", t.srv.Addr().String(), "status_addr", statusAt, "what", describe(c))
+	logger.Info("gateway", "what", describe(c), "status_addr", statusAt) // where it serves is said when it does
 	err = errors.Join(t.srv.Run(ctx, background...), t.Close())
 	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)

@@ -13,11 +13,14 @@ const levelError = slog.LevelError
 func attr(key, value string) slog.Attr { return slog.String(key, value) }
 
 // log writes the request's line: at Error for what the tier or a backend failed
-// to serve, at Warn for other answers that have a cause, else at Info.
+// to serve, at Warn for other answers that have a cause, else at Info, as what
+// the operator or the client has ordered.
 func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status int, took time.Duration, aborted, gone bool) {
 	cause := rec.Cause()
 	level := slog.LevelInfo
+	ordered := cause != nil && transit.IsMeant(cause)
 	switch {
+	case ordered && !aborted:
 	case status >= 500 || aborted && !gone:
 		level = slog.LevelError
 	case cause != nil && !gone:
@@ -46,7 +49,7 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 		slog.String("proto", r.Proto),
 		slog.Int("status", status),
 		slog.Int64("bytes", ex.bytes),
-		slog.Duration("took", took),
+		slog.Float64("took_s", seconds(took)),
 	)
 	if referer := r.Header.Get("Referer"); referer != "" {
 		attrs = append(attrs, slog.String("referer", clip(referer)))
@@ -63,16 +66,20 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 	if cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))
 	}
-	s.opts.Logger.LogAttrs(ctx, level, message(status, gone), attrs...)
+	s.opts.Logger.LogAttrs(ctx, level, message(status, gone, ordered), attrs...)
 }
 
 // message is the line's: constant, so that logs can be grouped by it.
-func message(status int, gone bool) string {
+func message(status int, gone, ordered bool) string {
 	switch {
 	case gone:
 		return "client gone"
+	case ordered:
 	case status >= http.StatusInternalServerError:
 		return "request failed"
 	}
 	return "request"
 }
+
+// seconds is d for a log, to a microsecond.
+func seconds(d time.Duration) float64 { return d.Round(time.Microsecond).Seconds() }

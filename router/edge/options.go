@@ -68,7 +68,8 @@ type Options struct {
 	// Drain is how long requests may take to end after that. Zero means 30 s,
 	// negative not at all.
 	Drain time.Duration
-	// Logger gets the log; nil means slog.Default().
+	// Logger gets the log; nil means slog.Default(). Durations in it are in
+	// seconds. It says when the server begins to serve and to drain, and where.
 	Logger *slog.Logger
 	// NoAccessLog leaves out the line for each request, but not for those that
 	// the tier could not serve.

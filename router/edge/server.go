@@ -135,6 +135,7 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 		return ErrRun
 	}
 	defer s.phase.Store(phaseEnded)
+	s.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("addr", s.Addr().String()), slog.String("scheme", s.scheme()))
 
 	base := context.WithoutCancel(ctx)
 	draining := make(chan struct{})
@@ -159,6 +160,8 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	case <-above:
 	}
 	close(draining)
+	s.opts.Logger.LogAttrs(base, slog.LevelInfo, "draining", slog.String("addr", s.Addr().String()),
+		slog.Float64("linger_s", max(s.opts.Linger, 0).Seconds()), slog.Float64("drain_s", max(s.opts.Drain, 0).Seconds()))
 	if !broken {
 		s.drain(served)
 	}
@@ -167,6 +170,14 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	stop()
 	wg.Wait()
 	return err
+}
+
+// scheme is what the server speaks itself.
+func (s *Server) scheme() string {
+	if s.http.TLSConfig != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // drainKey finds the channel that is closed when the server whose background a

@@ -43,7 +43,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// all returns the lines so far, decoded.
+// all returns the lines so far, decoded, but for those of the server's own life.
 func (l *lines) all(tb testing.TB) (out []map[string]any) {
 	tb.Helper()
 	l.mu.Lock()
@@ -56,7 +56,9 @@ func (l *lines) all(tb testing.TB) (out []map[string]any) {
 		if err := json.Unmarshal(line, &m); err != nil {
 			tb.Fatal(err)
 		}
-		out = append(out, m)
+		if m["msg"] != "serving" && m["msg"] != "draining" {
+			out = append(out, m)
+		}
 	}
 	return out
 }

@@ -1,0 +1,115 @@
+package edge_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/edge"
+)
+
+// What somebody has ordered is no failure, whatever its status: maintenance is
+// not an alarm for every visitor.
+func TestOrderedAnswersAreNoFailures(t *testing.T) {
+	broken := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { transit.Fail(w, r, 503, errors.New("broken")) })
+	front, err := router.New(router.Options{},
+		router.Rule{Name: "closed", When: router.Path("/closed"), To: router.Maintenance(time.Minute)},
+		router.Rule{Name: "broken", When: router.Path("/broken"), To: broken},
+		router.Rule{Name: "rest", To: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, quiet := range []bool{false, true} {
+		var log lines
+		srv := serve(t, front, edge.Options{Logger: log.logger(), NoAccessLog: quiet})
+		for _, path := range []string{"/closed", "/broken"} {
+			res, err := http.Get("http://" + srv.Addr().String() + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != 503 {
+				t.Errorf("%s: %s", path, res.Status)
+			}
+		}
+		want := 2
+		if quiet {
+			want = 1 // what the tier could not serve
+		}
+		waitFor(t, func() bool { return len(log.all(t)) == want })
+		for _, line := range log.all(t) {
+			closed := line["target"] == "/closed"
+			if (line["level"] == "INFO") != closed || (line["msg"] == "request") != closed || line["status"] != 503.0 || !strings.Contains(line["cause"].(string), ":") && closed {
+				t.Errorf("quiet %t: %v", quiet, line)
+			}
+		}
+	}
+}
+
+// A client that wants only what is stored has asked for its 504.
+func TestOnlyIfCachedIsNoFailure(t *testing.T) {
+	pages, err := cache.New(cache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pages.Close()
+	var log lines
+	srv, err := edge.New(pages.Handler(http.NotFoundHandler()), edge.Options{Addr: "127.0.0.1:0", Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Cache-Control", "only-if-cached")
+	w := httptest.NewRecorder()
+	srv.ServeHTTP(w, r)
+	if line := log.all(t)[0]; w.Code != 504 || line["level"] != "INFO" || line["msg"] != "request" {
+		t.Errorf("%d: %v", w.Code, line)
+	}
+}
+
+// Durations are in seconds, and the server says when and where it serves.
+func TestLogSaysWhereAndHowLong(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(map[bool]string{false: "http", true: "https"}[secure], func(t *testing.T) {
+			var log lines
+			opts := edge.Options{Logger: log.logger()}
+			var err error
+			if secure {
+				if opts.Certificates, err = edge.Certificates(pair(t, t.TempDir(), "a.example", time.Now().Add(time.Hour))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var srv *edge.Server
+			t.Cleanup(func() {
+				if !log.has(`"msg":"draining","addr":"` + srv.Addr().String() + `","linger_s":0,"drain_s":30`) {
+					t.Error("it does not say that it drains")
+				}
+			})
+			srv = serve(t, http.NotFoundHandler(), opts)
+			w := httptest.NewRecorder()
+			srv.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			waitFor(t, func() bool { return log.has(`"msg":"serving"`) && log.has(`"msg":"request"`) })
+			scheme := map[bool]string{false: "http", true: "https"}[secure]
+			if !log.has(`"msg":"serving","addr":"` + srv.Addr().String() + `","scheme":"` + scheme + `"`) {
+				t.Error("it does not say where it serves")
+			}
+			line := log.all(t)[0]
+			if took, ok := line["took_s"].(float64); !ok || took < 0 || took > 60 || line["took"] != nil {
+				t.Errorf("how long: %v", line)
+			}
+		})
+	}
+}
+
+func (l *lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), text)
+}
