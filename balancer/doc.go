@@ -12,6 +12,14 @@
 // come. Event streams, gRPC, upgrades and answers with "X-Accel-Buffering: no"
 // always do.
 //
+// NTLM and Negotiate (RFC 4559) log in a connection where other schemes log in
+// a request. A connection to a backend is everybody's, so one on which a
+// request brought such credentials, or an answer offered them or told of them,
+// is closed after the answer; over HTTP/2 such a request has a connection of its
+// own. Negotiate with Kerberos, which is done in one request, works through a
+// pool. NTLM, which takes three on one connection, does not: its clients want a
+// TCP pool, [Pool.ServeTCP], or another scheme.
+//
 //	pool, err := balancer.New(balancer.Backends("http://10.0.0.11:8080", "http://10.0.0.12:8080"), balancer.Options{
 //		Probe: health.HTTP("/healthz"),
 //	})

@@ -58,7 +58,10 @@ type Options struct {
 	// one of this package's, or wraps it. It is not called once a response
 	// has begun.
 	Error func(http.ResponseWriter, *http.Request, error)
-	// Transport makes the way to a backend. Nil: the pool's own.
+	// Transport makes the way to a backend. Nil: the pool's own. Connections
+	// of any other are that one's affair: a request that may log its connection
+	// in (see the package's comment) has Close set, which [http.Transport]
+	// respects over HTTP/1 alone.
 	Transport func(Backend) http.RoundTripper
 	// Trace is told what the pool does. Nil: nobody.
 	Trace *Trace

@@ -15,8 +15,7 @@ import (
 	"github.com/foretier/foretier/internal/http1"
 )
 
-// newTransport returns the way to the backend at u: the pool's own for
-// HTTP/1.1, the standard library's for HTTP/2.
+// newTransport returns the way to the backend at u.
 func newTransport(u *url.URL, o Options) http.RoundTripper {
 	dialer := net.Dialer{Timeout: max(o.Timeouts.Dial, 0), KeepAlive: 30 * time.Second}
 	switch u.Scheme {
@@ -30,40 +29,17 @@ func newTransport(u *url.URL, o Options) http.RoundTripper {
 	case "https":
 		return newSecure(u, o, dialer)
 	}
-	return newHTTP2(u, o, dialer)
-}
-
-// newHTTP2 returns the standard library's transport, for h2c, and for https
-// where the backend has chosen HTTP/2.
-func newHTTP2(u *url.URL, o Options, dialer net.Dialer) *http.Transport {
-	t := &http.Transport{
-		DialContext:           dialer.DialContext,
-		TLSClientConfig:       o.TLS,
-		TLSHandshakeTimeout:   max(o.Timeouts.Dial, 0),
-		DisableCompression:    true, // what the client accepts goes on as it is
-		MaxIdleConnsPerHost:   http1.MaxIdle,
-		IdleConnTimeout:       http1.KeepIdle,
-		ExpectContinueTimeout: time.Second,
-		ReadBufferSize:        16 << 10,
-		WriteBufferSize:       16 << 10,
-		Protocols:             new(http.Protocols),
-	}
-	if u.Scheme == "h2c" {
-		t.Protocols.SetUnencryptedHTTP2(true)
-	} else {
-		t.Protocols.SetHTTP1(true) // for upgrades, and a backend that has changed its mind
-		t.Protocols.SetHTTP2(true)
-	}
-	return t
+	return newHTTP2(health.Target{URL: u}, dialer)
 }
 
 // secure is the way to a backend over TLS, which chooses the protocol in its
-// handshake (RFC 7301): HTTP/1.1 goes over the pool's own connections, and from
-// when it first chooses HTTP/2 all goes over the standard library's.
+// handshake (RFC 7301), and may change its mind when it is restarted. Upgrades
+// are of HTTP/1.1 only.
 type secure struct {
 	h1    *http1.Client
-	h2    *http.Transport
-	chose atomic.Bool // HTTP/2
+	h2    *h2           // nil: it is not offered
+	older *http1.Client // for upgrades, where h2 would be chosen; nil without h2
+	chose atomic.Bool   // HTTP/2
 }
 
 // errHTTP2 means that the backend has chosen HTTP/2. Nothing was sent.
@@ -78,45 +54,61 @@ func newSecure(u *url.URL, o Options, dialer net.Dialer) *secure {
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
 	s := new(secure)
-	if slices.Contains(config.NextProtos, "h2") {
-		s.h2 = newHTTP2(u, o, dialer)
-	}
 	target := health.Target{URL: u, TLS: config}
+	if slices.Contains(config.NextProtos, "h2") {
+		s.h2 = newHTTP2(target, dialer)
+		upgrades := target
+		upgrades.TLS = config.Clone()
+		upgrades.TLS.NextProtos = []string{"http/1.1"}
+		s.older = http1.New(func(ctx context.Context) (net.Conn, error) { return dialTLS(ctx, upgrades, dialer) })
+	}
 	s.h1 = http1.New(func(ctx context.Context) (net.Conn, error) {
-		if dialer.Timeout > 0 { // once for the connection, once for the handshake
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, 2*dialer.Timeout)
-			defer cancel()
-		}
-		c, err := target.Dial(ctx, &dialer)
-		if err != nil {
-			return nil, err
-		}
-		if t, ok := c.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
+		c, err := dialTLS(ctx, target, dialer)
+		if t, ok := c.(*tls.Conn); ok && err == nil && t.ConnectionState().NegotiatedProtocol == "h2" {
 			_ = c.Close() // what is wanted is another kind of connection
 			s.chose.Store(true)
 			return nil, errHTTP2
 		}
-		return c, nil
+		return c, err
 	})
 	return s
 }
 
-// RoundTrip implements [http.RoundTripper]. The pool itself goes either way
-// directly: see [try.send].
-func (s *secure) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !s.chose.Load() {
-		if res, err := s.h1.RoundTrip(r); err != errHTTP2 {
-			return res, err
-		}
+// overHTTP1 returns the way over HTTP/1.1 for a request with this header, nil
+// if it is to go over HTTP/2.
+func (s *secure) overHTTP1(h http.Header) *http1.Client {
+	switch {
+	case !s.chose.Load():
+		return s.h1
+	case h["Upgrade"] != nil:
+		return s.older
 	}
-	return s.h2.RoundTrip(r)
+	return nil
 }
 
-// CloseIdleConnections lets go of the idle connections of both kinds.
+// RoundTrip implements [http.RoundTripper], for probes. The pool itself goes
+// either way directly: see [try.send].
+func (s *secure) RoundTrip(r *http.Request) (*http.Response, error) {
+	for {
+		if c := s.overHTTP1(r.Header); c != nil {
+			if res, err := c.RoundTrip(r); err != errHTTP2 {
+				return res, err
+			}
+			continue
+		}
+		res, err := s.h2.RoundTrip(r)
+		if errors.Is(err, errHTTP1) {
+			s.chose.Store(false)
+		}
+		return res, err
+	}
+}
+
+// CloseIdleConnections lets go of the idle connections of all kinds.
 func (s *secure) CloseIdleConnections() {
 	s.h1.CloseIdleConnections()
 	if s.h2 != nil {
 		s.h2.CloseIdleConnections()
+		s.older.CloseIdleConnections()
 	}
 }

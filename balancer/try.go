@@ -89,13 +89,21 @@ func (t *try) send(rt http.RoundTripper) (*http.Response, error) {
 	case *http1.Client:
 		return t.direct(rt)
 	case *secure:
-		if !rt.chose.Load() {
-			res, err := t.direct(rt.h1)
-			if err != errHTTP2 {
+		const minds = 3 // what it speaks, what it spoke before, and a change on the way
+		for range minds {
+			if c := rt.overHTTP1(t.exchange.header); c != nil {
+				if res, err := t.direct(c); err != errHTTP2 {
+					return res, err
+				}
+				continue
+			}
+			res, err := t.through(rt.h2)
+			if !errors.Is(err, errHTTP1) {
 				return res, err
 			}
+			rt.chose.Store(false)
 		}
-		return t.through(rt.h2)
+		return nil, errHTTP2
 	}
 	return t.through(rt)
 }
@@ -150,6 +158,7 @@ func (t *try) once(ctx context.Context, rt http.RoundTripper) (*http.Response, e
 	t.timer.Stop()
 	t.ctx = httptrace.WithClientTrace(ctx, t.trace())
 	out := t.request()
+	out.Close = out.Close || http1.LogsIn(out.Header)
 	out.Trailer = nil
 	if x.spool != nil {
 		out.Body = x.spool.body()

@@ -3,8 +3,9 @@
 // It differs from [http.Transport] in what a gateway needs: a connection is
 // served by the goroutine of its caller instead of two of its own; the caller
 // learns whether anything was sent; an idle connection is looked at before it
-// is used, and not kept for longer than its server said it would; and what
-// must not be executed twice is never sent on a connection that idled long.
+// is used, and not kept for longer than its server said it would; what must not
+// be executed twice is never sent on a connection that idled long; and one that
+// may be logged in, by NTLM or Negotiate, is closed after the answer.
 package http1
 
 import (
@@ -79,6 +80,7 @@ type Call struct {
 	Wait  time.Duration // from the end of the request to the response's header; 0 and less: no limit
 	Idle  time.Duration // the longest pause inside the response's body; 0 and less: no limit
 
+	login    bool // it may log the connection in, which then serves nobody else
 	sent     atomic.Bool
 	mu       sync.Mutex
 	conn     *conn // guarded by mu: while it waits for the header

@@ -625,3 +625,48 @@ func BenchmarkDo(b *testing.B) {
 		}
 	}
 }
+
+// A login of the connection is nobody else's: the connection is closed after
+// the answer that may have made one.
+func TestLoginOfTheConnectionIsNobodyElses(t *testing.T) {
+	fine := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n%s\r\nok"
+	cases := map[string]struct {
+		name, value string // of the request
+		answer      string // a field of it
+		dials       int32  // for two requests
+	}{
+		"none":                    {"", "", "", 1},
+		"NTLM":                    {"Authorization", "NTLM TlRMTVNTUAAB", "", 2},
+		"in small letters":        {"Authorization", "ntlm TlRMTVNTUAAB", "", 2},
+		"after a tab":             {"Authorization", "\tNegotiate\tYII", "", 2},
+		"in another spelling":     {"authorization", "Negotiate YII", "", 2},
+		"with a proxy":            {"Proxy-Authorization", "Negotiate YII", "", 2},
+		"Basic":                   {"Authorization", "Basic bmVnb3RpYXRlOm50bG0=", "", 1},
+		"Bearer":                  {"Authorization", "Bearer NTLM.Negotiate", "", 1},
+		"another field":           {"X-Wants", "NTLM", "", 1},
+		"offered":                 {"", "", "WWW-Authenticate: NTLM\r\n", 2},
+		"offered among others":    {"", "", "WWW-Authenticate: Basic realm=\"shop\", Negotiate\r\n", 2},
+		"offered in a second":     {"", "", "WWW-Authenticate: Basic realm=\"shop\"\r\nwww-authenticate: negotiate\r\n", 2},
+		"offered by a proxy":      {"", "", "Proxy-Authenticate: Negotiate\r\n", 2},
+		"told of":                 {"", "", "Persistent-Auth: true\r\n", 2},
+		"Basic offered":           {"", "", "WWW-Authenticate: Basic realm=\"ntlm\"\r\n", 1},
+		"a scheme of longer name": {"", "", "WWW-Authenticate: NTLMv9-Session-Token x\r\n", 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			cl, dials := piped(t, keep(fmt.Sprintf(fine, c.answer)))
+			for range 2 {
+				call := call("GET", "/")
+				if c.name != "" {
+					call.Header[c.name] = []string{c.value}
+				}
+				if body, err := do(cl, call); err != nil || body != "ok" {
+					t.Fatalf("got %q, %v", body, err)
+				}
+			}
+			if n := dials.Load(); n != c.dials {
+				t.Errorf("%d connections for two requests, want %d", n, c.dials)
+			}
+		})
+	}
+}

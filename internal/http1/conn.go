@@ -222,7 +222,7 @@ func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop
 		res.Body = &tunnel{cn: cn, stop: stop}
 		return
 	}
-	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res), length: res.ContentLength}
+	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res) || call.login || LoggedIn(res.Header), length: res.ContentLength}
 	if res.Body == http.NoBody || res.ContentLength == 0 || call.Request.Method == http.MethodHead {
 		b.end(true)
 		res.Body = http.NoBody

@@ -12,7 +12,8 @@ import (
 // ErrInvalid means that a request can't be sent as it is, to any server.
 var ErrInvalid = errors.New("http1: invalid request")
 
-// check refuses what could be read as two requests, or as one for another host.
+// check refuses what could be read as two requests, or as one for another
+// host, and notes whether the request may log its connection in.
 func (c *Call) check() error {
 	r := c.Request
 	path := r.URL.EscapedPath()
@@ -33,6 +34,7 @@ func (c *Call) check() error {
 				return fmt.Errorf("%w: value of field %s", ErrInvalid, name)
 			}
 		}
+		c.login = c.login || credentials(name) && login(values)
 	}
 	for _, name := range c.Trailer {
 		if !MayTrail(name) {

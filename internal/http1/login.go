@@ -1,0 +1,53 @@
+package http1
+
+import (
+	"net/http"
+	"strings"
+)
+
+// logins are the schemes that log a connection in and not a request (RFC 4559,
+// section 6, and its kin): whoever uses the connection next is taken for who
+// used it last.
+var logins = []string{"NTLM", "Negotiate", "Kerberos", "Nego2", "CredSSP"}
+
+// login reports whether credentials or challenges name one of logins. Quoted
+// strings are not respected: a false hit costs a connection and nothing else.
+func login(lines []string) bool {
+	for _, line := range lines {
+		for member := range strings.SplitSeq(line, ",") {
+			scheme := strings.Trim(member, " \t")
+			if i := strings.IndexAny(scheme, " \t"); i >= 0 {
+				scheme = scheme[:i]
+			}
+			for _, name := range logins {
+				if strings.EqualFold(scheme, name) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// LogsIn reports whether a request with this header may log in the connection
+// that it is sent on, in whatever spelling.
+func LogsIn(h http.Header) bool {
+	for name, values := range h {
+		if credentials(name) && login(values) {
+			return true
+		}
+	}
+	return false
+}
+
+// credentials reports whether a field of this name says who asks.
+func credentials(name string) bool {
+	return strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Proxy-Authorization")
+}
+
+// LoggedIn reports whether a response with this header offers a login of the
+// connection, or tells of one.
+func LoggedIn(h http.Header) bool {
+	return login(h["Www-Authenticate"]) || login(h["Proxy-Authenticate"]) ||
+		len(h["Persistent-Auth"]) > 0 || len(h["Proxy-Support"]) > 0
+}
