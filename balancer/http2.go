@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,7 +84,46 @@ func dialTLS(ctx context.Context, target health.Target, dialer net.Dialer) (net.
 	return target.Dial(ctx, &dialer)
 }
 
-// RoundTrip implements [http.RoundTripper]. It sends r once.
+// unprocessed reports whether a backend said over HTTP/2 that it has not looked
+// at the request, so that it may be sent again whatever its method: by GOAWAY
+// with a lower last stream (RFC 9113, section 6.8) or by REFUSED_STREAM (section
+// 8.7). The standard library gives the first no name, nor the second where it
+// would have sent the request again itself, over a user's own transport.
+func unprocessed(err error) bool {
+	var s streamError
+	if errors.As(err, &s) {
+		return s.Code == refusedStream
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		text := err.Error()
+		if inner, ok := strings.CutPrefix(text, "http2: Transport: cannot retry err ["); ok {
+			text, _, _ = strings.Cut(inner, "]")
+			if strings.HasPrefix(text, "stream error: ") && strings.Contains(text, "; REFUSED_STREAM") {
+				return true
+			}
+		}
+		if text == "http2: Transport received Server's graceful shutdown GOAWAY" ||
+			strings.HasPrefix(text, "http2: Transport received GOAWAY from server ErrCode:") {
+			return true
+		}
+	}
+	return false
+}
+
+// A streamError is the standard library's unexported error of that name, which
+// converts itself to any type of the same fields.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+const refusedStream = 7 // RFC 9113, section 7
+
+func (e streamError) Error() string { return fmt.Sprintf("stream %d: error %d", e.StreamID, e.Code) }
+
+// RoundTrip implements [http.RoundTripper]. It sends r once: what [unprocessed]
+// reports of its error says whether it may be sent again.
 func (c *h2) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Close {
 		return c.alone(r)

@@ -71,7 +71,8 @@ type Options struct {
 }
 
 // Retry says when a request is tried again, elsewhere. What was provably not
-// sent is tried again while a backend is left, and costs nothing of what
+// sent, or not processed, as a backend over HTTP/2 may say (RFC 9113, sections
+// 6.8 and 8.7), is tried again while a backend is left, and costs nothing of what
 // follows; GET, HEAD, OPTIONS and what carries an
 // Idempotency-Key also after a reset, 502 or 503; GET and HEAD without Cookie
 // and Authorization also after a 500; nothing after a 504 or a timeout. A rule

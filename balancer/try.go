@@ -132,17 +132,28 @@ func (x *exchange) again() bool {
 	return x.repeatable() && (x.spool == nil || x.spool.replayable())
 }
 
-// through sends the request through any other transport, and once more if that
-// took a kept connection that turned out to be closed.
+// through sends the request through any other transport, and again to the same
+// backend if that took a kept connection that turned out to be closed, or if the
+// backend did not process it.
 func (t *try) through(rt http.RoundTripper) (*http.Response, error) {
 	ctx := t.ctx
 	res, err := t.once(ctx, rt)
-	if err != nil && t.stale.Load() && ctx.Err() == nil && context.Cause(t.ctx) == nil && t.exchange.again() {
+	const most = 3 // times; then the others, if there are any
+	for n := 1; n < most && err != nil && ctx.Err() == nil && context.Cause(t.ctx) == nil && t.onceMore(err); n++ {
 		t.interrupt(nil)
 		t.sent.Store(false)
 		res, err = t.once(ctx, rt)
 	}
 	return res, err
+}
+
+// onceMore reports whether the same backend may give the request that ended
+// with err a fair hearing.
+func (t *try) onceMore(err error) bool {
+	if unprocessed(err) {
+		return t.exchange.spool == nil || t.exchange.spool.replayable()
+	}
+	return t.stale.Load() && t.exchange.again()
 }
 
 // once sends the request through rt, once as far as this end knows.
@@ -253,8 +264,11 @@ func (t *try) judgeError(now time.Time, err error) {
 		return
 	}
 	o := health.Failed
-	if health.Unreachable(err) {
+	switch {
+	case health.Unreachable(err):
 		o = health.Refused
+	case unprocessed(err):
+		o = health.Erred // it works, and says what it does not do
 	}
 	t.ticket.Header(now, true)
 	t.exchange.pool.observe(t.entry, now, o)
@@ -284,9 +298,10 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 	return false
 }
 
-// unsent reports whether an attempt that ended with err provably sent nothing.
+// unsent reports whether an attempt that ended with err provably sent nothing,
+// or nothing that the backend has looked at.
 func (t *try) unsent(err error) bool {
-	return health.Unreachable(err) || !t.sent.Load() && !t.call.Sent()
+	return health.Unreachable(err) || unprocessed(err) || !t.sent.Load() && !t.call.Sent()
 }
 
 // abandon gives back the place of a try that was not begun.
