@@ -27,10 +27,10 @@ func (p *Pool) serveBody(w http.ResponseWriter, r *http.Request) {
 	defer uploads.Wait()
 	defer body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
 	if r.ProtoMajor != 1 || rc.EnableFullDuplex() != nil { // it takes care itself
-		p.proxy.ServeHTTP(&answering{ResponseWriter: w}, in)
+		p.proxy.ServeHTTP(&answering{ResponseWriter: w, old: !r.ProtoAtLeast(1, 1)}, in)
 		return
 	}
-	p.proxy.ServeHTTP(&answering{ResponseWriter: w, body: body}, in)
+	p.proxy.ServeHTTP(&answering{ResponseWriter: w, body: body, old: !r.ProtoAtLeast(1, 1)}, in)
 	if body.Err() != io.EOF {
 		// The server would wait for the rest before it ends the connection. An
 		// error means that the connection is gone already.
@@ -51,6 +51,7 @@ type answering struct {
 	http.ResponseWriter
 	body *transit.Body // the request's over HTTP/1, else nil
 	own  bool          // the answer is the pool's own, or its operator's
+	old  bool          // the client speaks HTTP/1.0, which knows no informational responses (RFC 9110, section 15.2)
 }
 
 // Unwrap is for [http.ResponseController].
@@ -60,6 +61,9 @@ func (w *answering) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // ended, and makes up no Content-Type where the backend sent none: what it
 // would be taken for is the client's to decide (RFC 9110, section 8.3).
 func (w *answering) WriteHeader(status int) {
+	if status < 200 && w.old {
+		return
+	}
 	if status >= 200 {
 		h := w.Header()
 		if w.body != nil && w.body.Err() != io.EOF {

@@ -39,12 +39,16 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.serveBody(w, r)
 		return
 	}
-	p.proxy.ServeHTTP(&answering{ResponseWriter: w}, r)
+	p.proxy.ServeHTTP(&answering{ResponseWriter: w, old: !r.ProtoAtLeast(1, 1)}, r)
 }
 
 // rewrite makes the request that goes out.
 func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
 	forward(pr)
+	if !pr.In.ProtoAtLeast(1, 1) { // which has no upgrades (RFC 9110, section 7.8)
+		pr.Out.Header.Del("Upgrade")
+		pr.Out.Header.Del("Connection")
+	}
 	// The values of trailers arrive with the end of the body, in In's map.
 	pr.Out.Trailer = pr.In.Trailer
 	if p.opts.Rewrite != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -14,11 +15,13 @@ import (
 	"net/netip"
 	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -340,5 +343,50 @@ func TestBasePaths(t *testing.T) {
 	got := newPool(t, Backends("http://a/shop/", "http://b/shop", "http://c/", "http://d/x%20y"), Options{}).BasePaths()
 	if strings.Join(got, " | ") != "/shop | /x y" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A client of HTTP/1.0 gets neither informational responses nor upgrades,
+// whoever serves the pool.
+func TestHTTP10ClientGetsOneResponse(t *testing.T) {
+	for name, url := range fronts(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			t.Error("an upgrade went on")
+		}
+		w.Header().Set("Link", "</a.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		fmt.Fprint(w, "page")
+	}) {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		if got, err := io.ReadAll(conn); err != nil || strings.Contains(string(got), " 103 ") || !strings.HasSuffix(string(got), "\r\n\r\npage") {
+			t.Errorf("%s: %v: %s", name, err, got)
+		}
+	}
+}
+
+// Over HTTP/2 informational responses are bounded in bytes, too.
+func TestInformationalResponsesWithoutEndOverHTTP2(t *testing.T) {
+	for _, n := range []int{1000, http1.MaxHeader/150 + 1000} {
+		srv := perConn(t, false, func(_ *sync.Map, w http.ResponseWriter, _ *http.Request) {
+			for range n {
+				w.Header().Set("Link", "</"+strings.Repeat("a", 150)+">; rel=preload")
+				w.WriteHeader(http.StatusEarlyHints)
+			}
+			fmt.Fprint(w, "page")
+		})
+		var cause error
+		p := newPool(t, Backends(strings.Replace(srv.URL, "http", "h2c", 1)), Options{Retry: Retry{Max: -1}, Error: func(w http.ResponseWriter, _ *http.Request, err error) {
+			cause = err
+			w.WriteHeader(502)
+		}})
+		w := get(p, "GET", "/", nil)
+		if n == 1000 && w.Body.String() != "page" || n > 1000 && (cause == nil || !strings.Contains(cause.Error(), "informational")) {
+			t.Errorf("%d of them: got %d, %v", n, w.Code, cause)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
@@ -197,7 +198,20 @@ func (t *try) once(ctx context.Context, rt http.RoundTripper) (*http.Response, e
 // begins.
 func (t *try) trace() *httptrace.ClientTrace {
 	limit := t.exchange.timeouts.Header
+	told := 0 // bytes of informational responses
 	return &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			told += len("HTTP/1.1 100 \r\n\r\n")
+			for name, values := range h {
+				for _, v := range values {
+					told += len(name) + len(v) + len(": \r\n")
+				}
+			}
+			if told > http1.MaxHeader { // an error would not count beside another trace's
+				t.interrupt(errTalks)
+			}
+			return nil
+		},
 		GotConn:              func(i httptrace.GotConnInfo) { t.stale.Store(i.Reused) },
 		GotFirstResponseByte: func() { t.stale.Store(false) },
 		WroteHeaders:         func() { t.sent.Store(true) },
@@ -209,6 +223,10 @@ func (t *try) trace() *httptrace.ClientTrace {
 	}
 }
 
+// errTalks ends the wait for a backend that tells without end that it will
+// answer.
+var errTalks = fmt.Errorf("balancer: more than %d bytes of informational responses", http1.MaxHeader)
+
 // cause returns the first of the errors that led to err.
 func (t *try) cause(err error) error {
 	x := t.exchange
@@ -217,7 +235,7 @@ func (t *try) cause(err error) error {
 			return failed
 		}
 	}
-	if cause := context.Cause(t.ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout) || cause == errRescued) {
+	if cause := context.Cause(t.ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout) || cause == errRescued || cause == errTalks) {
 		return cause
 	}
 	var late *http1.TimeoutError

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // These tests are of what happens between the tier and its backends.
@@ -71,4 +72,44 @@ func send(t *testing.T, r *http.Request) (*http.Response, string) {
 		t.Fatal(err)
 	}
 	return res, string(body)
+}
+
+// TestInformationalResponses: any number of them arrives before the answer, and
+// none of them at a client of HTTP/1.0, which would take the first for the
+// answer.
+func TestInformationalResponses(t *testing.T) {
+	const many = 20
+	backend, _ := rawBackend(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", many)+
+		"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=0\r\n\r\npage")
+	for _, cache := range []string{"0", "16MiB"} {
+		addr, _ := startGateway(t, "-backends", backend, "-cache", cache)
+		got := raw(t, addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		if n := strings.Count(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n"); n != many || !strings.HasSuffix(got, "\r\n\r\npage") {
+			t.Errorf("-cache %s: %d hints: %s", cache, n, got)
+		}
+		if got := raw(t, addr, "GET / HTTP/1.0\r\nHost: a\r\n\r\n"); strings.Contains(got, "103") || !strings.HasPrefix(got, "HTTP/1.0 200 OK\r\n") && !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(got, "\r\n\r\npage") {
+			t.Errorf("-cache %s: HTTP/1.0: %s", cache, got)
+		}
+	}
+}
+
+// raw sends bytes as they are and returns what comes until the connection ends.
+func raw(t *testing.T, addr, request string) string {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Error(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(got)
 }

@@ -29,7 +29,7 @@ const (
 	KeepIdle   = 4 * time.Second        // how long, at most: many servers close theirs after five
 	FreshIdle  = time.Second            // how long, for a request that must not be executed twice
 	MaxAge     = 5 * time.Minute        // of a connection, so that a changed address is noticed
-	maxHeader  = 1 << 20                // bytes of a response's header
+	MaxHeader  = 1 << 20                // bytes of a response's header, and of what is told before it
 	inlineBody = 64 << 10               // bytes of a request's body up to which it is written before the response is read
 	grace      = 100 * time.Millisecond // by which the sweep of idle connections may be late
 )

@@ -281,7 +281,8 @@ func TestResponses(t *testing.T) {
 		{"not modified, of some length", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "", "", true},
 		{"more than asked for", "GET", ok + "HTTP/1.1 200 OK\r\n\r\n", "ok", "", false},
 		{"informational first", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok, "ok", "", true},
-		{"informational without end", "GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 9), "", "more than 8 informational", false},
+		{"many informational first", "GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 1000) + ok, "ok", "", true},
+		{"informational without end", "GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", MaxHeader/20), "", "more than 1048576 bytes", false},
 		{"garbage", "GET", "SSH-2.0-OpenSSH_9.2\r\n\r\n", "", "malformed", false},
 		{"a version of no such connection", "GET", "HTTP/2.0 200 OK\r\n\r\nok", "", "malformed version", false},
 		{"nothing at all", "GET", "", "", "the server closed the connection", false},
@@ -294,7 +295,7 @@ func TestResponses(t *testing.T) {
 		{"a switch that nobody asked for", "GET", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", "", "switches to protocol", false},
 		{"a switch to nothing", "GET", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "", "switches to protocol", false},
 		{"two lengths", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "", "Content-Length", false},
-		{"a header without end", "GET", "HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", maxHeader), "", "more than 1048576 bytes", false},
+		{"a header without end", "GET", "HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", MaxHeader), "", "more than 1048576 bytes", false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -316,6 +317,26 @@ func TestResponses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a server tells beforehand does not prolong the wait for its answer.
+func TestInformationalResponsesDoNotProlongTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl, _ := piped(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			_, err := http.ReadRequest(r)
+			for err == nil {
+				time.Sleep(time.Second)
+				_, err = io.WriteString(c, "HTTP/1.1 102 Processing\r\n\r\n")
+			}
+		})
+		began := time.Now()
+		call := call("GET", "/")
+		call.Wait = time.Minute
+		var late *TimeoutError
+		if _, err := do(cl, call); !errors.As(err, &late) || time.Since(began) != time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
 }
 
 func TestRequestsAsWritten(t *testing.T) {

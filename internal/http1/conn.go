@@ -85,10 +85,12 @@ func (cn *conn) alive() bool {
 	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
+var errHeader = fmt.Errorf("the response's header has more than %d bytes", MaxHeader)
+
 // Read is what br reads: the connection, within the limits that hold now.
 func (cn *conn) Read(p []byte) (int, error) {
 	if cn.budget == 0 {
-		return 0, fmt.Errorf("the response's header has more than %d bytes", maxHeader)
+		return 0, errHeader
 	}
 	if cn.budget > 0 && len(p) > cn.budget {
 		p = p[:cn.budget]
@@ -183,20 +185,22 @@ func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error
 		}
 		cn.broken = true
 	}
-	const most = 8 // informational responses
-	for range most {
-		cn.budget = maxHeader
+	cn.budget = MaxHeader // of all responses that tell something beforehand, too
+	for {
 		res, err := http.ReadResponse(cn.br, call.Request)
+		if err != nil && cn.budget == 0 { // whatever was made of what came so far
+			err = errHeader
+		}
 		if err != nil {
 			return nil, err
 		}
-		cn.budget = -1
 		// What says that it is HTTP/2 here would get HTTP/2's trust in the end of
 		// a body.
 		if res.ProtoMajor != 1 {
 			return nil, fmt.Errorf("malformed version %s", res.Proto)
 		}
 		if res.StatusCode < 100 || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			cn.budget = -1
 			return res, nil
 		}
 		if t := httptrace.ContextClientTrace(ctx); t != nil && t.Got1xxResponse != nil {
@@ -205,7 +209,6 @@ func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error
 			}
 		}
 	}
-	return nil, fmt.Errorf("more than %d informational responses", most)
 }
 
 // mayAnswer reports whether a server that stopped reading the request may have

@@ -34,7 +34,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.requests.Add(1)
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
-	ex := &exchange{w: w, rc: http.NewResponseController(w), rec: rec, head: r.Method == http.MethodHead}
+	ex := &exchange{w: w, rc: http.NewResponseController(w), rec: rec, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1)}
 	if c != nil {
 		c.answering.Store(true)
 		if r.ProtoMajor == 1 {

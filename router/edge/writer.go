@@ -34,6 +34,7 @@ type exchange struct {
 	hsts  string // value of Strict-Transport-Security, or ""
 	trace bool   // a trusted peer wants to see the way of the request
 	head  bool   // the request's method is HEAD
+	old   bool   // the client speaks HTTP/1.0
 
 	expects bool // the client waits to be told that it may send its body
 
@@ -89,6 +90,7 @@ func (ex *exchange) WriteHeader(status int) {
 	}
 	switch {
 	case ex.left:
+	case status < 200 && ex.old: // HTTP/1.0 knows no informational responses (RFC 9110, section 15.2)
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		ex.w.WriteHeader(status)
 	default:
