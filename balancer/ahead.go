@@ -262,7 +262,7 @@ func (p *Pool) reserve(n int) bool {
 // needed. What has no length may be a dialogue and goes through as it comes.
 func (x *exchange) gather() (release func(), err error) {
 	n := x.req.ContentLength
-	if x.spool == nil || n <= 0 || n > bufferEach || streams(x.req.Header) || !x.pool.reserve(int(n)) {
+	if x.spool == nil || x.stream || n <= 0 || n > bufferEach || streams(x.req.Header) || !x.pool.reserve(int(n)) {
 		return func() {}, nil
 	}
 	return func() { x.pool.buffered.Add(-n) }, x.spool.fill(n)

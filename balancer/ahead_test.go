@@ -74,7 +74,7 @@ func TestASlowClientHoldsNoBackend(t *testing.T) {
 				}()
 				time.Sleep(time.Second)
 				synctest.Wait()
-				if held := p.Backends()[0].InFlight > 0; held != c.held {
+				if held := p.Backends()[0].InFlight+p.Backends()[0].Streams > 0; held != c.held {
 					t.Errorf("after a second the backend is held: %v, want %v", held, c.held)
 				}
 				if kept := p.buffered.Load(); (kept > 0) == c.held || kept > bufferEach {
@@ -178,7 +178,7 @@ func TestASlowUploadHoldsNoBackend(t *testing.T) {
 				}()
 				time.Sleep(time.Second)
 				synctest.Wait()
-				if held := p.Backends()[0].InFlight > 0; held != c.held {
+				if held := p.Backends()[0].InFlight+p.Backends()[0].Streams > 0; held != c.held {
 					t.Errorf("held: %v, want %v", held, c.held)
 				}
 				if code, body := <-done, <-got; code != 200 || body != "order<nil>" {

@@ -74,6 +74,9 @@ func (p *Pool) decision(snap *snapshot, list []*entry, r *http.Request, now time
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s: %s, weight %s, %d in hand, %v to a response", e.Name, s.State,
 			strconv.FormatFloat(e.candidate(now).Weight, 'g', 3, 64), s.InFlight, s.Latency.Round(time.Microsecond))
+		if s.Streams > 0 {
+			fmt.Fprintf(&b, ", %d streams", s.Streams)
+		}
 		i := slices.Index(list, e)
 		switch {
 		case s.Mode != Ready:

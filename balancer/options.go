@@ -96,8 +96,16 @@ type Timeouts struct {
 }
 
 // Limit bounds the requests in hand. The zero Limit bounds nothing.
+//
+// A stream is a connection after a 101, a response of text/event-stream, or a
+// request of which a rule says so (router.Rule.Streams). It costs its backend
+// next to nothing and may last for days, so it takes no place of those for
+// requests, whatever came of it before; a long poll, which looks like a slow
+// page, does, unless a rule says that it streams. Nobody waits for the end of a
+// stream: beyond the limit there is 503 at once.
 type Limit struct {
-	InFlight int           // at each backend at once; 0: no limit
+	InFlight int           // requests at each backend at once, streams aside; 0: no limit
+	Streams  int           // streams at each backend at once; 0: no limit
 	Queue    int           // requests that wait for a place; 0: 128. Negative: none
 	Wait     time.Duration // how long each of them waits; 0: 5 s
 }
@@ -148,8 +156,8 @@ func (o Options) withDefaults() (Options, error) {
 	if limited.InFlight == 0 && (limited.Queue > 0 || limited.Wait > 0) {
 		return o, errors.New("balancer: Limit has a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of requests that a backend gets at once")
 	}
-	if o.Limit.InFlight < 0 || o.Limit.Wait < 0 {
-		return o, errors.New("balancer: Limit.InFlight and Limit.Wait are not negative")
+	if o.Limit.InFlight < 0 || o.Limit.Streams < 0 || o.Limit.Wait < 0 {
+		return o, errors.New("balancer: Limit.InFlight, Limit.Streams and Limit.Wait are not negative")
 	}
 	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate(), o.TCP.validate()); err != nil {
 		return o, fmt.Errorf("balancer: %w", err)

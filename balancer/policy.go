@@ -25,9 +25,10 @@ type Query struct {
 
 // Candidates are the backends among which a policy picks.
 type Candidates struct {
-	now   time.Time
-	list  []*entry
-	given []Candidate
+	now    time.Time
+	list   []*entry
+	stream bool // they are for one
+	given  []Candidate
 }
 
 // Given returns candidates with the given figures, for tests of a policy.
@@ -46,7 +47,9 @@ func (c Candidates) At(i int) Candidate {
 	if c.given != nil {
 		return c.given[i]
 	}
-	return c.list[i].candidate(c.now)
+	out := c.list[i].candidate(c.now)
+	out.InFlight = c.inFlight(i)
+	return out
 }
 
 // name and hash return what most policies need of all candidates, for less
@@ -69,14 +72,19 @@ func (c Candidates) inFlight(i int) int {
 	if c.given != nil {
 		return c.given[i].InFlight
 	}
-	return c.list[i].load.InFlight()
+	l := c.list[i].load
+	if c.stream {
+		return l.InFlight() + l.Streams()
+	}
+	return l.InFlight()
 }
 
 // A Candidate is what a policy knows of a backend.
 type Candidate struct {
 	Name     string
-	InFlight int           // requests from their pick to their closed body
-	Waiting  int           // those of them without a response's header yet
+	InFlight int           // requests from their pick to their closed body; with the streams only if the request asks for one
+	Streams  int           // streams in hand: see [Limit.Streams]
+	Waiting  int           // requests without a response's header yet
 	Latency  time.Duration // to expect until a header: peaks count at once and fade; 0: nobody has tried yet
 	Oldest   time.Duration // age of the oldest waiting request, at most ten times the pool's 90th percentile
 	Weight   float64       // its share, lowered during a slow start
@@ -126,6 +134,7 @@ func (e *entry) candidate(now time.Time) Candidate {
 	return Candidate{
 		Name:     e.Name,
 		InFlight: e.load.InFlight(),
+		Streams:  e.load.Streams(),
 		Waiting:  e.load.Waiting(),
 		Latency:  e.load.Latency(now),
 		Oldest:   e.load.Oldest(now),

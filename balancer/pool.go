@@ -195,6 +195,7 @@ func (e *entry) status(now time.Time) Status {
 		Since:    e.verdict.Since,
 		Until:    e.verdict.Until,
 		InFlight: e.load.InFlight(),
+		Streams:  e.load.Streams(),
 		Waiting:  e.load.Waiting(),
 		Latency:  e.load.Latency(now),
 		Requests: e.requests.Load(),

@@ -286,13 +286,13 @@ func TestWebsocket(t *testing.T) {
 			t.Fatalf("got %q, %v", got, err)
 		}
 	}
-	if s := p.Backends()[0]; s.InFlight != 1 || s.Waiting != 0 {
+	if s := p.Backends()[0]; s.InFlight != 0 || s.Streams != 1 || s.Waiting != 0 {
 		t.Errorf("an open websocket counts as %+v", s)
 	}
 	if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	for p.Backends()[0].InFlight != 0 && ctx.Err() == nil {
+	for p.Backends()[0].Streams != 0 && ctx.Err() == nil {
 		time.Sleep(time.Millisecond) // the other end's goroutine ends it
 	}
 	if ctx.Err() != nil {

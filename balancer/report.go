@@ -82,7 +82,7 @@ func (p *Pool) Report() health.Report {
 		r.State, r.Why = health.Degraded, fmt.Sprintf("%d of %d backends are up", up, len(snap.all))
 	}
 	r.Metrics = []health.Metric{
-		health.Level("requests_in_flight", "Requests from their pick to the end of their body.", "", float64(p.inflight.Load())),
+		health.Level("requests_in_flight", "Requests from their pick to the end of their body, streams too.", "", float64(p.inflight.Load())),
 		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.queue.len())),
 		health.Level("buffered", "Memory that holds responses and requests of slow clients.", "bytes", float64(p.buffered.Load())),
 		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
@@ -103,7 +103,8 @@ func (e *entry) report(now time.Time) health.Report {
 		r.Why = "set to " + s.Mode.String()
 	}
 	r.Metrics = []health.Metric{
-		health.Level("in_flight", "Requests in hand.", "", float64(s.InFlight)),
+		health.Level("in_flight", "Requests in hand, without the streams.", "", float64(s.InFlight)),
+		health.Level("streams", "Upgraded connections, event streams, and what a rule calls a stream.", "", float64(s.Streams)),
 		health.Level("latency", "Time to a response's header to expect.", "seconds", s.Latency.Seconds()),
 		health.Count("requests_total", "Requests tried here.", s.Requests),
 		health.Count("failures_total", "Requests without an answer, or answered 502, 503 or 504.", s.Failures),

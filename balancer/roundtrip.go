@@ -29,23 +29,25 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // An exchange is one request on its way through the pool.
 type exchange struct {
-	pool     *Pool
-	req      *http.Request
-	rec      *transit.Record // may be nil
-	timeouts Timeouts
-	retry    transit.Retry
-	header   http.Header // what every attempt sends
-	spool    *spool      // nil without a body
-	trailers []string    // what may follow it
-	pin      string      // the backend that the client is bound to
-	key      uint64
-	tried    []*member
-	repeats  int      // attempts after one that may have been executed
-	before   []failed // the attempts that failed
-	last     failed   // the latest attempt
-	took     time.Duration
-	scratch  [8]*entry
-	room     [2]*member // for tried
+	pool      *Pool
+	req       *http.Request
+	rec       *transit.Record // may be nil
+	timeouts  Timeouts
+	retry     transit.Retry
+	header    http.Header // what every attempt sends
+	spool     *spool      // nil without a body
+	trailers  []string    // what may follow it
+	pin       string      // the backend that the client is bound to
+	key       uint64
+	stream    bool // it counts as a stream: a rule says so, or its answer has
+	mayStream bool // it asks for one
+	tried     []*member
+	repeats   int      // attempts after one that may have been executed
+	before    []failed // the attempts that failed
+	last      failed   // the latest attempt
+	took      time.Duration
+	scratch   [8]*entry
+	room      [2]*member // for tried
 }
 
 func (x *exchange) run() (*http.Response, error) {
@@ -84,7 +86,9 @@ func (x *exchange) prepare() {
 		x.timeouts.Header = override(t.Header, x.timeouts.Header)
 		x.timeouts.Idle = override(t.Idle, x.timeouts.Idle)
 		x.timeouts.Total = override(t.Total, x.timeouts.Total)
+		x.stream = t.Streams
 	}
+	x.mayStream = asksForStream(r.Header)
 	if r.Body != nil && r.Body != http.NoBody {
 		x.spool = newSpool(r.Body, p.opts.Retry.Body)
 		x.trailers = announcedTrailers(r)
@@ -117,6 +121,12 @@ func (x *exchange) attempts() (*http.Response, error) {
 	for {
 		res, err := t.roundTrip()
 		next := x.next(t, res, err)
+		if next == nil && err == nil {
+			if err = t.settle(res); err != nil {
+				_ = res.Body.Close() // there is no place for it
+				t.end()
+			}
+		}
 		if next == nil {
 			x.now(t, err)
 			if err != nil {
@@ -197,7 +207,7 @@ func (x *exchange) LogValue() slog.Value {
 // acquire picks a backend, and waits in the queue if all are full.
 func (x *exchange) acquire() (*try, error) {
 	p := x.pool
-	if p.opts.Limit.InFlight > 0 && p.queue.len() > 0 {
+	if p.opts.Limit.InFlight > 0 && !x.stream && p.queue.len() > 0 {
 		return x.wait() // behind those who came before
 	}
 	t, err := x.acquireNow()
@@ -221,8 +231,7 @@ func (x *exchange) wait() (t *try, err error) {
 
 // acquireNow picks a backend that was not tried and has a place.
 func (x *exchange) acquireNow() (*try, error) {
-	p := x.pool
-	limit := p.opts.Limit.InFlight
+	limit := x.pool.opts.Limit
 	for {
 		now := time.Now()
 		e, err := x.pick(now)
@@ -231,9 +240,8 @@ func (x *exchange) acquireNow() (*try, error) {
 		}
 		t := &try{exchange: x, entry: e, start: now, ctx: x.req.Context()}
 		t.ticket.Owner = t
-		if limit == 0 {
-			e.load.Start(&t.ticket, now)
-		} else if !e.load.TryStart(&t.ticket, now, limit) {
+		if x.stream && !e.load.TryStream(&t.ticket, now, limit.Streams) ||
+			!x.stream && !e.load.TryStart(&t.ticket, now, limit.InFlight) {
 			continue // another was faster
 		}
 		if x.tried == nil {
@@ -250,18 +258,18 @@ func (x *exchange) acquireNow() (*try, error) {
 func (x *exchange) pick(now time.Time) (*entry, error) {
 	p := x.pool
 	snap := p.current(now)
-	limit := p.opts.Limit.InFlight
+	limited := p.opts.Limit.InFlight > 0 || p.opts.Limit.Streams > 0
 	if x.pin != "" && len(x.tried) == 0 {
 		if e := snap.byName[x.pin]; e != nil && e.serves(now) {
-			if limit > 0 && e.load.InFlight() >= limit {
-				return nil, ErrBusy
+			if err := x.full(e); err != nil {
+				return nil, err
 			}
 			x.picked(snap, snap.use, e, "the client is bound to it", now)
 			return e, nil
 		}
 	}
 	list := snap.use
-	if snap.trial || limit > 0 || len(x.tried) > 0 {
+	if snap.trial || limited || len(x.tried) > 0 {
 		list = x.filter(snap.use, true)
 		if len(list) == 0 {
 			list = x.filter(snap.use, false)
@@ -271,11 +279,11 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 			list = x.filter(snap.rest, true)
 			list = list[:min(len(list), 1)]
 		}
-		if len(list) == 0 && limit > 0 && len(x.tried) == 0 && len(snap.use) > 0 {
-			return nil, ErrBusy
+		if len(list) == 0 && len(x.tried) == 0 && len(snap.use) > 0 {
+			return nil, x.allFull(snap.use)
 		}
 	}
-	c := Candidates{now: now, list: list}
+	c := Candidates{now: now, list: list, stream: x.stream || x.mayStream}
 	i, why := 0, "the policy's pick"
 	switch {
 	case len(list) == 0:
@@ -303,10 +311,9 @@ func (e *entry) serves(now time.Time) bool {
 // filter leaves out who was tried, who is full, and, if careful, who is on
 // trial and has its one request, or would get one that can't be repeated.
 func (x *exchange) filter(use []*entry, careful bool) []*entry {
-	limit := x.pool.opts.Limit.InFlight
 	out := x.scratch[:0]
 	for _, e := range use {
-		if slices.Contains(x.tried, e.member) || limit > 0 && e.load.InFlight() >= limit {
+		if slices.Contains(x.tried, e.member) || x.full(e) != nil {
 			continue
 		}
 		if careful && e.verdict.Trial && (e.load.InFlight() > 0 || !x.repeatable()) {

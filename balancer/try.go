@@ -343,7 +343,7 @@ func (t *try) receive(res *http.Response) error {
 		return nil
 	}
 	res.Body = b
-	if b.src == http.NoBody || streams(res.Header) {
+	if b.src == http.NoBody || x.stream || streams(res.Header) {
 		return nil
 	}
 	a := newAhead(x.pool, b)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router"
 )
 
@@ -232,6 +233,45 @@ func TestLimitRate(t *testing.T) {
 			t.Errorf("counted %v", got)
 		}
 	})
+}
+
+// What turns out to be a stream gives its place of the rule's back, unless the
+// rule is one of streams.
+func TestLimitInFlightLeavesStreamsOut(t *testing.T) {
+	for _, streams := range []bool{false, true} {
+		in, end := make(chan struct{}), make(chan struct{})
+		rt := mustNew(t, router.Rule{Name: "events", Limit: router.Limit{InFlight: 2}, Streams: streams, To: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			transit.From(r.Context()).Streaming()
+			in <- struct{}{}
+			<-end
+		})})
+		codes := make(chan int)
+		served := 0
+		for range 5 {
+			go func() {
+				r := request("GET", "/")
+				ctx, _ := transit.With(r.Context())
+				w := httptest.NewRecorder()
+				rt.ServeHTTP(w, r.WithContext(ctx))
+				codes <- w.Code
+			}()
+			select {
+			case <-in:
+				served++
+			case code := <-codes:
+				if code != 429 {
+					t.Errorf("rule of streams %v: got %d", streams, code)
+				}
+			}
+		}
+		if want := map[bool]int{false: 5, true: 2}[streams]; served != want {
+			t.Errorf("rule of streams %v: %d at once, want %d", streams, served, want)
+		}
+		close(end)
+		for range served {
+			<-codes
+		}
+	}
 }
 
 func TestLimitInFlight(t *testing.T) {

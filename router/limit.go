@@ -20,7 +20,9 @@ type Limit struct {
 	// at least 1.
 	Burst int
 	// InFlight is how many requests the rule serves at once, of all clients:
-	// its share of a pool's slots. Zero means no limit.
+	// its share of a pool's slots. A connection that is upgraded and an answer
+	// of text/event-stream leave it, unless the rule has Streams. Zero means no
+	// limit.
 	InFlight int
 }
 

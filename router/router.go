@@ -128,7 +128,11 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			rt.fail(w, r, http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r)))
 			return
 		}
-		defer rule.limiter.leave()
+		leave := sync.OnceFunc(rule.limiter.leave)
+		defer leave()
+		if !rule.Streams { // else what it limits is streams
+			rec.OnStream(leave)
+		}
 	}
 	rule.handler.ServeHTTP(w, rt.forward(w, v, rule, rec, t.agree(v, i)))
 }

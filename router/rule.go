@@ -39,6 +39,12 @@ type Rule struct {
 	MaxBody int64
 	// Limit bounds how much clients may ask of the rule.
 	Limit Limit
+	// Streams says that the rule's answers last for as long as their clients
+	// want: long polls, and streams of other types than text/event-stream,
+	// which with upgraded connections is known by itself. A pool counts them by
+	// its limit of streams, not by that of requests, and reads nothing of them
+	// ahead; Timeouts hold for them.
+	Streams bool
 }
 
 // Timeouts are a rule's limits on its backends. Zero leaves a limit to the
@@ -116,7 +122,7 @@ func compileRule(r Rule) (*compiled, error) {
 	if r.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
 	}
-	c.terms = transit.Terms{Header: r.Timeouts.Header, Idle: r.Timeouts.Idle, Total: r.Timeouts.Total, Retry: transit.Retry(r.Retry)}
+	c.terms = transit.Terms{Header: r.Timeouts.Header, Idle: r.Timeouts.Idle, Total: r.Timeouts.Total, Retry: transit.Retry(r.Retry), Streams: r.Streams}
 	return c, nil
 }
 

@@ -26,7 +26,10 @@ type config struct {
 	admin       []string
 	probe       string // empty: passive
 	policy      string
-	sticky      string // cookie name; empty: no pins
+	requests    int      // at a backend at once; 0: no limit
+	streams     int      // likewise
+	streaming   []string // paths whose answers are streams
+	sticky      string   // cookie name; empty: no pins
 	stickyKey   []byte
 	cacheSize   int64 // bytes; 0: off
 	cacheTTL    time.Duration
@@ -60,6 +63,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	var (
 		c                                                                                       config
 		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust, statusHosts string
+		streaming                                                                               string
 		pages                                                                                   []string
 	)
 	c.linger = defaultLinger
@@ -69,6 +73,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
 	fs.StringVar(&c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz (empty: judge by real requests alone)")
 	fs.StringVar(&c.policy, "policy", "adaptive", "how a backend is picked: adaptive, roundrobin, least or hash")
+	fs.IntVar(&c.requests, "max-requests", 100, "`NUMBER` of requests at each backend at once, beyond which they wait (0: no limit)")
+	fs.IntVar(&c.streams, "max-streams", 1000, "`NUMBER` of websockets and event streams at each backend at once, which are not counted as requests (0: no limit)")
+	fs.StringVar(&streaming, "streams", "", "`PATHS` whose answers last as long as their clients want, such as /poll,/live/*: they count as streams (websockets and event streams do by themselves)")
 	fs.StringVar(&c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
 	fs.StringVar(&keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off)")
@@ -117,6 +124,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	c.backends, c.admin, c.bypass, c.memcached = list(backends), list(admin), list(bypass), list(memcached)
 	c.bypassVar, c.statusHosts = list(bypassVar), list(statusHosts)
+	c.streaming = list(streaming)
 	if len(c.backends) == 0 {
 		return c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
 	}
@@ -146,6 +154,15 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if _, ok := policies[c.policy]; !ok {
 		check("policy", c.policy, errors.New("want adaptive, roundrobin, least or hash"))
+	}
+	for _, p := range c.streaming {
+		check("streams", p, checkPath(strings.TrimSuffix(p, "/*"), "/live/*"))
+	}
+	if c.requests < 0 {
+		check("max-requests", strconv.Itoa(c.requests), errors.New("want a number such as 100, or 0 for no limit"))
+	}
+	if c.streams < 0 {
+		check("max-streams", strconv.Itoa(c.streams), errors.New("want a number such as 1000, or 0 for no limit"))
 	}
 	if c.sticky != "" {
 		check("sticky", c.sticky, checkCookie(c.sticky))

@@ -2,15 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // These tests are of what happens between the tier and its backends.
@@ -112,4 +116,72 @@ func raw(t *testing.T, addr, request string) string {
 		t.Error(err)
 	}
 	return string(got)
+}
+
+// TestStreamsDoNotFillThePool: idle websockets, event streams and what -streams
+// names leave the places of a backend to pages; a long poll that nobody has
+// named takes one.
+func TestStreamsDoNotFillThePool(t *testing.T) {
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/socket":
+			conn, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				return
+			}
+			defer conn.CloseNow()
+			_, _, _ = conn.Read(r.Context()) // until it ends
+			return
+		case "/events":
+			w.Header().Set("Content-Type", "text/event-stream")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		case "/poll", "/live/poll", "/slow":
+			<-r.Context().Done()
+		}
+		_, _ = io.WriteString(w, "page")
+	})
+	addr, _ := startGateway(t, "-backends", backend, "-max-requests", "2", "-max-streams", "12", "-streams", "/poll,/live/*")
+	ctx, cancel := context.WithCancel(t.Context())
+	page := func(when string) {
+		t.Helper()
+		if status, body, err := get(t, "http://"+addr+"/page"); status != 200 || body != "page" {
+			t.Errorf("%s: a page: %d %q, %v", when, status, body, err)
+		}
+	}
+	for range 4 {
+		conn, _, err := websocket.Dial(ctx, "ws://"+addr+"/socket", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.CloseNow() })
+	}
+	page("with sockets")
+	for range 4 {
+		r, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = res.Body.Close() })
+	}
+	page("with events")
+	var polls sync.WaitGroup
+	for i := range 4 {
+		polls.Go(func() {
+			r, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("http://%s%s?%d", addr, []string{"/poll", "/live/poll"}[i%2], i), nil)
+			if err == nil {
+				_, err = http.DefaultTransport.RoundTrip(r)
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	page("with polls")
+	cancel()
+	polls.Wait()
 }

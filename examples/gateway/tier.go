@@ -35,8 +35,11 @@ var (
 	adminBody     int64 = 2 << 30
 )
 
-// gatewayLimit is what one backend gets at once before requests wait.
-var gatewayLimit = balancer.Limit{InFlight: 100, Queue: 128, Wait: 5 * time.Second}
+// Who finds all places of a backend taken waits, up to here.
+const (
+	queueLen  = 128
+	queueWait = 5 * time.Second
+)
 
 // A tier is the gateway, built and not yet serving.
 type tier struct {
@@ -60,7 +63,8 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 	t := new(tier)
 	var reporters []health.Reporter
 	pool := func(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
-		opts.Name, opts.Limit, opts.Logger = name, gatewayLimit, logger
+		opts.Name, opts.Logger = name, logger
+		opts.Limit = balancer.Limit{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
 		if c.probe != "" {
 			opts.Probe = health.HTTP(c.probe)
 		}
@@ -130,6 +134,9 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 		}
 		rules = append(rules, router.Rule{Name: "admin", When: admin, To: origin, Timeouts: adminTimeouts, MaxBody: adminBody})
 		claims = append(claims, router.Only(origin).For(admin))
+	}
+	if len(c.streaming) > 0 {
+		rules = append(rules, router.Rule{Name: "streams", When: router.Path(c.streaming...), To: shop, Streams: true})
 	}
 	rules = append(rules, router.Rule{Name: "shop", To: shop})
 	front, err := router.New(router.Options{Claims: claims}, rules...)

@@ -62,12 +62,13 @@ type Record struct {
 
 	awaits atomic.Int64 // see Await
 
-	mu    sync.Mutex
-	notes []note    // guarded by mu
-	cause error     // guarded by mu
-	bad   error     // guarded by mu; see Malformed
-	gone  bool      // guarded by mu; see Gone
-	fetch []*Record // guarded by mu; read-only records of fetches that served this request
+	mu     sync.Mutex
+	stream func()    // guarded by mu: see OnStream
+	notes  []note    // guarded by mu
+	cause  error     // guarded by mu
+	bad    error     // guarded by mu; see Malformed
+	gone   bool      // guarded by mu; see Gone
+	fetch  []*Record // guarded by mu; read-only records of fetches that served this request
 }
 
 // Terms is what a rule asks of the stages below it. Zero fields ask for
@@ -77,6 +78,9 @@ type Terms struct {
 	Idle   time.Duration // longest pause inside a response; negative: no limit
 	Total  time.Duration // everything; zero and negative: no limit
 	Retry  Retry
+	// Streams says that the answer may take as long as its client wants, so that
+	// it is no work in hand: see balancer.Limit.
+	Streams bool
 }
 
 // Retry says which requests may be sent to a second backend.
@@ -123,6 +127,7 @@ func (r *Record) Detach(ctx context.Context) (context.Context, *Record) {
 	if r != nil {
 		d.Client, d.Scheme, d.ID, d.Vetted = r.Client, r.Scheme, r.ID, r.Vetted
 		d.Page, d.Terms, d.Space = r.Page, r.Terms, r.Space
+		d.OnStream(r.Streaming)
 	}
 	// Whoever detaches reads the record: it is linked to those who wait, or
 	// logged by the one who fetched.
@@ -206,6 +211,35 @@ func (r *Record) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.gone = true
+}
+
+// OnStream has f called if the answer turns out to be a stream, which may last
+// for as long as its client wants and is no work in hand: so that whoever counts
+// requests stops counting this one. f may be called more than once.
+func (r *Record) OnStream(f func()) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if before := r.stream; before != nil {
+		r.stream = func() { before(); f() }
+		return
+	}
+	r.stream = f
+}
+
+// Streaming says that the answer is a stream: see [Record.OnStream].
+func (r *Record) Streaming() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	f := r.stream
+	r.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // Note leaves what part did with the request. It is rendered only if somebody

@@ -21,7 +21,8 @@ const most = 10
 type Load struct {
 	pool *Pool
 
-	inflight atomic.Int64  // picked, body not closed yet
+	inflight atomic.Int64  // picked, body not closed yet; without the streams
+	streams  atomic.Int64  // likewise, but known to be streams, which are no work
 	waiting  atomic.Int64  // of these, without a response's header yet
 	oldest   atomic.Int64  // start of the oldest that waits, in ns; 0: none
 	latency  atomic.Uint64 // float64 bits, ns; 0: no sample yet
@@ -29,8 +30,35 @@ type Load struct {
 	samples  atomic.Int64
 	sampled  atomic.Int64 // when the latest came, in ns
 
-	mu         sync.Mutex
-	head, tail *Ticket // guarded by mu: those that wait, oldest first
+	mu     sync.Mutex
+	work   line // guarded by mu: those that wait
+	silent line // guarded by mu: likewise the streams, whose header may take its time
+}
+
+// A line is requests that wait for a response's header, oldest first.
+type line struct{ head, tail *Ticket }
+
+func (l *line) add(t *Ticket) {
+	if t.prev = l.tail; t.prev != nil {
+		t.prev.next = t
+	} else {
+		l.head = t
+	}
+	l.tail = t
+}
+
+func (l *line) remove(t *Ticket) {
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		l.head = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	} else {
+		l.tail = t.prev
+	}
+	t.prev, t.next = nil, nil
 }
 
 // New returns the load of a backend in pool.
@@ -42,6 +70,7 @@ type Ticket struct {
 
 	load       *Load
 	start      int64
+	stream     bool    // it counts as one
 	prev, next *Ticket // guarded by load.mu
 	waits      bool    // guarded by load.mu
 }
@@ -49,38 +78,71 @@ type Ticket struct {
 // Start counts a request, from its pick on. t must not be in use.
 func (l *Load) Start(t *Ticket, now time.Time) {
 	l.inflight.Add(1)
-	l.line(t, now)
+	l.line(t, now, false)
 }
 
 // TryStart counts a request if fewer than limit are in hand, and reports
-// whether it did.
+// whether it did. limit of 0 is none.
 func (l *Load) TryStart(t *Ticket, now time.Time, limit int) bool {
+	if !below(&l.inflight, limit) {
+		return false
+	}
+	l.line(t, now, false)
+	return true
+}
+
+// TryStream counts a request that is a stream from the start: of its wait for a
+// header nothing is to be learned. limit of 0 is none.
+func (l *Load) TryStream(t *Ticket, now time.Time, limit int) bool {
+	if !below(&l.streams, limit) {
+		return false
+	}
+	l.line(t, now, true)
+	return true
+}
+
+// Stream says that a request in hand has turned out to be a stream. It reports
+// whether there is a place for one more: if not, the request counts as before.
+func (t *Ticket) Stream(limit int) bool {
+	if t.stream {
+		return true
+	}
+	if !below(&t.load.streams, limit) {
+		return false
+	}
+	t.leave()
+	t.stream = true
+	t.load.inflight.Add(-1)
+	return true
+}
+
+// below adds one to n if it is less than limit, and reports whether it was.
+func below(n *atomic.Int64, limit int) bool {
 	for {
-		n := l.inflight.Load()
-		if n >= int64(limit) {
+		was := n.Load()
+		if limit > 0 && was >= int64(limit) {
 			return false
 		}
-		if l.inflight.CompareAndSwap(n, n+1) {
-			l.line(t, now)
+		if n.CompareAndSwap(was, was+1) {
 			return true
 		}
 	}
 }
 
 // line puts t at the end of those that wait.
-func (l *Load) line(t *Ticket, now time.Time) {
-	*t = Ticket{Owner: t.Owner, load: l, start: now.UnixNano(), waits: true}
-	l.waiting.Add(1)
+func (l *Load) line(t *Ticket, now time.Time, stream bool) {
+	*t = Ticket{Owner: t.Owner, load: l, start: now.UnixNano(), stream: stream, waits: true}
 	l.mu.Lock()
-	t.prev = l.tail
-	if l.tail != nil {
-		l.tail.next = t
-	} else {
-		l.head = t
+	defer l.mu.Unlock()
+	if stream {
+		l.silent.add(t)
+		return
+	}
+	l.waiting.Add(1)
+	l.work.add(t)
+	if l.work.head == t {
 		l.oldest.Store(t.start)
 	}
-	l.tail = t
-	l.mu.Unlock()
 }
 
 // Header says that the response's header came, or that none will: the wait is
@@ -89,7 +151,7 @@ func (l *Load) line(t *Ticket, now time.Time) {
 // more than once; the first call counts.
 func (t *Ticket) Header(now time.Time, bad bool) {
 	l := t.load
-	if !t.leave() {
+	if !t.leave() || t.stream {
 		return
 	}
 	d := float64(max(now.UnixNano()-t.start, 1))
@@ -108,28 +170,21 @@ func (t *Ticket) Leave() { t.leave() }
 func (t *Ticket) leave() bool {
 	l := t.load
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !t.waits {
-		l.mu.Unlock()
 		return false
 	}
 	t.waits = false
-	if t.prev != nil {
-		t.prev.next = t.next
-	} else {
-		l.head = t.next
-		if l.head != nil {
-			l.oldest.Store(l.head.start)
-		} else {
-			l.oldest.Store(0)
-		}
+	if t.stream {
+		l.silent.remove(t)
+		return true
 	}
-	if t.next != nil {
-		t.next.prev = t.prev
+	l.work.remove(t)
+	if l.work.head != nil {
+		l.oldest.Store(l.work.head.start)
 	} else {
-		l.tail = t.prev
+		l.oldest.Store(0)
 	}
-	t.prev, t.next = nil, nil
-	l.mu.Unlock()
 	l.waiting.Add(-1)
 	return true
 }
@@ -137,6 +192,10 @@ func (t *Ticket) leave() bool {
 // Done ends the count: the body has been closed.
 func (t *Ticket) Done() {
 	t.leave()
+	if t.stream {
+		t.load.streams.Add(-1)
+		return
+	}
 	t.load.inflight.Add(-1)
 }
 
@@ -180,14 +239,20 @@ func (l *Load) Owners() []any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []any
-	for t := l.head; t != nil; t = t.next {
-		out = append(out, t.Owner)
+	for _, line := range [...]line{l.work, l.silent} {
+		for t := line.head; t != nil; t = t.next {
+			out = append(out, t.Owner)
+		}
 	}
 	return out
 }
 
-// InFlight returns how many requests it has in hand, from pick to closed body.
+// InFlight returns how many requests it has in hand, from pick to closed body,
+// without the streams.
 func (l *Load) InFlight() int { return int(l.inflight.Load()) }
+
+// Streams returns how many streams it has in hand.
+func (l *Load) Streams() int { return int(l.streams.Load()) }
 
 // Waiting returns how many of them have no header yet.
 func (l *Load) Waiting() int { return int(l.waiting.Load()) }

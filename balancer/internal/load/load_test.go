@@ -111,3 +111,45 @@ func TestQuantiles(t *testing.T) {
 		t.Errorf("later: median %v", m)
 	}
 }
+
+// A stream takes no place of those for requests, before its header or after,
+// and nothing is learned of its wait.
+func TestStreams(t *testing.T) {
+	var pool Pool
+	l := New(&pool)
+	want := func(inflight, streams, waiting, owners int) {
+		t.Helper()
+		if l.InFlight() != inflight || l.Streams() != streams || l.Waiting() != waiting || len(l.Owners()) != owners {
+			t.Errorf("%d in flight, %d streams, %d wait, %d owners; want %d, %d, %d, %d",
+				l.InFlight(), l.Streams(), l.Waiting(), len(l.Owners()), inflight, streams, waiting, owners)
+		}
+	}
+	var page, found, declared, over Ticket
+	l.Start(&page, epoch)
+	l.Start(&found, epoch)
+	if !l.TryStream(&declared, epoch, 2) {
+		t.Error("no place for a stream")
+	}
+	want(2, 1, 2, 3)
+	for range 2 { // the second time it is one already
+		if !found.Stream(2) {
+			t.Error("no place for a second stream")
+		}
+	}
+	want(1, 2, 1, 2)
+	if l.TryStream(&over, epoch, 2) || page.Stream(2) {
+		t.Error("a place for a third stream of two")
+	}
+	declared.Header(epoch.Add(time.Hour), false)
+	if l.samples.Load() != 0 || l.Oldest(epoch.Add(time.Second)) != time.Second {
+		t.Errorf("latency %v, oldest %v", l.Latency(epoch), l.Oldest(epoch.Add(time.Second)))
+	}
+	want(1, 2, 1, 1)
+	declared.Done()
+	found.Done()
+	page.Done()
+	want(0, 0, 0, 0)
+	if l.Oldest(epoch.Add(time.Second)) != 0 {
+		t.Error("somebody waits")
+	}
+}
