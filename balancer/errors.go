@@ -50,6 +50,8 @@ func statusOf(err error, r *http.Request) int {
 	switch {
 	case errors.Is(err, ErrRefused):
 		return http.StatusForbidden
+	case errors.Is(err, ErrLoop):
+		return http.StatusLoopDetected
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &client) && errors.Is(err, os.ErrDeadlineExceeded):

@@ -24,6 +24,14 @@ func (p *Pool) Explain(r *http.Request) health.Decision {
 		return d
 	}
 	d := p.decision(snap, snap.use, r, now)
+	if p.Looped(r) {
+		d.Verdict, d.Why = "508", "the request has been here before, says its "+p.hop.field
+		return d
+	}
+	if n, counts := maxForwards(r); counts && n == 0 {
+		d.Verdict, d.Why = "answered here", "its Max-Forwards is 0"
+		return d
+	}
 	var name, key string
 	if p.opts.Affinity != nil {
 		name, key = p.opts.Affinity.Choose(r)

@@ -34,6 +34,7 @@ func (p *Pool) Only(name string, filters ...func(Status) bool) *Pool {
 		log:     opts.Logger.With("pool", name),
 		changed: make(chan struct{}),
 		dialer:  newDialer(opts.TCP),
+		hop:     p.hop,
 		of:      root,
 		filters: slices.Clone(filters),
 	}

@@ -51,6 +51,17 @@ type Options struct {
 	Roles Roles
 	// TCP is for connections: [Pool.ServeTCP] and [Pool.DialContext].
 	TCP TCP
+	// Via is the pseudonym under which the pool stands in the Via of the
+	// requests that it proxies (RFC 9110, section 7.6.3): a token. What comes
+	// back to it by whatever detour is answered with 508, in place of going
+	// round until something breaks. Empty: random for this process and pool, so
+	// that two tiers in a row are never taken for a loop. The gateways of one
+	// tier may share a name; two tiers may not.
+	//
+	// nginx as a backend stops compressing what comes with a Via, unless it has
+	// "gzip_proxied any". [NoVia] sends none, and CDN-Loop (RFC 8586) in its
+	// place.
+	Via string
 	// Rewrite may change each request that goes out, after the pool has set
 	// the forwarding fields. It does not choose the backend.
 	Rewrite func(*httputil.ProxyRequest)

@@ -23,6 +23,7 @@ type Pool struct {
 	opts  Options
 	log   *slog.Logger
 	proxy *httputil.ReverseProxy
+	hop   hop
 
 	snap     atomic.Pointer[snapshot]
 	load     load.Pool
@@ -66,6 +67,9 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 	}
 	p.closing, p.close = context.WithCancel(context.Background())
 	p.proxy = p.newProxy()
+	if p.hop, err = newHop(opts.Via); err != nil {
+		return nil, fmt.Errorf("balancer: %w", err)
+	}
 	p.snap.Store(new(snapshot))
 	if err := p.Update(backends); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"strconv"
 	"sync"
 
 	"github.com/foretier/foretier/internal/transit"
@@ -29,11 +30,19 @@ func (p *Pool) newProxy() *httputil.ReverseProxy {
 }
 
 // ServeHTTP proxies r to a backend. What cannot be served is answered with
-// 403, 408, 413, 502, 503 or 504; a client that went away is logged as 499.
+// 403, 408, 413, 502, 503, 504 or 508; a client that went away is logged as 499.
 func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if transit.From(r.Context()) == nil {
 		ctx, _ := transit.With(r.Context())
 		r = r.WithContext(ctx)
+	}
+	if p.hop.seen(r.Header) {
+		p.fail(w, r, ErrLoop)
+		return
+	}
+	if n, counts := maxForwards(r); counts && n == 0 {
+		answerLast(w, r)
+		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		p.serveBody(w, r)
@@ -45,6 +54,10 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // rewrite makes the request that goes out.
 func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
 	forward(pr)
+	p.hop.sign(pr.Out.Header, pr.In)
+	if n, counts := maxForwards(pr.In); counts {
+		pr.Out.Header["Max-Forwards"] = []string{strconv.FormatUint(n-1, 10)}
+	}
 	if !pr.In.ProtoAtLeast(1, 1) { // which has no upgrades (RFC 9110, section 7.8)
 		pr.Out.Header.Del("Upgrade")
 		pr.Out.Header.Del("Connection")

@@ -23,6 +23,7 @@ type handler struct {
 	cache      *Cache
 	next       http.Handler
 	owners     []cookieOwner
+	loopers    []looper
 	flights    flights
 	refreshing chan struct{} // a place for each refresh that runs
 }
@@ -37,10 +38,26 @@ func newHandler(c *Cache, next http.Handler) *handler {
 	return h
 }
 
-// findOwners looks for owners of cookies in what next wraps.
+// A looper is a layer below that knows a request again which has been through
+// it, a pool. Such a request must not wait for the fetch that it comes from.
+type looper interface{ Looped(*http.Request) bool }
+
+func (h *handler) looped(r *http.Request) bool {
+	for _, l := range h.loopers {
+		if l.Looped(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// findOwners looks for owners of cookies in what next wraps, and for loopers.
 func (h *handler) findOwners(next http.Handler) {
 	if o, ok := next.(cookieOwner); ok {
 		h.owners = append(h.owners, o)
+	}
+	if l, ok := next.(looper); ok {
+		h.loopers = append(h.loopers, l)
 	}
 	if w, ok := next.(interface{ Wraps() []http.Handler }); ok {
 		for _, below := range w.Wraps() {
@@ -165,6 +182,9 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 		}
 	}
 	switch {
+	case h.looped(r):
+		h.pass(w, r, nil, "bypass", "loop")
+		return
 	case r.Method == http.MethodHead:
 		h.pass(w, r, a, a.reason, "HEAD")
 		return

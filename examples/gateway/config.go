@@ -29,6 +29,7 @@ type config struct {
 	requests    int      // at a backend at once; 0: no limit
 	streams     int      // likewise
 	streaming   []string // paths whose answers are streams
+	via         string   // empty: made at random
 	sticky      string   // cookie name; empty: no pins
 	stickyKey   []byte
 	cacheSize   int64 // bytes; 0: off
@@ -76,6 +77,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.IntVar(&c.requests, "max-requests", 100, "`NUMBER` of requests at each backend at once, beyond which they wait (0: no limit)")
 	fs.IntVar(&c.streams, "max-streams", 1000, "`NUMBER` of websockets and event streams at each backend at once, which are not counted as requests (0: no limit)")
 	fs.StringVar(&streaming, "streams", "", "`PATHS` whose answers last as long as their clients want, such as /poll,/live/*: they count as streams (websockets and event streams do by themselves)")
+	fs.StringVar(&c.via, "via", "", "`NAME` of this tier in the Via of requests, by which loops end with 508 (empty: made at random; off: CDN-Loop in its place, for an nginx that compresses nothing behind a Via)")
 	fs.StringVar(&c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
 	fs.StringVar(&keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off)")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/foretier/foretier/internal/servertest"
 )
 
 // These tests are of what happens between the tier and its backends.
@@ -184,4 +186,34 @@ func TestStreamsDoNotFillThePool(t *testing.T) {
 	page("with polls")
 	cancel()
 	polls.Wait()
+}
+
+// TestLoopEnds: a gateway that is its own backend, directly or by a detour,
+// asks itself once; two tiers in a row are no loop.
+func TestLoopEnds(t *testing.T) {
+	for _, c := range [][]string{{"-cache", "0"}, {"-cache", "16MiB"}, {"-cache", "16MiB", "-cache-ttl", "60s"}, {"-via", "off"}, {"-via", "shop"}} {
+		self := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
+		_, log := startGateway(t, append(c, "-listen", self, "-backends", "http://"+self)...)
+		began := time.Now()
+		if status, _, err := get(t, "http://"+self+"/page"); status != http.StatusLoopDetected || err != nil {
+			t.Errorf("%v: got %d, %v, want 508", c, status, err)
+		}
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("%v: it took %v", c, took)
+		}
+		linesOf(t, log, " target=/page ", 2)
+	}
+	page := backendFunc(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Via")) })
+	back, _ := startGateway(t, "-backends", page)
+	front, _ := startGateway(t, "-backends", "http://"+back)
+	if status, via, err := get(t, "http://"+front+"/page"); status != 200 || strings.Count(via, ", 1.1 ") != 1 || err != nil {
+		t.Errorf("two tiers in a row: %d, %v, Via %q", status, err, via)
+	}
+	first := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
+	second, _ := startGateway(t, "-backends", "http://"+first)
+	_, log := startGateway(t, "-listen", first, "-backends", "http://"+second)
+	if status, _, err := get(t, "http://"+first+"/page"); status != http.StatusLoopDetected || err != nil {
+		t.Errorf("by a detour: got %d, %v", status, err)
+	}
+	linesOf(t, log, " target=/page ", 2)
 }

@@ -64,6 +64,9 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 	var reporters []health.Reporter
 	pool := func(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
 		opts.Name, opts.Logger = name, logger
+		if opts.Via = c.via; c.via == "off" {
+			opts.Via = balancer.NoVia
+		}
 		opts.Limit = balancer.Limit{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
 		if c.probe != "" {
 			opts.Probe = health.HTTP(c.probe)

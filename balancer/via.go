@@ -1,0 +1,143 @@
+package balancer
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// NoVia as [Options.Via] leaves Via alone.
+const NoVia = "-"
+
+// ErrLoop means that a request has been through this pool before: it is, by
+// whatever detour, its own backend.
+var ErrLoop = errors.New("balancer: the request has been here before")
+
+// A hop is what a pool says of itself to those behind it, by which it knows
+// itself again.
+type hop struct {
+	name  string // a pseudonym
+	field string // in which it stands: Via, or CDN-Loop
+}
+
+// The pseudonyms of pools whose Options name none: one chain of pools in one
+// process, as in tests and with listeners for each other, is no loop.
+var (
+	process = fmt.Sprintf("foretier-%08x", rand.Uint32())
+	pools   atomic.Uint64
+)
+
+// newHop reads [Options.Via].
+func newHop(via string) (hop, error) {
+	h := hop{name: via, field: "Via"}
+	if via == "" || via == NoVia {
+		h.name = process + "." + strconv.FormatUint(pools.Add(1), 36)
+	}
+	if via == NoVia {
+		h.field = "Cdn-Loop"
+	}
+	for _, c := range []byte(h.name) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return h, fmt.Errorf("the name %q in Via: want a token, such as the name of this tier, or balancer.NoVia", via)
+		}
+	}
+	return h, nil
+}
+
+// seen reports whether a request with this header has been here.
+func (h *hop) seen(header http.Header) bool {
+	for _, line := range header[h.field] {
+		for member := range members(line) {
+			words := strings.FieldsFunc(member, func(c rune) bool { return c == ' ' || c == '\t' })
+			switch {
+			case len(words) > 0 && h.field != "Via": // RFC 8586: a name and parameters
+				name, _, _ := strings.Cut(words[0], ";")
+				if strings.EqualFold(name, h.name) {
+					return true
+				}
+			case len(words) > 1 && strings.EqualFold(words[1], h.name): // a protocol and who received it
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Looped reports whether r has been through the pool before: [Pool.ServeHTTP]
+// answers it with 508. A cache in front does not let it wait for its own fetch.
+func (p *Pool) Looped(r *http.Request) bool { return p.hop.seen(r.Header) }
+
+// sign adds to out, which goes on from in, that it was here (RFC 9110, section
+// 7.6.3, or RFC 8586).
+func (h *hop) sign(out http.Header, in *http.Request) {
+	entry := h.name
+	if h.field == "Via" {
+		_, version, _ := strings.Cut(in.Proto, "/")
+		entry = version + " " + h.name
+	}
+	if before := out[h.field]; len(before) > 0 {
+		entry = strings.Join(before, ", ") + ", " + entry
+	}
+	out[h.field] = []string{entry}
+}
+
+// members yields the members of a list whose commas may also stand in comments
+// and quoted strings (RFC 9110, sections 5.6.4 and 5.6.5), trimmed.
+func members(line string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		start, depth, quoted := 0, 0, false
+		for i := 0; i < len(line); i++ {
+			switch c := line[i]; {
+			case c == '\\' && (quoted || depth > 0):
+				i++
+			case c == '"' && depth == 0:
+				quoted = !quoted
+			case quoted:
+			case c == '(':
+				depth++
+			case c == ')' && depth > 0:
+				depth--
+			case c == ',' && depth == 0:
+				if !yield(line[start:i]) {
+					return
+				}
+				start = i + 1
+			}
+		}
+		yield(line[start:])
+	}
+}
+
+// maxForwards returns how many hops a request may still make. counts is false
+// if it says nothing of it, as all but OPTIONS and TRACE do (RFC 9110, section
+// 7.6.2).
+func maxForwards(r *http.Request) (n uint64, counts bool) {
+	values := fields.List(r.Header["Max-Forwards"])
+	if r.Method != http.MethodOptions && r.Method != http.MethodTrace || len(values) != 1 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(values[0], 10, 32)
+	if errors.Is(err, strconv.ErrRange) {
+		return 1 << 31, true // the most that is counted here
+	}
+	return n, err == nil // what is no number says nothing
+}
+
+// answerLast answers a request that may go no further than here.
+func answerLast(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	if r.Method == http.MethodTrace { // whose answer shows what scripts may not see
+		transit.Fail(w, r, http.StatusMethodNotAllowed, errTrace)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+var errTrace = errors.New("balancer: TRACE is not answered")
