@@ -373,8 +373,8 @@ func TestHTTP10ClientGetsOneResponse(t *testing.T) {
 func TestInformationalResponsesWithoutEndOverHTTP2(t *testing.T) {
 	for _, n := range []int{1000, http1.MaxHeader/150 + 1000} {
 		srv := perConn(t, false, func(_ *sync.Map, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Link", "</"+strings.Repeat("a", 150)+">; rel=preload")
 			for range n {
-				w.Header().Set("Link", "</"+strings.Repeat("a", 150)+">; rel=preload")
 				w.WriteHeader(http.StatusEarlyHints)
 			}
 			fmt.Fprint(w, "page")
