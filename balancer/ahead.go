@@ -267,3 +267,28 @@ func (x *exchange) gather() (release func(), err error) {
 	}
 	return func() { x.pool.buffered.Add(-n) }, x.spool.fill(n)
 }
+
+// measureMost is the longest body that is measured.
+const measureMost = 64 << 20
+
+// measure reads a body of unknown length to its end and makes the call one with
+// a length, for a backend that takes no chunks. Trailers need chunks, and go.
+func (t *try) measure() error {
+	x := t.exchange
+	n, err := x.spool.readAll(func(n int64) bool {
+		for x.measured < n {
+			if n > measureMost || !x.pool.reserve(32<<10) {
+				return false
+			}
+			x.measured += 32 << 10
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	r := *x.req
+	r.ContentLength = n
+	t.call.Request, t.call.Trailer = &r, nil
+	return nil
+}

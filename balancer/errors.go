@@ -43,6 +43,10 @@ type clientError struct{ err error }
 func (e *clientError) Error() string { return "balancer: reading the request's body: " + e.err.Error() }
 func (e *clientError) Unwrap() error { return e.err }
 
+// errLength means that a body would have to be sent with a length, which its
+// client has not told and which was too long to be found out.
+var errLength = &clientError{errors.New("it has no length, its backend speaks HTTP/1.0, and it is too long to be measured")}
+
 // statusOf returns the status with which err is answered.
 func statusOf(err error, r *http.Request) int {
 	var large *http.MaxBytesError
@@ -52,6 +56,8 @@ func statusOf(err error, r *http.Request) int {
 		return http.StatusForbidden
 	case errors.Is(err, ErrLoop):
 		return http.StatusLoopDetected
+	case errors.Is(err, errLength):
+		return http.StatusLengthRequired
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &client) && errors.Is(err, os.ErrDeadlineExceeded):

@@ -30,7 +30,7 @@ func (p *Pool) newProxy() *httputil.ReverseProxy {
 }
 
 // ServeHTTP proxies r to a backend. What cannot be served is answered with
-// 403, 408, 413, 502, 503, 504 or 508; a client that went away is logged as 499.
+// 403, 408, 411, 413, 502, 503, 504 or 508; a client that went away is logged as 499.
 func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if transit.From(r.Context()) == nil {
 		ctx, _ := transit.With(r.Context())

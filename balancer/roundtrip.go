@@ -36,6 +36,7 @@ type exchange struct {
 	retry     transit.Retry
 	header    http.Header // what every attempt sends
 	spool     *spool      // nil without a body
+	measured  int64       // bytes reserved for it: see try.measure
 	trailers  []string    // what may follow it
 	pin       string      // the backend that the client is bound to
 	key       uint64
@@ -64,6 +65,7 @@ func (x *exchange) run() (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { p.buffered.Add(-x.measured) }()
 	p.inflight.Add(1)
 	p.budget.requests.add(time.Now().Unix())
 	res, err := x.attempts()

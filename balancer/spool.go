@@ -3,6 +3,7 @@ package balancer
 import (
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,33 @@ func (s *spool) fill(n int64) error {
 	defer s.mu.Unlock()
 	s.kept, s.err = buf, io.EOF
 	return nil
+}
+
+// readAll reads what is left of the body and returns the length of all, all of
+// which is kept. It asks for each length whether so much may be.
+func (s *spool) readAll(may func(int64) bool) (int64, error) {
+	if !s.replayable() {
+		return 0, errLength // a part of it is gone
+	}
+	s.mu.Lock()
+	s.limit = math.MaxInt64
+	s.mu.Unlock()
+	r := s.body()
+	defer r.Close()
+	buf := buffers.Get()
+	defer buffers.Put(buf)
+	for n := int64(0); ; {
+		got, err := r.Read(buf)
+		if n += int64(got); !may(n) {
+			return n, errLength
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, &clientError{err}
+		}
+	}
 }
 
 // replayable reports whether a further attempt would get the whole body.

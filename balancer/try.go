@@ -123,6 +123,11 @@ func (t *try) direct(c *http1.Client) (*http.Response, error) {
 	if x.spool != nil {
 		t.call.Body = x.spool.body
 		t.call.Uploads, _ = t.ctx.Value(uploadsKey{}).(*sync.WaitGroup)
+		if c.NoChunks() && x.req.ContentLength < 0 {
+			if err := t.measure(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return c.Do(t.ctx, &t.call)
 }

@@ -48,6 +48,7 @@ func (e *TimeoutError) Timeout() bool { return true }
 // A Client keeps connections to one server. It is safe for concurrent use.
 type Client struct {
 	dial func(context.Context) (net.Conn, error)
+	old  atomic.Bool // the latest answer was HTTP/1.0
 
 	mu    sync.Mutex
 	idle  []*conn     // guarded by mu: the latest last
@@ -158,6 +159,11 @@ func (cl *Client) Do(ctx context.Context, call *Call) (*http.Response, error) {
 		call.sent.Store(false)
 	}
 }
+
+// NoChunks reports whether the server answered in HTTP/1.0 when it was last
+// asked, so that it must not be sent a body of unknown length (RFC 9112, section
+// 6.1).
+func (cl *Client) NoChunks() bool { return cl.old.Load() }
 
 // RoundTrip implements [http.RoundTripper], without limits of time.
 func (cl *Client) RoundTrip(r *http.Request) (*http.Response, error) {

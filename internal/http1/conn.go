@@ -221,6 +221,9 @@ func mayAnswer(call *Call, err error) bool {
 // answer makes res the call's: its body ends with the connection's return.
 func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop func() bool) {
 	cn.learn(res)
+	if old := res.ProtoMinor == 0; old != cn.client.old.Load() {
+		cn.client.old.Store(old)
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body = &tunnel{cn: cn, stop: stop}
 		return

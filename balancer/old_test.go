@@ -1,0 +1,82 @@
+package balancer
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// oldBackend is a server of HTTP/1.0, which knows no chunks: it answers with
+// the length that a body was announced with, and its hash.
+func oldBackend(t *testing.T) (url string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				r, err := http.ReadRequest(bufio.NewReader(c))
+				if err != nil {
+					return
+				}
+				h := sha256.New()
+				if len(r.TransferEncoding) == 0 {
+					_, _ = io.Copy(h, r.Body)
+				}
+				fmt.Fprintf(c, "HTTP/1.0 200 OK\r\n\r\n%d %x %v", r.ContentLength, h.Sum(nil), r.Header["Trailer"])
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+// A backend that answered HTTP/1.0 gets no chunks but a length.
+func TestUploadToHTTP10HasALength(t *testing.T) {
+	p := newPool(t, Backends(oldBackend(t)), Options{})
+	if w := get(p, "GET", "/", nil); w.Code != 200 {
+		t.Fatal(w.Code)
+	}
+	for _, n := range []int{0, 1, 100_000, 3 << 20} {
+		body := strings.Repeat("x", n)
+		want := fmt.Sprintf("%d %x []", n, sha256.Sum256([]byte(body)))
+		w := get(p, "POST", "/", io.MultiReader(strings.NewReader(body)), func(r *http.Request) {
+			r.ContentLength, r.Trailer = -1, http.Header{"X-Sum": nil}
+		})
+		if w.Code != 200 || w.Body.String() != want {
+			t.Errorf("%d bytes: got %d %q, want %q", n, w.Code, w.Body, want)
+		}
+		if kept := p.buffered.Load(); kept != 0 {
+			t.Errorf("%d bytes are still counted", kept)
+		}
+	}
+	// What there is no memory for must come with a length.
+	p.buffered.Store(bufferTotal - 64<<10)
+	if w := get(p, "POST", "/", io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<20)))); w.Code != http.StatusLengthRequired {
+		t.Errorf("without memory: %d", w.Code)
+	}
+	p.buffered.Store(0)
+	// One that the client breaks off is not sent as if it were whole.
+	if w := get(p, "POST", "/", io.MultiReader(strings.NewReader("half"), broken{})); w.Code != statusGone {
+		t.Errorf("broken off: %d %q", w.Code, w.Body)
+	}
+	if s := p.Backends()[0]; s.Failures != 0 || s.InFlight != 0 {
+		t.Errorf("the backend is left with %+v", s)
+	}
+}
+
+// broken is a body that breaks off.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
