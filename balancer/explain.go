@@ -13,50 +13,69 @@ import (
 )
 
 // Explain tells which backend r would go to now, what it would cost at each,
-// and why some are not considered. Where a policy draws a few at random, it
-// tells the best of all.
+// and why some are not considered; or with what r would be answered, or for what
+// it would wait. Where a policy draws a few at random, it tells the best of all.
 func (p *Pool) Explain(r *http.Request) health.Decision {
 	now := time.Now()
-	snap := p.current(now)
-	if p.opts.Refuse != nil && p.opts.Refuse.Match(r) {
-		d := p.decision(snap, snap.use, r, now)
-		d.Verdict, d.Why = "refused", "the pool's guard matches"
-		return d
-	}
-	d := p.decision(snap, snap.use, r, now)
-	if p.Looped(r) {
+	x := p.newExchange(r)
+	x.prepare()
+	c := x.choose(now)
+	d := p.decision(c, r, now)
+	if err := p.refuses(r); p.Looped(r) {
 		d.Verdict, d.Why = "508", "the request has been here before, says its "+p.hop.field
 		return d
-	}
-	if n, counts := maxForwards(r); counts && n == 0 {
+	} else if n, counts := maxForwards(r); counts && n == 0 {
 		d.Verdict, d.Why = "answered here", "its Max-Forwards is 0"
 		return d
+	} else if err == ErrRefused {
+		d.Verdict, d.Why = "refused", "the pool's guard matches"
+		return d
+	} else if err != nil {
+		d.Verdict, d.Why = "503", err.Error()
+		return d
 	}
-	var name, key string
-	if p.opts.Affinity != nil {
-		name, key = p.opts.Affinity.Choose(r)
-	}
-	c := Candidates{now: now, list: snap.use}
-	switch e := snap.byName[name]; {
-	case e != nil && e.serves(now):
-		d.Verdict, d.Why = name, "the client is bound to it"
-	case len(snap.use) == 0:
-		d.Verdict, d.Why = "none", "no backend may serve"
-	case len(snap.use) == 1:
-		d.Verdict, d.Why = snap.use[0].Name, "the only one that may serve"
-	case key != "":
-		d.Verdict, d.Why = c.name(rendezvous(hashString(key), c, 1.25)), "by the client's key"
+	switch {
+	case c.err == ErrBusy || c.err == nil && x.behind() > 0:
+		d.Verdict, d.Why = x.explainQueue(c)
+		return d
+	case c.err == ErrNoBackend:
+		d.Verdict, d.Why = "none", c.why
+	case c.err != nil:
+		d.Verdict, d.Why = "503", c.err.Error()
+		return d
+	case c.entry != nil:
+		d.Verdict, d.Why = c.entry.Name, c.why
 	default:
 		d.Verdict, d.Why = "any of those not excluded", fmt.Sprintf("the policy picks at the moment of the request (%T)", p.opts.Policy)
 		if policy, ok := p.opts.Policy.(previewer); ok {
-			i, why := policy.preview(Query{Now: now, Request: r}, c)
-			d.Verdict, d.Why = c.name(i), why
+			i, why := policy.preview(Query{Now: now, Request: r}, x.candidates(c, now))
+			c.entry = c.list[i]
+			d.Verdict, d.Why = c.entry.Name, why
 		}
 	}
-	if name != "" && d.Verdict != name {
-		d.Why += fmt.Sprintf("; the client is bound to %q, which is not to be had", name)
+	if x.pin != "" && d.Verdict != x.pin {
+		d.Why += fmt.Sprintf("; the client is bound to %q, which is not to be had", x.pin)
+	}
+	if c.entry != nil && p.opts.Refuse != nil && p.opts.Refuse.Match(x.request(r.Context(), c.entry)) {
+		d.Verdict, d.Why = "refused", "the pool's guard matches what "+c.entry.Name+" would get"
 	}
 	return d
+}
+
+// explainQueue tells how a request waits for a place, or why it does not.
+func (x *exchange) explainQueue(c choice) (verdict, why string) {
+	limit, before := x.pool.opts.Limit, x.pool.queue.len()
+	why = c.why
+	switch {
+	case c.err == nil:
+		why = "others wait for a place"
+	case c.entry != nil:
+		why = fmt.Sprintf("the client is bound to %s, which has %d of %d requests in hand", c.entry.Name, c.entry.load.InFlight(), limit.InFlight)
+	}
+	if before >= max(limit.Queue, 0) {
+		return "503", fmt.Sprintf("%s, and so is the queue, with %d of %d", why, before, max(limit.Queue, 0))
+	}
+	return "waits", fmt.Sprintf("%s: behind %d others for up to %v, then 503", why, before, limit.Wait)
 }
 
 // A previewer is a policy that can tell its pick beforehand, without counting
@@ -71,7 +90,8 @@ type scorer interface {
 }
 
 // decision tells of every backend how it stands.
-func (p *Pool) decision(snap *snapshot, list []*entry, r *http.Request, now time.Time) health.Decision {
+func (p *Pool) decision(c choice, r *http.Request, now time.Time) health.Decision {
+	snap, list := c.snap, c.list
 	d := health.Decision{Part: "pool " + p.opts.Name}
 	var costs []float64
 	if s, ok := p.opts.Policy.(scorer); ok {
@@ -102,13 +122,13 @@ func (p *Pool) decision(snap *snapshot, list []*entry, r *http.Request, now time
 }
 
 // picked tells [Trace.Picked] of a pick among list.
-func (x *exchange) picked(snap *snapshot, list []*entry, e *entry, why string, now time.Time) {
+func (x *exchange) picked(c choice, now time.Time) {
 	trace := x.pool.opts.Trace
 	if trace == nil || trace.Picked == nil {
 		return
 	}
-	d := x.pool.decision(snap, list, x.req, now)
-	d.Verdict, d.Why = e.Name, why
+	d := x.pool.decision(c, x.req, now)
+	d.Verdict, d.Why = c.entry.Name, c.why
 	if n := len(x.tried); n > 0 {
 		d.Why += fmt.Sprintf("; attempt %d", n+1)
 	}

@@ -52,15 +52,8 @@ func (c Candidates) At(i int) Candidate {
 	return out
 }
 
-// name and hash return what most policies need of all candidates, for less
+// hash and inFlight return what most policies need of all candidates, for less
 // than At.
-func (c Candidates) name(i int) string {
-	if c.given != nil {
-		return c.given[i].Name
-	}
-	return c.list[i].Name
-}
-
 func (c Candidates) hash(i int) uint64 {
 	if c.given != nil {
 		return hashString(c.given[i].Name)

@@ -19,7 +19,7 @@ import (
 // if the first fails. The URL's scheme and host are replaced by the backend's.
 // It implements [http.RoundTripper].
 func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
-	x := &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
+	x := p.newExchange(r)
 	res, err := x.run()
 	if err != nil && r.Body != nil {
 		_ = r.Body.Close() // as RoundTrip must; else it ends with the response's
@@ -51,13 +51,25 @@ type exchange struct {
 	room      [2]*member // for tried
 }
 
+func (p *Pool) newExchange(r *http.Request) *exchange {
+	return &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
+}
+
+// refuses returns why r goes to no backend, or nil.
+func (p *Pool) refuses(r *http.Request) error {
+	if p.closing.Err() != nil {
+		return ErrClosed
+	}
+	if p.opts.Refuse != nil && p.opts.Refuse.Match(r) {
+		return ErrRefused
+	}
+	return nil
+}
+
 func (x *exchange) run() (*http.Response, error) {
 	p := x.pool
-	if p.closing.Err() != nil {
-		return nil, ErrClosed
-	}
-	if p.opts.Refuse != nil && p.opts.Refuse.Match(x.req) {
-		return nil, ErrRefused
+	if err := p.refuses(x.req); err != nil {
+		return nil, err
 	}
 	x.prepare()
 	release, err := x.gather()
@@ -208,15 +220,22 @@ func (x *exchange) LogValue() slog.Value {
 
 // acquire picks a backend, and waits in the queue if all are full.
 func (x *exchange) acquire() (*try, error) {
-	p := x.pool
-	if p.opts.Limit.InFlight > 0 && !x.stream && p.queue.len() > 0 {
-		return x.wait() // behind those who came before
+	if x.behind() > 0 {
+		return x.wait()
 	}
 	t, err := x.acquireNow()
 	if err == ErrBusy {
 		return x.wait()
 	}
 	return t, err
+}
+
+// behind returns how many who came before wait for a place.
+func (x *exchange) behind() int {
+	if x.pool.opts.Limit.InFlight == 0 || x.stream {
+		return 0
+	}
+	return x.pool.queue.len()
 }
 
 func (x *exchange) wait() (t *try, err error) {
@@ -255,50 +274,73 @@ func (x *exchange) acquireNow() (*try, error) {
 	}
 }
 
-// pick returns the backend for the next attempt, [ErrBusy] if those that would
-// serve are full, or [ErrNoBackend].
-func (x *exchange) pick(now time.Time) (*entry, error) {
+// A choice is what the pool decides for the next attempt at one moment: one
+// backend, or several among which the policy picks, or none. Serving acts on it,
+// and [Pool.Explain] tells it.
+type choice struct {
+	snap  *snapshot
+	list  []*entry // who is considered
+	entry *entry   // nil: the policy picks
+	why   string   // this one, or none
+	err   error    // [ErrBusy], [ErrNoBackend]: nobody
+}
+
+// choose decides for the next attempt.
+func (x *exchange) choose(now time.Time) choice {
 	p := x.pool
 	snap := p.current(now)
+	c := choice{snap: snap, list: snap.use}
 	limited := p.opts.Limit.InFlight > 0 || p.opts.Limit.Streams > 0
 	if x.pin != "" && len(x.tried) == 0 {
 		if e := snap.byName[x.pin]; e != nil && e.serves(now) {
-			if err := x.full(e); err != nil {
-				return nil, err
-			}
-			x.picked(snap, snap.use, e, "the client is bound to it", now)
-			return e, nil
+			c.entry, c.why, c.err = e, "the client is bound to it", x.full(e)
+			return c
 		}
 	}
-	list := snap.use
 	if snap.trial || limited || len(x.tried) > 0 {
-		list = x.filter(snap.use, true)
-		if len(list) == 0 {
-			list = x.filter(snap.use, false)
+		c.list = x.filter(snap.use, true)
+		if len(c.list) == 0 {
+			c.list = x.filter(snap.use, false)
 		}
-		if len(list) == 0 && len(x.tried) > 0 {
+		if len(c.list) == 0 && len(x.tried) > 0 {
 			// The backups, and those in disgrace, lowest tier first.
-			list = x.filter(snap.rest, true)
-			list = list[:min(len(list), 1)]
+			c.list = x.filter(snap.rest, true)
+			c.list = c.list[:min(len(c.list), 1)]
 		}
-		if len(list) == 0 && len(x.tried) == 0 && len(snap.use) > 0 {
-			return nil, x.allFull(snap.use)
+		if len(c.list) == 0 && len(x.tried) == 0 && len(snap.use) > 0 {
+			c.err, c.why = x.allFull(snap.use), "all that may serve are full"
+			return c
 		}
 	}
-	c := Candidates{now: now, list: list, stream: x.stream || x.mayStream}
-	i, why := 0, "the policy's pick"
 	switch {
-	case len(list) == 0:
-		return nil, ErrNoBackend
-	case len(list) == 1:
-		why = "the only one that may serve"
+	case len(c.list) == 0:
+		c.err, c.why = ErrNoBackend, "no backend may serve"
+	case len(c.list) == 1:
+		c.entry, c.why = c.list[0], "the only one that may serve"
 	case x.key != 0:
-		i, why = rendezvous(x.key, c, 1.25), "by the client's key"
-	default:
-		i = p.opts.Policy.Pick(Query{Now: now, Rand: rand.Uint64(), Key: x.key, Request: x.req}, c)
+		c.entry, c.why = c.list[rendezvous(x.key, x.candidates(c, now), 1.25)], "by the client's key"
 	}
-	x.picked(snap, list, list[i], why, now)
-	return list[i], nil
+	return c
+}
+
+// candidates are those of c as a policy sees them.
+func (x *exchange) candidates(c choice, now time.Time) Candidates {
+	return Candidates{now: now, list: c.list, stream: x.stream || x.mayStream}
+}
+
+// pick returns the backend for the next attempt, [ErrBusy] if those that would
+// serve are full, or [ErrNoBackend].
+func (x *exchange) pick(now time.Time) (*entry, error) {
+	c := x.choose(now)
+	if c.err != nil {
+		return nil, c.err
+	}
+	if c.entry == nil {
+		i := x.pool.opts.Policy.Pick(Query{Now: now, Rand: rand.Uint64(), Key: x.key, Request: x.req}, x.candidates(c, now))
+		c.entry, c.why = c.list[i], "the policy's pick"
+	}
+	x.picked(c, now)
+	return c.entry, nil
 }
 
 // serves reports whether e may serve, at now, a client that is bound to it.

@@ -78,9 +78,13 @@ func (t *try) roundTrip() (*http.Response, error) {
 
 // request returns the request as it goes out.
 func (t *try) request() *http.Request {
-	out := t.exchange.req.WithContext(t.ctx)
-	out.URL = join(t.entry.url, t.exchange.req.URL)
-	out.Header = t.exchange.header
+	return t.exchange.request(t.ctx, t.entry)
+}
+
+func (x *exchange) request(ctx context.Context, e *entry) *http.Request {
+	out := x.req.WithContext(ctx)
+	out.URL = join(e.url, x.req.URL)
+	out.Header = x.header
 	return out
 }
 

@@ -90,6 +90,31 @@ func (l *limiter) enter(client netip.Addr, now time.Time) (wait time.Duration, o
 	return wait, ok
 }
 
+// allows tells what enter would answer, and counts nothing.
+func (l *limiter) allows(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
+	if l == nil {
+		return 0, true
+	}
+	if l.InFlight > 0 && l.inFlight.Load() >= int64(l.InFlight) {
+		return time.Second, false
+	}
+	if l.Rate == 0 {
+		return 0, true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait = l.wait(l.due[network(client)], now)
+	return wait, wait <= 0
+}
+
+// wait returns how long a client whose requests are due then must wait at now.
+func (l *limiter) wait(due, now time.Time) time.Duration {
+	if due.Before(now) {
+		due = now
+	}
+	return due.Sub(now) - time.Duration(l.Burst-1)*l.every
+}
+
 func (l *limiter) leave() {
 	if l != nil {
 		l.inFlight.Add(-1)
@@ -107,11 +132,11 @@ func (l *limiter) take(client netip.Addr, now time.Time) (wait time.Duration, ok
 	if !known && len(l.due) >= maxClients {
 		l.forgetLocked(now)
 	}
+	if wait = l.wait(due, now); wait > 0 {
+		return wait, false
+	}
 	if due.Before(now) {
 		due = now
-	}
-	if wait = due.Sub(now) - time.Duration(l.Burst-1)*l.every; wait > 0 {
-		return wait, false
 	}
 	l.due[client] = due.Add(l.every)
 	return 0, true

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
@@ -87,8 +88,12 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 	if rule.When == nil {
 		d.Why = "it takes what the others leave"
 	}
-	if len(rule.Allow) > 0 && !clientMatcher(rule.Allow).match(v) {
-		d.Steps = append(d.Steps, fmt.Sprintf("403: %s is not within Allow", transit.Client(r)))
+	if status, cause := rule.refuses(v); status != 0 {
+		d.Steps = append(d.Steps, fmt.Sprintf("%d: %v", status, cause))
+		return d
+	}
+	if wait, ok := rule.limiter.allows(transit.Client(r), time.Now()); !ok {
+		d.Steps = append(d.Steps, fmt.Sprintf("429: the rule's Limit, for another %v", wait.Round(time.Millisecond)))
 		return d
 	}
 	if !t.agree(v, i) {

@@ -112,13 +112,11 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	rec := transit.From(r.Context())
 	rec.Note("router", rule)
-	if len(rule.Allow) > 0 && !clientMatcher(rule.Allow).match(v) {
-		rule.stats.denied.Add(1)
-		rt.fail(w, r, http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, rule.Name, transit.Client(r)))
-		return
-	}
-	if rule.MaxBody >= 0 && r.ContentLength > rule.MaxBody {
-		rt.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, rule.Name, r.ContentLength, rule.MaxBody))
+	if status, cause := rule.refuses(v); status != 0 {
+		if status == http.StatusForbidden {
+			rule.stats.denied.Add(1)
+		}
+		rt.fail(w, r, status, cause)
 		return
 	}
 	if rule.limiter != nil {
@@ -135,6 +133,18 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	rule.handler.ServeHTTP(w, rt.forward(w, v, rule, rec, t.agree(v, i)))
+}
+
+// refuses returns the status with which the rule answers a request itself, and
+// why, or 0.
+func (c *compiled) refuses(v *view) (status int, cause error) {
+	switch {
+	case len(c.Allow) > 0 && !clientMatcher(c.Allow).match(v):
+		return http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, c.Name, transit.Client(v.r))
+	case c.MaxBody >= 0 && v.r.ContentLength > c.MaxBody:
+		return http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, c.Name, v.r.ContentLength, c.MaxBody)
+	}
+	return 0, nil
 }
 
 // forward returns the request as the rule's handler gets it. The one that came

@@ -1,0 +1,129 @@
+package balancer
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Explain tells what serving then does: who answers, or with what status, at
+// once or after a wait.
+func TestExplainAgreesWithServing(t *testing.T) {
+	const long = time.Hour
+	at := func(name string) func(*http.Request) {
+		return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "at", Value: name}) }
+	}
+	guard := func(path string) func(*Pool) { return func(p *Pool) { p.opts.Refuse = onPath(path) } }
+	cases := map[string]struct {
+		limit  Limit
+		busy   []string    // backends that have a request in hand, each once more for each time
+		opts   func(*Pool) // changes it
+		edit   func(*http.Request)
+		want   string // Explain's verdict; a name is who answers, and a number the status
+		why    string // a part of it
+		waited time.Duration
+	}{
+		"bound":                                {limit: Limit{InFlight: 1}, edit: at("b"), want: "b", why: "bound"},
+		"bound to a full one":                  {limit: Limit{InFlight: 1, Wait: time.Second}, busy: []string{"b"}, edit: at("b"), want: "waits", why: "bound to b, which has 1 of 1", waited: time.Second},
+		"bound to a full one, without a queue": {limit: Limit{InFlight: 1, Queue: -1}, busy: []string{"b"}, edit: at("b"), want: "503", why: "bound to b"},
+		"the other is full":                    {limit: Limit{InFlight: 1}, busy: []string{"b"}, want: "a", why: "only one"},
+		"all are full":                         {limit: Limit{InFlight: 1, Wait: time.Second}, busy: []string{"a", "b"}, want: "waits", why: "full", waited: time.Second},
+		"all are full, without a queue":        {limit: Limit{InFlight: 1, Queue: -1}, busy: []string{"a", "b"}, want: "503", why: "full"},
+		"an upgrade where streams are full":    {limit: Limit{Streams: 1}, busy: []string{"sa", "sb"}, edit: header("Accept", "text/event-stream"), want: "503", why: "streams"},
+		"a page where streams are full":        {limit: Limit{Streams: 1}, busy: []string{"sa", "sb", "b"}, want: "a"},
+		"refused":                              {opts: guard("/page"), want: "refused"},
+		"refused behind the base path":         {opts: guard("/base/page"), want: "refused", why: "would get"},
+		"closed":                               {opts: func(p *Pool) { _ = p.Close() }, want: "503", why: "closed"},
+		"in maintenance": {opts: func(p *Pool) {
+			_, _ = p.SetMode("a", Maintenance), p.SetMode("b", Maintenance)
+		}, want: "none", why: "no backend"},
+		"bound to one in maintenance": {opts: func(p *Pool) { _ = p.SetMode("b", Maintenance) }, edit: at("b"), want: "a", why: "not to be had"},
+		"a loop":                      {edit: func(r *http.Request) { r.Header.Set("Via", "1.1 self") }, want: "508"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				serve := func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/base/slow" {
+						if r.Header["Accept"] != nil {
+							w.Header().Set("Content-Type", "text/event-stream")
+							_ = http.NewResponseController(w).Flush()
+						}
+						select {
+						case <-r.Context().Done():
+						case <-time.After(long):
+						}
+					}
+				}
+				rts := []http.RoundTripper{local{http.HandlerFunc(serve)}, local{http.HandlerFunc(serve)}}
+				backends, way := ways(rts...)
+				for i := range backends {
+					backends[i].URL += "/base"
+				}
+				p := newPool(t, backends, Options{Limit: c.limit, Affinity: cookie{}, Policy: LeastInFlight(0), Transport: way, Via: "self"})
+				for _, who := range c.busy {
+					r := httptest.NewRequest("GET", "/slow", nil)
+					if name, ok := strings.CutPrefix(who, "s"); ok {
+						who = name
+						r.Header.Set("Accept", "text/event-stream")
+					}
+					at(who)(r)
+					go func() {
+						res, err := p.RoundTrip(r)
+						if err == nil {
+							_, _ = io.Copy(io.Discard, res.Body)
+							_ = res.Body.Close()
+						}
+					}()
+					synctest.Wait()
+				}
+				if c.opts != nil {
+					c.opts(p)
+				}
+				r := httptest.NewRequest("GET", "/page", nil)
+				if c.edit != nil {
+					c.edit(r)
+				}
+				d := p.Explain(r)
+				if d.Verdict != c.want || !strings.Contains(d.Why, c.why) {
+					t.Errorf("Explain: %s (%s), want %s (%s)", d.Verdict, d.Why, c.want, c.why)
+				}
+				before := map[string]uint64{}
+				for _, s := range p.Backends() {
+					before[s.Name] = s.Requests
+				}
+				began := time.Now()
+				w := httptest.NewRecorder()
+				p.ServeHTTP(w, r)
+				got := fmt.Sprint(w.Code)
+				for _, s := range p.Backends() {
+					if s.Requests > before[s.Name] {
+						got = s.Name
+					}
+				}
+				got = map[bool]string{true: "waits", false: got}[time.Since(began) > 0]
+				served := map[string]string{"none": "503", "refused": "403"}[c.want]
+				if served == "" {
+					served = c.want
+				}
+				if c.want == "refused" { // by a guard behind the pick, too
+					got = fmt.Sprint(w.Code)
+				}
+				if got != served || time.Since(began) != c.waited {
+					t.Errorf("serving: %s after %v, want %s after %v", got, time.Since(began), served, c.waited)
+				}
+				time.Sleep(2 * long) // all end
+			})
+		})
+	}
+}
+
+// onPath is a guard of one path.
+type onPath string
+
+func (p onPath) Match(r *http.Request) bool { return r.URL.Path == string(p) }
