@@ -1,6 +1,10 @@
 package balancer
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/foretier/foretier/internal/fields"
+)
 
 // Affinity binds clients to backends. Its methods are called by many
 // goroutines at once.
@@ -31,9 +35,7 @@ func (p *Pool) bind(res *http.Response, x *exchange) {
 	if len(h["Set-Cookie"]) == before {
 		return
 	}
-	h.Set("Cache-Control", "no-store")
-	h.Del("Cdn-Cache-Control")
-	h.Del("Surrogate-Control")
+	fields.CacheControl(h, "no-store")
 }
 
 // OwnsCookie reports whether the cookie of that name is the pool's own, its

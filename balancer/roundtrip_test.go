@@ -370,6 +370,7 @@ func TestAffinityBindsAndKeepsAnswersApart(t *testing.T) {
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "public, max-age=60")
 			w.Header().Set("CDN-Cache-Control", "max-age=600")
+			w.Header().Set("Foretier-Cache-Control", "max-age=600")
 			fmt.Fprint(w, name, r.Header.Get("Cookie"))
 		}
 	}
@@ -378,7 +379,7 @@ func TestAffinityBindsAndKeepsAnswersApart(t *testing.T) {
 	if w.Header().Get("Set-Cookie") != "at="+w.Body.String() {
 		t.Errorf("bound by %q to %s", w.Header().Get("Set-Cookie"), w.Body)
 	}
-	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("CDN-Cache-Control") != "" {
+	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("CDN-Cache-Control") != "" || w.Header().Get("Foretier-Cache-Control") != "" {
 		t.Errorf("one visitor's cookie may be shared: %v", w.Header())
 	}
 	w = get(p, "GET", "/", nil, header("Cookie", "at=b"))

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -59,7 +60,7 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		url:  p.cache.urlKey(r.URL, r.Host, isHTTPS(r)),
 		hard: r.Header.Get("Soft-Purge") != "1",
 	})
-	w.Header().Set("Cache-Control", "no-store")
+	fields.CacheControl(w.Header(), "no-store")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "200 purged at %d\n", at)
 }

@@ -255,25 +255,38 @@ func (w *fallbackWriter) implicit() {
 // rules give it one.
 func shorten(h http.Header) {
 	lifetime, stated := expiresAfter(h), false
-	var keep []string
 	for _, directive := range fields.List(h["Cache-Control"]) {
 		name, value, _ := strings.Cut(strings.ToLower(directive), "=")
 		switch name {
-		case "no-store", "no-cache", "private":
-			keep = append(keep, name) // a list of fields would only weaken it
 		case "max-age", "s-maxage":
 			if age, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && age >= 0 && (!stated || age < lifetime) {
 				lifetime, stated = age, true // overrides Expires
 			}
 		}
 	}
+	keep := unstorable(h)
 	if !slices.Contains(keep, "no-store") {
 		keep = append(keep, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
 	}
-	h.Set("Cache-Control", strings.Join(keep, ", "))
-	for _, name := range [...]string{"Expires", "Cdn-Cache-Control", "Surrogate-Control", "Pragma"} {
-		h.Del(name)
+	fields.CacheControl(h, strings.Join(keep, ", "))
+}
+
+// unstorable returns what h forbids caches, in whatever field it says so to one
+// of them: once the fields are one, it holds for all.
+func unstorable(h http.Header) (directives []string) {
+	for _, want := range [...]string{"no-store", "no-cache", "private"} {
+		for name, lines := range h {
+			if fields.OrdersCaches(name) && slices.ContainsFunc(fields.List(lines), func(member string) bool {
+				// An argument, a list of fields or one cache's name, would only weaken it.
+				end := strings.IndexAny(member+";", "=;")
+				return strings.EqualFold(strings.TrimSpace(member[:end]), want)
+			}) {
+				directives = append(directives, want)
+				break
+			}
+		}
 	}
+	return directives
 }
 
 // expiresAfter returns the seconds that Expires gives a response (RFC 9111,

@@ -48,6 +48,9 @@ func TestFallback(t *testing.T) {
 		"private stays":         {first: missing, then: answer(404, "", "Cache-Control: private, max-age=60"), status: 404, keep: "private, max-age=5"},
 		"Expires":               {first: missing, then: answer(404, "", "Expires: Thu, 01 Jan 2099 00:00:00 GMT"), status: 404, keep: "max-age=5"},
 		"expired":               {first: missing, then: answer(404, "", "Expires: 0"), status: 404, keep: "max-age=0"},
+		"a cache's own field":   {first: missing, then: answer(404, "", "Cache-Control: max-age=60", "Foretier-Cache-Control: max-age=600", "X-Accel-Expires: 600"), status: 404, keep: "max-age=5"},
+		"forbidden to one":      {first: missing, then: answer(404, "", "Cache-Control: max-age=60", "Foretier-Cache-Control: no-store"), status: 404, keep: "no-store"},
+		"forbidden by name":     {first: missing, then: answer(404, "", "Cache-Control: max-age=60", "Surrogate-Control: no-store;Foretier"), status: 404, keep: "no-store"},
 		"no lifetime":           {first: missing, then: answer(404, ""), status: 404, keep: "max-age=0"},
 		"public, no lifetime":   {first: missing, then: answer(404, "", "Cache-Control: public"), status: 404, keep: "max-age=0"},
 		"second fails":          {first: missing, then: answer(503, "down"), status: 503, want: "down"},
@@ -70,7 +73,7 @@ func TestFallback(t *testing.T) {
 			if w.Code != c.status || w.Body.String() != c.want || h.Get("Etag") != c.etag || h.Get("Cache-Control") != c.keep {
 				t.Errorf("got %d %q, %v", w.Code, w.Body, h)
 			}
-			if h.Get("X-Above") == "" || h.Get("Expires") != "" || c.status == 200 && h.Get("Set-Cookie") != "" {
+			if h.Get("X-Above") == "" || h.Get("Expires") != "" || h.Get("Foretier-Cache-Control") != "" || h.Get("X-Accel-Expires") != "" || c.status == 200 && h.Get("Set-Cookie") != "" {
 				t.Errorf("header: %v", h)
 			}
 		})

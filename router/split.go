@@ -195,8 +195,6 @@ func (w *pinWriter) pin() {
 	}
 	h := w.Header()
 	h.Add("Set-Cookie", w.cookie.String())
-	h.Set("Cache-Control", "no-store")
-	h.Del("Cdn-Cache-Control")
-	h.Del("Surrogate-Control")
+	fields.CacheControl(h, "no-store")
 	w.cookie = nil
 }

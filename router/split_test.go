@@ -19,6 +19,7 @@ func TestSplit(t *testing.T) {
 			space, cookies = transit.From(r.Context()).Space, strings.Join(r.Header["Cookie"], "|")
 			w.Header().Set("Cache-Control", "public, max-age=60")
 			w.Header().Set("Cdn-Cache-Control", "max-age=600")
+			w.Header().Set("Foretier-Cache-Control", "max-age=600")
 			io.WriteString(w, name)
 		})
 	}
@@ -34,7 +35,7 @@ func TestSplit(t *testing.T) {
 		s.ServeHTTP(w, r)
 		name := w.Body.String()
 		count[name]++
-		if c := w.Result().Cookies(); len(c) != 1 || c[0].Value != name || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Cdn-Cache-Control") != "" {
+		if c := w.Result().Cookies(); len(c) != 1 || c[0].Value != name || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Cdn-Cache-Control") != "" || w.Header().Get("Foretier-Cache-Control") != "" {
 			t.Fatalf("%s: header %v", name, w.Header())
 		}
 		again := httptest.NewRecorder()

@@ -528,6 +528,7 @@ func TestCookieAttributes(t *testing.T) {
 
 // TestMakePrivate: what depends on a session is not shared by caches.
 func TestMakePrivate(t *testing.T) {
+	targeted := []string{"Cdn-Cache-Control", "Foretier-Cache-Control", "my-cache-control", "Surrogate-Control", "X-Accel-Expires", "Expires"}
 	cases := map[string]struct {
 		use       bool
 		set, want string
@@ -536,6 +537,9 @@ func TestMakePrivate(t *testing.T) {
 		"used, says public":   {true, "public, s-maxage=60", "private, no-store"},
 		"used, says private":  {true, "private, max-age=60", "private, max-age=60"},
 		"used, says no-store": {true, "No-Store", "No-Store"},
+		"used, says both":     {true, "private, public", "private, no-store"},
+		"used, of one field":  {true, `private="set-cookie", max-age=60`, "private, no-store"},
+		"used, no-store back": {true, "no-store, must-understand, max-age=60", "private, no-store"},
 		"not used":            {false, "public, s-maxage=60", "public, s-maxage=60"},
 	}
 	for name, c := range cases {
@@ -547,15 +551,19 @@ func TestMakePrivate(t *testing.T) {
 				if c.set != "" {
 					w.Header().Set("Cache-Control", c.set)
 				}
-				w.Header().Set("CDN-Cache-Control", "max-age=60")
+				for _, name := range targeted {
+					w.Header()[name] = []string{"max-age=60"}
+				}
 			}))
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, httptest.NewRequest("GET", "https://shop.example/", nil))
 			if got := w.Header().Get("Cache-Control"); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if (w.Header().Get("Cdn-Cache-Control") == "") != c.use {
-				t.Errorf("header: %v", w.Header())
+			for _, name := range targeted {
+				if (w.Header()[name] == nil) != c.use {
+					t.Errorf("%s: header: %v", name, w.Header())
+				}
 			}
 		})
 	}

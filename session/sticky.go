@@ -140,9 +140,7 @@ func (s *Sticky) Bind(h http.Header, r *http.Request, name string) {
 		cookie.Secure, cookie.SameSite = true, http.SameSiteNoneMode
 	}
 	h.Add("Set-Cookie", cookie.String())
-	h.Set("Cache-Control", "no-store")
-	delete(h, "Cdn-Cache-Control")
-	delete(h, "Surrogate-Control")
+	fields.CacheControl(h, "no-store")
 }
 
 // bind returns the pin that the client should have, and whether that is to be

@@ -85,7 +85,7 @@ func TestStickyBinds(t *testing.T) {
 			if c.origin != "" {
 				r.Header.Set("Origin", c.origin)
 			}
-			h := http.Header{"Cache-Control": {"public, s-maxage=60"}, "Cdn-Cache-Control": {"max-age=60"}, "Surrogate-Control": {"max-age=60"}}
+			h := http.Header{"Cache-Control": {"public, s-maxage=60"}, "Cdn-Cache-Control": {"max-age=60"}, "Surrogate-Control": {"max-age=60"}, "Foretier-Cache-Control": {"max-age=60"}}
 			for k, v := range c.header {
 				h[k] = v
 			}
@@ -94,7 +94,7 @@ func TestStickyBinds(t *testing.T) {
 			if got := len(h["Set-Cookie"]) > before; got != c.want {
 				t.Fatalf("bound: got %t, want %t", got, c.want)
 			}
-			shared := h.Get("Cache-Control") != "no-store" || h.Get("Cdn-Cache-Control") != "" || h.Get("Surrogate-Control") != ""
+			shared := h.Get("Cache-Control") != "no-store" || h.Get("Cdn-Cache-Control") != "" || h.Get("Surrogate-Control") != "" || h.Get("Foretier-Cache-Control") != ""
 			if shared == c.want {
 				t.Errorf("cache headers: %v", h)
 			}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -86,14 +85,11 @@ func (v *visit) finish() {
 // makePrivate keeps a response that depends on a session out of shared caches
 // (RFC 9111, section 5.2.2.7), whatever its handler thought.
 func makePrivate(h http.Header) {
-	delete(h, "Cdn-Cache-Control")
-	delete(h, "Surrogate-Control")
-	own := slices.ContainsFunc(fields.List(h["Cache-Control"]), func(d string) bool {
-		return strings.EqualFold(d, "private") || strings.EqualFold(d, "no-store")
-	})
-	if !own {
-		h.Set("Cache-Control", "private, no-store")
+	own := "private, no-store"
+	if fields.OwnToClient(h) {
+		own = strings.Join(h["Cache-Control"], ", ") // the browser's own cache may do as it says
 	}
+	fields.CacheControl(h, own)
 }
 
 // writer is a visit as its handler's [http.ResponseWriter].

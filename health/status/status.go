@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
 )
 
@@ -88,7 +89,7 @@ func (h *Handler) Wraps() []http.Handler { return nil }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
+	fields.CacheControl(w.Header(), "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	h.mux.ServeHTTP(w, r)
 }

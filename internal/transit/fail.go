@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // StatusGone stands in logs for a client that left before it had its answer. An
@@ -30,13 +32,10 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	}
 	rec.Fail(cause)
 	h := w.Header()
-	for _, name := range [...]string{
-		"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie",
-		"Cdn-Cache-Control", "Surrogate-Control", "Expires",
-	} {
+	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie"} {
 		h.Del(name)
 	}
-	h.Set("Cache-Control", "no-store")
+	fields.CacheControl(h, "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "30")

@@ -1,0 +1,68 @@
+package fields
+
+import (
+	"net/http"
+	"strings"
+)
+
+// CacheControl makes value all that an answer says to caches: it sets
+// Cache-Control, and removes every other field for which [OrdersCaches] is true. A
+// shared cache heeds those before Cache-Control, so an answer is taken out of
+// all of them here or not at all.
+func CacheControl(h http.Header, value string) {
+	for name := range h {
+		if OrdersCaches(name) {
+			delete(h, name)
+		}
+	}
+	h["Cache-Control"] = []string{value}
+}
+
+// OrdersCaches reports whether the field called name says what a cache may do
+// with the answer it stands in. Targeted fields go by their form, since every cache may
+// have one of its own name (RFC 9213, section 2), this tier's included.
+func OrdersCaches(name string) bool {
+	const form = "Cache-Control"
+	if at := len(name) - len(form); at == 0 || at > 0 && name[at-1] == '-' {
+		if strings.EqualFold(name[at:], form) {
+			return true
+		}
+	}
+	for _, known := range [...]string{
+		"Expires", "Pragma", // RFC 9111, sections 5.3 and 5.4
+		"Surrogate-Control", // Edge Architecture Specification
+		"X-Accel-Expires",   // nginx
+		"Edge-Control",      // Akamai
+	} {
+		if strings.EqualFold(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// OwnToClient reports whether the Cache-Control of an answer keeps it from all
+// shared caches by itself: it says private or no-store, of the whole answer,
+// and nothing that some cache takes for leave in spite of it (must-understand
+// takes no-store back: RFC 9111, section 5.2.2.3).
+func OwnToClient(h http.Header) bool {
+	own := false
+	for _, line := range h["Cache-Control"] {
+		if strings.Contains(line, `"`) { // of single fields, or an argument with anything in it
+			return false
+		}
+		for _, directive := range List([]string{line}) {
+			name, _, argument := strings.Cut(strings.ToLower(directive), "=")
+			switch strings.TrimRight(name, " \t") {
+			case "private", "no-store":
+				if argument {
+					return false
+				}
+				own = true
+			case "public", "s-maxage", "must-understand":
+				return false
+			}
+		}
+	}
+	return own
+}
