@@ -19,7 +19,8 @@ var (
 	// ErrTooLarge means that a session would hold more than [MaxSize].
 	ErrTooLarge = errors.New("session: too large")
 	// ErrBegun means that the response's header has gone out, so that no
-	// cookie can be set any more.
+	// cookie can be set any more, or that it went out before the session was
+	// used and lets shared caches keep the response: use the session first.
 	ErrBegun = errors.New("session: the response has begun")
 	// ErrNoManager means that no [Manager] handles the request.
 	ErrNoManager = errors.New("session: no manager handles this request")

@@ -16,7 +16,8 @@ import (
 // Its methods return ErrUnavailable if the store is out, ErrReadOnly where
 // nothing can be changed, and ErrTooLarge beyond [MaxSize]. Changes are saved
 // before the first byte of the response, those made later when the handler
-// returns.
+// returns. A session that was not used by then cannot be used any more if the
+// header lets shared caches keep the response: ErrBegun.
 type Session struct {
 	m *Manager
 	r *http.Request
@@ -28,6 +29,7 @@ type Session struct {
 	// of the caller's runs.
 	mu    sync.Mutex
 	sent  bool // the response's header has gone out
+	open  bool // it did so before the session was used, and lets caches share the response
 	*view      // nil until the session is first used
 }
 
@@ -233,10 +235,13 @@ func (s *Session) writableLocked(cookie bool) error {
 	return nil
 }
 
-// isUsed reports whether the response may depend on the session.
-func (s *Session) isUsed() bool {
+// isUsed reports whether the response, whose header goes out now, may depend on
+// the session. shared says that caches may share it: then, if it does not yet,
+// it shall not later.
+func (s *Session) isUsed(shared bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open = shared && s.view == nil
 	return s.view != nil
 }
 
@@ -244,6 +249,9 @@ func (s *Session) isUsed() bool {
 func (s *Session) loadLocked() error {
 	if s.view != nil {
 		return s.err
+	}
+	if s.open {
+		return ErrBegun
 	}
 	s.view = new(view)
 	var t ticket

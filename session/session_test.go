@@ -569,6 +569,37 @@ func TestMakePrivate(t *testing.T) {
 	}
 }
 
+// TestASharedResponseHasBegun: once the header has told caches that they may
+// share the response, the session shows nothing that could get into it.
+func TestASharedResponseHasBegun(t *testing.T) {
+	cases := map[string]struct {
+		name, value string
+		want        error
+	}{
+		"says nothing": {"X-A", "1", nil},
+		"private":      {"Cache-Control", "private, max-age=60", nil},
+		"public":       {"Cache-Control", "public", session.ErrBegun},
+		"max-age":      {"Cache-Control", "max-age=60", session.ErrBegun},
+		"the tier's":   {"Foretier-Cache-Control", "max-age=60", session.ErrBegun},
+		"Expires":      {"Expires", "Fri, 01 Jan 2100 00:00:00 GMT", session.ErrBegun},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var got error
+			b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(handlers{"/late": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
+				w.Header().Set(c.name, c.value)
+				_, _ = io.WriteString(w, "<!doctype html>")
+				_, _, got = session.Value[map[string]int](s, "cart")
+			}})))
+			b.do("POST", "/add?sku=tea")
+			b.do("GET", "/late")
+			if !errors.Is(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 // TestAPanicSavesNothing: half of what a handler meant to do is not kept.
 func TestAPanicSavesNothing(t *testing.T) {
 	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(handlers{

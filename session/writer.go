@@ -62,7 +62,8 @@ func (v *visit) begin() error {
 	if cookie != nil {
 		http.SetCookie(v.w, cookie)
 	}
-	if s.isUsed() {
+	// Without a cookie there is nothing that a stranger could be shown.
+	if s.isUsed(len(s.r.Header["Cookie"]) > 0 && fields.MayBeShared(v.w.Header())) {
 		makePrivate(v.w.Header())
 	}
 	return nil

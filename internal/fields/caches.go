@@ -41,6 +41,21 @@ func OrdersCaches(name string) bool {
 	return false
 }
 
+// MayBeShared reports whether an answer says to some cache that it may be kept
+// for others than its client, or how long it may be kept.
+func MayBeShared(h http.Header) bool {
+	orders := false
+	for name, lines := range h {
+		if len(lines) > 0 && OrdersCaches(name) && name != "Pragma" {
+			if name != "Cache-Control" && name != "Expires" {
+				return true // heeded before Cache-Control
+			}
+			orders = true
+		}
+	}
+	return orders && !OwnToClient(h)
+}
+
 // OwnToClient reports whether the Cache-Control of an answer keeps it from all
 // shared caches by itself: it says private or no-store, of the whole answer,
 // and nothing that some cache takes for leave in spite of it (must-understand
@@ -51,15 +66,16 @@ func OwnToClient(h http.Header) bool {
 		if strings.Contains(line, `"`) { // of single fields, or an argument with anything in it
 			return false
 		}
-		for _, directive := range List([]string{line}) {
-			name, _, argument := strings.Cut(strings.ToLower(directive), "=")
-			switch strings.TrimRight(name, " \t") {
-			case "private", "no-store":
+		for directive := range strings.SplitSeq(line, ",") {
+			name, _, argument := strings.Cut(directive, "=")
+			name = strings.TrimSpace(name)
+			switch {
+			case strings.EqualFold(name, "private"), strings.EqualFold(name, "no-store"):
 				if argument {
 					return false
 				}
 				own = true
-			case "public", "s-maxage", "must-understand":
+			case strings.EqualFold(name, "public"), strings.EqualFold(name, "s-maxage"), strings.EqualFold(name, "must-understand"):
 				return false
 			}
 		}

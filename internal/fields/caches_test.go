@@ -56,8 +56,15 @@ func TestOwnToClient(t *testing.T) {
 		{[]string{"no-store, must-understand, max-age=60"}, false},
 	}
 	for _, c := range cases {
-		if got := OwnToClient(http.Header{"Cache-Control": c.lines}); got != c.want {
+		h := http.Header{"Cache-Control": c.lines, "Pragma": {"no-cache"}}
+		if got := OwnToClient(h); got != c.want {
 			t.Errorf("%q: %t", c.lines, got)
+		}
+		if got := MayBeShared(h); got == (c.want || c.lines == nil) {
+			t.Errorf("%q: may be shared: %t", c.lines, got)
+		}
+		if h.Set("Foretier-Cache-Control", "max-age=1"); !MayBeShared(h) {
+			t.Errorf("%q and a field for one cache: not shared", c.lines)
 		}
 	}
 }
