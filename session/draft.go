@@ -18,6 +18,7 @@ type draft struct {
 	renew   bool
 	destroy bool
 	subject *login // whose the session shall be; nil: as it was
+	from    grave  // of the session whose tombstone the draft rests on; no key: none
 }
 
 // login is whose a session shall be.
@@ -36,6 +37,9 @@ func (d draft) store(ctx context.Context, m *Manager) (draft, error) {
 			return d, err
 		}
 		d = draft{changes: d.changes, subject: d.subject}
+	}
+	if d.from.key != "" {
+		return d.beside(ctx, m, d.base.Values)
 	}
 	changed := len(d.changes) > 0 || d.renew
 	switch {
@@ -93,8 +97,9 @@ func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
 		}
 		if try > 0 || d.record.Version == unknown {
 			record, base, err := m.reload(ctx, key)
-			if end := (errEnded{}); errors.As(err, &end) && end.how == loggedIn && d.renew {
-				return d.renewBeside(ctx, m, end.left, loaded)
+			if end := (errEnded{}); errors.As(err, &end) && end.left.says.shows() && d.renew {
+				d = draft{changes: d.changes, renew: true, subject: d.subject, base: end.left.says.before(), from: end.left}
+				return d.beside(ctx, m, loaded)
 			}
 			if err != nil {
 				return d, err
@@ -117,16 +122,70 @@ func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
 	}
 }
 
-// renewBeside makes a session of its own for a request that came second in
-// logging the visitor in, such as the second click on a button: from the values
-// that the first one left.
-func (d draft) renewBeside(ctx context.Context, m *Manager, left, loaded values) (draft, error) {
-	merged, err := apply(loaded, left, d.changes)
+// beside makes a session of its own for a request that came second in renewing
+// one, such as the second click on a button, or the first one again since its
+// answer got lost: from what stood there before. loaded is what the request
+// knew of it.
+func (d draft) beside(ctx context.Context, m *Manager, loaded values) (draft, error) {
+	key := d.from.key
+	if d.from.record.Version == unknown {
+		_, _, err := m.reload(ctx, key)
+		end := errEnded{}
+		if !errors.As(err, &end) || !end.left.says.shows() {
+			return d, err
+		}
+		d.base, d.from = end.left.says.before(), end.left
+	}
+	merged, err := apply(loaded, d.base.Values, d.changes)
 	if err != nil {
 		return d, err
 	}
-	return d.create(ctx, m, merged)
+	d.base.From = key
+	next, err := d.create(ctx, m, merged)
+	if err != nil {
+		return d, err
+	}
+	// Not before: a logout from now on ends what can be seen with the old id,
+	// whichever of the new ones it comes with; one that came first counts.
+	_, _, err = m.reload(ctx, key)
+	if end := (errEnded{}); errors.As(err, &end) {
+		dead := !end.left.says.shows()
+		if err = nil; !dead {
+			dead, err = m.outlived(ctx, end.left.says)
+		}
+		if dead {
+			err = errEnded{how: destroyed}
+		}
+	}
+	if err != nil {
+		m.discard(ctx, next.ticket.key(m.name))
+		return d, err
+	}
+	return next, nil
 }
+
+// retire destroys the session that the draft is of, and what is still to be
+// seen under an id that it had before.
+func (d draft) retire(ctx context.Context, m *Manager) error {
+	key, record := d.ticket.key(m.name), d.record
+	if d.from.key != "" {
+		key, record = d.from.key, d.from.record
+	}
+	if d.base.From != "" && d.isYoung(time.Now()) {
+		if _, err := m.retire(ctx, d.base.From, Record{Version: unknown}); err != nil {
+			return err
+		}
+	}
+	ended, err := m.retire(ctx, key, record)
+	if ended {
+		m.stats.ended.Add(1)
+	}
+	return err
+}
+
+// isYoung reports whether the tombstone that the session came from may still
+// stand. Two machines' clocks may differ by a minute.
+func (d draft) isYoung(now time.Time) bool { return now.Sub(d.ticket.issued()) < 2*retired }
 
 // attempt writes once what the session shall be.
 func (d draft) attempt(ctx context.Context, m *Manager, key string, merged values) (draft, error) {
@@ -143,8 +202,9 @@ func (d draft) attempt(ctx context.Context, m *Manager, key string, merged value
 		if err != nil {
 			return d, err
 		}
-		if err = m.entomb(ctx, key, d.record, d.base.renewal(now, d.subject != nil)); err != nil {
-			m.discard(ctx, next.ticket.key(m.name))
+		heir := next.ticket.key(m.name)
+		if err = m.entomb(ctx, key, d.record, d.base.renewal(m.name, next.base, heir)); err != nil {
+			m.discard(ctx, heir)
 		}
 		return next, err
 	}
@@ -185,6 +245,9 @@ func (d draft) payload(now time.Time, v values) payload {
 	if d.subject != nil {
 		p.Subject, p.Epoch = d.subject.name, d.subject.epoch
 	}
+	if d.ticket.id != "" && !d.isYoung(now) {
+		p.From = ""
+	}
 	p.Values = v
 	return p
 }
@@ -200,7 +263,7 @@ func (m *Manager) reload(ctx context.Context, key string) (Record, payload, erro
 	}
 	p, err := decodePayload(records[0].Data)
 	if err == nil && p.Ended != "" {
-		err = errEnded{p.Ended, p.Values}
+		err = errEnded{p.Ended, grave{key, records[0], p}}
 	}
 	return records[0], p, err
 }

@@ -14,7 +14,8 @@ var (
 	ErrEnded = errors.New("session: ended meanwhile")
 	// ErrReadOnly means that this request cannot change its session: the store
 	// is out and [Options].Degrade let it go on, or it is a cross-site POST
-	// without a session's cookie, which must not overwrite the visitor's.
+	// without a session's cookie, which must not overwrite the visitor's. A
+	// SameSite=None cookie would have come with that POST, so none is there.
 	ErrReadOnly = errors.New("session: read-only for this request")
 	// ErrTooLarge means that a session would hold more than [MaxSize].
 	ErrTooLarge = errors.New("session: too large")

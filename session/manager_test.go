@@ -49,7 +49,9 @@ func newBrowser(h http.Handler) *browser { return &browser{h, map[string]string{
 func (b *browser) do(method, target string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "https://shop.example"+target, nil)
 	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+		if r.Header.Set(header[i], header[i+1]); header[i] == "Host" {
+			r.Host = header[i+1]
+		}
 	}
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})

@@ -18,7 +18,11 @@ type Options struct {
 	// alone, which no other host can then overwrite.
 	Domain string
 	// SameSite of the cookie; zero means Lax. A return from a payment page is
-	// a cross-site POST, which carries neither a Lax nor a Strict cookie.
+	// a cross-site POST, which carries neither a Lax nor a Strict cookie; such
+	// a POST can then begin no session (see [ErrReadOnly]). A login from
+	// another site's page, or from an app whose pages have an origin of their
+	// own, such as capacitor://localhost, needs [http.SameSiteNoneMode], and
+	// its own protection against cross-site request forgery.
 	SameSite http.SameSite
 	// Idle ends a session that was not used for so long; zero means 30
 	// minutes. Use is noted at most once in a tenth of it, so the end may come

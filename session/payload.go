@@ -21,6 +21,15 @@ type payload struct {
 	Epoch   string `json:"epoch,omitempty"` // the subject's, as at their login; see [Manager.Revoke]
 	Ended   string `json:"ended,omitempty"` // a tombstone: how it ended
 	Values  values `json:"v,omitempty"`
+	// Heir stands in a tombstone: the key of the session that this one goes on
+	// as. The tombstone shows nothing any more once that one has been destroyed,
+	// or Tag, whose it is, has another epoch than Since.
+	Heir  string `json:"heir,omitempty"`
+	Tag   string `json:"tag,omitempty"`
+	Since string `json:"since,omitempty"`
+	// From is the key of the tombstone that the session came from beside its
+	// heir, and takes along if it is destroyed.
+	From string `json:"from,omitempty"`
 }
 
 func (p payload) encode() ([]byte, error) {

@@ -49,12 +49,18 @@ func (s *Session) save(strict bool) error {
 		return v.err
 	}
 	d := v.draft
-	if v.ended != "" && !d.renew {
-		return s.drop(d, v.ended, strict)
-	}
 	// The client may leave: what it asked for is saved all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.r.Context()), tryFor)
 	defer cancel()
+	if v.ended != "" && !d.renew {
+		if d.destroy { // a logout with an id that is on its way out is one
+			if err := d.retire(ctx, s.m); err != nil {
+				return err
+			}
+			v.ended = destroyed
+		}
+		return s.drop(d, v.ended, strict)
+	}
 	stored, err := d.store(ctx, s.m)
 	if end := (errEnded{}); errors.As(err, &end) {
 		return s.drop(d, end.how, strict)
@@ -89,6 +95,14 @@ func (s *Session) settle(d, stored draft) {
 func (s *Session) drop(d draft, how string, strict bool) error {
 	s.mu.Lock()
 	s.ended, s.draft = how, draft{}
+	if how == renewed || how == loggedIn {
+		// A logout after this is one of what is still to be seen.
+		key := d.from.key
+		if d.ticket.id != "" {
+			key = d.ticket.key(s.m.name)
+		}
+		s.draft.from = grave{key: key, record: Record{Version: unknown}}
+	}
 	s.mu.Unlock()
 	if len(d.changes) == 0 && !d.renew {
 		return nil

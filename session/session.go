@@ -66,9 +66,14 @@ func (s *Session) Delete(key string) error {
 }
 
 // Renew gives the session a new id, so that an id which somebody learned
-// before is worth nothing. The old one ends: other requests that still have it
-// are answered 409 if they change something, and get no cookie, unless they
-// renew or log in themselves.
+// before shows nothing of what is written from now on.
+//
+// For a minute the old id still shows the values from before, so that a visitor
+// whose answer got lost is not logged out. Requests that come with it in that
+// time are answered 409 if they change something, and get no cookie, unless
+// they renew or log in themselves: each of those gets a session of its own,
+// made of what stood before. [Session.Destroy] and [Manager.Revoke] end the
+// minute at once.
 func (s *Session) Renew() error {
 	return s.alter(true, func() { s.draft.renew = true })
 }
@@ -77,8 +82,10 @@ func (s *Session) Renew() error {
 // implies [Session.Renew], as a login should, and begins a new lifetime. Empty
 // means nobody's again. [Manager.Revoke] ends all sessions of a subject.
 //
-// For a minute after somebody's first login the old id still shows the values
-// from before it, so that a login whose answer got lost can be made again.
+// For a minute after a visitor's login the old id shows the values from before
+// it, as after Renew, so that a login whose answer got lost can be made again.
+// When one subject's session becomes another's, or nobody's, the old id shows
+// nothing.
 func (s *Session) Subject(subject string) error {
 	if s == nil {
 		return ErrNoManager
@@ -97,13 +104,13 @@ func (s *Session) Subject(subject string) error {
 	return s.alter(true, func() { s.draft.subject, s.draft.renew = &to, true })
 }
 
-// Destroy ends the session: its values are gone, and what other requests of it
-// have still under way cannot bring them back. What is set afterwards begins a
-// new session.
+// Destroy ends the session: its values are gone, also under an id that it had
+// before a renewal, and what other requests of it have still under way cannot
+// bring them back. What is set afterwards begins a new session.
 func (s *Session) Destroy() error {
 	return s.alter(false, func() {
 		d := &s.draft
-		d.destroy = d.destroy || d.record.Version != 0
+		d.destroy = d.destroy || d.record.Version != 0 || d.from.key != ""
 		d.changes, d.renew, d.subject = nil, false, nil
 		s.now, s.read = nil, nil
 		s.logout = true
@@ -257,7 +264,7 @@ func (s *Session) loadLocked() error {
 	var t ticket
 	t, s.present = s.m.cookies.read(s.r)
 	if t.id == "" {
-		s.readOnly = !s.present && crossSitePost(s.r)
+		s.readOnly = !s.present && s.m.opts.SameSite != http.SameSiteNoneMode && crossSitePost(s.r, s.m.opts.Domain)
 		return nil
 	}
 	keys := append(make([]string, 0, 2), t.key(s.m.name))
@@ -268,39 +275,45 @@ func (s *Session) loadLocked() error {
 	if err != nil {
 		return s.failLocked(err)
 	}
-	var epoch string
-	if t.tag != "" {
-		epoch = string(records[1].Data)
-	}
-	return s.foundLocked(t, records[0], epoch, time.Now())
-}
-
-// foundLocked takes over what the store holds under t, if it is still good.
-func (s *Session) foundLocked(t ticket, record Record, epoch string, now time.Time) error {
-	if record.Version == 0 {
-		if now.Sub(t.issued()) < s.m.opts.Idle*9/10 {
+	if records[0].Version == 0 {
+		if time.Since(t.issued()) < s.m.opts.Idle*9/10 {
 			s.m.stats.missing.Add(1)
 		}
 		return nil
 	}
-	p, err := decodePayload(record.Data)
+	p, err := decodePayload(records[0].Data)
 	if err != nil {
 		return s.failLocked(err)
 	}
-	if p.Ended != "" {
-		s.ended, s.now = p.Ended, p.Values
-		s.draft.base.Values = p.Values
-		return nil
+	dead := false
+	if p.shows() {
+		if dead, err = s.m.outlived(s.r.Context(), p); err != nil {
+			return s.failLocked(err)
+		}
 	}
+	var epoch string
+	if t.tag != "" {
+		epoch = string(records[1].Data)
+	}
+	s.foundLocked(t, records[0], p, dead, epoch, time.Now())
+	return nil
+}
+
+// foundLocked takes over what the store holds under t, if it is still good.
+// dead says that it is a tombstone whose time is over.
+func (s *Session) foundLocked(t ticket, record Record, p payload, dead bool, epoch string, now time.Time) {
+	s.ended = p.Ended
 	switch {
 	case p.tag(s.m.name) != t.tag: // somebody took the tag off, to get around Revoke
 	case epoch != "" && epoch != p.Epoch: // revoked
 	case p.left(now, s.m.opts) <= time.Second: // past its lifetime
-	default:
+	case p.shows() && !dead:
+		s.now = p.Values
+		s.draft = draft{base: p.before(), from: grave{t.key(s.m.name), record, p}}
+	case p.Ended == "":
 		s.browser, s.now = t, p.Values
 		s.draft = draft{ticket: t, record: record, base: p}
 	}
-	return nil
 }
 
 // fail is failLocked for a call that was made to change something.

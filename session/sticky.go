@@ -123,7 +123,7 @@ func (s *Sticky) OwnsCookie(name string) bool { return name == s.opts.Name }
 // header h, if that is due. An answer that pins is for one client: it becomes
 // no-store.
 func (s *Sticky) Bind(h http.Header, r *http.Request, name string) {
-	if crossSitePost(r) {
+	if crossSitePost(r, "") {
 		// It may lack the cookie that the browser has, which ours would
 		// overwrite.
 		return

@@ -17,29 +17,95 @@ const retired = time.Minute
 const (
 	destroyed = "destroyed" // nothing of it may come back
 	renewed   = "renewed"   // it goes on under an id that only its owner knows
-	loggedIn  = "login"     // likewise, and was nobody's before: its values stand in the tombstone
+	loggedIn  = "login"     // likewise, and was nobody's before
+	passedOn  = "passed on" // it was somebody's and is another's or nobody's: nothing of it is left
 )
 
-// errEnded says that the store has the session no longer: how it ended, and
-// what its tombstone keeps. A session that is gone without one was destroyed a
-// while ago or has expired, which comes to the same.
+// A grave is where a session was, and the tombstone in its place.
+type grave struct {
+	key    string
+	record Record // Version unknown: to be looked at again
+	says   payload
+}
+
+// errEnded says that the store has the session no longer, and what is in its
+// place. A session that is gone without a tombstone was destroyed a while ago or
+// has expired, which comes to the same.
 type errEnded struct {
 	how  string
-	left values
+	left grave
 }
 
 func (errEnded) Error() string   { return ErrEnded.Error() }
 func (errEnded) Is(e error) bool { return e == ErrEnded }
 
-// renewal returns the tombstone of p, which is renewed, perhaps by a login.
+// renewal returns the tombstone of p, which goes on as next under key.
 //
-// The values of a visitor who was nobody yet stay in it: whoever has the old id
-// has seen them, and a login whose answer got lost finds the cart again.
-func (p payload) renewal(now time.Time, login bool) payload {
-	if login && p.Subject == "" {
-		return payload{Created: now.Unix(), Ended: loggedIn, Values: p.Values}
+// What stood in p stays in it: whoever has the old id has seen that, and a
+// visitor whose answer got lost is still who they were, and can renew again.
+// Nothing that is written from now on can be seen there. If the session becomes
+// another subject's, or nobody's again, that is the end of who they were:
+// nothing stays.
+func (p payload) renewal(name string, next payload, key string) payload {
+	t := payload{Created: p.Created, Ended: renewed, Heir: key, Tag: next.tag(name), Since: next.Epoch}
+	switch {
+	case p.Subject == "" && next.Subject != "":
+		t.Ended = loggedIn
+	case p.Subject != next.Subject:
+		return payload{Created: p.Created, Ended: passedOn}
 	}
-	return payload{Created: now.Unix(), Ended: renewed}
+	t.Subject, t.Epoch, t.Values = p.Subject, p.Epoch, p.Values
+	if _, err := t.encode(); err != nil {
+		t.Values = nil // full to the brim: what a tombstone says besides has no room
+	}
+	return t
+}
+
+// shows reports whether a tombstone shows what stood there.
+func (p payload) shows() bool { return p.Ended == renewed || p.Ended == loggedIn }
+
+// before returns the session that a tombstone shows.
+func (p payload) before() payload {
+	return payload{Created: p.Created, Subject: p.Subject, Epoch: p.Epoch, Values: p.Values}
+}
+
+// maxRenewals is how often a session may be renewed within a minute while its
+// oldest id still shows something.
+const maxRenewals = 8
+
+// outlived reports whether what tombstone t shows is to be seen no longer: the
+// session that came of it was destroyed, or whose it is was revoked.
+func (m *Manager) outlived(ctx context.Context, t payload) (bool, error) {
+	for range maxRenewals {
+		if t.Heir == "" {
+			return false, nil // of an earlier version: it shows nothing
+		}
+		keys := []string{t.Heir}
+		if t.Tag != "" {
+			keys = append(keys, epochKey(t.Tag))
+		}
+		records, err := m.load(ctx, keys...)
+		if err != nil {
+			return false, err
+		}
+		if t.Tag != "" {
+			if epoch := string(records[1].Data); epoch != "" && epoch != t.Since {
+				return true, nil
+			}
+		}
+		if records[0].Version == 0 {
+			return true, nil
+		}
+		switch t, err = decodePayload(records[0].Data); {
+		case err != nil:
+			return true, nil // in doubt
+		case t.Ended == "":
+			return false, nil
+		case !t.shows():
+			return true, nil
+		}
+	}
+	return true, nil
 }
 
 // entomb replaces a session by a note that it has ended, which stands for as
@@ -52,30 +118,31 @@ func (m *Manager) entomb(ctx context.Context, key string, old Record, tombstone 
 	return m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, old, data, retired) })
 }
 
-// retire puts a tombstone in the session's place, whatever it has become
-// meanwhile.
-func (d draft) retire(ctx context.Context, m *Manager) error {
-	key := d.ticket.key(m.name)
+// retire destroys what is at key: it puts a tombstone in its place that shows
+// nothing, whatever it has become meanwhile. record is what it was. ended is
+// false if there was nothing left to be destroyed.
+func (m *Manager) retire(ctx context.Context, key string, record Record) (ended bool, err error) {
 	for try := 0; ; try++ {
-		if try > 0 || d.record.Version == unknown {
-			var err error
-			if d.record, _, err = m.reload(ctx, key); errors.Is(err, ErrEnded) {
-				return nil
+		if try > 0 || record.Version == unknown {
+			record, _, err = m.reload(ctx, key)
+			if end := (errEnded{}); errors.As(err, &end) {
+				if !end.left.says.shows() {
+					return false, nil
+				}
 			} else if err != nil {
-				return err
+				return false, err
 			}
 		}
-		err := m.entomb(ctx, key, d.record, payload{Created: time.Now().Unix(), Ended: destroyed})
+		err = m.entomb(ctx, key, record, payload{Created: time.Now().Unix(), Ended: destroyed})
 		switch {
 		case err == nil:
-			m.stats.ended.Add(1)
-			return nil
+			return true, nil
 		case errors.Is(err, ErrNotFound):
-			return nil
+			return false, nil
 		case !errors.Is(err, ErrConflict):
-			return err
+			return false, err
 		case !pause(ctx, try):
-			return fmt.Errorf("%w: too many changes at once", ErrConflict)
+			return false, fmt.Errorf("%w: too many changes at once", ErrConflict)
 		}
 	}
 }
