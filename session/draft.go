@@ -256,13 +256,18 @@ func (d draft) payload(now time.Time, v values) payload {
 func (m *Manager) reload(ctx context.Context, key string) (Record, payload, error) {
 	records, err := m.load(ctx, key)
 	switch {
+	case errors.Is(err, ErrUnreadable):
+		return Record{}, payload{}, errEnded{how: unreadable}
 	case err != nil:
 		return Record{}, payload{}, err
 	case records[0].Version == 0:
 		return Record{}, payload{}, errEnded{how: destroyed}
 	}
 	p, err := decodePayload(records[0].Data)
-	if err == nil && p.Ended != "" {
+	switch {
+	case err != nil:
+		err = errEnded{how: unreadable}
+	case p.Ended != "":
 		err = errEnded{p.Ended, grave{key, records[0], p}}
 	}
 	return records[0], p, err

@@ -31,7 +31,7 @@ var (
 // loaded or saved.
 func status(err error) int {
 	switch {
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked), errors.Is(err, ErrFull):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked), errors.Is(err, ErrFull), errors.Is(err, ErrRefused):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrEnded):
 		return http.StatusConflict

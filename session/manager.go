@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
@@ -19,8 +20,9 @@ import (
 )
 
 const (
-	tryFor     = 5 * time.Second // how long a change is tried against others
-	retryAfter = "5"             // seconds, while the store is out
+	tryFor     = 5 * time.Second  // how long a change is tried against others
+	retryAfter = "5"              // seconds, while the store is out
+	refusedFor = 10 * time.Second // how long a refusal is told of
 )
 
 // A Manager gives each request its [Session]. It is safe for concurrent use.
@@ -32,8 +34,12 @@ type Manager struct {
 	breaker *breaker.Breaker
 	gates   gates
 	stats   stats
-	close   sync.Once
-	closed  error // written once by close
+	refused atomic.Int64 // when the store last refused a call, in nanoseconds since 1970
+	// unreadable is the record that was last told to be so.
+	unreadable atomic.Pointer[sighting]
+
+	close  sync.Once
+	closed error // written once by close
 }
 
 // New returns a Manager that keeps its sessions in store. It starts nothing
@@ -220,6 +226,9 @@ func (m *Manager) newEpoch(ctx context.Context, key string, epoch []byte) error 
 func (m *Manager) Report() health.Report {
 	r := health.Report{Kind: "session", Name: m.name, State: health.Up, Metrics: m.stats.metrics()}
 	r.Metrics = append(r.Metrics, health.Count("store_trips_total", "Times the store was given up for a moment.", m.breaker.Trips()))
+	if time.Since(time.Unix(0, m.refused.Load())) < refusedFor {
+		r.State, r.Why = health.Degraded, "the store refuses changes: requests that change a session get 503"
+	}
 	if m.breaker.Open() {
 		r.State, r.Why = health.Down, "the store fails: requests that use a session get 503"
 		if m.opts.Degrade != nil {
@@ -246,6 +255,10 @@ func (m *Manager) load(ctx context.Context, keys ...string) (records []Record, e
 // ErrUnavailable.
 func (m *Manager) call(ctx context.Context, f func(context.Context) error) error {
 	err := m.breaker.Do(ctx, f)
+	if errors.Is(err, ErrFull) || errors.Is(err, ErrRefused) {
+		m.stats.refused.Add(1)
+		m.refused.Store(time.Now().UnixNano())
+	}
 	if err == nil || isAnswer(err) {
 		return err
 	}
@@ -257,7 +270,31 @@ func (m *Manager) call(ctx context.Context, f func(context.Context) error) error
 
 // isAnswer reports whether a store's error is an answer of a working store.
 func isAnswer(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrExists) || errors.Is(err, ErrFull)
+	for _, answer := range [...]error{ErrNotFound, ErrConflict, ErrExists, ErrFull, ErrRefused, ErrUnreadable} {
+		if errors.Is(err, answer) {
+			return true
+		}
+	}
+	return false
+}
+
+// noteUnreadable counts a record that cannot be read, and tells the operator,
+// though not at every request of the same visitor.
+func (m *Manager) noteUnreadable(key string, err error) {
+	m.stats.unreadable.Add(1)
+	now := time.Now()
+	last := m.unreadable.Swap(&sighting{key, now})
+	if last != nil && last.key == key && now.Sub(last.at) < time.Minute {
+		m.unreadable.Store(last)
+		return
+	}
+	m.opts.Logger.Error("session: a record cannot be read and counts as none; it is left as it is", "key", key, "error", err)
+}
+
+// sighting is when something was last seen that is not told at every sight.
+type sighting struct {
+	key string
+	at  time.Time
 }
 
 // log tells the operator what no client is told, unless a log line is written

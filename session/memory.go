@@ -2,14 +2,10 @@ package session
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"sync"
 	"time"
 )
-
-// ErrFull means that a store holds as much as it may.
-var ErrFull = errors.New("session: the store is full")
 
 const (
 	memoryShards = 64

@@ -43,9 +43,16 @@ func (p payload) encode() ([]byte, error) {
 	return data, nil
 }
 
+// decodePayload reads what encode wrote. What says more than this version
+// knows is unreadable too: it would be lost when the session is written again.
 func decodePayload(data []byte) (p payload, err error) {
-	if err := json.Unmarshal(data, &p); err != nil {
-		return payload{}, fmt.Errorf("session: decoding: %w", err)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return payload{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	if p.Created <= 0 || d.InputOffset() != int64(len(data)) {
+		return payload{}, fmt.Errorf("%w: not a session's", ErrUnreadable)
 	}
 	return p, nil
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -272,6 +273,12 @@ func (s *Session) loadLocked() error {
 		keys = append(keys, epochKey(t.tag))
 	}
 	records, err := s.m.load(s.r.Context(), keys...)
+	if errors.Is(err, ErrUnreadable) {
+		// One of them; and a session of which nobody can tell whether it was
+		// revoked is none.
+		s.m.noteUnreadable(keys[0], err)
+		return nil
+	}
 	if err != nil {
 		return s.failLocked(err)
 	}
@@ -283,7 +290,8 @@ func (s *Session) loadLocked() error {
 	}
 	p, err := decodePayload(records[0].Data)
 	if err != nil {
-		return s.failLocked(err)
+		s.m.noteUnreadable(keys[0], err)
+		return nil
 	}
 	dead := false
 	if p.shows() {

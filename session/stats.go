@@ -11,6 +11,7 @@ type stats struct {
 	loads, created, updated, touched atomic.Uint64
 	conflicts, dropped, missing      atomic.Uint64
 	ended, revoked, failed           atomic.Uint64
+	refused, unreadable              atomic.Uint64
 }
 
 func (s *stats) metrics() []health.Metric {
@@ -25,5 +26,7 @@ func (s *stats) metrics() []health.Metric {
 		health.Count("ended_total", "Sessions destroyed.", s.ended.Load()),
 		health.Count("revoked_total", "Subjects whose sessions were revoked.", s.revoked.Load()),
 		health.Count("failed_total", "Calls to the store that failed.", s.failed.Load()),
+		health.Count("refused_total", "Calls that the store refused, since it is full or takes no changes.", s.refused.Load()),
+		health.Count("unreadable_total", "Sessions that could not be read and counted as none.", s.unreadable.Load()),
 	}
 }

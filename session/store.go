@@ -6,10 +6,21 @@ import (
 	"time"
 )
 
-// What a [Store] answers besides its own failures.
+// What a [Store] answers besides its own failures. Whoever answers so is there:
+// none of these counts as a store that is out, however often it comes.
 var (
 	ErrNotFound = errors.New("session: no such record")
 	ErrExists   = errors.New("session: record exists already")
+	// ErrRefused means that the store does not do what it was asked, and may do
+	// other things: it takes no changes for now, or not this one.
+	ErrRefused = errors.New("session: the store refused")
+	// ErrFull means that a store holds as much as it may. Nothing can be
+	// written, but what is there can be loaded and deleted.
+	ErrFull = errors.New("session: the store is full")
+	// ErrUnreadable means that what is under the key was not written by this
+	// version of the store: by another program, or a later version. It is to be
+	// left as it is.
+	ErrUnreadable = errors.New("session: unreadable record")
 )
 
 // ErrConflict means that something else was written meanwhile. A [Store]
@@ -27,7 +38,8 @@ var ErrConflict = errors.New("session: changed meanwhile")
 // [github.com/foretier/foretier/session/storetest] on it.
 type Store interface {
 	// Load returns the records of keys, in their order, in one round trip. The
-	// record of a key that holds nothing is the zero Record.
+	// record of a key that holds nothing is the zero Record. ErrUnreadable means
+	// that one of them cannot be read.
 	Load(ctx context.Context, keys ...string) ([]Record, error)
 	// Create stores a record under a key that holds none, else ErrExists.
 	Create(ctx context.Context, key string, data []byte, ttl time.Duration) error

@@ -15,10 +15,11 @@ const retired = time.Minute
 
 // How a session ended.
 const (
-	destroyed = "destroyed" // nothing of it may come back
-	renewed   = "renewed"   // it goes on under an id that only its owner knows
-	loggedIn  = "login"     // likewise, and was nobody's before
-	passedOn  = "passed on" // it was somebody's and is another's or nobody's: nothing of it is left
+	destroyed  = "destroyed"  // nothing of it may come back
+	renewed    = "renewed"    // it goes on under an id that only its owner knows
+	loggedIn   = "login"      // likewise, and was nobody's before
+	passedOn   = "passed on"  // it was somebody's and is another's or nobody's: nothing of it is left
+	unreadable = "unreadable" // in no tombstone: a later version of this package has written there
 )
 
 // A grave is where a session was, and the tombstone in its place.
@@ -126,6 +127,9 @@ func (m *Manager) retire(ctx context.Context, key string, record Record) (ended 
 		if try > 0 || record.Version == unknown {
 			record, _, err = m.reload(ctx, key)
 			if end := (errEnded{}); errors.As(err, &end) {
+				if end.how == unreadable {
+					return false, fmt.Errorf("%w: not destroyed", ErrUnreadable)
+				}
 				if !end.left.says.shows() {
 					return false, nil
 				}
@@ -134,6 +138,11 @@ func (m *Manager) retire(ctx context.Context, key string, record Record) (ended 
 			}
 		}
 		err = m.entomb(ctx, key, record, payload{Created: time.Now().Unix(), Ended: destroyed})
+		if errors.Is(err, ErrFull) {
+			// There is no room for a tombstone, but a logout must be one. Who is
+			// under way finds nothing, and brings nothing back.
+			err = m.call(ctx, func(ctx context.Context) error { return m.store.Delete(ctx, key, record) })
+		}
 		switch {
 		case err == nil:
 			return true, nil

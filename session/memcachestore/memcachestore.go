@@ -17,6 +17,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -70,7 +71,7 @@ func (s *Store) Load(ctx context.Context, keys ...string) ([]session.Record, err
 			continue
 		}
 		if len(item.Value) < headSize || item.CasID == 0 {
-			return nil, errors.New("memcachestore: an item that is no session: use a memcached of its own")
+			return nil, fmt.Errorf("memcachestore: an item that is no session: use a memcached of its own: %w", session.ErrUnreadable)
 		}
 		records[i] = session.Record{
 			Data:    item.Value[headSize:],
@@ -108,7 +109,19 @@ func (s *Store) Delete(ctx context.Context, key string, old session.Record) erro
 		// expired already.
 		gone := item(key, old, nil, 0)
 		gone.Expiration = -1
-		return s.client.CompareAndSwap(gone)
+		err := s.client.CompareAndSwap(gone)
+		if !errors.Is(answer(err, nil), session.ErrFull) {
+			return err
+		}
+		// There is no room even for that: as near as it comes to comparing.
+		now, err := s.client.Get(gone.Key)
+		switch {
+		case err != nil:
+			return err
+		case now.CasID != old.Version:
+			return memcache.ErrCASConflict
+		}
+		return s.client.Delete(gone.Key)
 	})
 }
 
@@ -130,7 +143,25 @@ func answer(err, notStored error) error {
 	case errors.Is(err, memcache.ErrNotStored) && notStored != nil:
 		return notStored
 	}
+	if full, refused := refusal(err.Error()); full {
+		return fmt.Errorf("memcachestore: %w: %w", session.ErrFull, err)
+	} else if refused {
+		return fmt.Errorf("memcachestore: %w: %w", session.ErrRefused, err)
+	}
 	return fmt.Errorf("memcachestore: %w", err)
+}
+
+// refusal reads an error of the client library, which has no type for what a
+// server says: SERVER_ERROR is an answer of one that is there, but for what a
+// proxy says of one that is not.
+func refusal(said string) (full, refused bool) {
+	_, said, refused = strings.Cut(said, "SERVER_ERROR")
+	for _, words := range [...]string{"timed out", "timeout", "refused", "down", "unavailable", "unreachable", "reset", "no route"} {
+		if strings.Contains(strings.ToLower(said), words) {
+			return false, false
+		}
+	}
+	return refused && strings.Contains(said, "out of memory"), refused
 }
 
 func item(key string, old session.Record, data []byte, ttl time.Duration) *memcache.Item {

@@ -1,8 +1,11 @@
 package memcachestore_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -84,7 +87,52 @@ func TestForeignItem(t *testing.T) {
 	if err := client.Set(&memcache.Item{Key: "session:a", Value: []byte("short")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Load(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "a memcached of its own") {
+	if _, err := store.Load(t.Context(), "a"); !errors.Is(err, session.ErrUnreadable) || !strings.Contains(err.Error(), "a memcached of its own") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestServerErrors: SERVER_ERROR is the answer of a server that is there, but
+// not where a proxy says that its server is not.
+func TestServerErrors(t *testing.T) {
+	cases := map[string]error{
+		"SERVER_ERROR out of memory storing object":  session.ErrFull,
+		"SERVER_ERROR object too large for cache":    session.ErrRefused,
+		"SERVER_ERROR out of memory reading request": session.ErrFull,
+		"SERVER_ERROR Connection timed out":          nil,
+		"SERVER_ERROR Host is down":                  nil,
+		"ERROR Too many open connections":            nil,
+	}
+	for line, want := range cases {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				if _, err := bufio.NewReader(conn).ReadString('\n'); err == nil {
+					_, _ = io.WriteString(conn, line+"\r\n")
+				}
+				conn.Close()
+			}
+		}()
+		client := memcache.New(l.Addr().String())
+		store := memcachestore.New(client)
+		_, load := store.Load(t.Context(), "a")
+		for what, err := range map[string]error{"Load": load, "Create": store.Create(t.Context(), "a", nil, time.Minute)} {
+			if want != nil && !errors.Is(err, want) || want == nil && (err == nil || errors.Is(err, session.ErrFull) || errors.Is(err, session.ErrRefused)) {
+				t.Errorf("%s: %s: %v, want %v", line, what, err, want)
+			}
+		}
+		client.Close()
+		l.Close()
+		<-done
+		store.Close()
 	}
 }

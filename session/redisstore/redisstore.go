@@ -117,15 +117,12 @@ func (s *Store) Load(ctx context.Context, keys ...string) ([]session.Record, err
 		}
 		// Not MGET: in a cluster the keys are on different servers.
 		found := make([]*redis.StringCmd, len(keys))
-		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, key := range keys {
 				found[i] = p.Get(ctx, prefix+key)
 			}
 			return nil
-		})
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return nil, fmt.Errorf("redisstore: %w", err)
-		}
+		}) // its error is the first of theirs
 		for i, cmd := range found {
 			value, err := cmd.Bytes()
 			if err := read(&records[i], value, err); err != nil {
@@ -141,10 +138,10 @@ func read(r *session.Record, value []byte, err error) error {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"), err == nil && len(value) < headSize:
+		return fmt.Errorf("redisstore: a value that is no session: use a Redis of its own: %w", session.ErrUnreadable)
 	case err != nil:
-		return fmt.Errorf("redisstore: %w", err)
-	case len(value) < headSize:
-		return errors.New("redisstore: a value that is no session: use a Redis of its own")
+		return failure(err)
 	}
 	r.Version = binary.BigEndian.Uint64(value)
 	r.Expires = time.UnixMilli(int64(binary.BigEndian.Uint64(value[8:])))
@@ -204,13 +201,46 @@ func (s *Store) run(ctx context.Context, script *redis.Script, lost error, key s
 	})
 	switch {
 	case err != nil:
-		return fmt.Errorf("redisstore: %w", err)
+		return failure(err)
 	case answer < 0:
 		return session.ErrNotFound
 	case answer == 0:
 		return lost
 	}
 	return nil
+}
+
+// failure says what an error of a call is worth. A server that answers one with
+// an error is there: full (OOM), without a disk to write to (MISCONF), a replica
+// or without any (READONLY, NOREPLICAS), not allowed to (NOPERM). What it
+// answers every call with, or a proxy does in its place, is an outage.
+func failure(err error) error {
+	var said redis.Error
+	if !errors.As(err, &said) || isOutage(err, said.Error()) {
+		return fmt.Errorf("redisstore: %w", err)
+	}
+	if strings.Contains(said.Error(), "OOM command not allowed") { // older servers wrap what a script fails with
+		return fmt.Errorf("redisstore: %w: %w", session.ErrFull, err)
+	}
+	return fmt.Errorf("redisstore: %w: %w", session.ErrRefused, err)
+}
+
+func isOutage(err error, said string) bool {
+	if redis.IsAuthError(err) || redis.IsMaxClientsError(err) {
+		return true
+	}
+	for _, prefix := range [...]string{"LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "NOAUTH", "WRONGPASS"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	said = strings.ToLower(said)
+	for _, words := range [...]string{"connection", "upstream", "timed out", "timeout", "no backend"} {
+		if strings.Contains(said, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // value returns data with a new version before it.

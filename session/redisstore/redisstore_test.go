@@ -2,7 +2,9 @@ package redisstore_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -43,5 +45,75 @@ func TestCheck(t *testing.T) {
 	server.Kill()
 	if err := store.Check(t.Context()); err == nil || errors.Is(err, redisstore.ErrEvicts) {
 		t.Errorf("a dead server: %v", err)
+	}
+}
+
+// TestRefusalsAndOutages tells a Redis that refuses one call from one that is of
+// no use.
+func TestRefusalsAndOutages(t *testing.T) {
+	server := servertest.Redis(t)
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer admin.Close()
+	do := func(args ...any) func() {
+		return func() {
+			t.Helper()
+			if err := admin.Do(t.Context(), args...).Err(); err != nil {
+				t.Fatalf("%v: %v", args, err)
+			}
+		}
+	}
+	cases := map[string]struct {
+		before, after func()
+		want          error // of a change; nil: an outage
+	}{
+		"full":             {do("CONFIG", "SET", "maxmemory", "1"), do("CONFIG", "SET", "maxmemory", "0"), session.ErrFull},
+		"without replicas": {do("CONFIG", "SET", "min-replicas-to-write", "1"), do("CONFIG", "SET", "min-replicas-to-write", "0"), session.ErrRefused},
+		"a replica":        {do("REPLICAOF", "127.0.0.1", "1"), do("REPLICAOF", "NO", "ONE"), session.ErrRefused},
+		"not allowed":      {do("ACL", "SETUSER", "app", "on", ">secret", "~*", "+get", "+evalsha", "+eval", "+hello", "+client"), func() {}, session.ErrRefused},
+		"another password": {do("CONFIG", "SET", "requirepass", "new"), func() { admin.Do(t.Context(), "AUTH", "new"); do("CONFIG", "SET", "requirepass", "")() }, nil},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			c.before()
+			defer c.after()
+			opts := &redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true}
+			if name == "not allowed" {
+				opts.Username, opts.Password = "app", "secret"
+			}
+			client := redis.NewClient(opts)
+			defer client.Close()
+			store := redisstore.New(client)
+			err := store.Create(t.Context(), "s-"+strings.ReplaceAll(name, " ", "-"), []byte("a"), time.Minute)
+			if c.want != nil && !errors.Is(err, c.want) || c.want == nil && (err == nil || errors.Is(err, session.ErrRefused) || errors.Is(err, session.ErrFull)) {
+				t.Errorf("a change: %v, want %v", err, c.want)
+			}
+			if _, err := store.Load(t.Context(), "s-a"); (err == nil) != (c.want != nil) {
+				t.Errorf("a look: %v", err)
+			}
+		})
+	}
+}
+
+// TestUnreadable: what no session store wrote is unreadable, whatever it is,
+// and of several keys too.
+func TestUnreadable(t *testing.T) {
+	server := servertest.Redis(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true})
+	defer client.Close()
+	store := redisstore.New(client)
+	if err := errors.Join(client.Set(t.Context(), "session:short", "short", 0).Err(), client.LPush(t.Context(), "session:list", "a").Err(),
+		store.Create(t.Context(), "good", []byte("a"), time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range [][]string{{"short"}, {"list"}, {"good", "short"}, {"list", "good"}, {"absent", "list"}} {
+		if _, err := store.Load(t.Context(), keys...); !errors.Is(err, session.ErrUnreadable) {
+			t.Errorf("%q: %v", keys, err)
+		}
+	}
+	server.Kill()
+	for _, keys := range [][]string{{"short"}, {"good", "short"}} {
+		if _, err := store.Load(t.Context(), keys...); err == nil || errors.Is(err, session.ErrUnreadable) {
+			t.Errorf("%q of a dead server: %v", keys, err)
+		}
 	}
 }
