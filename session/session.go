@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // A Session is what one request sees of its visitor's data: the values as they
@@ -49,7 +50,8 @@ type view struct {
 	unlock   func()          // gives up the lock; nil: none is held
 }
 
-// Set replaces what the session holds under key by v, as JSON. If this request
+// Set replaces what the session holds under key by v, as JSON. What JSON would
+// change on the way is an error: ErrNotUTF8. If this request
 // has looked at the key with [Value], v counts as based on what it saw: saving
 // fails with ErrConflict, and the client gets 409, if another request changed
 // the key in between. To change a value rather than replace it, use [Update].
@@ -90,6 +92,9 @@ func (s *Session) Renew() error {
 func (s *Session) Subject(subject string) error {
 	if s == nil {
 		return ErrNoManager
+	}
+	if !utf8.ValidString(subject) {
+		return fmt.Errorf("%w: subject %q", ErrNotUTF8, subject)
 	}
 	if err := s.alter(true, func() {}); err != nil {
 		return err

@@ -1,13 +1,21 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
+	"unicode/utf8"
 )
 
 // Value returns a copy of what the session holds under key, decoded from JSON
 // into a T. ok is false, and v zero, if it holds nothing there. Changing v
 // changes nothing in the session.
+//
+// In an interface a number is a float64, as [json.Unmarshal] makes it, unless
+// it is an integer that a float64 would round: an int64 or, beyond that, a
+// uint64 or a [json.Number].
 //
 // The error is ErrUnavailable, or says that the value is no T.
 func Value[T any](s *Session, key string) (v T, ok bool, err error) {
@@ -45,16 +53,53 @@ func Update[T any](s *Session, key string, f func(old T, ok bool) (T, error)) er
 }
 
 func decode[T any](key string, raw json.RawMessage) (v T, err error) {
-	if err := json.Unmarshal(raw, &v); err != nil {
+	into := reflect.ValueOf(&v).Elem()
+	if !holdsAny(into.Type()) {
+		err = json.Unmarshal(raw, &v)
+	} else {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		if err = d.Decode(&v); err == nil {
+			settleNumbers(into)
+		}
+	}
+	if err != nil {
 		return *new(T), fmt.Errorf("session: key %q: %w", key, err)
 	}
 	return v, nil
 }
 
+// ErrNotUTF8 means that a key, a subject or a string in a value is not UTF-8:
+// JSON would change it. Bytes are kept as a []byte.
+var ErrNotUTF8 = errors.New("session: not UTF-8")
+
 func encode(key string, v any) (json.RawMessage, error) {
+	if !utf8.ValidString(key) {
+		return nil, fmt.Errorf("%w: key %q", ErrNotUTF8, key)
+	}
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("session: key %q: %w", key, err)
 	}
+	if replaced(raw) {
+		return nil, fmt.Errorf("%w: a string under key %q", ErrNotUTF8, key)
+	}
 	return raw, nil
+}
+
+// replaced reports whether a string in raw is not what it was: the encoder
+// writes U+FFFD as it is, and as an escape only in place of what is not UTF-8.
+func replaced(raw []byte) bool {
+	const escape = `\ufffd`
+	for rest := raw; ; {
+		i := bytes.Index(rest, []byte(escape))
+		if i < 0 {
+			return !utf8.Valid(raw) // of a type that makes its JSON itself
+		}
+		before := rest[:i]
+		if (len(before)-len(bytes.TrimRight(before, `\`)))%2 == 0 { // else the backslash is itself escaped
+			return true
+		}
+		rest = rest[i+len(escape):]
+	}
 }
