@@ -112,7 +112,7 @@ func (s *Sticky) Choose(r *http.Request) (name, key string) {
 // Strip removes the cookie, and any that PHP would take for it, from a request
 // that goes to a backend.
 func (s *Sticky) Strip(h http.Header) {
-	fields.DropCookies(h, func(sent string) bool { return sent == s.opts.Name || poses(sent, s.opts.Name) })
+	fields.DropCookies(h, func(sent string) bool { return sent == s.opts.Name || fields.Poses(sent, s.opts.Name) })
 }
 
 // OwnsCookie reports whether name is the pin's: such a cookie says nothing

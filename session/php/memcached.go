@@ -14,34 +14,59 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 )
 
-// memcachedPrefix is memcached.sess_prefix as it is unless configured.
-const memcachedPrefix = "memc.sess.key."
+// maxKey is the longest key that memcached takes, in bytes.
+const maxKey = 250
 
 // Memcached returns the source for the sessions of php-memcached
-// (session.save_handler=memcached) as it is configured by default: with
-// consistent hashing of the type ketama and the prefix "memc.sess.key.".
-// servers are those of session.save_path, in its order, each as "host:port"
-// with the host spelled as there, since the spelling decides which server has
-// which session.
-func Memcached(servers ...string) (Source, error) {
+// (session.save_handler=memcached) with the prefix that it has by default,
+// "memc.sess.key.". See [MemcachedPrefix].
+func Memcached(servers ...string) (Source, error) { return MemcachedPrefix("", servers...) }
+
+// MemcachedPrefix returns the source for the sessions of php-memcached. prefix
+// is memcached.sess_prefix; empty means "memc.sess.key.", and [NoPrefix] means
+// none. servers are those of session.save_path, in its order, each as
+// "host:port", "host:port:weight" or the path of a socket, with the host spelled
+// as there, since the spelling decides which server has which session.
+//
+// A session is looked for where php-memcached puts it by default, by consistent
+// hashing of the type ketama, and if it is not there on all the others: another
+// hash, weights, replicas or a server that failed may have put it there.
+func MemcachedPrefix(prefix string, servers ...string) (Source, error) {
+	prefix = prefixOr(prefix, "memc.sess.key.")
+	if len(prefix) > maxKey/2 || strings.ContainsFunc(prefix, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, fmt.Errorf("php: memcached prefix %q: want at most %d bytes, without blanks", prefix, maxKey/2)
+	}
 	ring, err := newKetama(servers)
 	if err != nil {
 		return nil, err
 	}
-	client := memcache.NewFromSelector(ring)
-	client.Timeout = time.Second
-	client.MaxIdleConns = 64
-	return &memcachedSource{client}, nil
+	s := &several{first: ring.pick}
+	for _, addr := range ring.addrs {
+		client := memcache.NewFromSelector(only{addr})
+		client.Timeout = time.Second
+		client.MaxIdleConns = 64
+		s.all = append(s.all, &memcachedSource{client, prefix})
+	}
+	return s, nil
 }
 
-type memcachedSource struct{ client *memcache.Client }
+type memcachedSource struct {
+	client *memcache.Client
+	prefix string
+}
 
 // Read implements [Source].
 func (s *memcachedSource) Read(_ context.Context, id string) ([]byte, error) {
-	item, err := s.client.Get(memcachedPrefix + id)
+	key := s.prefix + id
+	if len(key) > maxKey {
+		return nil, fmt.Errorf("%w: an id too long for memcached", ErrEncoding)
+	}
+	item, err := s.client.Get(key)
 	switch {
 	case errors.Is(err, memcache.ErrCacheMiss):
 		return nil, ErrNotFound
+	case errors.Is(err, memcache.ErrMalformedKey):
+		return nil, fmt.Errorf("%w: %w", ErrEncoding, err)
 	case err != nil:
 		return nil, fmt.Errorf("php: %w", err)
 	case len(item.Value) > maxSize:
@@ -52,6 +77,15 @@ func (s *memcachedSource) Read(_ context.Context, id string) ([]byte, error) {
 
 // Close closes the idle connections.
 func (s *memcachedSource) Close() error { return s.client.Close() }
+
+// only is the one server of a client.
+type only struct{ addr net.Addr }
+
+// PickServer implements [memcache.ServerSelector].
+func (o only) PickServer(string) (net.Addr, error) { return o.addr, nil }
+
+// Each implements [memcache.ServerSelector].
+func (o only) Each(f func(net.Addr) error) error { return f(o.addr) }
 
 // ketama is libmemcached's ring for MEMCACHED_BEHAVIOR_KETAMA: a hundred points
 // for each server, found by the hash of a session's id without its prefix.
@@ -73,11 +107,15 @@ func newKetama(servers []string) (*ketama, error) {
 	}
 	k := &ketama{}
 	for i, server := range servers {
-		host, port, err := net.SplitHostPort(server)
+		host, port, err := splitServer(server)
 		if err != nil {
-			return nil, fmt.Errorf("php: memcached server %q: want host:port: %w", server, err)
+			return nil, fmt.Errorf("php: memcached server %q: want host:port, host:port:weight or the path of a socket: %w", server, err)
 		}
-		k.addrs = append(k.addrs, address(server))
+		addr := server
+		if port != "0" {
+			addr = net.JoinHostPort(host, port)
+		}
+		k.addrs = append(k.addrs, address(addr))
 		for n := range pointsPerServer {
 			k.points = append(k.points, point{oneAtATime(pointName(host, port, n)), i})
 		}
@@ -93,24 +131,33 @@ func pointName(host, port string, n int) string {
 	return host + ":" + port + "-" + strconv.Itoa(n)
 }
 
-// PickServer implements [memcache.ServerSelector].
-func (k *ketama) PickServer(key string) (net.Addr, error) {
-	hash := oneAtATime(strings.TrimPrefix(key, memcachedPrefix))
+// pick returns which server has the session called id.
+func (k *ketama) pick(id string) int {
+	hash := oneAtATime(id)
 	i, _ := slices.BinarySearchFunc(k.points, hash, func(p point, hash uint32) int { return cmp.Compare(p.hash, hash) })
 	if i == len(k.points) {
 		i = 0
 	}
-	return k.addrs[k.points[i].server], nil
+	return k.points[i].server
 }
 
-// Each implements [memcache.ServerSelector].
-func (k *ketama) Each(f func(net.Addr) error) error {
-	for _, a := range k.addrs {
-		if err := f(a); err != nil {
-			return err
-		}
+// splitServer takes a server of session.save_path apart. A socket has port 0.
+func splitServer(server string) (host, port string, err error) {
+	if strings.HasPrefix(server, "/") {
+		return server, "0", nil
 	}
-	return nil
+	host, port, err = net.SplitHostPort(server)
+	if err == nil {
+		return host, port, nil
+	}
+	last := strings.LastIndexByte(server, ':')
+	if last < 0 {
+		return "", "", err
+	}
+	if weight, e := strconv.Atoi(server[last+1:]); e != nil || weight < 1 {
+		return "", "", err
+	}
+	return net.SplitHostPort(server[:last])
 }
 
 // oneAtATime is Bob Jenkins's hash of that name, libmemcached's default.
@@ -128,5 +175,11 @@ func oneAtATime(s string) (h uint32) {
 // address is a server's address, resolved when it is dialed.
 type address string
 
-func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
+
+func (a address) Network() string {
+	if strings.HasPrefix(string(a), "/") {
+		return "unix"
+	}
+	return "tcp"
+}

@@ -8,7 +8,9 @@
 // It reads and never writes: neither a lock nor a session's time is touched.
 // What it cannot read counts as logged in: a visitor who gets a page of their
 // own without need costs a little time, the other mistake shows somebody
-// else's.
+// else's. So it must look where PHP keeps its sessions: under the same prefix,
+// on all servers of session.save_path, and if some are elsewhere,
+// [Options].Elsewhere says so. A session that is nowhere is nobody's.
 package php
 
 import (
@@ -34,18 +36,31 @@ var ErrEncoding = errors.New("php: session in an unknown encoding")
 // ErrNotFound is what a [Source] answers for a session that is not there.
 var ErrNotFound = errors.New("php: no such session")
 
+// NoPrefix says of a prefix that it is empty, since an empty string means the
+// one that PHP has unless configured.
+const NoPrefix = "\x00"
+
 // A Source knows where an installation of PHP keeps its sessions: [Redis],
-// [Magento] or [Memcached]. It is safe for concurrent use.
+// [RedisServers], [Magento], [Memcached] or [MemcachedPrefix]. It is safe for
+// concurrent use.
 type Source interface {
-	// Read returns the session's data as session_encode made it, or
-	// ErrNotFound. It need not heed ctx, but must end some time.
+	// Read returns the session's data as session_encode made it, ErrNotFound, or
+	// ErrEncoding for one that is there and cannot be read. Any other error is
+	// the store's, and many of them stop the asking for a while. Read need not
+	// heed ctx, but must end some time.
 	Read(ctx context.Context, id string) ([]byte, error)
 }
 
 // Options for [New]. The zero value is valid.
 type Options struct {
-	// Cookie is the name of PHP's session cookie; empty means "PHPSESSID".
+	// Cookie is the name of PHP's session cookie (session.name); empty means
+	// "PHPSESSID". A cookie that PHP takes for it is one: PHP makes an
+	// underscore of a dot, a space and an opening bracket.
 	Cookie string
+	// Elsewhere says that sessions may also be where the source does not look,
+	// such as in files, or in another store during a move. A visitor whose
+	// session is not found then counts as logged in.
+	Elsewhere bool
 	// Timeout bounds a look; zero means 100 ms. When it is over the visitor
 	// counts as logged in.
 	Timeout time.Duration
@@ -60,8 +75,10 @@ type Reader struct {
 	opts    Options
 	breaker *breaker.Breaker
 	leash   *breaker.Leash
+	name    string                 // of the cookie, as PHP reads it
 	warned  atomic.Pointer[string] // the last trouble that was logged
-	stats   struct{ looks, absent, unread atomic.Uint64 }
+	lost    atomic.Bool            // it was logged that none was ever found
+	stats   struct{ looks, absent, unread, found atomic.Uint64 }
 }
 
 // New returns a Reader of source's sessions. It starts nothing.
@@ -84,8 +101,10 @@ func New(source Source, opts Options) (*Reader, error) {
 	return &Reader{
 		source: source,
 		opts:   opts,
+		name:   fields.PHPName(opts.Cookie),
 		breaker: breaker.New(breaker.Options{Budget: opts.Timeout, Failure: func(err error) bool {
-			return !errors.Is(err, ErrNotFound)
+			// One visitor's session says nothing about the store.
+			return !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrEncoding)
 		}}),
 		leash: breaker.NewLeash(256),
 	}, nil
@@ -124,9 +143,10 @@ func (p *Reader) Has(paths ...string) func(*http.Request) bool {
 }
 
 // Peek returns the variables of r's session: none for a visitor without one. An
-// error means that there may be some: it is ErrEncoding, or the store's.
+// error means that there may be some: it is ErrEncoding, the store's, or with
+// [Options].Elsewhere ErrNotFound.
 func (p *Reader) Peek(r *http.Request) (Values, error) {
-	id, err := sessionID(r, p.opts.Cookie)
+	id, err := p.sessionID(r)
 	if id == "" || err != nil {
 		return nil, err
 	}
@@ -137,7 +157,10 @@ func (p *Reader) Peek(r *http.Request) (Values, error) {
 		return err
 	})
 	if errors.Is(err, ErrNotFound) {
-		p.stats.absent.Add(1)
+		p.noteAbsent()
+		if p.opts.Elsewhere {
+			return nil, err
+		}
 		return nil, nil
 	}
 	var v Values
@@ -149,7 +172,27 @@ func (p *Reader) Peek(r *http.Request) (Values, error) {
 		p.warn(err)
 		return nil, err
 	}
+	p.stats.found.Add(1)
 	return v, nil
+}
+
+// enough is how many sessions are asked for before it is strange that none was
+// there.
+const enough = 50
+
+// noteAbsent counts a session that was not there, and tells the operator if
+// none ever was: then it is likely that this is not the place.
+func (p *Reader) noteAbsent() {
+	p.stats.absent.Add(1)
+	if p.nowhere() && p.lost.CompareAndSwap(false, true) {
+		p.opts.Logger.Warn("php: none of the sessions asked for was there: is it where session.save_path says, under PHP's prefix?",
+			"cookie", p.opts.Cookie, "asked", p.stats.looks.Load())
+	}
+}
+
+// nowhere reports whether no session was ever found, of many.
+func (p *Reader) nowhere() bool {
+	return p.stats.absent.Load() >= enough && p.stats.found.Load() == 0 && !p.opts.Elsewhere
 }
 
 // warn logs a trouble unless it is the one that was logged last.
@@ -164,9 +207,13 @@ func (p *Reader) warn(err error) {
 func (p *Reader) Report() health.Report {
 	r := health.Report{Kind: "php sessions", Name: p.opts.Cookie, State: health.Up, Metrics: []health.Metric{
 		health.Count("looks_total", "Sessions looked into.", p.stats.looks.Load()),
+		health.Count("found_total", "Sessions that were there and could be read.", p.stats.found.Load()),
 		health.Count("absent_total", "Sessions that were not there.", p.stats.absent.Load()),
 		health.Count("unread_total", "Sessions that could not be read.", p.stats.unread.Load()),
 	}}
+	if p.nowhere() {
+		r.State, r.Why = health.Degraded, "none of the sessions asked for was there, so nobody counts as logged in"
+	}
 	if p.breaker.Open() {
 		r.State, r.Why = health.Degraded, "the store fails: all visitors with a session count as logged in"
 	}
@@ -176,10 +223,10 @@ func (p *Reader) Report() health.Report {
 // sessionID returns the id that r carries, "" if none. More than one, or one
 // that PHP would not have made, is an ErrEncoding: who sends it may still be
 // known to PHP.
-func sessionID(r *http.Request, cookie string) (id string, err error) {
-	n := 0
+func (p *Reader) sessionID(r *http.Request) (id string, err error) {
+	n, cookie := 0, p.opts.Cookie
 	for name, pair := range fields.Cookies(r.Header) {
-		if name == cookie {
+		if name == cookie || name == p.name || fields.Poses(name, p.name) {
 			n++
 			_, sent, _ := strings.Cut(pair, "=")
 			id, err = url.QueryUnescape(sent) // as PHP reads and writes it: "%2C" for a comma

@@ -164,7 +164,7 @@ func TestPHPRedis(t *testing.T) {
 	server := servertest.Redis(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer client.Close()
-	for save, prefix := range map[string]string{"tcp://" + server.Addr: "", "tcp://" + server.Addr + "?prefix=shop:": "shop:"} {
+	for save, prefix := range map[string]string{"tcp://" + server.Addr: "", "tcp://" + server.Addr + "?prefix=shop:": "shop:", "tcp://" + server.Addr + "?prefix=": php.NoPrefix} {
 		run(t, map[string]string{"session.save_handler": "redis", "session.save_path": `"` + save + `"`},
 			`session_id("`+sid+`"); session_start();`+everything+`session_write_close();`)
 		check(t, reader(t, php.Redis(client, prefix)))
