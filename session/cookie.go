@@ -77,7 +77,9 @@ func isBase64URL(s string) bool {
 // key returns where the store keeps the session with this ticket. The name is
 // the manager's, so that a ticket of one manager opens nothing at another
 // which shares its store.
-func (t ticket) key(name string) string { return "s-" + digest(name, t.id, sha256.Size) }
+func (t ticket) key(name string) string { return sessionPrefix + digest(name, t.id, sha256.Size) }
+
+const sessionPrefix = "s-"
 
 // subjectTag returns the tag of a subject: it names the subject's epoch in the
 // store, and tells nobody who the subject is without guessing.
