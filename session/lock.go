@@ -25,13 +25,17 @@ var ErrLocked = errors.New("session: locked by another request")
 // lock ends by itself after 30 seconds, so that a machine which dies blocks
 // nobody for longer. The session is loaded anew under the lock: what was looked
 // at before may be out of date. Without a stored session there is nothing to
-// lock, and nothing to wait for.
+// lock, and nothing to wait for. With an id that the session had before a
+// renewal it is ErrEnded: another request may have the lock of what came of it.
 func (s *Session) Lock() error {
 	if err := s.alter(false, func() {}); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.draft.from.key != "" {
+		return ErrEnded
+	}
 	if s.unlock != nil || s.draft.ticket.id == "" {
 		return nil
 	}

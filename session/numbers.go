@@ -40,7 +40,7 @@ func reachesAny(t reflect.Type, seen map[reflect.Type]bool) bool {
 		return reachesAny(t.Elem(), seen)
 	case reflect.Struct:
 		for i := range t.NumField() {
-			if reachesAny(t.Field(i).Type, seen) {
+			if f := t.Field(i); (f.IsExported() || f.Anonymous) && reachesAny(f.Type, seen) {
 				return true
 			}
 		}
@@ -87,7 +87,9 @@ func settleNumbers(v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			settleNumbers(v.Field(i))
+			if f := v.Type().Field(i); f.IsExported() || f.Anonymous {
+				settleNumbers(v.Field(i))
+			}
 		}
 	}
 }

@@ -283,3 +283,23 @@ func TestAFullSessionIsRenewed(t *testing.T) {
 		t.Errorf("got %d %s", w.Code, body(w))
 	}
 }
+
+// TestAnOldIDHasNoLock: work that must be done once is not done with the old id
+// and with the new one.
+func TestAnOldIDHasNoLock(t *testing.T) {
+	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(handlers{
+		"/renew": func(w http.ResponseWriter, _ *http.Request, s *session.Session) { answer(w, "", s.Renew()) },
+		"/pay": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
+			answer(w, "paid", s.Lock())
+		},
+	})))
+	b.do("POST", "/add?sku=tea")
+	old := b.with()
+	b.do("POST", "/renew")
+	if w := old.do("POST", "/pay"); w.Code == http.StatusOK || body(w) != session.ErrEnded.Error() {
+		t.Errorf("with the old id: %d %s", w.Code, body(w))
+	}
+	if w := b.do("POST", "/pay"); w.Code != http.StatusOK {
+		t.Errorf("with the new one: %d %s", w.Code, body(w))
+	}
+}
