@@ -268,3 +268,26 @@ func now(t *testing.T, store *keys, key string) session.Record {
 	}
 	return records[0]
 }
+
+// TestAnUnreadableHeir: where nobody can tell whether the visitor has logged
+// out, the old id shows nothing.
+func TestAnUnreadableHeir(t *testing.T) {
+	store := newFake()
+	b := newBrowser(manager(t, store, session.Options{}).Handler(renewing()))
+	b.do("POST", "/add?sku=tea")
+	old := b.with()
+	b.do("POST", "/renew")
+	first := ""
+	store.before = func(_ context.Context, call, key string) error {
+		if first == "" {
+			first = key
+		}
+		if call == "load" && key != first {
+			return session.ErrUnreadable
+		}
+		return nil
+	}
+	if w := old.do("GET", "/read"); w.Code != http.StatusOK || body(w) != "null" {
+		t.Errorf("got %d %s", w.Code, body(w))
+	}
+}

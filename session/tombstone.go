@@ -86,6 +86,9 @@ func (m *Manager) outlived(ctx context.Context, t payload) (bool, error) {
 			keys = append(keys, epochKey(t.Tag))
 		}
 		records, err := m.load(ctx, keys...)
+		if errors.Is(err, ErrUnreadable) {
+			return true, nil // in doubt
+		}
 		if err != nil {
 			return false, err
 		}

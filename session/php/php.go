@@ -64,8 +64,8 @@ type Options struct {
 	// Timeout bounds a look; zero means 100 ms. When it is over the visitor
 	// counts as logged in.
 	Timeout time.Duration
-	// Logger gets what kept sessions from being read, once per kind of
-	// trouble; nil means [slog.Default].
+	// Logger gets what kept sessions from being read, once a minute: one line
+	// for sessions, and one for the store. nil means [slog.Default].
 	Logger *slog.Logger
 }
 
@@ -75,9 +75,9 @@ type Reader struct {
 	opts    Options
 	breaker *breaker.Breaker
 	leash   *breaker.Leash
-	name    string                 // of the cookie, as PHP reads it
-	warned  atomic.Pointer[string] // the last trouble that was logged
-	lost    atomic.Bool            // it was logged that none was ever found
+	name    string          // of the cookie, as PHP reads it
+	warned  [2]atomic.Int64 // when it was logged that a session, or the store, cannot be read; in seconds since 1970
+	lost    atomic.Bool     // it was logged that none was ever found
 	stats   struct{ looks, absent, unread, found atomic.Uint64 }
 }
 
@@ -195,10 +195,15 @@ func (p *Reader) nowhere() bool {
 	return p.stats.absent.Load() >= enough && p.stats.found.Load() == 0 && !p.opts.Elsewhere
 }
 
-// warn logs a trouble unless it is the one that was logged last.
+// warn logs a trouble unless one of its kind was logged a moment ago. No two
+// texts need be the same: they name the session's first bytes, or a port.
 func (p *Reader) warn(err error) {
-	text := err.Error()
-	if last := p.warned.Swap(&text); last == nil || *last != text {
+	kind := 1
+	if errors.Is(err, ErrEncoding) {
+		kind = 0
+	}
+	now, last := time.Now().Unix(), p.warned[kind].Load()
+	if now-last >= 60 && p.warned[kind].CompareAndSwap(last, now) {
 		p.opts.Logger.Warn("php: session not read, its visitor counts as logged in", "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -82,6 +83,31 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("memcached servers %q: no error", servers)
 		}
 	}
+}
+
+// TestManyTroubles: visitors whose sessions are each broken in their own way,
+// amid a store that fails, are told of once a minute, and the store too.
+func TestManyTroubles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		source := new(one)
+		p, err := php.New(source, php.Options{Logger: slog.New(slog.NewTextHandler(&b, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 120 { // a second each
+			source.data, source.err = strings.Repeat("x", i+1), nil
+			p.Has("user")(visitor(sid))
+			if i%30 == 0 {
+				source.err = fmt.Errorf("read tcp 127.0.0.1:%d: reset", 40000+i)
+				p.Has("user")(visitor(sid))
+			}
+			time.Sleep(time.Second)
+		}
+		if n := strings.Count(b.String(), "\n"); n != 4 {
+			t.Errorf("%d lines: %s", n, &b)
+		}
+	})
 }
 
 // TestWarnings: the same trouble is told once.
