@@ -69,9 +69,11 @@ type fetch struct {
 	ready   chan struct{} // closed when what follows is set
 	outcome outcome
 	status  int
-	answer  http.Header // of a shared response
-	own     http.Header // the same for the leader, if some of it is for it only
-	aged    bool        // it came with an Age
+	answer  http.Header   // of a shared response
+	own     http.Header   // the same for the leader, if some of it is for it only
+	merged  *memory.Entry // modified: as the leader gets it, if that is not entry
+	alone   bool          // modified: what the 304 said is for the leader only
+	aged    bool          // it came with an Age
 	verdict Verdict
 	entry   *memory.Entry // shared: as it will be stored; modified: as updated
 	body    stream
@@ -400,7 +402,10 @@ func (f *fetch) mark(status int, now time.Time) {
 // storable is asked by the pool, through the record, before it pins a visitor.
 func (f *fetch) storable(status int, h http.Header) bool {
 	if status == http.StatusNotModified {
-		return f.stale != nil
+		if f.stale == nil {
+			return false
+		}
+		status, h = int(f.stale.Status), law.Update(f.stale.Header(), h)
 	}
 	verdict, j := f.ask.judge(f.request, status, h, f.asked, time.Now())
 	return verdict.Store && worthKeeping(verdict, j, h)
@@ -412,19 +417,31 @@ func (f *fetch) conditional() bool {
 }
 
 // update puts what a 304 says into what is stored (RFC 9111, section 4.3.4).
+// The result is asked whatever a response is asked that comes whole: what sets
+// a cookie, or is private by now, is its leader's alone, and the others ask for
+// themselves.
 func (f *fetch) update(now time.Time) {
 	answer := law.Update(f.stale.Header(), f.header)
 	verdict, j := f.ask.judge(f.request, int(f.stale.Status), answer, f.asked, now)
 	f.outcome = modified
-	f.answer, f.verdict = answer, verdict
-	e := f.ask.entry(int(f.stale.Status), answer, verdict, j, f.asked, now)
-	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
-	f.entry = e
+	f.verdict, f.alone = verdict, !verdict.Store
+	if f.alone || len(j.Private) > 0 {
+		f.merged = f.updated(answer.Clone(), verdict, law.Judgement{Age: j.Age}, now)
+	}
+	f.entry = f.updated(answer, verdict, j, now)
+	f.answer = answer
 	if verdict.Store && worthKeeping(verdict, j, answer) {
-		f.stored = f.h.cache.add(f.position, e, 0)
+		f.stored = f.h.cache.add(f.position, f.entry, 0)
 	} else {
 		f.h.cache.store.Remove(f.stale)
 	}
+}
+
+// updated returns what is stored with another header.
+func (f *fetch) updated(answer http.Header, v Verdict, j law.Judgement, now time.Time) *memory.Entry {
+	e := f.ask.entry(int(f.stale.Status), answer, v, j, f.asked, now)
+	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
+	return e
 }
 
 // keep stores the response, which is whole.

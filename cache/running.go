@@ -110,7 +110,7 @@ func (fs *flights) join(h *handler, w http.ResponseWriter, a *ask, stale *memory
 func (f *fetch) stopped() bool {
 	select {
 	case <-f.ready:
-		return f.outcome != shared && f.outcome != modified
+		return f.alone || f.outcome != shared && f.outcome != modified
 	default:
 		return false
 	}

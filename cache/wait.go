@@ -55,6 +55,10 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 		done := false
 		switch f.outcome {
 		case shared, modified:
+			if !leads && f.alone {
+				alone = true
+				break
+			}
 			if !leads && !f.suits(a) {
 				selecting = law.Selecting(f.answer)
 				stale = nil
@@ -173,7 +177,11 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	}
 	if f.outcome == modified {
 		h.note(a.r, note("miss: validated"))
-		h.serveEntry(w, a, f.entry, []byte(params))
+		e := f.entry
+		if leads && f.merged != nil {
+			e = f.merged
+		}
+		h.serveEntry(w, a, e, []byte(params))
 		return true
 	}
 	reader := f.first
@@ -229,7 +237,9 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 		default:
 			h.note(a.r, note("miss: another's fetch"))
 		}
-		copyTrailers(header, f.header)
+		if leads { // they came too late to be judged, as Set-Cookie is
+			copyTrailers(header, f.header)
+		}
 		return true
 	}
 }
