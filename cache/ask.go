@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
@@ -264,17 +265,25 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	return e
 }
 
-// conditions are the fields by which a client asks for less than the whole.
-// They are answered here and not sent along with a fetch.
-var conditions = []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range"}
+// narrows reports whether by a field a client asks for less than the whole,
+// or under a condition. Such fields are answered here and not sent along with a
+// fetch: what comes back would depend on them, and they are not in the key.
+func narrows(name string) bool {
+	switch name {
+	case "Range", "Request-Range", // Apache takes either for the other
+		"If", "Expect", "A-Im":
+		return true
+	}
+	return strings.HasPrefix(name, "If-")
+}
 
 // fetchRequest returns the request by which the cache asks: the client's,
 // without what is not in the key and without its conditions.
 func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional bool) *http.Request {
 	r := a.r.Clone(ctx)
-	for _, name := range conditions {
-		if name != "Range" || !a.partial {
-			delete(r.Header, name)
+	for as := range r.Header {
+		if name := http.CanonicalHeaderKey(as); narrows(name) && (as != "Range" || !a.partial) {
+			delete(r.Header, as)
 		}
 	}
 	if raw := a.plan.Query.apply(r.URL.RawQuery); raw != r.URL.RawQuery {

@@ -336,6 +336,8 @@ func (f *fetch) settle(status int) {
 	case verdict.Store && !keep:
 		f.why = "no lifetime"
 	case !keep:
+	case f.request.Header["Range"] != nil && status != http.StatusOK && status != http.StatusPartialContent:
+		f.why, keep = "answers a range", false
 	case f.record.Unproven:
 		f.why, keep = "end of the body unknown", false
 	case len(f.header["Trailer"]) > 0:
@@ -394,7 +396,7 @@ func (f *fetch) mark(status int, now time.Time) {
 	if status >= 500 {
 		d = time.Second
 	}
-	if !f.ask.cookie && !f.ask.auth && !f.ask.partial { // what holds for theirs need not hold for others
+	if !f.ask.cookie && !f.ask.auth && !f.ask.partial && !law.OfRequest(status, f.header) { // what holds for theirs need not hold for others
 		f.h.cache.markers.set(f.ask.marker(), now.Add(d))
 	}
 }

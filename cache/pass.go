@@ -114,8 +114,17 @@ func (h *handler) passed(p *passWriter, status int) {
 
 // keepPost begins to store the response to a POST that says that it is what a
 // GET would bring, and for how long (RFC 9110, section 9.3.3). It is stored
-// behind the invalidation that the POST itself is.
+// behind the invalidation that the POST itself is. Only a 200 says so, and only
+// one to a request that asks for the whole (RFC 9110, section 8.7).
 func (h *handler) keepPost(p *passWriter, status int) {
+	if status != http.StatusOK {
+		return
+	}
+	for name := range p.r.Header {
+		if narrows(http.CanonicalHeaderKey(name)) {
+			return
+		}
+	}
 	read, url := h.read(p.r, nil)
 	a := read.keep(url)
 	now := time.Now()

@@ -111,6 +111,8 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 		return false, "not modified" // updates what is stored, see Update
 	case res.Status == http.StatusPartialContent && !req.Range:
 		return false, "a part" // section 3.3
+	case OfRequest(res.Status, res.Header):
+		return false, "speaks of one request's fields"
 	case cc.Has("must-understand") && !understood:
 		return false, "must-understand"
 	case cc.Has("no-store") && !(cc.Has("must-understand") && understood):
@@ -148,6 +150,26 @@ func forAll(cc Directives) bool {
 func heuristicallyCacheable(status int) bool {
 	switch status {
 	case 200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501:
+		return true
+	}
+	return false
+}
+
+// OfRequest reports whether a status speaks of the fields of the one request
+// that it answers, such as a range, a condition or an expectation, or of how
+// much one client asks, and not of the resource. Such an answer is nobody
+// else's, however long it says that it lives: its fields are neither in the key
+// nor, as a rule, in Vary.
+func OfRequest(status int, h http.Header) bool {
+	switch status {
+	case http.StatusNotAcceptable:
+		return len(h["Vary"]) == 0
+	case http.StatusIMUsed, // RFC 3229: a difference to what A-IM and If-None-Match name
+		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusLengthRequired,
+		http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+		http.StatusRequestedRangeNotSatisfiable, http.StatusExpectationFailed, http.StatusMisdirectedRequest,
+		http.StatusTooEarly, http.StatusUpgradeRequired, http.StatusPreconditionRequired,
+		http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge:
 		return true
 	}
 	return false
