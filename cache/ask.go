@@ -315,16 +315,25 @@ func (a *ask) clone(ctx context.Context) *ask {
 	return &b
 }
 
-// anonymous takes off what names a visitor: a refresh is asked for on nobody's
-// behalf, and what a visitor would be shown is not what is wanted.
+// personal reports whether an answer may be the visitor's alone for what the
+// request says, and not for what the answer says.
+func (a *ask) personal() bool { return a.cookie || a.auth || a.cc.Has("no-store") }
+
+// anonymous makes a what a refresh asks: the whole page, by GET, on nobody's
+// behalf. What a visitor would be shown is not what is wanted, and what a
+// visitor orders has been obeyed already.
 func (a *ask) anonymous() {
-	if !a.cookie {
-		return
-	}
 	r := *a.r
-	r.Header = a.r.Header.Clone()
-	delete(r.Header, "Cookie")
-	a.r, a.cookie = &r, false
+	r.Method = http.MethodGet
+	if a.cookie || a.r.Header["Cache-Control"] != nil || a.r.Header["Pragma"] != nil {
+		r.Header = a.r.Header.Clone()
+		delete(r.Header, "Cache-Control")
+		delete(r.Header, "Pragma")
+		if a.cookie {
+			delete(r.Header, "Cookie")
+		}
+	}
+	a.r, a.cookie, a.cc = &r, false, nil
 }
 
 // key identifies the request among those that are being fetched. selecting are

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -396,7 +397,7 @@ func (f *fetch) mark(status int, now time.Time) {
 	if status >= 500 {
 		d = time.Second
 	}
-	if !f.ask.cookie && !f.ask.auth && !f.ask.partial && !law.OfRequest(status, f.header) { // what holds for theirs need not hold for others
+	if !f.ask.personal() && !f.ask.partial && !law.OfRequest(status, f.header) { // what holds for theirs need not hold for others
 		f.h.cache.markers.set(f.ask.marker(), now.Add(d))
 	}
 }
@@ -432,16 +433,48 @@ func (f *fetch) update(now time.Time) {
 	}
 	f.entry = f.updated(answer, verdict, j, now)
 	f.answer = answer
-	if verdict.Store && worthKeeping(verdict, j, answer) {
+	switch {
+	case verdict.Store && worthKeeping(verdict, j, answer):
 		f.stored = f.h.cache.add(f.position, f.entry, 0)
-	} else {
-		f.h.cache.store.Remove(f.stale)
+	case f.ask.personal() || f.header["Set-Cookie"] != nil:
+		f.confirm(now)
+	case !verdict.Store:
+		f.h.cache.store.Remove(f.stale) // no longer for all, and said so to nobody in particular
 	}
 }
 
-// updated returns what is stored with another header.
+// confirm renews what is stored after a 304 to a visitor's own request, or one
+// that makes it a visitor's (RFC 9111, section 4.3.4): whoever asks, the page is
+// as it was. But only how long it lives is taken from the answer. The rest may
+// be about the visitor, and if the answer says that it is not for others, the
+// page waits for a better witness.
+func (f *fetch) confirm(now time.Time) {
+	answer := law.Confirm(f.stale.Header(), f.header, f.h.cache.opts.Name)
+	nobody := *f.ask
+	nobody.cookie, nobody.auth, nobody.cc = false, false, nil
+	verdict, j := nobody.judge(f.request, int(f.stale.Status), answer, f.asked, now)
+	if verdict.Store && verdict.Fresh > 0 {
+		f.stored = f.h.cache.add(f.position, f.updated(answer, verdict, j, now), 0)
+	}
+}
+
+// updated returns what is stored with another header. It stays the variant that
+// it is, and keeps its tags: the fields that named them were taken off.
 func (f *fetch) updated(answer http.Header, v Verdict, j law.Judgement, now time.Time) *memory.Entry {
 	e := f.ask.entry(int(f.stale.Status), answer, v, j, f.asked, now)
+	if old := f.stale.More; old != nil {
+		if e.More == nil {
+			e.More = new(memory.More)
+		}
+		if e.More.Vary == old.Vary {
+			e.More.Variant = old.Variant
+		}
+		for _, tag := range old.Tags {
+			if !slices.Contains(e.More.Tags, tag) {
+				e.More.Tags = append(e.More.Tags, tag)
+			}
+		}
+	}
 	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
 	return e
 }

@@ -106,3 +106,91 @@ func TestTrailersAreForOne(t *testing.T) {
 		}
 	})
 }
+
+// TestAnyValidationConfirmsThePage: a 304 says that what is stored is as it
+// was, whoever asked, and nobody's request throws a page away.
+func TestAnyValidationConfirmsThePage(t *testing.T) {
+	type header = map[string]string
+	cases := map[string]struct {
+		method  string
+		request header
+		answer  header // of the 304
+		calls   int32  // in all, with an anonymous GET behind it
+	}{
+		"GET":                         {"GET", nil, nil, 2},
+		"HEAD":                        {"HEAD", nil, nil, 2}, // in grace: refreshed by GET
+		"orders":                      {"GET", header{"Cache-Control": "no-cache, no-store"}, nil, 2},
+		"no-store":                    {"GET", header{"Cache-Control": "no-store"}, nil, 2},
+		"Pragma":                      {"GET", header{"Pragma": "no-cache"}, nil, 2},
+		"a cookie":                    {"GET", header{"Cookie": "sid=1"}, nil, 2},
+		"a login":                     {"GET", header{"Authorization": "Basic eDp5"}, nil, 3}, // does not fit: fetched by itself
+		"HEAD with orders":            {"HEAD", header{"Cache-Control": "no-cache, no-store, only-if-cached", "Cookie": "sid=1"}, nil, 2},
+		"a cookie, and a new one":     {"GET", header{"Cookie": "sid=1"}, header{"Set-Cookie": "sid=2"}, 2},
+		"a cookie, and another's":     {"GET", header{"Cookie": "sid=1"}, header{"X-Visitor": "1"}, 2},
+		"a cookie, and private":       {"GET", header{"Cookie": "sid=1"}, header{"Cache-Control": "private"}, 3},
+		"a cookie, and no-store":      {"GET", header{"Cookie": "sid=1"}, header{"Cache-Control": "no-store"}, 3},
+		"a cookie, and no lifetime":   {"GET", header{"Cookie": "sid=1"}, header{"Cache-Control": "max-age=0"}, 3},
+		"nobody, and another Vary":    {"GET", nil, header{"Vary": "Accept"}, 2},
+		"nobody, and private":         {"GET", nil, header{"Cache-Control": "private"}, 3},
+		"nobody, and a cookie for it": {"GET", nil, header{"Set-Cookie": "sid=2"}, 2},
+	}
+	for _, grace := range []bool{false, true} {
+		for name, c := range cases {
+			if c.method == "HEAD" && !grace {
+				continue // goes by
+			}
+			t.Run(fmt.Sprint(name, ", in grace: ", grace), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+						w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=30")
+						w.Header().Set("Etag", `"a"`)
+						w.Header().Set("Cache-Tag", "page")
+						if r.Header.Get("If-None-Match") == "" {
+							io.WriteString(w, "page")
+							return
+						}
+						w.Header().Del("Cache-Tag")
+						if c.request == nil || r.Header.Get("Cookie") != "" {
+							for name, value := range c.answer {
+								w.Header().Set(name, value)
+							}
+						}
+						w.WriteHeader(304)
+					}}
+					pages, h := open(t, Options{}, b)
+					get(h, "http://a.example/")
+					time.Sleep(15 * time.Second)
+					if !grace {
+						time.Sleep(time.Minute)
+					}
+					r := httptest.NewRequest(c.method, "http://a.example/", nil)
+					for name, value := range c.request {
+						r.Header.Set(name, value)
+					}
+					do(h, r)
+					synctest.Wait()
+					w := get(h, "http://a.example/")
+					want(t, w, 200, "page")
+					if w.Header().Get("X-Visitor") != "" {
+						t.Error("the page shows a visitor's field")
+					}
+					synctest.Wait()
+					if n := b.calls.Load(); n > c.calls {
+						t.Errorf("%d calls, want %d", n, c.calls)
+					}
+					// The page is still there: the backend may be gone.
+					b.answer = func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(503) }
+					time.Sleep(time.Hour)
+					want(t, get(h, "http://a.example/"), 200, "page")
+					// And known by its tags, which the 304 did not repeat.
+					if _, err := pages.Invalidate(t.Context(), Invalidation{Tags: []string{"page"}, Hard: true}); err != nil {
+						t.Fatal(err)
+					}
+					if w := get(h, "http://a.example/"); w.Code != 503 {
+						t.Errorf("purged by its tag: got %d", w.Code)
+					}
+				})
+			})
+		}
+	}
+}

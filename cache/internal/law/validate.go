@@ -41,6 +41,22 @@ func Update(stored, newer http.Header) http.Header {
 	return out
 }
 
+// Confirm returns the stored header with what a 304 says now of how long the
+// response lives, and nothing else of it. name is the cache's, see [Control].
+func Confirm(stored, notModified http.Header, name string) http.Header {
+	out := stored.Clone()
+	for _, field := range [...]string{
+		"Age", "Date", "Expires", "Cache-Control", "Cdn-Cache-Control", "Surrogate-Control", TargetField(name),
+	} {
+		if values, ok := notModified[field]; ok {
+			out[field] = values
+		} else if field == "Age" || field == "Date" {
+			delete(out, field) // without one it is as of now, not as of then
+		}
+	}
+	return out
+}
+
 // SameBody reports whether what a HEAD brought speaks of the stored body (RFC
 // 9111, section 4.3.5): of Content-Length, Etag and Last-Modified, those that
 // it has are the same.
