@@ -30,6 +30,7 @@ type ask struct {
 	auth     bool
 	position Position      // before the backend is asked by a request that passes
 	partial  bool          // to be fetched as the part that it asks for
+	selector *law.Selector // see selecting
 	begun    *memory.Entry // the stored beginning that its fetch is to complete, or nil
 	reason   string        // why it is forwarded, in the words of RFC 9211
 }
@@ -98,22 +99,27 @@ func (a *ask) fits(e *memory.Entry) bool {
 // sameVariant reports whether the request selects e (RFC 9111, section 4.1).
 func (a *ask) sameVariant(e *memory.Entry) bool {
 	m := e.More
-	return m.Vary == "" || law.SameVariant(m.Vary, m.Variant, a.selecting(), func() string { return e.Field("Content-Language") })
+	return m.Vary == "" || a.selecting().Selects(m.Vary, m.Variant, func() string { return e.Field("Content-Language") })
 }
 
-// selecting returns the header that Vary is about: the client's, without the
-// cookies that do not count or are in the key.
-func (a *ask) selecting() http.Header {
-	if a.r.Header["Cookie"] == nil || a.plan.Cookies == nil && !a.h.ignoresAny() {
-		return a.r.Header
+// selecting returns what tells variants apart: the client's header, without the
+// cookies that do not count or are in the key. It is read at most once a
+// request, and only if there is something that varies.
+func (a *ask) selecting() *law.Selector {
+	if a.selector != nil {
+		return a.selector
 	}
-	h := a.r.Header.Clone()
-	if a.plan.Cookies != nil {
-		delete(h, "Cookie")
-	} else {
-		fields.DropCookies(h, a.h.ignored)
+	h := a.r.Header
+	if h["Cookie"] != nil && (a.plan.Cookies != nil || a.h.ignoresAny()) {
+		h = h.Clone()
+		if a.plan.Cookies != nil {
+			delete(h, "Cookie")
+		} else {
+			fields.DropCookies(h, a.h.ignored)
+		}
 	}
-	return h
+	a.selector = &law.Selector{Header: h, Classes: a.plan.Classes}
+	return a.selector
 }
 
 // drops reports whether a cookie is taken off a request that is looked up.
@@ -259,7 +265,8 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	}
 	e.More = &memory.More{Parts: a.parts, Vary: vary}
 	if vary != "" {
-		e.More.Variant = string(law.AppendVariant(nil, vary, a.selecting()))
+		e.More.Variant = a.selecting().Variant(vary, answer)
+		a.h.countAgents(a, vary)
 	}
 	e.More.Tags = hashTags(v.Tags)
 	return e
@@ -286,6 +293,15 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 			delete(r.Header, as)
 		}
 	}
+	// What is told apart as one must be asked for as one.
+	if lines := r.Header["Accept-Encoding"]; lines != nil {
+		r.Header["Accept-Encoding"] = []string{law.ReadCodings(lines).String()}
+	}
+	if lines := r.Header["Accept-Language"]; lines != nil {
+		if text := law.ReadLanguages(lines).Text; text != "" {
+			r.Header["Accept-Language"] = []string{text}
+		}
+	}
 	if raw := a.plan.Query.apply(r.URL.RawQuery); raw != r.URL.RawQuery {
 		r.URL.RawQuery = raw
 		r.RequestURI = r.URL.RequestURI()
@@ -308,9 +324,10 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 	return r
 }
 
-// clone returns a copy with a request of its own.
+// clone returns a copy with a request of its own, for another goroutine.
 func (a *ask) clone(ctx context.Context) *ask {
 	b := *a
+	b.selector = nil
 	b.r = a.r.Clone(ctx)
 	return &b
 }
@@ -333,7 +350,7 @@ func (a *ask) anonymous() {
 			delete(r.Header, "Cookie")
 		}
 	}
-	a.r, a.cookie, a.cc = &r, false, nil
+	a.r, a.cookie, a.cc, a.selector = &r, false, nil, nil
 }
 
 // key identifies the request among those that are being fetched. selecting are
@@ -349,7 +366,7 @@ func (a *ask) key(selecting string) string {
 		b = append(append(b, 0), a.r.Header.Get("Range")...)
 	}
 	if selecting != "" {
-		b = law.AppendVariant(append(b, 0), selecting, a.selecting())
+		b = a.selecting().Append(append(b, 0), selecting)
 	}
 	return string(b)
 }

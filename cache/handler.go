@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
@@ -26,6 +29,7 @@ type handler struct {
 	loopers    []looper
 	flights    flights
 	refreshing chan struct{} // a place for each refresh that runs
+	warned     sync.Once     // of Vary: User-Agent
 }
 
 // A cookieOwner is a layer below that has cookies of its own, a pool that pins
@@ -80,6 +84,20 @@ func (h *handler) owned(name string) bool {
 // ignored reports whether a cookie has no bearing on the response.
 func (h *handler) ignored(name string) bool {
 	return names(h.cache.opts.IgnoreCookies).match(name) || h.owned(name)
+}
+
+// countAgents counts a response that is stored for one User-Agent, of which
+// there are as many as versions of browsers, and says so once: the backend
+// means phones and desktops, as a rule.
+func (h *handler) countAgents(a *ask, vary string) {
+	if _, class := a.plan.Classes["User-Agent"]; class || !slices.Contains(strings.Split(vary, ","), "User-Agent") {
+		return
+	}
+	h.cache.figures.agents.Add(1)
+	h.warned.Do(func() {
+		h.cache.opts.Logger.Warn("cache: pages vary on User-Agent, so that each version of a browser fetches and stores its own",
+			"url", a.url, "rule", a.plan.Why, "instead", "Plan.Classes, such as cache.Devices gives, if they differ by device only")
+	})
 }
 
 func (h *handler) ignoresAny() bool { return len(h.cache.opts.IgnoreCookies) > 0 || len(h.owners) > 0 }

@@ -8,7 +8,7 @@ import (
 
 // figures count what the cache did.
 type figures struct {
-	hits, stale, covered, collapsed, misses, passes, invalidations atomic.Uint64
+	hits, stale, covered, collapsed, misses, passes, invalidations, agents atomic.Uint64
 }
 
 // Report implements [health.Reporter].
@@ -24,6 +24,7 @@ func (c *Cache) Report() health.Report {
 		outcome("pass", f.passes.Load()),
 		health.Count("cache_collapsed_total", "requests served by another's fetch", f.collapsed.Load()),
 		health.Count("cache_covered_total", "errors in whose place a stale response was served", f.covered.Load()),
+		health.Count("cache_user_agent_variants_total", "responses stored for one User-Agent each, since they vary on it", f.agents.Load()),
 		health.Count("cache_invalidations_total", "invalidations applied", f.invalidations.Load()),
 		health.Count("cache_evictions_total", "responses that made room for others", s.Evictions),
 		health.Count("cache_refused_total", "responses for which there was no room", s.Refused),

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -37,6 +38,13 @@ type Plan struct {
 	Cookies []string
 	// Query is what of the query matters.
 	Query Query
+	// Classes holds, for fields of the request by their canonical name, the
+	// class that stands for the field's value where a response says that it
+	// varies on the field: see [Devices]. Nil, or a field that is not in it,
+	// means that responses are told apart by the value. The map is not changed
+	// and may be shared among requests. The backend gets the field as it came,
+	// so it must answer all of one class alike.
+	Classes map[string]string
 	// Why says in a few words which rule decided; it is shown by Explain, and
 	// in Cache-Status when the request passes.
 	Why string
@@ -89,6 +97,27 @@ func HasCookie(r *http.Request, list ...string) bool {
 	}
 	return false
 }
+
+// Devices returns the class of the visitor's device by User-Agent, "phone" or
+// "desktop", for [Plan.Classes]: tablets are phones. It is for pages that come
+// with Vary: User-Agent and have one layout for phones and one for the rest. A
+// page that shows more of User-Agent than that, or tells browsers apart, must
+// not be given it.
+func Devices(r *http.Request) map[string]string {
+	for _, line := range r.Header["User-Agent"] {
+		for _, word := range [...]string{"Mobi", "Android", "iPhone", "iPad"} {
+			if strings.Contains(line, word) {
+				return phone
+			}
+		}
+	}
+	return desktop
+}
+
+var (
+	phone   = map[string]string{"User-Agent": "phone"}
+	desktop = map[string]string{"User-Agent": "desktop"}
+)
 
 // A Head is the head of a response.
 type Head struct {

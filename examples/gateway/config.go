@@ -34,6 +34,7 @@ type config struct {
 	stickyKey   []byte
 	cacheSize   int64 // bytes; 0: off
 	cacheTTL    time.Duration
+	devices     bool     // tell phones and desktops apart, and no browsers
 	bypass      []string // cookies whose bearers are not cached for
 	bypassVar   []string // PHP session variables, likewise
 	redis       string   // sessions
@@ -87,6 +88,7 @@ func parse(args []string, out io.Writer) (config, error) {
 		}
 		return nil
 	})
+	fs.BoolVar(&c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
 	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
 	fs.StringVar(&bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
 	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")

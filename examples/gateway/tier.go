@@ -212,7 +212,11 @@ func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
 			case loggedIn(r):
 				return cache.Plan{Pass: true, Why: "session"}
 			}
-			return cache.Plan{Query: cache.Query{Drop: cache.Tracking()}}
+			plan := cache.Plan{Query: cache.Query{Drop: cache.Tracking()}}
+			if c.devices {
+				plan.Classes = cache.Devices(r)
+			}
+			return plan
 		},
 		Verdict: func(_ *http.Request, _ cache.Head, v cache.Verdict) cache.Verdict {
 			if v.Store && !v.Stated && c.cacheTTL > 0 {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -29,14 +28,23 @@ func Selecting(response http.Header) string {
 	return strings.Join(slices.Compact(names), ",")
 }
 
-// AppendVariant appends to buf the normalised values that a request has in the
-// selecting fields (RFC 9111, section 4.1), each with a mark behind it.
-func AppendVariant(buf []byte, selecting string, h http.Header) []byte {
-	for name := range strings.SplitSeq(selecting, ",") {
-		buf = appendField(buf, name, h[name])
-	}
-	return buf
+// A Selector tells which variants of a response one request selects (RFC 9111,
+// section 4.1). It reads each field of the request once, however many variants
+// it is asked about. It is for one goroutine.
+type Selector struct {
+	// Header is the request's, without what has no bearing.
+	Header http.Header
+	// Classes holds, for fields by their canonical name, what stands for their
+	// value.
+	Classes map[string]string
+
+	read      []selected
+	codings   *Codings   // nil: not read yet
+	languages *Languages // nil: not read yet
 }
+
+// A selected field is one that has been read.
+type selected struct{ name, value string }
 
 // What stands behind a field's value, and what stands for a field that is not
 // there. Neither can be part of a value.
@@ -45,67 +53,95 @@ const (
 	noField    = 0
 )
 
-func appendField(buf []byte, name string, lines []string) []byte {
-	if len(lines) == 0 {
-		return append(buf, noField, endOfField)
+// value returns what the request has in a field, in the form in which values
+// are compared, with its end.
+func (s *Selector) value(name string) string {
+	for i := range s.read {
+		if s.read[i].name == name {
+			return s.read[i].value
+		}
 	}
-	switch name {
-	case "Accept-Language", "Accept-Encoding":
-		buf = appendSorted(buf, lines)
-	case "User-Agent":
-		buf = append(buf, device(lines)...)
-	default:
-		buf = appendMembers(buf, lines)
-	}
-	return append(buf, endOfField)
+	value := string(append(s.appendValue(nil, name), endOfField))
+	s.read = append(s.read, selected{name, value})
+	return value
 }
 
-// SameVariant reports whether a request selects the variant that was stored
-// (RFC 9111, section 4.1): its fields are the same after normalisation, or the
-// stored response is in the one language that the request likes best, which
-// language returns from Content-Language.
-func SameVariant(selecting, variant string, h http.Header, language func() string) bool {
-	var array [96]byte
+func (s *Selector) appendValue(buf []byte, name string) []byte {
+	if class, ok := s.Classes[name]; ok {
+		return append(buf, class...)
+	}
+	lines := s.Header[name]
+	switch {
+	case name == "Accept-Encoding":
+		return append(buf, mark(s.accepts().sent()))
+	case len(lines) == 0:
+		return append(buf, noField)
+	case name == "Accept-Language":
+		return append(buf, s.likes().key...)
+	}
+	return appendMembers(buf, lines)
+}
+
+func (s *Selector) accepts() Codings {
+	if s.codings == nil {
+		c := ReadCodings(s.Header["Accept-Encoding"])
+		s.codings = &c
+	}
+	return *s.codings
+}
+
+func (s *Selector) likes() *Languages {
+	if s.languages == nil {
+		s.languages = ReadLanguages(s.Header["Accept-Language"])
+	}
+	return s.languages
+}
+
+// Append appends to buf what the request has in the selecting fields.
+func (s *Selector) Append(buf []byte, selecting string) []byte {
 	for name := range strings.SplitSeq(selecting, ",") {
-		stored, rest, _ := strings.Cut(variant, string(rune(endOfField)))
-		variant = rest
-		value := appendField(array[:0], name, h[name])
-		if string(value[:len(value)-1]) == stored {
+		buf = append(buf, s.value(name)...)
+	}
+	return buf
+}
+
+// Variant returns what is stored of the request beside a response to it, for
+// [Selector.Selects].
+func (s *Selector) Variant(selecting string, response http.Header) string {
+	var buf []byte
+	for name := range strings.SplitSeq(selecting, ",") {
+		if _, class := s.Classes[name]; name == "Accept-Encoding" && !class {
+			buf = appendCoded(buf, s.accepts(), response["Content-Encoding"])
 			continue
 		}
-		if name != "Accept-Language" || !prefers(h[name], language()) {
-			return false
-		}
+		buf = append(buf, s.value(name)...)
 	}
-	return true
+	return string(buf)
 }
 
-// prefers reports whether language is what the preference list likes best, and
-// nothing else as much.
-func prefers(lines []string, language string) bool {
-	if language == "" || strings.Contains(language, ",") {
-		return false
-	}
-	best, found, tied := -1.0, "", false
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			tag, params, _ := strings.Cut(member, ";")
-			q := 1.0
-			if v, ok := strings.CutPrefix(strings.ToLower(textproto.TrimString(params)), "q="); ok {
-				var err error
-				if q, err = strconv.ParseFloat(v, 64); err != nil {
-					return false
-				}
+// Selects reports whether the request selects the variant that was stored: its
+// fields are the same in the form in which they are compared, the stored
+// response has a coding that the request accepts, or it is in the one language
+// that the request likes best, which language returns from Content-Language.
+func (s *Selector) Selects(selecting, variant string, language func() string) bool {
+	for name := range strings.SplitSeq(selecting, ",") {
+		if _, class := s.Classes[name]; name == "Accept-Encoding" && !class {
+			var ok bool
+			if variant, ok = s.accepts().cutCoded(variant); !ok {
+				return false
 			}
-			switch {
-			case q > best:
-				best, found, tied = q, textproto.TrimString(tag), false
-			case q == best:
-				tied = true
-			}
+			continue
 		}
+		if rest, ok := strings.CutPrefix(variant, s.value(name)); ok {
+			variant = rest
+			continue
+		}
+		if name != "Accept-Language" || s.likes().best == "" || !strings.EqualFold(s.likes().best, language()) {
+			return false
+		}
+		_, variant, _ = strings.Cut(variant, string(rune(endOfField)))
 	}
-	return !tied && best > 0 && strings.EqualFold(found, language)
+	return true
 }
 
 // appendMembers appends the members of a list, without the white space around
@@ -123,40 +159,4 @@ func appendMembers(buf []byte, lines []string) []byte {
 		}
 	}
 	return buf
-}
-
-// appendSorted appends the members of a preference list in lower case and in
-// order: preference is said by quality values, not by order (RFC 9110,
-// sections 12.5.3 and 12.5.4).
-func appendSorted(buf []byte, lines []string) []byte {
-	var members []string
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			member = strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(member, " ", ""), "\t", ""))
-			if member = strings.TrimSuffix(strings.TrimSuffix(member, ";q=1.0"), ";q=1"); member != "" {
-				members = append(members, member)
-			}
-		}
-	}
-	slices.Sort(members)
-	for i, m := range slices.Compact(members) {
-		if i > 0 {
-			buf = append(buf, ',')
-		}
-		buf = append(buf, m...)
-	}
-	return buf
-}
-
-// device reduces User-Agent, of which there are as many as visitors, to what a
-// page may sensibly depend on.
-func device(lines []string) string {
-	for _, line := range lines {
-		for _, word := range [...]string{"Mobi", "Android", "iPhone", "iPad"} {
-			if strings.Contains(line, word) {
-				return "phone"
-			}
-		}
-	}
-	return "desktop"
 }

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// fetch asks for a URL with fields, name and value each, and without those
+// that net/http adds by itself.
+func fetch(t *testing.T, method, url string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := (&http.Transport{DisableCompression: true, DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// counting is a backend that counts what it is asked.
+func counting(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n int)) (url string, calls *atomic.Int32) {
+	t.Helper()
+	calls = new(atomic.Int32)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, int(calls.Add(1)))
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL, calls
+}
+
+// TestCacheDevices: with the flag two layouts are stored, without it one for
+// every browser, and one line says so.
+func TestCacheDevices(t *testing.T) {
+	for _, flags := range [][]string{nil, {"-cache-devices"}} {
+		backend, calls := counting(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Vary", "User-Agent")
+			fmt.Fprint(w, "phone: ", strings.Contains(r.UserAgent(), "Mobi"))
+		})
+		addr, log := startGateway(t, append([]string{"-backends", backend}, flags...)...)
+		for i := range 5 {
+			for agent, want := range map[string]string{"Mozilla/5.0 (Linux; Android 14) Mobile/%d": "phone: true", "Mozilla/5.0 (X11)/%d": "phone: false"} {
+				if _, body := fetch(t, "GET", "http://"+addr+"/", "User-Agent", strings.ReplaceAll(agent, "%d", fmt.Sprint(i))); body != want {
+					t.Errorf("%v: got %q, want %q", flags, body, want)
+				}
+			}
+		}
+		want, warnings := int32(10), 1
+		if flags != nil {
+			want, warnings = 2, 0
+		}
+		if n := calls.Load(); n != want {
+			t.Errorf("%v: %d calls, want %d", flags, n, want)
+		}
+		if n := strings.Count(log.String(), "vary on User-Agent"); n != warnings {
+			t.Errorf("%v: %d warnings, want %d", flags, n, warnings)
+		}
+	}
+}
