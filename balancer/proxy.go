@@ -67,6 +67,9 @@ func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
 	if p.opts.Rewrite != nil {
 		p.opts.Rewrite(pr)
 	}
+	if rec := transit.From(pr.In.Context()); rec != nil {
+		rec.Sent = pr.Out.Header
+	}
 }
 
 // fail answers a request that got no response.

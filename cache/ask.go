@@ -164,6 +164,9 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 		},
 		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: opts.Name},
 	)
+	if j.Store && variesUnseen(r, h) {
+		j.Store, j.Why = false, "varies on what the pool writes"
+	}
 	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, Why: j.Why}
 	if !j.NoStale {
 		v.Grace, v.ErrorGrace = opts.Grace, opts.ErrorGrace
@@ -194,6 +197,31 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 		v = opts.Rules.Verdict(r, Head{status, h}, v)
 	}
 	return v, j
+}
+
+// variesUnseen reports whether a response varies on a field that the pool has
+// made or changed on the way to the backend, by its user's Rewrite for one:
+// variants would be matched by what the client sent, which is not what the
+// response depends on. What follows from scheme and host is in the key.
+func variesUnseen(r *http.Request, h http.Header) bool {
+	rec := transit.From(r.Context())
+	if rec == nil || rec.Sent == nil || h["Vary"] == nil {
+		return false
+	}
+	for name := range strings.SplitSeq(law.Selecting(h), ",") {
+		switch name {
+		case "Host", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port":
+			continue
+		}
+		sent := rec.Sent[name]
+		if name == "User-Agent" && len(sent) == 1 && sent[0] == "" {
+			sent = nil // how net/http is told to send none
+		}
+		if !slices.Equal(sent, r.Header[name]) {
+			return true
+		}
+	}
+	return false
 }
 
 // groupTag returns the tag that a group of an origin is (RFC 9875, section 2):

@@ -54,6 +54,11 @@ type Record struct {
 	// nobody can tell a whole body from half of one. Set by the pool before
 	// the response's header is handed up.
 	Unproven bool
+	// Sent is the header of the request as the pool made it for the backend,
+	// not to be changed: what it has that the pool's caller did not give is the
+	// tier's own, and an answer may vary on it. Set by the pool before the
+	// response's header is handed up; nil if no pool was asked.
+	Sent http.Header
 	// Storable reports whether an answer with this status and header would be
 	// stored and shared. The pool asks before it adds a cookie of its own, and
 	// adds none if so: the cookie would make the answer one visitor's. Nil

@@ -126,6 +126,8 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 		return false, "sets a cookie"
 	case VaryAll(res.Header["Vary"]):
 		return false, "varies on anything"
+	case variesByClient(res.Header["Vary"]):
+		return false, "varies by client"
 	case req.Authorization && !forAll(cc):
 		return false, "request with Authorization" // section 3.5
 	case req.Cookie && !(cc.Has("public") || cc.Has("s-maxage")):
@@ -187,6 +189,18 @@ func isError(status int) bool {
 		return false
 	}
 	return status >= 400
+}
+
+// variesByClient reports whether a Vary field names what a proxy says of the
+// one client that it asks for. The request that a variant would be matched with
+// does not have it yet, and no two clients would share one.
+func variesByClient(lines []string) bool {
+	for _, name := range [...]string{"X-Forwarded-For", "Forwarded", "X-Request-Id", "Via"} {
+		if len(lines) > 0 && fields.HasToken(lines, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // VaryAll reports whether a Vary field has the member * anywhere, so that it
