@@ -167,7 +167,7 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	if j.Store && variesUnseen(r, h) {
 		j.Store, j.Why = false, "varies on what the pool writes"
 	}
-	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, Why: j.Why}
+	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, ErrorFresh: law.ErrorLifetime, Why: j.Why}
 	if !j.NoStale {
 		v.Grace, v.ErrorGrace = opts.Grace, opts.ErrorGrace
 		if j.Stated {
@@ -195,6 +195,9 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	}
 	if opts.Rules.Verdict != nil {
 		v = opts.Rules.Verdict(r, Head{status, h}, v)
+	}
+	if status >= 400 && !j.Stated {
+		v.Fresh = min(v.Fresh, max(v.ErrorFresh, 0))
 	}
 	return v, j
 }

@@ -1023,3 +1023,69 @@ func TestSpaces(t *testing.T) {
 	ask("", "answer 3")
 	ask("canary", "answer 4")
 }
+
+// TestRuleLifetimeIsForSuccess: what a rule gives does not keep errors.
+func TestRuleLifetimeIsForSuccess(t *testing.T) {
+	hour := func(_ *http.Request, _ Head, v Verdict) Verdict {
+		if v.Store && !v.Stated {
+			v.Fresh = time.Hour
+		}
+		return v
+	}
+	cases := map[string]struct {
+		status  int
+		field   string
+		verdict func(*http.Request, Head, Verdict) Verdict
+		fresh   time.Duration
+	}{
+		"200":                {200, "", hour, time.Hour},
+		"204":                {204, "", hour, time.Hour},
+		"301":                {301, "", hour, time.Hour},
+		"404":                {404, "", hour, 10 * time.Second},
+		"405":                {405, "", hour, 10 * time.Second},
+		"410":                {410, "", hour, 10 * time.Second},
+		"414":                {414, "", hour, 10 * time.Second},
+		"501":                {501, "", hour, 10 * time.Second},
+		"404 that states it": {404, "Cache-Control: max-age=60", hour, time.Minute},
+		"410 by Expires":     {410, "Expires: +60", hour, time.Minute},
+		"404 long unchanged": {404, "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", nil, 10 * time.Second},
+		"404 without any":    {404, "", nil, 0},
+		"a rule for errors": {404, "", func(r *http.Request, h Head, v Verdict) Verdict {
+			v = hour(r, h, v)
+			v.ErrorFresh = time.Minute
+			return v
+		}, time.Minute},
+		"a rule against errors":   {404, "", func(r *http.Request, h Head, v Verdict) Verdict { v = hour(r, h, v); v.ErrorFresh = -1; return v }, 0},
+		"a rule that is stricter": {404, "", func(r *http.Request, h Head, v Verdict) Verdict { v.Fresh = time.Second; return v }, time.Second},
+		"a rule that stores all": {500, "", func(r *http.Request, h Head, v Verdict) Verdict {
+			v = hour(r, h, v)
+			v.Store, v.Fresh = true, time.Hour
+			return v
+		}, 10 * time.Second},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+					if field, value, ok := strings.Cut(c.field, ": "); ok {
+						if value == "+60" {
+							value = time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
+						}
+						w.Header().Set(field, value)
+					}
+					w.WriteHeader(c.status)
+				}}
+				_, h := open(t, Options{Grace: -1, Rules: Rules{Verdict: c.verdict}}, b)
+				get(h, "http://a.example/")
+				time.Sleep(c.fresh - time.Millisecond)
+				if get(h, "http://a.example/"); c.fresh > 0 && b.calls.Load() != 1 {
+					t.Errorf("not stored for %v", c.fresh)
+				}
+				time.Sleep(2 * time.Millisecond)
+				if get(h, "http://a.example/"); b.calls.Load() == 1 {
+					t.Errorf("stored for longer than %v", c.fresh)
+				}
+			})
+		})
+	}
+}

@@ -141,7 +141,15 @@ type Verdict struct {
 	// Fresh is how long it is fresh from now on, what it has aged on the way
 	// subtracted (RFC 9111, section 4.2). Zero is stale at once: it is stored
 	// only if it can be validated.
+	//
+	// What a rule gives here is for answers that succeed. One of status 400 or
+	// more that states no lifetime is fresh for ErrorFresh at most.
 	Fresh time.Duration
+	// ErrorFresh is how long an answer of status 400 or more, such as 404 or
+	// 501, is fresh at most if it does not state its lifetime itself: what is
+	// missing now may be there soon. It gives no lifetime to one that has none.
+	// 10 s unless a rule says otherwise; zero and negative: not at all.
+	ErrorFresh time.Duration
 	// Grace, ErrorGrace and Keep begin when it is no longer fresh; see
 	// [Options]. The law gives zero where must-revalidate, proxy-revalidate,
 	// s-maxage or no-cache forbid to serve it stale.

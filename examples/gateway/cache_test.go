@@ -73,3 +73,15 @@ func TestCacheDevices(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheTTLKeepsNoErrors: -cache-ttl is for pages.
+func TestCacheTTLKeepsNoErrors(t *testing.T) {
+	for status, long := range map[int]bool{200: true, 404: false, 405: false, 410: false, 414: false, 501: false} {
+		backend, _ := counting(t, func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(status) })
+		addr, _ := startGateway(t, "-backends", backend, "-cache-ttl", "1h1m")
+		fetch(t, "GET", "http://"+addr+"/")
+		if res, _ := fetch(t, "GET", "http://"+addr+"/"); !strings.Contains(res.Header.Get("Cache-Status"), "; hit") || strings.Contains(res.Header.Get("Cache-Status"), "ttl=36") != long {
+			t.Errorf("%d: %s", status, res.Header["Cache-Status"])
+		}
+	}
+}

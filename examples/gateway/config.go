@@ -82,7 +82,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
 	fs.StringVar(&keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off)")
-	fs.Func("cache-ttl", "`LIFETIME` for answers that state none, such as 60s (default 0: they are not stored)", func(s string) (err error) {
+	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it (default 0: they are not stored)", func(s string) (err error) {
 		if c.cacheTTL, err = time.ParseDuration(s); err != nil || c.cacheTTL < 0 {
 			return errors.New("want a time with its unit, such as 60s, or 0")
 		}

@@ -56,10 +56,10 @@ type Judgement struct {
 	While, IfError time.Duration
 }
 
-// errorLifetime bounds how long an error is stored. An error may be the fault
+// ErrorLifetime bounds how long an error is stored. An error may be the fault
 // of the one request that was let through to ask (CPDoS), and should not
 // outlive its cause by much.
-const errorLifetime = 10 * time.Second
+const ErrorLifetime = 10 * time.Second
 
 // Judge applies RFC 9111, section 3, as a shared cache.
 func Judge(req Request, res Response) Judgement {
@@ -77,7 +77,7 @@ func Judge(req Request, res Response) Judgement {
 		lifetime = Heuristic(res.Header, res.Now)
 	}
 	if isError(res.Status) {
-		lifetime = min(lifetime, j.Age+errorLifetime)
+		lifetime = min(lifetime, j.Age+ErrorLifetime)
 	}
 	j.Validate = cc.Bare("no-cache")
 	if !j.Validate {
