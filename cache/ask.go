@@ -403,10 +403,13 @@ func (a *ask) key(selecting string) string {
 }
 
 // marker identifies the request among the markers.
-func (a *ask) marker() uint64 {
-	n := maphash.String(a.h.cache.seed, a.url) + maphash.String(a.h.cache.seed, a.parts)
+func (a *ask) marker(url []byte) uint64 {
+	n := maphash.Bytes(a.h.cache.seed, url) + maphash.String(a.h.cache.seed, a.parts)
 	if a.https {
 		n = ^n
 	}
 	return n
 }
+
+// marked reports whether the response was not to be stored lately.
+func (a *ask) marked(url []byte) bool { return a.h.cache.markers.has(a.marker(url), a.now) }

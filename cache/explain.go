@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/foretier/foretier/cache/internal/law"
+	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/health"
 )
 
@@ -30,32 +30,43 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 		d.Steps = append(d.Steps, "cookie: stored only with public or s-maxage, waits for nobody")
 	}
 	e := h.cache.store.Get(url, a.fits)
-	if e == nil {
-		d.Verdict, d.Why = "miss", "nothing stored matches"
-		if h.cache.markers.has(a.keep(url).marker(), a.now) {
-			d.Verdict, d.Why = "pass", "not to be stored lately"
-		}
-		next()
-		return d
+	if e != nil {
+		defer h.cache.store.Release(e)
+		d.Steps = append(d.Steps, describe(&a, e)...)
 	}
-	defer h.cache.store.Release(e)
-	d.Steps = append(d.Steps, fmt.Sprintf("stored: status %d, %d bytes, age %v, fresh for %v more, grace %v, error grace %v",
-		e.Status, e.Len(), a.now.Sub(time.Unix(0, e.Born)).Round(time.Millisecond),
-		time.Unix(0, e.FreshUntil).Sub(a.now).Round(time.Millisecond), time.Duration(e.Grace), time.Duration(e.ErrorGrace)))
-	if e.Purged() != 0 {
-		d.Steps = append(d.Steps, "purged "+a.now.Sub(time.Unix(0, e.Purged())).Round(time.Millisecond).String()+" ago")
-	}
-	switch use := a.use(e); {
-	case use == law.Fresh:
+	c := a.choose(e, url)
+	d.Why = c.why
+	switch c.act {
+	case serveFresh:
 		d.Verdict = "hit"
+		return d // nobody else is asked
+	case serveInGrace, serveSick:
+		d.Verdict = "hit"
+	case refuse:
+		d.Verdict, d.Why = "refuse", c.why+", and it is not: 504"
 		return d
-	case use == law.Grace:
-		d.Verdict, d.Why = "hit", "stale within grace, refreshed meanwhile"
-	case use == law.Sick && !h.Healthy(r):
-		d.Verdict, d.Why = "hit", "stale, and the backend is sick"
+	case passOn:
+		d.Verdict = "pass"
 	default:
-		d.Verdict, d.Why = "miss", "stale"
+		d.Verdict = "miss"
+		if e != nil && c.act == fetchWhole && a.mayCover(e) {
+			d.Steps = append(d.Steps, "what is stored is served if the backend fails")
+		}
 	}
 	next()
 	return d
+}
+
+// describe says what is known of a stored response.
+func describe(a *ask, e *memory.Entry) []string {
+	left := func(nanos int64) time.Duration { return time.Unix(0, nanos).Sub(a.now).Round(time.Millisecond) }
+	out := []string{fmt.Sprintf("stored: status %d, %d bytes, age %v, fresh for %v more, grace %v, error grace %v",
+		e.Status, e.Len(), -left(e.Born), left(e.FreshUntil), time.Duration(e.Grace), time.Duration(e.ErrorGrace))}
+	if e.Purged() != 0 {
+		out = append(out, fmt.Sprintf("purged %v ago", -left(e.Purged())))
+	}
+	if e.Resting(a.now) {
+		out = append(out, "asking for it has just failed")
+	}
+	return out
 }

@@ -361,7 +361,7 @@ func (f *fetch) settle(status int) {
 		f.mark(status, now)
 		return
 	}
-	c.markers.clear(f.ask.marker())
+	c.markers.clear(f.ask.marker([]byte(f.ask.url)))
 	f.aged = answer["Age"] != nil
 	if len(j.Private) > 0 {
 		f.own = answer.Clone()
@@ -398,7 +398,7 @@ func (f *fetch) mark(status int, now time.Time) {
 		d = time.Second
 	}
 	if !f.ask.personal() && !f.ask.partial && !law.OfRequest(status, f.header) { // what holds for theirs need not hold for others
-		f.h.cache.markers.set(f.ask.marker(), now.Add(d))
+		f.h.cache.markers.set(f.ask.marker([]byte(f.ask.url)), now.Add(d))
 	}
 }
 

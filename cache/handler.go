@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
@@ -115,33 +114,30 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := h.cache.store.Get(url, a.fits)
-	if e == nil {
-		h.cache.figures.misses.Add(1)
-		h.miss(w, a.keep(url), nil)
-		return
+	if e != nil {
+		defer h.cache.store.Release(e)
 	}
-	defer h.cache.store.Release(e)
-	switch use := a.use(e); {
-	case use == law.Fresh:
+	switch c := a.choose(e, url); c.act {
+	case serveFresh:
 		h.cache.figures.hits.Add(1)
 		if early(e, a.now) {
 			h.refresh(a.keep(url), e)
 		}
 		h.note(r, noteHit)
 		h.serve(w, &a, e, "")
-	case use == law.Grace && e.Flags&memory.Part == 0:
+	case serveInGrace:
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.keep(url), e)
 		h.note(r, noteStale)
 		h.serve(w, &a, e, "")
-	case use == law.Sick && e.Flags&memory.Part == 0 && len(a.cc) == 0 && (e.Resting(a.now) || !health.Healthy(h.next, r)):
+	case serveSick:
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.keep(url), e)
 		h.note(r, noteSick)
 		h.serve(w, &a, e, "backend is sick")
 	default:
 		h.cache.figures.misses.Add(1)
-		h.miss(w, a.keep(url), e)
+		h.miss(w, a.keep(url), e, c)
 	}
 }
 
@@ -182,40 +178,20 @@ func (a *ask) keep(url []byte) *ask {
 }
 
 // miss answers a request that what is stored, if anything, does not answer.
-func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry) {
-	r := a.r
+func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, c choice) {
 	a.position = h.cache.log.head()
-	if a.cc.Has("only-if-cached") {
-		// RFC 9111, section 5.2.1.7.
-		w.Header().Set("Cache-Status", h.cache.opts.Name+"; fwd=miss; detail=only-if-cached")
-		h.note(r, note("miss: only-if-cached"))
-		transit.Fail(w, r, http.StatusGatewayTimeout, errNotStored)
+	a.reason = c.reason
+	switch c.act {
+	case refuse:
+		w.Header().Set("Cache-Status", h.cache.opts.Name+"; fwd=miss; detail="+c.why)
+		h.note(a.r, note("miss: "+c.why))
+		transit.Fail(w, a.r, http.StatusGatewayTimeout, errNotStored)
 		return
-	}
-	a.reason = "uri-miss"
-	if stale != nil {
-		a.reason = "stale"
-		if a.now.UnixNano() < stale.FreshUntil {
-			a.reason = "request"
-		}
-	}
-	switch {
-	case h.looped(r):
-		h.pass(w, r, nil, "bypass", "loop")
+	case passOn:
+		h.pass(w, a.r, a, c.reason, c.why)
 		return
-	case r.Method == http.MethodHead:
-		h.pass(w, r, a, a.reason, "HEAD")
-		return
-	case r.Header["Range"] != nil && (stale == nil || stale.Flags&memory.Part != 0 || stale.Len() > maxPart):
-		if !a.ranged() {
-			h.pass(w, r, a, a.reason, "Range")
-			return
-		}
-		a.partial, stale = true, nil // parts are not validated
-	}
-	if stale == nil && h.cache.markers.has(a.marker(), a.now) {
-		h.pass(w, r, a, a.reason, "not to be stored lately")
-		return
+	case fetchPart:
+		a.partial, stale = true, nil
 	}
 	if stale == nil {
 		if a.begun = h.beginning(a); a.begun != nil {

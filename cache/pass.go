@@ -147,7 +147,7 @@ func (h *handler) keepPost(p *passWriter, status int) {
 // end draws the last conclusions, from a response that is whole.
 func (p *passWriter) end() {
 	if p.storable && p.written <= p.h.cache.opts.MaxBody {
-		p.h.cache.markers.clear(p.ask.marker())
+		p.h.cache.markers.clear(p.ask.marker([]byte(p.ask.url)))
 	}
 	if p.body == nil {
 		return
