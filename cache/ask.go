@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,8 +26,10 @@ type ask struct {
 	url      string // host, path and query; set by keep
 	https    bool
 	parts    string
-	cc       law.Directives
-	cookie   bool // has cookies that may bear on the response
+	cc       law.Directives // empty unless obeyed
+	obeyed   bool           // the client is one of Options.Orders
+	noStore  bool           // it wants nothing stored of its answer; set by keep
+	cookie   bool           // has cookies that may bear on the response
 	auth     bool
 	position Position      // before the backend is asked by a request that passes
 	partial  bool          // to be fetched as the part that it asks for
@@ -68,16 +71,29 @@ func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
 	if rec := transit.From(r.Context()); rec != nil && rec.Space != "" {
 		a.parts += "\x01\x03" + rec.Space // nor so
 	}
-	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
-		a.cc = law.ParseDirectives(lines)
-	} else if lines := r.Header["Pragma"]; len(lines) > 0 && fields.HasToken(lines, "no-cache") {
-		a.cc = law.Directives{{Name: "no-cache"}} // RFC 9111, section 5.4
+	if len(opts.Orders) > 0 {
+		a.orders(opts.Orders)
 	}
 	if r.Header["Cookie"] != nil && a.plan.Cookies == nil {
 		a.cookie = hasCookie(r.Header, h.ignored)
 	}
 	a.auth = r.Header["Authorization"] != nil
 	return a, url
+}
+
+// orders reads how fresh the request wants its answer, if its client is one of
+// those who may say so.
+func (a *ask) orders(allow []netip.Prefix) {
+	client := transit.Client(a.r)
+	if !slices.ContainsFunc(allow, func(net netip.Prefix) bool { return net.Contains(client) }) {
+		return
+	}
+	a.obeyed = true
+	if lines := a.r.Header["Cache-Control"]; len(lines) > 0 {
+		a.cc = law.ParseDirectives(lines)
+	} else if lines := a.r.Header["Pragma"]; len(lines) > 0 && fields.HasToken(lines, "no-cache") {
+		a.cc = law.Directives{{Name: "no-cache"}} // RFC 9111, section 5.4
+	}
 }
 
 // fits reports whether a stored response matches the request (RFC 9111,
@@ -159,7 +175,7 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	opts := &a.h.cache.opts
 	j := law.Judge(
 		law.Request{
-			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.cc.Has("no-store"), Authorization: a.auth, Cookie: a.cookie,
+			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.noStore, Authorization: a.auth, Cookie: a.cookie,
 			SameLocation: r.Method == http.MethodPost && a.sameLocation(h),
 		},
 		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: opts.Name},
@@ -324,6 +340,10 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 			delete(r.Header, as)
 		}
 	}
+	if !a.obeyed {
+		delete(r.Header, "Cache-Control")
+		delete(r.Header, "Pragma")
+	}
 	// What is told apart as one must be asked for as one.
 	if lines := r.Header["Accept-Encoding"]; lines != nil {
 		r.Header["Accept-Encoding"] = []string{law.ReadCodings(lines).String()}
@@ -365,7 +385,7 @@ func (a *ask) clone(ctx context.Context) *ask {
 
 // personal reports whether an answer may be the visitor's alone for what the
 // request says, and not for what the answer says.
-func (a *ask) personal() bool { return a.cookie || a.auth || a.cc.Has("no-store") }
+func (a *ask) personal() bool { return a.cookie || a.auth || a.noStore }
 
 // anonymous makes a what a refresh asks: the whole page, by GET, on nobody's
 // behalf. What a visitor would be shown is not what is wanted, and what a
@@ -381,7 +401,7 @@ func (a *ask) anonymous() {
 			delete(r.Header, "Cookie")
 		}
 	}
-	a.r, a.cookie, a.cc, a.selector = &r, false, nil, nil
+	a.r, a.cookie, a.noStore, a.cc, a.selector = &r, false, false, nil, nil
 }
 
 // key identifies the request among those that are being fetched. selecting are

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,65 +30,67 @@ func TestExplainSaysWhatServingDoes(t *testing.T) {
 		{"Cookie", "sid=1"}, {"Authorization", "Basic x"}, {"If-None-Match", `"a"`}, {"If-Match", `"a"`}, {"Accept-Encoding", "gzip"},
 	}
 	for name, header := range stored {
-		for _, age := range []time.Duration{0, 15 * time.Second, 50 * time.Second, 200 * time.Second} {
-			for _, state := range []string{"well", "sick", "failing", "resting"} {
-				for _, method := range []string{"GET", "HEAD", "POST"} {
-					for _, demand := range demands {
-						synctest.Test(t, func(t *testing.T) {
-							b := &backend{header: header}
-							fails := false
-							b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
-								if fails {
-									clear(w.Header())
-									w.WriteHeader(503)
-									return
+		for _, obeyed := range [][]netip.Prefix{nil, everybody} {
+			for _, age := range []time.Duration{0, 15 * time.Second, 50 * time.Second, 200 * time.Second} {
+				for _, state := range []string{"well", "sick", "failing", "resting"} {
+					for _, method := range []string{"GET", "HEAD", "POST"} {
+						for _, demand := range demands {
+							synctest.Test(t, func(t *testing.T) {
+								b := &backend{header: header}
+								fails := false
+								b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+									if fails {
+										clear(w.Header())
+										w.WriteHeader(503)
+										return
+									}
+									if name == "a part" {
+										w.Header().Set("Content-Range", "bytes 0-9/20")
+										w.WriteHeader(206)
+									}
+									fmt.Fprint(w, "0123456789")
 								}
-								if name == "a part" {
-									w.Header().Set("Content-Range", "bytes 0-9/20")
-									w.WriteHeader(206)
+								_, h := open(t, Options{Orders: obeyed}, b)
+								switch name {
+								case "nothing":
+								case "a part":
+									get(h, "http://a.example/", "Range", "bytes=0-9")
+								default:
+									get(h, "http://a.example/")
 								}
-								fmt.Fprint(w, "0123456789")
-							}
-							_, h := open(t, Options{}, b)
-							switch name {
-							case "nothing":
-							case "a part":
-								get(h, "http://a.example/", "Range", "bytes=0-9")
-							default:
-								get(h, "http://a.example/")
-							}
-							time.Sleep(age)
-							fails = state != "well"
-							if state == "resting" {
-								get(h, "http://a.example/")
-								synctest.Wait()
-							}
-							b.sick.Store(state == "sick")
-							r := httptest.NewRequest(method, "http://a.example/", nil)
-							for i := 0; i < len(demand); i += 2 {
-								r.Header.Set(demand[i], demand[i+1])
-							}
-							d := h.(health.Explainer).Explain(r)
-							before := b.calls.Load()
-							w := do(h, r)
-							behind := b.calls.Load() - before // in a fetch's goroutine only if somebody waited
-							status := w.Header().Get("Cache-Status")
-							did := "miss"
-							switch {
-							case strings.Contains(status, "; hit"):
-								did = "hit"
-							case w.Code == 504:
-								did = "refuse"
-							case strings.Contains(status, "fwd=bypass"), strings.Contains(status, `detail="HEAD"`), strings.Contains(status, `detail="Range"`), strings.Contains(status, `detail="`+lately):
-								did = "pass"
-							}
-							if d.Verdict != did {
-								t.Errorf("%s, %v old, %s backend, %s %v: explained %q (%s), did %q: %s", name, age, state, method, demand, d.Verdict, d.Why, did, status)
-							}
-							if asks := len(d.Next) > 0; did != "hit" && asks != (behind > 0) {
-								t.Errorf("%s, %v old, %s backend, %s %v: explained that the backend is asked: %t, was asked %d times", name, age, state, method, demand, asks, behind)
-							}
-						})
+								time.Sleep(age)
+								fails = state != "well"
+								if state == "resting" {
+									get(h, "http://a.example/")
+									synctest.Wait()
+								}
+								b.sick.Store(state == "sick")
+								r := httptest.NewRequest(method, "http://a.example/", nil)
+								for i := 0; i < len(demand); i += 2 {
+									r.Header.Set(demand[i], demand[i+1])
+								}
+								d := h.(health.Explainer).Explain(r)
+								before := b.calls.Load()
+								w := do(h, r)
+								behind := b.calls.Load() - before // in a fetch's goroutine only if somebody waited
+								status := w.Header().Get("Cache-Status")
+								did := "miss"
+								switch {
+								case strings.Contains(status, "; hit"):
+									did = "hit"
+								case w.Code == 504:
+									did = "refuse"
+								case strings.Contains(status, "fwd=bypass"), strings.Contains(status, `detail="HEAD"`), strings.Contains(status, `detail="Range"`), strings.Contains(status, `detail="`+lately):
+									did = "pass"
+								}
+								if d.Verdict != did {
+									t.Errorf("%s, %v old, %s backend, %s %v: explained %q (%s), did %q: %s", name, age, state, method, demand, d.Verdict, d.Why, did, status)
+								}
+								if asks := len(d.Next) > 0; did != "hit" && asks != (behind > 0) {
+									t.Errorf("%s, %v old, %s backend, %s %v: explained that the backend is asked: %t, was asked %d times", name, age, state, method, demand, asks, behind)
+								}
+							})
+						}
 					}
 				}
 			}

@@ -451,7 +451,7 @@ func (f *fetch) update(now time.Time) {
 func (f *fetch) confirm(now time.Time) {
 	answer := law.Confirm(f.stale.Header(), f.header, f.h.cache.opts.Name)
 	nobody := *f.ask
-	nobody.cookie, nobody.auth, nobody.cc = false, false, nil
+	nobody.cookie, nobody.auth, nobody.noStore = false, false, false
 	verdict, j := nobody.judge(f.request, int(f.stale.Status), answer, f.asked, now)
 	if verdict.Store && verdict.Fresh > 0 {
 		f.stored = f.h.cache.add(f.position, f.updated(answer, verdict, j, now), 0)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
@@ -174,6 +175,7 @@ func (a *ask) keep(url []byte) *ask {
 	b := new(ask)
 	*b = *a
 	b.url = string(url)
+	b.noStore = law.NoStore(a.r.Header["Cache-Control"])
 	return b
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -54,6 +55,13 @@ type Options struct {
 	// taken off a request that is looked up, before anything else is decided;
 	// a request that passes keeps them.
 	IgnoreCookies []string
+	// Orders names the clients whose requests may order by Cache-Control and
+	// Pragma how fresh an answer is to be, or that it is to come from the cache
+	// only (RFC 9111, section 5.2.1): those who may purge, as a rule. Those of
+	// all others are not looked at, nor sent along with a fetch, since a reload
+	// must not buy a backend's work, nor replace a page. What they get with
+	// no-store is not stored, whoever asks. Nil means nobody.
+	Orders []netip.Prefix
 	// Logger receives what somebody should look at, such as a fetch that
 	// panicked. Nil means slog.Default().
 	Logger *slog.Logger
@@ -70,6 +78,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Fetch = cmp.Or(o.Fetch, 60*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.IgnoreCookies = slices.Clone(o.IgnoreCookies)
+	o.Orders = slices.Clone(o.Orders)
 
 	var errs []error
 	if !isToken(o.Name) {

@@ -99,7 +99,7 @@ func TestStress(t *testing.T) {
 	const pages, limit = 100, 1 << 20
 	b := &shopBackend{versions: make([]atomic.Int64, pages)}
 	acknowledged := make([]atomic.Int64, pages)
-	c, h := open(t, Options{MaxBytes: limit, Logger: slog.New(slog.DiscardHandler)}, b)
+	c, h := open(t, Options{MaxBytes: limit, Orders: everybody, Logger: slog.New(slog.DiscardHandler)}, b)
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 

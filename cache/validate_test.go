@@ -134,12 +134,16 @@ func TestAnyValidationConfirmsThePage(t *testing.T) {
 		"nobody, and private":         {"GET", nil, header{"Cache-Control": "private"}, 3},
 		"nobody, and a cookie for it": {"GET", nil, header{"Set-Cookie": "sid=2"}, 2},
 	}
-	for _, grace := range []bool{false, true} {
+	for i := range 4 {
+		grace, opts := i&1 != 0, Options{}
+		if i&2 != 0 {
+			opts.Orders = everybody
+		}
 		for name, c := range cases {
 			if c.method == "HEAD" && !grace {
 				continue // goes by
 			}
-			t.Run(fmt.Sprint(name, ", in grace: ", grace), func(t *testing.T) {
+			t.Run(fmt.Sprint(name, ", in grace: ", grace, ", obeyed: ", i&2 != 0), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
 						w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=30")
@@ -157,7 +161,7 @@ func TestAnyValidationConfirmsThePage(t *testing.T) {
 						}
 						w.WriteHeader(304)
 					}}
-					pages, h := open(t, Options{}, b)
+					pages, h := open(t, opts, b)
 					get(h, "http://a.example/")
 					time.Sleep(15 * time.Second)
 					if !grace {

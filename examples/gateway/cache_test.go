@@ -85,3 +85,20 @@ func TestCacheTTLKeepsNoErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestOrdersCountForThoseWhoMayPurge: nobody else's reload reaches a backend.
+func TestOrdersCountForThoseWhoMayPurge(t *testing.T) {
+	for _, flags := range [][]string{nil, {"-purge-from", "127.0.0.1"}} {
+		backend, calls := counting(t, func(w http.ResponseWriter, _ *http.Request, n int) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			fmt.Fprint(w, n)
+		})
+		addr, _ := startGateway(t, append([]string{"-backends", backend}, flags...)...)
+		for range 3 {
+			fetch(t, "GET", "http://"+addr+"/", "Cache-Control", "no-cache", "Pragma", "no-cache")
+		}
+		if n, want := calls.Load(), map[bool]int32{true: 1, false: 3}[flags == nil]; n != want {
+			t.Errorf("%v: %d calls, want %d", flags, n, want)
+		}
+	}
+}

@@ -93,7 +93,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
 	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
 	fs.StringVar(&memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
-	fs.StringVar(&purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL (empty: nobody)")
+	fs.StringVar(&purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
 	fs.StringVar(&trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
 	fs.StringVar(&c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
 	fs.StringVar(&c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")

@@ -114,6 +114,7 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 			MaxBytes:      c.cacheSize,
 			Rules:         cacheRules(c, loggedIn),
 			IgnoreCookies: cache.Analytics(),
+			Orders:        c.purgeFrom,
 			Logger:        logger,
 		})
 		if err != nil {

@@ -34,6 +34,21 @@ func ParseDirectives(lines []string) Directives {
 	return out
 }
 
+// NoStore reports whether a request's Cache-Control has the directive no-store
+// (RFC 9111, section 5.2.1.5).
+func NoStore(lines []string) bool {
+	for _, line := range lines {
+		for line != "" {
+			var member string
+			member, line = cutMember(line)
+			if strings.EqualFold(textproto.TrimString(member), "no-store") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // cutMember cuts s behind the first comma that is not inside a quoted string
 // (RFC 9110, section 5.6.1).
 func cutMember(s string) (member, rest string) {
