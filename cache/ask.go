@@ -340,6 +340,12 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 			delete(r.Header, as)
 		}
 	}
+	// An application that redirects to its own host would else put a redirect to
+	// the page itself into its place.
+	r.Host = keyHost(r)
+	if r.URL.Host != "" {
+		r.URL.Host = r.Host
+	}
 	if !a.obeyed {
 		delete(r.Header, "Cache-Control")
 		delete(r.Header, "Pragma")
@@ -374,6 +380,9 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 	}
 	return r
 }
+
+// keyHost returns the host of a request in the form that it has in the key.
+func keyHost(r *http.Request) string { return string(appendHost(nil, r.Host, isHTTPS(r))) }
 
 // clone returns a copy with a request of its own, for another goroutine.
 func (a *ask) clone(ctx context.Context) *ask {

@@ -127,6 +127,9 @@ func (h *handler) keepPost(p *passWriter, status int) {
 	}
 	read, url := h.read(p.r, nil)
 	a := read.keep(url)
+	if p.r.Host != keyHost(p.r) || p.r.Header["Cookie"] != nil || a.plan.Query.apply(p.r.URL.RawQuery) != p.r.URL.RawQuery {
+		return // what a page may have of these is not in the key
+	}
 	now := time.Now()
 	answer := p.Header().Clone()
 	fields.RemoveHopByHop(answer)

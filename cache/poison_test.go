@@ -94,3 +94,51 @@ func TestARuleStoresNoRefusedRange(t *testing.T) {
 	}
 	want(t, get(h, "http://a.example/"), 200, "0123456789")
 }
+
+// TestFetchHasTheKeysHost: an application that redirects to its canonical host
+// would put a redirect to the page itself into the page's place.
+func TestFetchHasTheKeysHost(t *testing.T) {
+	for _, host := range []string{"shop.example:80", "SHOP.example", "Shop.Example:80", "shop.example"} {
+		for _, method := range []string{"GET", "HEAD", "POST"} {
+			b := &backend{answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("Content-Location", "/")
+				if r.Host != "shop.example" {
+					http.Redirect(w, r, "http://shop.example/", 301)
+					return
+				}
+				io.WriteString(w, r.Host+" "+r.URL.Host)
+			}}
+			_, h := open(t, Options{}, b)
+			r := httptest.NewRequest(method, "http://"+host+"/", nil)
+			do(h, r)
+			want(t, get(h, "http://shop.example/"), 200, "shop.example shop.example")
+		}
+	}
+	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) { io.WriteString(w, r.Host) }}
+	_, h := open(t, Options{}, b)
+	want(t, get(h, "https://Shop.example:443/"), 200, "shop.example")
+	want(t, get(h, "https://Shop.example:80/"), 200, "shop.example:80") // the other scheme's port is a port
+	want(t, get(h, "https://Shop.example:8443/"), 200, "shop.example:8443")
+}
+
+// TestPostFillsNothingThatIsNotInTheKey: the page that a POST brings may show
+// what only that one sent.
+func TestPostFillsNothingThatIsNotInTheKey(t *testing.T) {
+	for name, change := range map[string]func(*http.Request){
+		"an ignored cookie":   func(r *http.Request) { r.Header.Set("Cookie", "_ga=<script>") },
+		"a dropped parameter": func(r *http.Request) { r.URL.RawQuery = "utm_source=<script>" },
+	} {
+		b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}}, answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+			w.Header().Set("Content-Location", r.URL.RequestURI())
+			io.WriteString(w, r.URL.RawQuery+r.Header.Get("Cookie"))
+		}}
+		_, h := open(t, Options{IgnoreCookies: []string{"_ga"}, Rules: Rules{Plan: func(*http.Request) Plan { return Plan{Query: Query{Drop: Tracking()}} }}}, b)
+		r := httptest.NewRequest("POST", "http://a.example/", nil)
+		change(r)
+		do(h, r)
+		if w := get(h, "http://a.example/"); w.Body.Len() != 0 {
+			t.Errorf("%s: %s", name, w.Body)
+		}
+	}
+}
