@@ -625,29 +625,51 @@ func TestValidation(t *testing.T) {
 	})
 }
 
-func TestHeadFreshens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		etag := `"a"`
-		b := &backend{header: control("max-age=10"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
-			w.Header().Set("Etag", etag)
-			w.Header().Set("X-Count", fmt.Sprint(n))
-			io.WriteString(w, "body")
-		}}
-		_, h := open(t, Options{}, b)
-		head := func() { do(h, httptest.NewRequest("HEAD", "http://a.example/", nil)) }
-		get(h, "http://a.example/")
-		time.Sleep(time.Minute)
-		head()
-		if w := get(h, "http://a.example/"); w.Header().Get("X-Count") != "2" || w.Body.String() != "body" || b.calls.Load() != 2 {
-			t.Errorf("not freshened: %v", w.Header())
+// TestHeadChangesNothing: what a HEAD brings may show what only that one sent,
+// and says nothing that a GET would not say better.
+func TestHeadChangesNothing(t *testing.T) {
+	for name, change := range map[string]func(h http.Header){
+		"what it reflects":   func(http.Header) {},
+		"another body":       func(h http.Header) { h.Set("Etag", `"b"`) },
+		"another length":     func(h http.Header) { h.Set("Content-Length", "1") },
+		"no lifetime":        func(h http.Header) { h.Set("Cache-Control", "no-store") },
+		"a longer lifetime":  func(h http.Header) { h.Set("Cache-Control", "max-age=3600") },
+		"a cookie":           func(h http.Header) { h.Set("Set-Cookie", "sid=1") },
+		"the page not there": func(h http.Header) { h.Set("X-Status", "410") },
+	} {
+		for _, age := range []time.Duration{time.Second, 15 * time.Second, time.Minute} { // fresh, in grace, stale
+			t.Run(fmt.Sprint(name, age), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := &backend{header: http.Header{"Cache-Control": {"max-age=10, stale-while-revalidate=20"}, "Etag": {`"a"`}}}
+					b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+						w.Header().Set("X-Query", r.URL.RawQuery)
+						if r.Method == "HEAD" {
+							change(w.Header())
+							if w.Header().Get("X-Status") != "" {
+								w.WriteHeader(410)
+							}
+							return
+						}
+						if r.Header.Get("If-None-Match") != "" {
+							w.WriteHeader(304)
+							return
+						}
+						io.WriteString(w, "page")
+					}
+					_, h := open(t, Options{Rules: Rules{Plan: func(*http.Request) Plan { return Plan{Query: Query{Drop: Tracking()}} }}}, b)
+					get(h, "http://a.example/")
+					time.Sleep(age)
+					do(h, httptest.NewRequest("HEAD", "http://a.example/?utm_source=evil", nil))
+					synctest.Wait()
+					w := get(h, "http://a.example/")
+					want(t, w, 200, "page")
+					if w.Header().Get("X-Query") != "" || w.Header().Get("Etag") != `"a"` || w.Header().Get("Set-Cookie") != "" || !strings.HasPrefix(w.Header().Get("Cache-Control"), "max-age=10,") {
+						t.Errorf("the page has what the HEAD brought: %v", w.Header())
+					}
+				})
+			})
 		}
-		time.Sleep(time.Minute)
-		etag = `"b"`
-		head()
-		if get(h, "http://a.example/"); b.calls.Load() != 4 {
-			t.Errorf("%d calls after a HEAD of another body", b.calls.Load())
-		}
-	})
+	}
 }
 
 func TestPostThatIsAGet(t *testing.T) {

@@ -97,8 +97,7 @@ func (h *handler) passed(p *passWriter, status int) {
 			h.keepPost(p, status)
 		}
 	case p.ask == nil:
-	case p.r.Method == http.MethodHead:
-		h.freshen(p, status)
+	case p.r.Method == http.MethodHead: // it says nothing of what a GET brings, see RFC 9111, section 4.3.5
 	default:
 		if v, j := p.ask.judge(p.r, status, header, p.ask.now, time.Now()); v.Store && worthKeeping(v, j, header) {
 			p.storable = true
@@ -175,37 +174,5 @@ func (p *passWriter) drop() {
 	if p.body != nil {
 		p.body.give()
 		p.body = nil
-	}
-}
-
-// freshen puts what a HEAD brought into what is stored for GET, or makes that
-// stale where it speaks of another body (RFC 9111, section 4.3.5).
-func (h *handler) freshen(p *passWriter, status int) {
-	if status != http.StatusOK {
-		return
-	}
-	a := p.ask
-	e := h.cache.store.Get([]byte(a.url), a.fits)
-	if e == nil {
-		return
-	}
-	defer h.cache.store.Release(e)
-	if e.Status != http.StatusOK {
-		return
-	}
-	now := time.Now()
-	stored, newer := e.Header(), p.Header()
-	if !law.SameBody(stored, newer) {
-		e.Purge(now)
-		return
-	}
-	get := p.r.Clone(p.r.Context())
-	get.Method = http.MethodGet
-	answer := law.Update(stored, newer)
-	verdict, j := a.judge(get, http.StatusOK, answer, a.now, now)
-	if verdict.Store && worthKeeping(verdict, j, answer) {
-		updated := a.entry(http.StatusOK, answer, verdict, j, a.now, now)
-		updated.SetBody(e.Chunks())
-		h.cache.add(a.position, updated, 0)
 	}
 }

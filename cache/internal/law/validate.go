@@ -3,7 +3,6 @@ package law
 import (
 	"net/http"
 	"net/textproto"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +21,7 @@ func Validates(stored, notModified http.Header) bool {
 	return true
 }
 
-// Update returns the stored header with what a 304, or a HEAD, says now (RFC
+// Update returns the stored header with what a 304 says now (RFC
 // 9111, section 3.2): all but what describes the stored body itself, and what
 // was meant for one connection.
 func Update(stored, newer http.Header) http.Header {
@@ -55,18 +54,6 @@ func Confirm(stored, notModified http.Header, name string) http.Header {
 		}
 	}
 	return out
-}
-
-// SameBody reports whether what a HEAD brought speaks of the stored body (RFC
-// 9111, section 4.3.5): of Content-Length, Etag and Last-Modified, those that
-// it has are the same.
-func SameBody(stored, head http.Header) bool {
-	for _, name := range [...]string{"Content-Length", "Etag", "Last-Modified"} {
-		if lines := head[name]; len(lines) > 0 && !slices.Equal(lines, stored[name]) {
-			return false
-		}
-	}
-	return true
 }
 
 // NotModified reports whether a GET with these conditions is answered 304 by a
