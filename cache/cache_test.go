@@ -321,6 +321,38 @@ func TestUnsafeMethodInvalidates(t *testing.T) {
 	want(t, get(h, "http://a.example/x"), 200, "answer 3")
 }
 
+// TestUnknownMethodInvalidatesSoftly: anybody can send FOO, so it buys one
+// fetch, and nobody waits for it.
+func TestUnknownMethodInvalidatesSoftly(t *testing.T) {
+	for method, hard := range map[string]bool{"FOO": false, "M-SEARCH": false, "PURGE": false, "post": false, "POST": true, "PATCH": true, "DELETE": true, "MOVE": true} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+					w.Header().Set("Content-Location", "/y")
+					fmt.Fprint(w, r.Method, " ", r.URL.Path)
+				}}
+				_, h := open(t, Options{}, b)
+				get(h, "http://a.example/x")
+				get(h, "http://a.example/y")
+				for range 5 {
+					do(h, httptest.NewRequest(method, "http://a.example/x", nil))
+					for _, page := range []string{"/x", "/y"} {
+						w := get(h, "http://a.example"+page)
+						want(t, w, 200, "GET "+page)
+						if stale := strings.Contains(w.Header().Get("Cache-Status"), "; hit"); stale == hard {
+							t.Errorf("%s: %s", page, w.Header().Get("Cache-Status"))
+						}
+					}
+					synctest.Wait()
+				}
+				if n := b.calls.Load(); n != 2+5+10 {
+					t.Errorf("%d calls", n)
+				}
+			})
+		})
+	}
+}
+
 func TestCookies(t *testing.T) {
 	cases := map[string]struct {
 		cookie, control string

@@ -302,11 +302,13 @@ func sameRange(a, b *memory.Entry) bool {
 // invalidate applies RFC 9111, section 4.4, after an unsafe method has
 // succeeded: the URL itself, what Location and Content-Location name on the
 // same origin, and the origin's groups that Cache-Group-Invalidation names (RFC
-// 9875, section 3).
+// 9875, section 3). It is soft after a method that nobody knows: stale within
+// grace, with one fetch behind it.
 func (h *handler) invalidate(r *http.Request, header http.Header) {
 	c := h.cache
+	hard := law.Changes(r.Method)
 	https := isHTTPS(r)
-	c.apply(matcher{url: c.urlKey(r.URL, r.Host, https), hard: true})
+	c.apply(matcher{url: c.urlKey(r.URL, r.Host, https), hard: hard})
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		line := header.Get(name)
 		if line == "" {
@@ -316,13 +318,13 @@ func (h *handler) invalidate(r *http.Request, header http.Header) {
 		if err != nil || !sameOrigin(r, u) {
 			continue
 		}
-		c.apply(matcher{url: c.urlKey(u, r.Host, https), hard: true})
+		c.apply(matcher{url: c.urlKey(u, r.Host, https), hard: hard})
 	}
 	var groups []string
 	for _, name := range law.Groups(header["Cache-Group-Invalidation"]) {
 		groups = append(groups, groupTag(r.Host, https, name))
 	}
 	if len(groups) > 0 {
-		c.apply(matcher{tags: hashTags(groups), hard: true})
+		c.apply(matcher{tags: hashTags(groups), hard: hard})
 	}
 }

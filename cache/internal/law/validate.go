@@ -108,3 +108,17 @@ func Unsafe(method string) bool {
 	}
 	return true
 }
+
+// Changes reports whether a method is registered as one that changes what its
+// target is: those of RFC 9110 and 5789, and of WebDAV and kin (the HTTP Method
+// Registry). What others do is anybody's guess, and anybody may send them.
+func Changes(method string) bool {
+	switch method {
+	case "POST", "PUT", "DELETE", "PATCH",
+		"ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK", "MERGE", "MKACTIVITY",
+		"MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPPATCH", "REBIND", "UNBIND",
+		"UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL":
+		return true
+	}
+	return false
+}
