@@ -1190,3 +1190,22 @@ func TestRuleLifetimeIsForSuccess(t *testing.T) {
 		})
 	}
 }
+
+// TestManyRangesAreTheWhole: thousands of parts of a byte cost a part each.
+func TestManyRangesAreTheWhole(t *testing.T) {
+	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+		io.WriteString(w, strings.Repeat("0123456789", 1000))
+	}}
+	_, h := open(t, Options{}, b)
+	get(h, "http://a.example/")
+	for value, status := range map[string]int{
+		"bytes=0-0": 206, "bytes=0-0,2-2": 206, "bytes=" + strings.Repeat("0-0,", 15) + "0-0": 206,
+		"bytes=" + strings.Repeat("0-0,", 16) + "0-0": 200, "bytes=" + strings.Repeat("0-0,", 7000) + "0-0": 200, "bytes=" + strings.Repeat(",", 7000) + "0-0": 200,
+		"bytes=20000-": 416,
+	} {
+		w := get(h, "http://a.example/", "Range", value)
+		if w.Code != status || status == 200 && (w.Body.Len() != 10000 || w.Header().Get("Content-Length") != "10000") {
+			t.Errorf("%.20s...: got %d, %d bytes", value, w.Code, w.Body.Len())
+		}
+	}
+}

@@ -3,6 +3,7 @@ package cache
 import (
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/memory"
@@ -24,6 +25,17 @@ func serveRange(w http.ResponseWriter, r *http.Request, e *memory.Entry) {
 		}
 	}
 	http.ServeContent(w, part, "", modified, &body{chunks: e.Chunks(), size: e.Len()})
+}
+
+// maxRanges is how many ranges of one request are answered. Whoever wants more
+// gets the whole, as RFC 9110, section 14.2, allows: each costs a part of its
+// own, however small.
+const maxRanges = 16
+
+// fewRanges reports whether a request asks for ranges, and not for too many.
+func fewRanges(r *http.Request) bool {
+	lines := r.Header["Range"]
+	return len(lines) > 0 && strings.Count(lines[0], ",") < maxRanges
 }
 
 // body reads a stored body.

@@ -26,7 +26,7 @@ func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e *memory.Entry, par
 		servePart(w, a.r, e)
 		return
 	}
-	if a.r.Header["Range"] != nil && e.Status == http.StatusOK && a.r.Method == http.MethodGet {
+	if fewRanges(a.r) && e.Status == http.StatusOK && a.r.Method == http.MethodGet {
 		serveRange(w, a.r, e)
 		return
 	}
