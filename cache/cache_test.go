@@ -395,7 +395,7 @@ func TestSetCookieIsNotShared(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for name, opts := range map[string]Options{
-		"name": {Name: "a b"}, "small": {MaxBytes: 1}, "body": {MaxBody: -1}, "wait": {Wait: -1}, "fetch": {Fetch: -1},
+		"name": {Name: "a b"}, "small": {MaxBytes: 1}, "body": {MaxBody: -1}, "wait": {Wait: -1}, "fetch": {Fetch: -1}, "orders": {Orders: make([]netip.Prefix, 1)},
 	} {
 		if _, err := New(opts); err == nil {
 			t.Errorf("%s: no error", name)
@@ -580,7 +580,7 @@ func TestOrdersOfVisitors(t *testing.T) {
 			b := &backend{header: control("max-age=60, stale-while-revalidate=30"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 				fmt.Fprintf(w, "%d %s%s", n, r.Header.Get("Cache-Control"), r.Header.Get("Pragma"))
 			}}
-			_, h := open(t, Options{Orders: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, b)
+			_, h := open(t, Options{Orders: []netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")}}, b)
 			ask := func(from string) *httptest.ResponseRecorder {
 				r := httptest.NewRequest("GET", "http://a.example/", nil)
 				r.RemoteAddr = from + ":1"

@@ -84,6 +84,13 @@ func (o Options) withDefaults() (Options, error) {
 	if !isToken(o.Name) {
 		errs = append(errs, fmt.Errorf("cache: Name %q is not a token", o.Name))
 	}
+	for i, net := range o.Orders {
+		if !net.IsValid() {
+			errs = append(errs, fmt.Errorf("cache: Orders has %v, which is no network", net))
+		} else if net.Addr().Is4In6() && net.Bits() >= 96 {
+			o.Orders[i] = netip.PrefixFrom(net.Addr().Unmap(), net.Bits()-96) // as clients are known
+		}
+	}
 	if o.MaxBytes < 1<<20 {
 		errs = append(errs, fmt.Errorf("cache: MaxBytes is %d, less than 1 MiB", o.MaxBytes))
 	}

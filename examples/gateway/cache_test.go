@@ -102,3 +102,68 @@ func TestOrdersCountForThoseWhoMayPurge(t *testing.T) {
 		}
 	}
 }
+
+// TestARangeBeyondTheEndPoisonsNobody: the 416 is for the one who asked.
+func TestARangeBeyondTheEndPoisonsNobody(t *testing.T) {
+	backend, _ := counting(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		if r.Header.Get("Range") != "" || r.Header.Get("Request-Range") != "" {
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		fmt.Fprint(w, "whole")
+	})
+	for _, name := range []string{"Range", "Request-Range"} {
+		addr, _ := startGateway(t, "-backends", backend)
+		fetch(t, "GET", "http://"+addr+"/file", name, "bytes=5000-")
+		if res, body := fetch(t, "GET", "http://"+addr+"/file"); res.StatusCode != 200 || body != "whole" {
+			t.Errorf("%s: then got %s %q", name, res.Status, body)
+		}
+	}
+}
+
+// TestVaryOnTheClient: a page that varies on who asks is each client's own.
+func TestVaryOnTheClient(t *testing.T) {
+	for _, name := range []string{"X-Forwarded-For", "Forwarded"} {
+		backend, _ := counting(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Vary", name)
+			fmt.Fprint(w, r.Header.Get("X-Forwarded-For"))
+		})
+		addr, _ := startGateway(t, "-backends", backend, "-trust", "127.0.0.1")
+		for _, client := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.1"} {
+			if _, body := fetch(t, "GET", "http://"+addr+"/", "X-Forwarded-For", client); body != client+", 127.0.0.1" {
+				t.Errorf("%s: %s got the page of %s", name, client, body)
+			}
+		}
+	}
+}
+
+// TestHostInAnotherForm: a canonical redirect does not take the page's place.
+func TestHostInAnotherForm(t *testing.T) {
+	backend, _ := counting(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		if r.Host != "shop.example" || r.Header.Get("X-Forwarded-Host") != "shop.example" || r.Header.Get("X-Forwarded-Port") != "80" {
+			http.Redirect(w, r, "http://shop.example/", http.StatusMovedPermanently)
+			return
+		}
+		fmt.Fprint(w, "page")
+	})
+	for _, host := range []string{"SHOP.example", "shop.example:80"} {
+		addr, _ := startGateway(t, "-backends", backend)
+		for _, host := range []string{host, "shop.example"} {
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = host
+			res, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Body.Close(); res.StatusCode != 200 {
+				t.Errorf("%s: %s", host, res.Status)
+			}
+		}
+	}
+}

@@ -41,7 +41,7 @@ func NoStore(lines []string) bool {
 		for line != "" {
 			var member string
 			member, line = cutMember(line)
-			if strings.EqualFold(textproto.TrimString(member), "no-store") {
+			if member = textproto.TrimString(member); len(member) == len("no-store") && strings.EqualFold(member, "no-store") {
 				return true
 			}
 		}
