@@ -428,6 +428,9 @@ func (f *fetch) update(now time.Time) {
 	verdict, j := f.ask.judge(f.request, int(f.stale.Status), answer, f.asked, now)
 	f.outcome = modified
 	f.verdict, f.alone = verdict, !verdict.Store
+	if !f.alone {
+		f.h.cache.markers.clear(f.ask.marker([]byte(f.ask.url)))
+	}
 	if f.alone || len(j.Private) > 0 {
 		f.merged = f.updated(answer.Clone(), verdict, law.Judgement{Age: j.Age}, now)
 	}
@@ -455,7 +458,9 @@ func (f *fetch) confirm(now time.Time) {
 	verdict, j := nobody.judge(f.request, int(f.stale.Status), answer, f.asked, now)
 	if verdict.Store && verdict.Fresh > 0 {
 		f.stored = f.h.cache.add(f.position, f.updated(answer, verdict, j, now), 0)
+		return
 	}
+	f.mark(http.StatusNotModified, now) // nobody need wait for the like
 }
 
 // updated returns what is stored with another header. It stays the variant that

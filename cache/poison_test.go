@@ -33,6 +33,9 @@ func TestOneRequestsFieldsPoisonNobody(t *testing.T) {
 		"POST with a range":       {"POST", "Range", "bytes=5000-"},
 		"POST with a condition":   {"POST", "If-Match", `"b"`},
 		"a rate limit":            {"GET", "X-Bot", "429"},
+		"wrong credentials":       {"GET", "Authorization", "Basic bW9vbg=="},
+		"no credentials":          {"GET", "X-Bot", "401"},
+		"a cookie out of shape":   {"GET", "Cookie", "sid=<moon>"},
 		"a field too large":       {"GET", "X-Bot", "431"},
 		"not acceptable":          {"GET", "Accept", "image/moon"},
 	}
@@ -49,6 +52,10 @@ func TestOneRequestsFieldsPoisonNobody(t *testing.T) {
 					status = 416
 				case h.Get("Expect") != "":
 					status = 417
+				case h.Get("Authorization") != "":
+					status = 401
+				case h.Get("Cookie") != "":
+					status = 404
 				case h.Get("A-Im") != "":
 					status = 226
 				case h.Get("Accept") != "":
@@ -104,7 +111,7 @@ func TestFetchHasTheKeysHost(t *testing.T) {
 				w.Header().Set("Cache-Control", "max-age=60")
 				w.Header().Set("Content-Location", "/")
 				if r.Host != "shop.example" {
-					http.Redirect(w, r, "http://shop.example/", 301)
+					http.Redirect(w, r, "http://shop.example/", http.StatusMovedPermanently)
 					return
 				}
 				io.WriteString(w, r.Host+" "+r.URL.Host)

@@ -198,3 +198,37 @@ func TestAnyValidationConfirmsThePage(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyWaitsForWhatIsNotShared: once a page has turned out to be its
+// asker's alone, nobody waits for another's validation of it.
+func TestNobodyWaitsForWhatIsNotShared(t *testing.T) {
+	for name, status := range map[string]int{"not modified": 304, "whole": 200} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+					w.Header().Set("Cache-Control", "max-age=10")
+					w.Header().Set("Etag", `"a"`)
+					if n > 1 {
+						time.Sleep(time.Second)
+						w.Header().Set("Cache-Control", "max-age=0")
+						w.Header().Set("Set-Cookie", fmt.Sprint("sid=", n))
+						w.WriteHeader(status)
+					}
+				}}
+				_, h := open(t, Options{}, b)
+				get(h, "http://a.example/")
+				time.Sleep(time.Minute)
+				get(h, "http://a.example/")
+				begun := time.Now()
+				var wg sync.WaitGroup
+				for range 5 {
+					wg.Go(func() { get(h, "http://a.example/") })
+				}
+				wg.Wait()
+				if d := time.Since(begun); d != time.Second {
+					t.Errorf("waited %v", d)
+				}
+			})
+		})
+	}
+}

@@ -19,7 +19,7 @@ var errCrowded = errors.New("cache: too many wait for the same response")
 // fetch answers a from a fetch of its own or another's.
 func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 	conditional, selecting := true, ""
-	alone := a.personal() || stale != nil && stale.Flags&memory.Validate != 0
+	alone := a.personal() || stale != nil && (stale.Flags&memory.Validate != 0 || a.marked([]byte(a.url)))
 	if stale != nil {
 		selecting, _ = stale.Vary()
 	}

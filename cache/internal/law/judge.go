@@ -128,6 +128,8 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 		return false, "varies on anything"
 	case variesByClient(res.Header["Vary"]):
 		return false, "varies by client"
+	case (req.Authorization || req.Cookie) && res.Status >= 400:
+		return false, "error for a visitor's request" // public may be said of every answer
 	case req.Authorization && !forAll(cc):
 		return false, "request with Authorization" // section 3.5
 	case req.Cookie && !(cc.Has("public") || cc.Has("s-maxage")):
@@ -166,7 +168,8 @@ func OfRequest(status int, h http.Header) bool {
 	switch status {
 	case http.StatusNotAcceptable:
 		return len(h["Vary"]) == 0
-	case http.StatusIMUsed, // RFC 3229: a difference to what A-IM and If-None-Match name
+	case http.StatusUnauthorized,
+		http.StatusIMUsed, // RFC 3229: a difference to what A-IM and If-None-Match name
 		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusLengthRequired,
 		http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 		http.StatusRequestedRangeNotSatisfiable, http.StatusExpectationFailed, http.StatusMisdirectedRequest,
