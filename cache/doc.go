@@ -15,6 +15,19 @@
 // sets a cookie, or was asked for with a cookie or with Authorization, is
 // shared unless the response says public or s-maxage, or a rule says so.
 //
+// What fills the cache is asked for in the form of the key: with its host, its
+// content codings and languages, by GET, and without a visitor's conditions and
+// orders. Only an answer to that changes what is stored, so that what one visitor
+// sends is not what the next one sees. How fresh an answer must be is said by the
+// backend and by rules; what visitors say of it in Cache-Control counts for those
+// in [Options.Orders] only.
+//
+// Variants (Vary) are told apart by what the request has in the fields that are
+// named. Of Accept-Encoding only the codings matter: what is stored serves all
+// that accept it. User-Agent goes by its value; for pages that differ between
+// phones and the rest only, see [Devices]. A page that varies on what the tier
+// itself writes, such as X-Forwarded-For, is not stored.
+//
 // What is in doubt goes straight through: upgrades, methods other than GET and
 // HEAD, requests with a body.
 package cache

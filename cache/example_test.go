@@ -62,3 +62,32 @@ func ExampleRules() {
 		},
 	}
 }
+
+// Pages of one layout for phones and one for the rest, which come with Vary:
+// User-Agent, are stored twice and not once for every version of every browser.
+func ExampleDevices() {
+	rules := cache.Rules{Plan: func(r *http.Request) cache.Plan {
+		return cache.Plan{Classes: cache.Devices(r)}
+	}}
+	pages, err := cache.New(cache.Options{Rules: rules})
+	if err != nil {
+		panic(err)
+	}
+	defer pages.Close()
+	front := pages.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "User-Agent")
+		fmt.Fprint(w, "for ", cache.Devices(r)["User-Agent"])
+	}))
+	for _, agent := range []string{"Mozilla/5.0 (iPhone)", "Mozilla/5.0 (Linux; Android 16) Mobile", "Mozilla/5.0 (X11)"} {
+		r := httptest.NewRequest("GET", "http://shop.example/", nil)
+		r.Header.Set("User-Agent", agent)
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, r)
+		fmt.Println(w.Body, w.Header().Get("Cache-Status"))
+	}
+	// Output:
+	// for phone Foretier; fwd=uri-miss; fwd-status=200; stored
+	// for phone Foretier; hit; ttl=59
+	// for desktop Foretier; fwd=uri-miss; fwd-status=200; stored
+}
