@@ -313,7 +313,6 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	e.More = &memory.More{Parts: a.parts, Vary: vary}
 	if vary != "" {
 		e.More.Variant = a.selecting().Variant(vary, answer)
-		a.h.countAgents(a, vary)
 	}
 	e.More.Tags = hashTags(v.Tags)
 	return e

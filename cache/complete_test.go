@@ -189,3 +189,22 @@ func TestCompletesForAllWhoWait(t *testing.T) {
 		p.want(t, "bytes=0-3 ", `bytes=4- "v1"`)
 	})
 }
+
+// TestCompletedPageKeepsItsTags: the rest need not repeat them.
+func TestCompletedPageKeepsItsTags(t *testing.T) {
+	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Etag": {`"a"`}}, answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		if n == 1 {
+			w.Header().Set("Cache-Tag", "film")
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
+	}}
+	c, h := open(t, Options{}, b)
+	want(t, get(h, "http://a.example/film", "Range", "bytes=0-3"), 206, "0123")
+	want(t, get(h, "http://a.example/film"), 200, "0123456789")
+	if _, err := c.Invalidate(t.Context(), Invalidation{Tags: []string{"film"}, Hard: true}); err != nil {
+		t.Fatal(err)
+	}
+	if get(h, "http://a.example/film"); b.calls.Load() != 3 {
+		t.Errorf("%d calls: the page is not known by its tag", b.calls.Load())
+	}
+}

@@ -368,6 +368,10 @@ func (f *fetch) settle(status int) {
 	}
 	f.answer = answer
 	f.entry = f.ask.entry(status, answer, verdict, j, f.asked, now)
+	if completes {
+		keepTags(f.entry, f.begun)
+	}
+	f.h.countAgents(f.ask, f.entry)
 	if status == http.StatusPartialContent && !f.ask.part(f.entry, answer, f.length) {
 		f.why, f.outcome = "a part of unknown place or size", private
 		f.body.give()
@@ -467,21 +471,27 @@ func (f *fetch) confirm(now time.Time) {
 // it is, and keeps its tags: the fields that named them were taken off.
 func (f *fetch) updated(answer http.Header, v Verdict, j law.Judgement, now time.Time) *memory.Entry {
 	e := f.ask.entry(int(f.stale.Status), answer, v, j, f.asked, now)
-	if old := f.stale.More; old != nil {
-		if e.More == nil {
-			e.More = new(memory.More)
-		}
-		if e.More.Vary == old.Vary {
-			e.More.Variant = old.Variant
-		}
-		for _, tag := range old.Tags {
-			if !slices.Contains(e.More.Tags, tag) {
-				e.More.Tags = append(e.More.Tags, tag)
-			}
-		}
+	if old := f.stale.More; old != nil && e.More != nil && e.More.Vary == old.Vary {
+		e.More.Variant = old.Variant
 	}
+	keepTags(e, f.stale)
 	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
 	return e
+}
+
+// keepTags gives e the tags of what it is made from.
+func keepTags(e, from *memory.Entry) {
+	if from.More == nil || len(from.More.Tags) == 0 {
+		return
+	}
+	if e.More == nil {
+		e.More = new(memory.More)
+	}
+	for _, tag := range from.More.Tags {
+		if !slices.Contains(e.More.Tags, tag) {
+			e.More.Tags = append(e.More.Tags, tag)
+		}
+	}
 }
 
 // keep stores the response, which is whole.

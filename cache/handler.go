@@ -89,7 +89,8 @@ func (h *handler) ignored(name string) bool {
 // countAgents counts a response that is stored for one User-Agent, of which
 // there are as many as versions of browsers, and says so once: the backend
 // means phones and desktops, as a rule.
-func (h *handler) countAgents(a *ask, vary string) {
+func (h *handler) countAgents(a *ask, e *memory.Entry) {
+	vary, _ := e.Vary()
 	if _, class := a.plan.Classes["User-Agent"]; class || !slices.Contains(strings.Split(vary, ","), "User-Agent") {
 		return
 	}

@@ -39,7 +39,8 @@ type Selector struct {
 	Classes map[string]string
 
 	read      []selected
-	codings   *Codings   // nil: not read yet
+	codings   Codings
+	asked     bool       // codings have been read
 	languages *Languages // nil: not read yet
 }
 
@@ -83,11 +84,10 @@ func (s *Selector) appendValue(buf []byte, name string) []byte {
 }
 
 func (s *Selector) accepts() Codings {
-	if s.codings == nil {
-		c := ReadCodings(s.Header["Accept-Encoding"])
-		s.codings = &c
+	if !s.asked {
+		s.codings, s.asked = ReadCodings(s.Header["Accept-Encoding"]), true
 	}
-	return *s.codings
+	return s.codings
 }
 
 func (s *Selector) likes() *Languages {
