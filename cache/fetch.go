@@ -440,21 +440,19 @@ func (f *fetch) update(now time.Time) {
 	}
 	f.entry = f.updated(answer, verdict, j, now)
 	f.answer = answer
-	switch {
-	case verdict.Store && worthKeeping(verdict, j, answer):
+	if verdict.Store && worthKeeping(verdict, j, answer) {
 		f.stored = f.h.cache.add(f.position, f.entry, 0)
-	case f.ask.personal() || f.header["Set-Cookie"] != nil:
+	} else {
 		f.confirm(now)
-	case !verdict.Store:
-		f.h.cache.store.Remove(f.stale) // no longer for all, and said so to nobody in particular
 	}
 }
 
-// confirm renews what is stored after a 304 to a visitor's own request, or one
-// that makes it a visitor's (RFC 9111, section 4.3.4): whoever asks, the page is
-// as it was. But only how long it lives is taken from the answer. The rest may
-// be about the visitor, and if the answer says that it is not for others, the
-// page waits for a better witness.
+// confirm renews what is stored after a 304 that is its asker's alone (RFC 9111,
+// section 4.3.4): whoever asks, the page is as it was. But only how long it
+// lives is taken from the answer. The rest may be about the visitor, and if the
+// answer says that it is not for others, the page stays as stale as it is and
+// waits for a better witness, as it does after a whole answer that is private:
+// what a visitor can bring a backend to say must not throw a page away.
 func (f *fetch) confirm(now time.Time) {
 	answer := law.Confirm(f.stale.Header(), f.header, f.h.cache.opts.Name)
 	nobody := *f.ask
@@ -464,7 +462,9 @@ func (f *fetch) confirm(now time.Time) {
 		f.stored = f.h.cache.add(f.position, f.updated(answer, verdict, j, now), 0)
 		return
 	}
-	f.mark(http.StatusNotModified, now) // nobody need wait for the like
+	if f.alone {
+		f.mark(http.StatusNotModified, now) // nobody need wait for the like
+	}
 }
 
 // updated returns what is stored with another header. It stays the variant that
