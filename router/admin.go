@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/foretier/foretier/internal/target"
 )
 
 // An AdminMatcher matches requests that any server could take for one below
@@ -65,7 +67,7 @@ func (m *AdminMatcher) Match(r *http.Request) bool {
 		}
 	}
 	// Some handlers look at RawPath even where it contradicts Path.
-	if raw := r.URL.RawPath; raw != "" && raw != r.URL.EscapedPath() {
+	if raw := r.URL.RawPath; raw != "" && raw != target.Sent(r.URL) {
 		stale := read(raw)
 		return m.matchReadings(&stale)
 	}
@@ -73,7 +75,7 @@ func (m *AdminMatcher) Match(r *http.Request) bool {
 }
 
 func (m *AdminMatcher) match(v *view) bool {
-	if len(v.rd.others) == 0 {
+	if len(v.rd.Others) == 0 {
 		return m.matchReadings(v.rd)
 	}
 	for _, known := range v.rd.judged {
@@ -87,7 +89,7 @@ func (m *AdminMatcher) match(v *view) bool {
 }
 
 func (m *AdminMatcher) matchReadings(rd *readings) bool {
-	if rd.refusal != "" {
+	if rd.Refusal != "" {
 		return true
 	}
 	for path := range rd.All {
@@ -139,7 +141,7 @@ func isSegment(segment, want string) bool {
 	}
 	rest := segment[len(want):]
 	// An escape is judged where it is decoded.
-	return rest == "" || !isWord(rest[0]) && !isEscape(rest)
+	return rest == "" || !isWord(rest[0]) && !target.IsEscape(rest)
 }
 
 // foldEqual reports whether s is lower in any case of its ASCII letters.
@@ -196,12 +198,12 @@ func (m *AdminMatcher) String() string {
 
 func (m *AdminMatcher) check() error {
 	for i, p := range m.prefixes {
-		if !strings.HasPrefix(p, "/") || len(m.segments[i]) == 0 || !isPlain(p) {
+		if !strings.HasPrefix(p, "/") || len(m.segments[i]) == 0 || !target.IsPlain(p) {
 			return fmt.Errorf("Admin(%q): want a plain path below /, such as /admin", p)
 		}
 	}
 	for _, e := range m.except {
-		if !isPlain(e) || !m.under(e) {
+		if !target.IsPlain(e) || !m.under(e) {
 			return fmt.Errorf("Except(%q) is not below a prefix of Admin", e)
 		}
 	}

@@ -222,7 +222,7 @@ func (d *dimensions) formula(m Matcher, class *pathClass) formula {
 		for i := range m.patterns {
 			p := &m.patterns[i]
 			switch {
-			case class.rd.refusal != "" || !p.match(class.rd.canonical):
+			case class.rd.Refusal != "" || !p.match(class.rd.Canonical):
 			case p.regular():
 				parts = append(parts, formula{op: opIn, dim: d.index["path "+p.text], set: []bool{true, false}})
 			default:

@@ -38,7 +38,7 @@ type view struct {
 // A path without an honest reading matches nothing that looks at the path.
 func matchRequest(m Matcher, r *http.Request) bool {
 	rd := readRequest(r)
-	return m.match(&view{r: r, rd: &rd, path: rd.canonical})
+	return m.match(&view{r: r, rd: &rd, path: rd.Canonical})
 }
 
 // list renders arguments for String.

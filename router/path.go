@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/foretier/foretier/internal/target"
 )
 
 type pathMatcher struct {
@@ -45,7 +47,7 @@ func compile(text string) (p pattern) {
 	} else {
 		p.literal = true
 	}
-	if canonical, ok := resolve(p.prefix); !strings.HasPrefix(text, "/") || !ok || canonical != p.prefix && canonical != p.prefix+"/" {
+	if canonical, ok := target.Resolve(p.prefix); !strings.HasPrefix(text, "/") || !ok || canonical != p.prefix && canonical != p.prefix+"/" {
 		p.err = fmt.Errorf("Path(%q) never matches a canonical path", text)
 		return p
 	}
@@ -72,7 +74,7 @@ func (p *pattern) match(path string) bool {
 }
 
 func (m *pathMatcher) match(v *view) bool {
-	if v.rd.refusal != "" {
+	if v.rd.Refusal != "" {
 		return false
 	}
 	for i := range m.patterns {

@@ -85,7 +85,7 @@ func pathClasses(ms []Matcher, bases []string) (out []*pathClass) {
 			add(fillWith(text, strings.Trim(p, "/")))
 		}
 	}
-	return slices.DeleteFunc(out, func(c *pathClass) bool { return c.rd.refusal != "" })
+	return slices.DeleteFunc(out, func(c *pathClass) bool { return c.rd.Refusal != "" })
 }
 
 // adminForms are the forms of a prefix that readings tell apart.

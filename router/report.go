@@ -73,18 +73,18 @@ func walk(h http.Handler, yield func(http.Handler) bool, depth int) bool {
 func (rt *Router) Explain(r *http.Request) health.Decision {
 	d := health.Decision{Part: rt.opts.Name}
 	rd := readRequest(r)
-	if rd.refusal != "" {
-		d.Verdict, d.Why = "400", "the path "+rd.refusal
+	if rd.Refusal != "" {
+		d.Verdict, d.Why = "400", "the path "+rd.Refusal
 		return d
 	}
 	t := *rt.rules.Load()
-	v := &view{r: r, rd: &rd, path: rd.canonical}
+	v := &view{r: r, rd: &rd, path: rd.Canonical}
 	i := t.pick(v)
 	rule := t[i]
 	for _, c := range t[:i] {
 		d.Steps = append(d.Steps, fmt.Sprintf("rule %q does not match: %s", c.Name, c.words()))
 	}
-	d.Verdict, d.Why = fmt.Sprintf("rule %q", rule.Name), rule.words()+" matches "+rd.canonical
+	d.Verdict, d.Why = fmt.Sprintf("rule %q", rule.Name), rule.words()+" matches "+rd.Canonical
 	if rule.When == nil {
 		d.Why = "it takes what the others leave"
 	}
@@ -97,7 +97,7 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 		return d
 	}
 	if !t.agree(v, i) {
-		d.Steps = append(d.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", rd.canonical))
+		d.Steps = append(d.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", rd.Canonical))
 	}
 	d.Next = []health.Decision{health.Explain(rule.To, rt.forward(&sink{}, v, rule, nil, t.agree(v, i)))}
 	return d
@@ -107,5 +107,5 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 func (rt *Router) Healthy(r *http.Request) bool {
 	rd := readRequest(r)
 	t := *rt.rules.Load()
-	return rd.refusal == "" && health.Healthy(t[t.pick(&view{r: r, rd: &rd, path: rd.canonical})].To, r)
+	return rd.Refusal == "" && health.Healthy(t[t.pick(&view{r: r, rd: &rd, path: rd.Canonical})].To, r)
 }

@@ -99,13 +99,13 @@ func (rt *Router) Update(rules ...Rule) error {
 // ServeHTTP implements [http.Handler].
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rd := readRequest(r)
-	if rd.refusal != "" {
+	if rd.Refusal != "" {
 		rt.refused.Add(1)
-		rt.fail(w, r, http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, rd.refusal))
+		rt.fail(w, r, http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, rd.Refusal))
 		return
 	}
 	t := *rt.rules.Load()
-	v := &view{r: r, rd: &rd, path: rd.canonical}
+	v := &view{r: r, rd: &rd, path: rd.Canonical}
 	i := t.pick(v)
 	rule := t[i]
 	rule.stats.requests.Add(1)
@@ -176,7 +176,7 @@ func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *t
 	}
 	if !asSent {
 		clone()
-		out.URL = rewritten(r.URL, v.rd.canonical)
+		out.URL = rewritten(r.URL, v.rd.Canonical)
 	}
 	return out
 }

@@ -61,7 +61,7 @@ func (t table) pick(v *view) int {
 
 // agree reports whether every reading of v's request falls under rule i.
 func (t table) agree(v *view, i int) bool {
-	for _, path := range v.rd.others {
+	for _, path := range v.rd.Others {
 		if t.pick(&view{r: v.r, rd: v.rd, path: path}) != i {
 			return false
 		}

@@ -1,0 +1,61 @@
+package target
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestReadings(t *testing.T) {
+	cases := map[string]struct {
+		canonical string
+		others    []string
+	}{
+		"/a/b.css":        {"/a/b.css", nil},
+		"/":               {"/", nil},
+		"/a//b":           {"/a/b", []string{"/a//b"}},
+		"/a/./b/":         {"/a/b/", []string{"/a/./b/"}},
+		"/a/..":           {"/", []string{"/a/.."}},
+		"/a%2Fb":          {"/a/b", []string{"/a%2Fb"}},
+		"/a;x/b":          {"/a/b", []string{"/a;x/b"}},
+		"//h/a":           {"/h/a", []string{"//h/a", "/a"}},
+		"/%2561":          {"/a", []string{"/%2561", "/%61"}},
+		"/100%25-x":       {"/100%-x", []string{"/100%25-x"}},
+		"/.well-known/a":  {"/.well-known/a", nil},
+		"/t%C3%BCr":       {"/tür", []string{"/t%C3%BCr"}},
+		"/a..b/...":       {"/a..b/...", nil},
+		"/x;a=1/../b;c=2": {"/b", []string{"/x;a=1/../b;c=2", "/b;c=2", "/x/../b"}},
+	}
+	for raw, c := range cases {
+		rd := Read(raw)
+		if rd.Refusal != "" || rd.Canonical != c.canonical {
+			t.Errorf("%s: got %q, refusal %q, want %q", raw, rd.Canonical, rd.Refusal, c.canonical)
+		}
+		if !slices.Equal(rd.Others, c.others) {
+			t.Errorf("%s: others: got %q, want %q", raw, rd.Others, c.others)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for raw, want := range map[string]string{
+		"":               "does not begin with a slash",
+		"admin":          "does not begin with a slash",
+		"/..":            "leads above the root",
+		"/a/%2e%2e/../b": "leads above the root",
+		"//h/../b":       "leads above the root", // as //authority
+		"/a\x00":         "holds a control byte",
+		"/a%7F":          "holds a control byte",
+		"/a\\b":          "holds a backslash",
+		"/a%25255c":      "holds a backslash",
+		"/a#b":           "holds a fragment",
+		"/%C0%AF":        "holds overlong UTF-8",
+		"/%c0.":          "holds overlong UTF-8",
+		"/%zz":           "holds a broken percent-escape",
+		"/%":             "holds a broken percent-escape",
+		"/%25252525":     "is percent-encoded too often",
+	} {
+		if got := Read(raw).Refusal; got != want {
+			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	}
+}
