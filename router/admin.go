@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/foretier/foretier/internal/target"
 )
@@ -20,7 +22,8 @@ type AdminMatcher struct {
 // Admin matches if any plausible reading of the path lies at or below one of
 // the prefixes, in any case of letters: see the package's comment. A segment
 // lies under a prefix's also if something other than a letter, digit, hyphen
-// or underscore follows ("/admin;x", "/admin.bak", but not "/administrator").
+// or underscore follows ("/admin;x", "/admin.bak", but not "/administrator"), or
+// if blanks stand before it ("/%20admin").
 //
 // Requests that match although no server reads them so cost the
 // authoritative server a little load; one that does not match although a
@@ -121,7 +124,7 @@ func (m *AdminMatcher) startsUnder(path string) bool {
 		rest, ok := path, true
 		for _, w := range want {
 			var segment string
-			segment, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
+			segment, rest, _ = strings.Cut(trimBlanks(rest, w), "/")
 			if ok = isSegment(segment, w); !ok {
 				break
 			}
@@ -131,6 +134,41 @@ func (m *AdminMatcher) startsUnder(path string) bool {
 		}
 	}
 	return false
+}
+
+// trimBlanks removes slashes and blanks that stand before want, which may begin
+// with a blank itself: some file systems and frameworks trim segments.
+func trimBlanks(path, want string) string {
+	for {
+		path = strings.TrimLeft(path, "/")
+		n := blank(path)
+		if n == 0 || len(path) >= len(want) && foldEqual(path[:len(want)], want) {
+			return path
+		}
+		path = path[n:]
+	}
+}
+
+// blank returns how long the blank is with which s begins, 0 if it begins with
+// none. A plus is one to servers that decode a path like a form.
+func blank(s string) int {
+	if s == "" {
+		return 0
+	}
+	if c := s[0]; c < utf8.RuneSelf {
+		if c == ' ' || c == '+' {
+			return 1
+		}
+		return 0
+	}
+	r, n := utf8.DecodeRuneInString(s)
+	if r == utf8.RuneError && n == 1 {
+		r = rune(s[0]) // Latin-1
+	}
+	if unicode.IsSpace(r) || r == '\ufeff' { // a byte order mark
+		return n
+	}
+	return 0
 }
 
 // isSegment reports whether segment is want, which is in lower case, or goes

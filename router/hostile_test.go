@@ -18,7 +18,7 @@ func BenchmarkHostile(b *testing.B) {
 		rules = append(rules, Rule{Name: fmt.Sprint(i), When: Path(fmt.Sprintf("/%d/{id}/x", i)), To: http.NotFoundHandler()})
 	}
 	rt := compileForTest(b, append(rules, Rule{Name: "shop", To: http.NotFoundHandler()})...)
-	for name, unit := range map[string]string{"segments": "/a;b", "dots": "/a/.", "escapes": "/%252561;", "scripts": "/.php.php", "long": "a%2561"} {
+	for name, unit := range map[string]string{"segments": "/a;b", "dots": "/a/.", "escapes": "/%252561;", "scripts": "/.php.php", "long": "a%2561", "blanks": "/%20.php"} {
 		b.Run(name, func(b *testing.B) {
 			r := httptest.NewRequest("GET", "/"+strings.Repeat(unit, 7900/len(unit)), nil)
 			for b.Loop() {

@@ -97,6 +97,7 @@ func adminForms(p string) []string {
 		strings.ToUpper(p),
 		"/%" + hex(p[1]) + p[2:],
 		"/" + p,
+		"/%20" + p[1:],
 		p + ";x",
 		p + ".x",
 		"/" + anySegment + "/.." + p,

@@ -8,7 +8,7 @@ import (
 
 // Forms returns ways of writing a path below prefix that some server takes for
 // it, or that none should accept: in another case, percent-encoded once or
-// more often, with path parameters, behind doubled slashes, dot segments,
+// more often, with path parameters, behind blanks, doubled slashes, dot segments,
 // scripts and authorities, and combinations of them.
 func Forms(prefix string) []string {
 	var out []string
@@ -79,6 +79,8 @@ var outers = []func(string) string{
 	func(p string) string { return "/." + p },
 	func(p string) string { return "/%2e" + p },
 	func(p string) string { return "/;" + p },
+	func(p string) string { return "/%20" + p[1:] },
+	func(p string) string { return "/%20" + p },
 	func(p string) string { return "/;x=1" + p },
 	func(p string) string { return "/other/.." + p },
 	func(p string) string { return "/other/%2e%2e" + p },
