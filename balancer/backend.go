@@ -13,6 +13,7 @@ import (
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/given"
+	"github.com/foretier/foretier/internal/target"
 )
 
 // A Backend is one origin server of a pool.
@@ -120,8 +121,9 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 	if b.Name == "" {
 		b.Name = health.Target{URL: u}.Address()
 	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.RawPath = strings.TrimRight(u.RawPath, "/")
+	base := target.Of(u)
+	base.Path = strings.TrimRight(base.Path, "/")
+	base.Set(u)
 	return b, u, nil
 }
 

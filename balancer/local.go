@@ -11,6 +11,8 @@ import (
 	"net/textproto"
 	"strings"
 	"sync"
+
+	"github.com/foretier/foretier/internal/target"
 )
 
 // local is the way to a handler in this process: an [http.RoundTripper] that
@@ -24,7 +26,7 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	in := r.Clone(ctx)
 	in.Trailer = r.Trailer // whose values come with the body's end
-	in.RequestURI = in.URL.RequestURI()
+	in.RequestURI = target.Of(in.URL).String()
 	in.URL.Scheme, in.URL.Host = "", ""
 	if in.Host == "" {
 		in.Host = r.URL.Host

@@ -63,7 +63,9 @@ type Options struct {
 	// place.
 	Via string
 	// Rewrite may change each request that goes out, after the pool has set
-	// the forwarding fields. It does not choose the backend.
+	// the forwarding fields. It does not choose the backend. The query is the
+	// client's, to the byte: url.Values leaves out parameters with a semicolon
+	// or a broken escape, which a backend may read.
 	Rewrite func(*httputil.ProxyRequest)
 	// Error answers a request that failed, in the pool's place. The error is
 	// one of this package's, or wraps it. It is not called once a response

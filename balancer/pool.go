@@ -16,6 +16,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/target"
 )
 
 // A Pool gives requests to its backends. It is safe for concurrent use.
@@ -93,7 +94,7 @@ func (p *Pool) Update(backends []Backend) error {
 			return fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
 		}
 		seen[b.Name] = true
-		entries[i] = &entry{Backend: b, url: u, base: u.EscapedPath()}
+		entries[i] = &entry{Backend: b, url: u, base: target.Sent(u)}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

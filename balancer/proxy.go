@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -62,6 +63,10 @@ func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
 		pr.Out.Header.Del("Upgrade")
 		pr.Out.Header.Del("Connection")
 	}
+	// ReverseProxy has dropped what Go cannot parse of the query. Nothing here
+	// judges parameters, and the backend may well read them.
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
+	pr.Out.URL = target.Keep(pr.Out.URL)
 	// The values of trailers arrive with the end of the body, in In's map.
 	pr.Out.Trailer = pr.In.Trailer
 	if p.opts.Rewrite != nil {

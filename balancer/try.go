@@ -19,6 +19,7 @@ import (
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -484,13 +485,14 @@ func join(base, u *url.URL) *url.URL {
 	if out.Scheme == "h2c" {
 		out.Scheme = "http"
 	}
-	if base.Path != "" && u.Path != "*" {
+	to := target.Of(u)
+	if base.Path != "" && to.Path != "*" {
 		sep := ""
-		if !strings.HasPrefix(u.Path, "/") {
+		if !strings.HasPrefix(to.Path, "/") {
 			sep = "/"
 		}
-		out.Path = base.Path + sep + u.Path
-		out.RawPath = base.EscapedPath() + sep + u.EscapedPath()
+		to.Path = target.Sent(base) + sep + to.Path
 	}
+	to.Set(&out) // whatever transport sends it, the path stays as it is
 	return &out
 }

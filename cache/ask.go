@@ -358,9 +358,9 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 			r.Header["Accept-Language"] = []string{text}
 		}
 	}
-	if raw := a.plan.Query.apply(r.URL.RawQuery); raw != r.URL.RawQuery {
-		r.URL.RawQuery = raw
-		r.RequestURI = r.URL.RequestURI()
+	if to := forwarded(r.URL, a.plan.Query); to.Query != r.URL.RawQuery {
+		r.URL.RawQuery = to.Query
+		r.RequestURI = to.String()
 	}
 	if a.begun != nil && conditional {
 		askRest(r, a.begun)

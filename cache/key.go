@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -25,11 +26,15 @@ func (n names) match(name string) bool {
 // the parts that a rule adds: the host and the target as they are forwarded.
 func appendURL(buf []byte, r *http.Request, query Query) []byte {
 	buf = appendHost(buf, r.Host, isHTTPS(r))
-	buf = append(buf, r.URL.EscapedPath()...)
-	if raw := query.apply(r.URL.RawQuery); raw != "" || r.URL.ForceQuery {
-		buf = append(append(buf, '?'), raw...)
-	}
-	return buf
+	return forwarded(r.URL, query).Append(buf)
+}
+
+// forwarded returns the target as the backend gets it with what is fetched.
+func forwarded(u *url.URL, query Query) target.Target {
+	to := target.Of(u)
+	to.Query = query.apply(to.Query)
+	to.Mark = to.Query != "" || u.ForceQuery
+	return to
 }
 
 // appendHost appends the host in lower case, without the port if that is the

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -93,7 +94,8 @@ func SameOrigin() func(http.Handler) http.Handler {
 
 // Redirect sends clients elsewhere with 301, 302, 303, 307 or 308. In the
 // target, {path} stands for the path, {query} for the query with its question
-// mark, if there is one, and {name} for a parameter of the rule's Path:
+// mark, if there is one, both as the client sent them, and {name} for a parameter
+// of the rule's Path:
 //
 //	router.Redirect(308, "https://www.shop.example{path}{query}")
 //	router.Redirect(301, "/product/{id}")
@@ -156,13 +158,13 @@ func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		switch name {
 		case "path":
 			// One slash: two would begin an authority.
-			b.WriteString("/" + strings.TrimLeft(r.URL.EscapedPath(), "/"))
+			b.WriteString("/" + strings.TrimLeft(target.Of(r.URL).Path, "/"))
 		case "query":
-			if r.URL.RawQuery != "" {
-				b.WriteString("?" + r.URL.RawQuery)
+			if t := target.Of(r.URL); t.Mark {
+				b.WriteString("?" + target.EscapeQuery(t.Query))
 			}
 		default:
-			b.WriteString(url.PathEscape(r.PathValue(name)))
+			b.WriteString(target.Segment(r.PathValue(name)))
 		}
 	}
 	w.Header().Set("Location", b.String())

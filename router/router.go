@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -177,6 +178,9 @@ func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *t
 	if !asSent {
 		clone()
 		out.URL = rewritten(r.URL, v.rd.Canonical)
+	} else if u := target.Keep(r.URL); u != r.URL {
+		clone()
+		out.URL = u
 	}
 	return out
 }
@@ -184,7 +188,7 @@ func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *t
 // rewritten returns u with another path.
 func rewritten(u *url.URL, path string) *url.URL {
 	c := *u
-	c.Path, c.RawPath = path, ""
+	c.Path, c.RawPath = path, target.EscapeAll(path)
 	return &c
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/internal/target"
 )
 
 // send writes the request, or starts to: a body that is not short is written
@@ -78,15 +80,13 @@ func (cn *conn) head(call *Call, framing string) {
 	if method == "" {
 		method = http.MethodGet
 	}
-	for _, s := range [...]string{method, " ", call.Base, r.URL.EscapedPath()} {
+	to := target.Of(r.URL)
+	for _, s := range [...]string{method, " ", call.Base, to.Path} {
 		_, _ = w.WriteString(s)
 	}
-	if r.URL.Path == "" {
-		_ = w.WriteByte('/')
-	}
-	if r.URL.ForceQuery || r.URL.RawQuery != "" {
+	if to.Mark {
 		_ = w.WriteByte('?')
-		_, _ = w.WriteString(r.URL.RawQuery)
+		_, _ = w.WriteString(to.Query)
 	}
 	// A request that came without a host goes on without one: the server's
 	// own address is nothing that its client asked for.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
 )
 
 // ErrInvalid means that a request can't be sent as it is, to any server.
@@ -16,13 +17,13 @@ var ErrInvalid = errors.New("http1: invalid request")
 // host, and notes whether the request may log its connection in.
 func (c *Call) check() error {
 	r := c.Request
-	path := r.URL.EscapedPath()
+	to := target.Of(r.URL)
 	switch {
 	case r.Method != "" && !token(r.Method):
 		return fmt.Errorf("%w: method %q", ErrInvalid, r.Method)
 	case !authority(r.Host):
 		return fmt.Errorf("%w: host %q", ErrInvalid, r.Host)
-	case !visible(c.Base) || !visible(path) || !visible(r.URL.RawQuery), path != "" && path[0] != '/' && path != "*":
+	case !visible(c.Base) || !visible(to.Path) || !visible(to.Query), to.Path[0] != '/' && to.Path != "*":
 		return fmt.Errorf("%w: target %q", ErrInvalid, r.URL.Redacted())
 	}
 	for name, values := range c.Header {

@@ -80,12 +80,13 @@ func (t Target) String() string {
 	return t.Path + "?" + t.Query
 }
 
-// Set makes u stand for t: for u's own methods too, so that whoever asks those,
-// as net/http's transports do, sends the same path. t.Path must be u's, or lead
-// to another path than u's own.
+// Set makes u stand for t, and for u's own methods too, so that whoever asks
+// those, as net/http's transports do, sends the same.
 func (t Target) Set(u *url.URL) {
 	u.Path, _, _ = unescape(t.Path)
-	u.RawPath = t.Path
+	if u.RawPath = ""; u.EscapedPath() != t.Path {
+		u.RawPath = t.Path
+	}
 	u.RawQuery, u.ForceQuery = t.Query, t.Mark && t.Query == ""
 }
 

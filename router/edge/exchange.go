@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -123,6 +124,7 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		u.Scheme, u.Host, u.User = "", "", nil
 		r.URL = &u
 	}
+	r.URL = target.Keep(r.URL)
 	if r.Body != nil && r.Body != http.NoBody {
 		if r.ProtoMajor == 1 {
 			// Else the standard server reads a body that its handler has not

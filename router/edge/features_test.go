@@ -61,11 +61,13 @@ func TestRedirect(t *testing.T) {
 		{"[::1]", "/", "https://[::1]/"},
 		{"shop.example", "//evil.example/", "https://shop.example//evil.example/"},
 		{"shop.example", "/a%0d%0aX:%20y", "https://shop.example/a%0d%0aX:%20y"},
-		{"shop.example", "/a%2Fb{c}?q=100%&a;b", "https://shop.example/a%2Fb{c}?q=100%&a;b"},
+		{"shop.example", "/a%2Fb{c}?q=100%&a;b", "https://shop.example/a%2Fb%7Bc%7D?q=100%&a;b"},
 		{"shop.example", "http://shop.example", "https://shop.example/"},
 		{"shop.example", "http://shop.example?a=/b", "https://shop.example/?a=/b"},
 		{"shop.example", "http://shop.example/a?b", "https://shop.example/a?b"},
 		{"shop.example", "*", "https://shop.example/"},
+		{"shop.example", "/a%2Fb{c}%7e?q=100%&x={y};z", "https://shop.example/a%2Fb%7Bc%7D%7e?q=100%&x=%7By%7D;z"},
+		{"shop.example", "/it's(a)?", "https://shop.example/it's(a)?"},
 	} {
 		for port, h := range map[string]http.Handler{"": edge.Redirect(), ":8443": redirectPort(t, 8443), ":443": redirectPort(t, 443)} {
 			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("OPTIONS " + c.target + " HTTP/1.1\r\nHost: " + c.host + "\r\n\r\n")))

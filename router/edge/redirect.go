@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -20,7 +21,7 @@ var errNoHost = errors.New("edge: there is no host to redirect to")
 //	...
 //	err = secure.Run(ctx, apps, edge.RunnerFunc(func(ctx context.Context) error { return plain.Run(ctx) }))
 //
-// The target goes on as it was sent. A request without a host, as HTTP/1.0
+// The target goes on as it was sent, with what no URI may hold escaped. A request without a host, as HTTP/1.0
 // allows, is answered 400. It reaches no backend, so every router.Claim holds
 // for it.
 func Redirect() http.Handler { return &redirect{} }
@@ -50,28 +51,12 @@ func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
 		host = host[:i]
 	}
-	w.Header().Set("Location", "https://"+host+d.port+sentTarget(r))
+	to := target.Of(r.URL).Location()
+	if !strings.HasPrefix(to, "/") { // the asterisk of OPTIONS
+		to = "/"
+	}
+	w.Header().Set("Location", "https://"+host+d.port+to)
 	w.WriteHeader(http.StatusPermanentRedirect)
-}
-
-// sentTarget returns the path and query of r as the client sent them.
-func sentTarget(r *http.Request) string {
-	target := r.RequestURI
-	if target == "" { // no server has read it
-		target = r.URL.RequestURI()
-	}
-	if _, rest, ok := strings.Cut(target, "://"); ok && !strings.HasPrefix(target, "/") {
-		if target = "/"; strings.ContainsAny(rest, "/?") {
-			target = rest[strings.IndexAny(rest, "/?"):]
-		}
-	}
-	switch {
-	case strings.HasPrefix(target, "/"):
-		return target
-	case strings.HasPrefix(target, "?"):
-		return "/" + target
-	}
-	return "/" // the asterisk of OPTIONS
 }
 
 // Wraps returns nothing: the answer is the tier's own.

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTargetGoesOnAsSent: through the whole tier, past the cache or into it,
+// a backend gets the path and the query that the client sent, at most with a
+// byte escaped that no URI may hold.
+func TestTargetGoesOnAsSent(t *testing.T) {
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, r.RequestURI)
+	})
+	for name, flags := range map[string][]string{
+		"cache":     {"-backends", backend},
+		"no cache":  {"-backends", backend, "-cache", "0"},
+		"base path": {"-backends", backend + "/base%2Fx"},
+		"admin":     {"-backends", "http://127.0.0.1:1", "-origin", backend, "-admin", "/a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, _ := startGateway(t, append(flags, "-probe", "")...)
+			base := map[string]string{"base path": "/base%2Fx"}[name]
+			for range 2 { // the second time from the cache, where there is one
+				for sent, want := range map[string]string{
+					"/a%2Fb{c}":             "/a%2Fb%7Bc%7D",
+					"/a/b{c}":               "/a/b%7Bc%7D", // another page
+					"/a%2fb%7e\"^|":         "/a%2fb%7e%22%5E%7C",
+					"/a/caf\xc3\xa9%2F%c3":  "/a/caf%C3%A9%2F%c3",
+					"/a/it's(x)!*[b]":       "/a/it's(x)!*[b]",
+					"/a/img/https://x/y%2F": "/a/img/https://x/y%2F",
+					"/a?q=100%&page=2":      "/a?q=100%&page=2",
+					"/a?page=2":             "/a?page=2",
+					"/a?a=1;b=2":            "/a?a=1;b=2",
+					"/a?a={b}&%zz&c=%2f":    "/a?a={b}&%zz&c=%2f",
+					"/a?":                   "/a?",
+				} {
+					if status, got := send(t, addr, "GET", sent); got != base+want || status != 200 {
+						t.Errorf("%q: %d, came as %q, want %q", sent, status, got, base+want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// send sends a target as it is; extra are further header lines.
+func send(t *testing.T, addr, method, target string, extra ...string) (status int, body string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	head := strings.Join(append([]string{method + " " + target + " HTTP/1.0", "Host: shop.example"}, extra...), "\r\n")
+	if _, err := io.WriteString(c, head+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, body, _ := strings.Cut(string(answer), "\r\n\r\n")
+	if _, err := fmt.Sscanf(line, "HTTP/1.0 %d", &status); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	return status, body
+}
