@@ -13,6 +13,7 @@ import (
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -267,11 +268,9 @@ func (a *ask) sameLocation(h http.Header) bool {
 	if len(lines) != 1 {
 		return false
 	}
-	u, err := a.r.URL.Parse(lines[0])
-	if err != nil || !sameOrigin(a.r, u) {
-		return false
-	}
-	return u.Path == a.r.URL.Path && u.RawQuery == a.r.URL.RawQuery
+	u := refersTo(a.r, lines[0])
+	return u != nil && sameOrigin(a.r, u) &&
+		target.Normal(target.Of(u).String()) == target.Normal(target.Of(a.r.URL).String())
 }
 
 func hasValidator(h http.Header) bool { return h["Etag"] != nil || h["Last-Modified"] != nil }
@@ -307,7 +306,8 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 		e.Flags |= memory.Immutable
 	}
 	vary := law.Selecting(answer)
-	if vary == "" && a.parts == "" && len(v.Tags) == 0 {
+	name := nameOf(a.url)
+	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url {
 		return e
 	}
 	e.More = &memory.More{Parts: a.parts, Vary: vary}
@@ -315,6 +315,9 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 		e.More.Variant = a.selecting().Variant(vary, answer)
 	}
 	e.More.Tags = hashTags(v.Tags)
+	if name != a.url {
+		e.More.Tags = append(e.More.Tags, nameTag(name))
+	}
 	return e
 }
 

@@ -867,9 +867,13 @@ func TestBadInvalidations(t *testing.T) {
 	for name, inv := range map[string]Invalidation{
 		"nothing": {}, "only hard": {Hard: true}, "two": {All: true, Host: "a"}, "tags and URL": {Tags: []string{"a"}, URL: "http://a/"},
 		"relative URL": {URL: "/a"}, "no URL": {URL: "http://a b"}, "prefix without slash": {PathPrefix: "a"},
+		"another scheme": {URL: "ftp://a/b"}, "an empty tag": {Tags: []string{"a", ""}},
+		"a query in a prefix": {PathPrefix: "/a?b"}, "a fragment in a prefix": {PathPrefix: "/a#b"},
+		"a scheme in a host": {Host: "https://a"}, "a path in a host": {Host: "a/b"}, "a pattern in a host": {Host: "*.a"}, "only a port": {Host: ":80"},
+		"two hosts": {Host: "a, b"}, "two ports": {Host: "a:1:2"},
 	} {
-		if at, err := c.Invalidate(t.Context(), Invalidation{All: true}, inv); err == nil || at != 0 {
-			t.Errorf("%s: %d %v", name, at, err)
+		if done, err := c.Invalidate(t.Context(), Invalidation{All: true}, inv); err == nil || done != (Invalidated{}) {
+			t.Errorf("%s: %+v %v", name, done, err)
 		}
 	}
 	if n := c.log.head(); n != 0 {
@@ -879,8 +883,8 @@ func TestBadInvalidations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second, err := c.Invalidate(t.Context(), Invalidation{Host: "a"}); err != nil || second <= first {
-		t.Errorf("positions do not grow: %d, %d, %v", first, second, err)
+	if second, err := c.Invalidate(t.Context(), Invalidation{Host: "a"}); err != nil || second.Position <= first.Position {
+		t.Errorf("positions do not grow: %+v, %+v, %v", first, second, err)
 	}
 }
 

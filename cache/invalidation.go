@@ -7,30 +7,40 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/target"
 )
 
 // An Invalidation names stored responses that are out of date. Of Tags, URL,
 // Host with or without PathPrefix, and All, it uses exactly one.
 //
+// What it names it matches in every spelling under which it may be stored (RFC
+// 3986, section 6.2.2): /caf%C3%A9 is /caf%c3%a9 and /café, /~a is /%7Ea, /it's is
+// /it%27s, in a query too. An escaped slash, or another reserved byte, is not the
+// byte itself.
+//
 // It is soft unless Hard is set: what matches is stale from now on and is
 // served for [Options.Grace] more while it is refreshed, and longer while the
 // backend is sick. Hard removes it.
 type Invalidation struct {
-	// Tags matches a response that carries any of them.
+	// Tags matches a response that carries any of them. None may be empty.
 	Tags []string
 	// URL is absolute: http://shop.example/a?b=c. It matches that URL under
 	// http and https and all its variants.
 	URL string
-	// Host matches all of one host, or, with PathPrefix, the path /a and all
-	// below it: /a matches /a and /a/b, not /ab. PathPrefix without Host
-	// matches on every host.
+	// Host matches all of one host: on every port, or, with a port, on that
+	// one; 80 and 443 are one. With PathPrefix it matches the path /a and all
+	// below it: /a matches /a, /a/b and /a?b, not /ab; / matches everything.
+	// PathPrefix without Host matches on every host. PathPrefix is written as
+	// in a URL, but bytes that stand in none, such as a blank, may stand raw.
 	Host, PathPrefix string
 	// All matches everything.
 	All bool
@@ -43,68 +53,91 @@ type Invalidation struct {
 // before all of them.
 type Position uint64
 
+// Invalidated says what [Cache.Invalidate] has done.
+type Invalidated struct {
+	// Position is where the last of the invalidations stands in the log.
+	Position Position
+	// Responses is how many stored responses were removed or, by a soft
+	// invalidation, made stale: each variant counts, each once, and what an
+	// earlier soft one had made stale does not count again. Zero means that
+	// nothing that was named was stored and fresh to this cache; a fetch that
+	// was running may be overtaken all the same.
+	Responses int
+}
+
 // ErrInvalidation is wrapped by the error for an [Invalidation] that does not
 // name exactly one thing.
 var ErrInvalidation = errors.New("cache: an invalidation names exactly one of Tags, URL, Host or PathPrefix, and All")
 
-// Invalidate applies the invalidations, each of them whole, and returns the
-// position of the last one. Once it has returned, no request that arrives is
+// Invalidate applies the invalidations, each of them whole, and returns how many
+// stored responses they hit. Once it has returned, no request that arrives is
 // answered with what they match, not even by a fetch that was running then,
 // except as soft invalidations allow.
 //
-// An invalidation that names nothing, or more than one thing, is an error, and
-// then none is applied. Safe for concurrent use.
-func (c *Cache) Invalidate(ctx context.Context, list ...Invalidation) (Position, error) {
+// An invalidation that names nothing, or more than one thing, or what no
+// response can have, such as a Host with a scheme, is an error, and then none is
+// applied. Safe for concurrent use.
+func (c *Cache) Invalidate(ctx context.Context, list ...Invalidation) (Invalidated, error) {
 	matchers := make([]matcher, len(list))
 	for i, inv := range list {
 		m, err := c.matcher(inv)
 		if err != nil {
-			return 0, err
+			return Invalidated{}, err
 		}
 		matchers[i] = m
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return Invalidated{}, err
 	}
-	var at Position
+	var done Invalidated
 	for _, m := range matchers {
-		at = c.apply(m)
+		one := c.apply(m)
+		done.Position = one.Position
+		done.Responses += one.Responses
 	}
-	return at, nil
+	return done, nil
 }
 
 // apply appends to the log first: a fetch that is stored meanwhile is either
 // found in the store or finds the entry in the log.
-func (c *Cache) apply(m matcher) Position {
-	at := c.log.append(m)
+func (c *Cache) apply(m matcher) Invalidated {
+	done := Invalidated{Position: c.log.append(m)}
 	now := time.Now()
 	hit := func(e *memory.Entry) bool {
 		if m.hard {
 			return true
 		}
-		e.Purge(now)
+		if e.Purge(now) {
+			done.Responses++
+		}
 		return false
 	}
 	c.figures.invalidations.Add(1)
+	removed := 0
 	switch {
 	case m.url != "":
-		c.store.ByURL(m.url, hit)
+		removed += c.store.ByURL(m.url, hit)
+		removed += c.store.ByTag(nameTag(m.url), func(e *memory.Entry) bool { return nameOf(e.URL) == m.url && hit(e) })
 	case len(m.tags) > 0:
 		for _, tag := range m.tags {
-			c.store.ByTag(tag, hit)
+			removed += c.store.ByTag(tag, hit)
 		}
 	default:
-		c.store.Each(func(e *memory.Entry) bool { return m.match(e) && hit(e) })
+		removed = c.store.Each(func(e *memory.Entry) bool { return m.match(e, nameOf(e.URL)) && hit(e) })
 	}
-	return at
+	done.Responses += removed
+	return done
 }
 
 // A matcher is an invalidation made ready.
 type matcher struct {
-	tags         []uint64
-	url          string
-	host, prefix string
-	all, hard    bool
+	tags      []uint64
+	url       string // a name: see nameOf
+	host      string // in the form of a name's
+	ports     bool   // host is meant on every port
+	prefix    string // in the form of a name's, without the last slash
+	below     bool   // prefix counts
+	all, hard bool
 }
 
 func (c *Cache) matcher(inv Invalidation) (matcher, error) {
@@ -118,28 +151,50 @@ func (c *Cache) matcher(inv Invalidation) (matcher, error) {
 	if named != 1 {
 		return m, fmt.Errorf("%w: %+v", ErrInvalidation, inv)
 	}
+	if slices.Contains(inv.Tags, "") {
+		return m, fmt.Errorf("cache: invalidate Tags %q: one is empty", inv.Tags)
+	}
 	if inv.URL != "" {
 		u, err := url.Parse(inv.URL)
-		if err != nil || u.Host == "" {
-			return m, fmt.Errorf("cache: invalidate %q: not an absolute URL", inv.URL)
+		if err != nil || u.Host == "" || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+			return m, fmt.Errorf("cache: invalidate URL %q: not an absolute http URL", inv.URL)
 		}
-		m.url = c.urlKey(u, u.Host, u.Scheme == "https")
+		m.url = c.name(u, u.Host, u.Scheme == "https")
 	}
-	m.host = string(appendLower(nil, inv.Host))
+	if inv.Host != "" {
+		if err := m.setHost(inv.Host); err != nil {
+			return m, err
+		}
+	}
 	if inv.PathPrefix != "" {
 		if inv.PathPrefix[0] != '/' {
 			return m, fmt.Errorf("cache: invalidate PathPrefix %q: begins with no slash", inv.PathPrefix)
 		}
-		m.prefix = strings.TrimSuffix((&url.URL{Path: inv.PathPrefix}).EscapedPath(), "/")
+		if strings.ContainsAny(inv.PathPrefix, "?#") {
+			return m, fmt.Errorf("cache: invalidate PathPrefix %q: a path holds neither ? nor #, only %%3F and %%23", inv.PathPrefix)
+		}
+		m.prefix = strings.TrimSuffix(target.Normal(target.Escape(inv.PathPrefix)), "/")
+		m.below = true
 	}
 	return m, nil
 }
 
-// urlKey returns under which key the responses of a URL are stored.
-func (c *Cache) urlKey(u *url.URL, host string, https bool) string {
-	if u.Path == "" {
-		u = u.JoinPath("/")
+// setHost takes the host that an invalidation names.
+func (m *matcher) setHost(host string) error {
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		host = "[" + host + "]"
 	}
+	host = string(appendLower(nil, host))
+	name, port := splitPort(host)
+	if name == "" || strings.ContainsAny(host, "/?#@*%, ") || !strings.HasPrefix(name, "[") && strings.Contains(name, ":") {
+		return fmt.Errorf("cache: invalidate Host %q: want a host, with or without a port, and nothing else", host)
+	}
+	m.host, m.ports = normalHost(host), port == ""
+	return nil
+}
+
+// name returns the name of a URL's responses.
+func (c *Cache) name(u *url.URL, host string, https bool) string {
 	r := &http.Request{Method: http.MethodGet, URL: u, Host: host, Header: http.Header{}}
 	if https {
 		r.TLS = new(tls.ConnectionState)
@@ -148,34 +203,36 @@ func (c *Cache) urlKey(u *url.URL, host string, https bool) string {
 	if c.opts.Rules.Plan != nil {
 		plan = c.opts.Rules.Plan(r)
 	}
-	return string(appendURL(nil, r, plan.Query))
+	return nameOf(string(appendURL(nil, r, plan.Query)))
 }
 
-// match reports whether the invalidation means e.
-func (m *matcher) match(e *memory.Entry) bool {
+// match reports whether the invalidation means e, whose name is given.
+func (m *matcher) match(e *memory.Entry, name string) bool {
 	for _, tag := range m.tags {
 		if e.HasTag(tag) {
 			return true
 		}
 	}
-	return m.all || m.matchURL(e.URL)
+	return m.all || m.matchName(name)
 }
 
-func (m *matcher) matchURL(u string) bool {
+func (m *matcher) matchName(name string) bool {
 	if m.url != "" {
-		return m.url == u
+		return m.url == name
 	}
-	if m.host == "" && m.prefix == "" {
+	if m.host == "" && !m.below {
 		return false
 	}
-	slash := strings.IndexByte(u, '/')
+	slash := strings.IndexByte(name, '/')
 	if slash < 0 {
-		slash = len(u)
+		slash = len(name)
 	}
-	if m.host != "" && m.host != u[:slash] {
-		return false
+	if m.host != "" && m.host != name[:slash] {
+		if host, _ := splitPort(name[:slash]); !m.ports || host != m.host {
+			return false
+		}
 	}
-	rest, ok := strings.CutPrefix(u[slash:], m.prefix)
+	rest, ok := strings.CutPrefix(name[slash:], m.prefix)
 	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
 }
 
@@ -243,8 +300,9 @@ func (l *log) since(at Position, f func(*matcher) bool) {
 
 // overtaken reports whether an invalidation after at means e.
 func (l *log) overtaken(at Position, e *memory.Entry) (yes bool) {
+	name := nameOf(e.URL)
 	l.since(at, func(m *matcher) bool {
-		yes = m.match(e)
+		yes = m.match(e, name)
 		return !yes
 	})
 	return yes
@@ -258,8 +316,9 @@ func (l *log) overtakes(f *fetch) (yes bool) {
 		return f.entry != nil && l.overtaken(f.position, f.entry)
 	default:
 	}
+	name := nameOf(f.ask.url)
 	l.since(f.position, func(m *matcher) bool {
-		yes = m.all || m.matchURL(f.ask.url)
+		yes = m.all || m.matchName(name)
 		return !yes
 	})
 	return yes
@@ -268,7 +327,7 @@ func (l *log) overtakes(f *fetch) (yes bool) {
 // add stores e, for which the backend was asked at a position, unless an
 // invalidation has overtaken it.
 func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
-	now := time.Now()
+	now, name := time.Now(), nameOf(e.URL)
 	same := func(old *memory.Entry) bool {
 		if old.HTTPS != e.HTTPS || old.Parts() != e.Parts() {
 			return false
@@ -280,7 +339,7 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 	valid := func() bool {
 		ok := true
 		c.log.since(asked, func(m *matcher) bool {
-			if m.match(e) {
+			if m.match(e, name) {
 				e.Purge(now)
 				ok = !m.hard
 			}
@@ -308,17 +367,15 @@ func (h *handler) invalidate(r *http.Request, header http.Header) {
 	c := h.cache
 	hard := law.Changes(r.Method)
 	https := isHTTPS(r)
-	c.apply(matcher{url: c.urlKey(r.URL, r.Host, https), hard: hard})
+	c.apply(matcher{url: c.name(r.URL, r.Host, https), hard: hard})
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		line := header.Get(name)
 		if line == "" {
 			continue
 		}
-		u, err := r.URL.Parse(line)
-		if err != nil || !sameOrigin(r, u) {
-			continue
+		if u := refersTo(r, line); u != nil && sameOrigin(r, u) {
+			c.apply(matcher{url: c.name(u, r.Host, https), hard: hard})
 		}
-		c.apply(matcher{url: c.urlKey(u, r.Host, https), hard: hard})
 	}
 	var groups []string
 	for _, name := range law.Groups(header["Cache-Group-Invalidation"]) {

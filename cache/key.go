@@ -60,6 +60,16 @@ func appendLower(buf []byte, s string) []byte {
 	return buf
 }
 
+// refersTo returns what a reference in a response to r stands for, or nil. No
+// escape of it is undone on the way.
+func refersTo(r *http.Request, reference string) *url.URL {
+	u, err := url.Parse(reference)
+	if err != nil {
+		return nil
+	}
+	return target.Keep(r.URL).ResolveReference(target.Keep(u))
+}
+
 // sameOrigin reports whether u, found in a response to r, is on the origin
 // that r asked: a reference without host is.
 func sameOrigin(r *http.Request, u *url.URL) bool {

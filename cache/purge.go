@@ -22,8 +22,13 @@ var errPurgeRefused = errors.New("cache: the client may not purge")
 
 // PurgeHandler answers PURGE requests of the clients in allow: the URL asked
 // for is removed at once, or made stale if the request has "Soft-Purge: 1";
-// both schemes and all variants. Others get 403, other methods 405. It is an
-// error to allow nobody.
+// both schemes, all variants and, as with [Invalidation], all spellings. The
+// answer says how many responses that were, as [Invalidated] does: 200 with
+// "200 purged at 17, responses: 2", also where they are none. Others get 403,
+// other methods 405. It is an error to allow nobody.
+//
+// A URL is named as it is forwarded: where a router in front forwards a path
+// not as sent but in its canonical form, it is that form.
 //
 // It belongs into a rule of its own, ahead of the others:
 //
@@ -56,13 +61,13 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		transit.Fail(w, r, http.StatusMethodNotAllowed, nil)
 		return
 	}
-	at := p.cache.apply(matcher{
-		url:  p.cache.urlKey(r.URL, r.Host, isHTTPS(r)),
+	done := p.cache.apply(matcher{
+		url:  p.cache.name(r.URL, r.Host, isHTTPS(r)),
 		hard: r.Header.Get("Soft-Purge") != "1",
 	})
 	fields.CacheControl(w.Header(), "no-store")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "200 purged at %d\n", at)
+	fmt.Fprintf(w, "200 purged at %d, responses: %d\n", done.Position, done.Responses)
 }
 
 // Wraps returns nothing: a purge reaches no backend.

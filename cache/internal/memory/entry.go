@@ -11,7 +11,7 @@ import (
 // An Entry is a stored response. What is exported is set before Add and never
 // changes afterwards.
 type Entry struct {
-	URL    string // host, path and query: what a purge of a URL names
+	URL    string // host, path and query, to the byte
 	Head   string // the header as on the wire: "Name: value\r\n" a line, equal names adjacent
 	Body   []byte
 	Status uint16
@@ -40,7 +40,7 @@ type More struct {
 	Parts   string   // what a rule added to the key
 	Vary    string   // the selecting fields
 	Variant string   // their values
-	Tags    []uint64 // hashes, each once
+	Tags    []uint64 // hashes, each once; those of names too
 	Chunks  [][]byte // the body behind Body
 
 	// Of a part: the Range that brought it, and where it stands in what.
@@ -107,9 +107,10 @@ func (e *Entry) Vary() (fields, variant string) {
 	return e.More.Vary, e.More.Variant
 }
 
-// Purge makes the entry stale from now on, for the time given at most.
-func (e *Entry) Purge(now time.Time) {
-	e.purged.CompareAndSwap(0, now.UnixNano())
+// Purge makes the entry stale from now on and reports whether no earlier call
+// has.
+func (e *Entry) Purge(now time.Time) bool {
+	return e.purged.CompareAndSwap(0, now.UnixNano())
 }
 
 // Purged returns when a soft purge hit the entry, in Unix nanoseconds, or 0.

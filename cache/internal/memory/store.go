@@ -158,13 +158,15 @@ func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func
 	return true
 }
 
-// Remove takes e out, if it is still there.
-func (s *Store) Remove(e *Entry) {
+// Remove takes e out and reports whether it was still there.
+func (s *Store) Remove(e *Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.queue != nowhere {
-		s.removeLocked(e)
+	if e.queue == nowhere {
+		return false
 	}
+	s.removeLocked(e)
+	return true
 }
 
 // removeLocked takes e out of the map, its queue and the tag index. What it
@@ -213,7 +215,7 @@ func (s *Store) makeRoomLocked(n int64) bool {
 	return true
 }
 
-// ByURL calls f for each entry of a URL.
+// ByURL calls f for each entry of a URL, and returns how many it removed.
 func (s *Store) ByURL(url string, f func(*Entry) (remove bool)) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,24 +229,26 @@ func (s *Store) ByURL(url string, f func(*Entry) (remove bool)) int {
 	return s.applyLocked(found, f)
 }
 
-// ByTag calls f for each entry that carries a tag.
+// ByTag calls f for each entry that carries a tag, and returns how many it
+// removed.
 func (s *Store) ByTag(tag uint64, f func(*Entry) (remove bool)) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.applyLocked(append([]*Entry(nil), s.tags[tag]...), f)
 }
 
-func (s *Store) applyLocked(found []*Entry, f func(*Entry) bool) int {
+func (s *Store) applyLocked(found []*Entry, f func(*Entry) bool) (removed int) {
 	for _, e := range found {
 		if f(e) {
 			s.removeLocked(e)
+			removed++
 		}
 	}
-	return len(found)
+	return removed
 }
 
 // Each calls f for every entry, those added meanwhile not necessarily, and
-// returns for how many it did. The store is never locked for long.
+// returns how many it removed. The store is never locked for long.
 func (s *Store) Each(f func(*Entry) (remove bool)) int {
 	n := 0
 	var batch []*Entry
@@ -259,9 +263,8 @@ func (s *Store) Each(f func(*Entry) (remove bool)) int {
 		}
 		sh.mu.RUnlock()
 		for _, e := range batch {
-			n++
-			if f(e) {
-				s.Remove(e)
+			if f(e) && s.Remove(e) {
+				n++
 			}
 		}
 	}

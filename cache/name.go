@@ -1,0 +1,53 @@
+package cache
+
+import (
+	"hash/maphash"
+	"strings"
+
+	"github.com/foretier/foretier/internal/target"
+)
+
+// nameOf returns the name of what is stored under url, which is a host, a path
+// and a query to the byte: the one form of all spellings of that, by which
+// invalidations name it. Nearly every URL is its own name. What is stored under
+// another spelling carries its name as a tag, [nameTag].
+func nameOf(url string) string {
+	slash := strings.IndexByte(url, '/')
+	if slash < 0 {
+		return normalHost(url)
+	}
+	host, rest := normalHost(url[:slash]), target.Normal(url[slash:])
+	if len(host) == slash && rest == url[slash:] {
+		return url
+	}
+	return host + rest
+}
+
+// normalHost takes off a host, in lower case, what says nothing: a final dot,
+// and the port of either scheme. An invalidation means both.
+func normalHost(host string) string {
+	name, port := splitPort(host)
+	name = strings.TrimSuffix(name, ".")
+	if port == ":80" || port == ":443" || port == ":" {
+		port = ""
+	}
+	if len(name)+len(port) == len(host) {
+		return host
+	}
+	return name + port
+}
+
+// splitPort returns a host's port with its colon.
+func splitPort(host string) (name, port string) {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || i < strings.LastIndexByte(host, ']') {
+		return host, ""
+	}
+	return host[:i], host[i:]
+}
+
+// nameSeed keeps the hashes of names apart from those of tags.
+var nameSeed = maphash.MakeSeed()
+
+// nameTag returns the tag of what has a name that is not its URL.
+func nameTag(name string) uint64 { return maphash.String(nameSeed, name) }
