@@ -8,6 +8,41 @@ import (
 	"testing"
 )
 
+// TestPurgeByWhatIsNotUnderstood: a shop that purges by tags is told that nothing
+// was purged, and nothing is.
+func TestPurgeByWhatIsNotUnderstood(t *testing.T) {
+	var rendered atomic.Int64
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		fmt.Fprintf(w, "page %d", rendered.Add(1))
+	})
+	addr, log := startGateway(t, "-backends", backend, "-purge-from", "127.0.0.0/8")
+	_, first := send(t, addr, "GET", "/")
+	for _, field := range []string{
+		"X-Magento-Tags-Pattern: ((^|,)cat_p_1(,|$))", "X-Magento-Tags-Pattern: .*", "x-magento-tags-pattern:",
+		"xkey: product-1", "Xkey-Purge: product-1", "Surrogate-Key: product-1", "Cache-Tag: product-1", "Cache-Tags: product-1",
+		"X-Cache-Tags: product-1", "X-Purge-Method: regex", "X-Purge-Regex: .*", "X-Ban-Url: .*", "Cache-Group-Invalidation: \"g\"",
+	} {
+		name, _, _ := strings.Cut(field, ":")
+		if status, said := send(t, addr, "PURGE", "/", field); status != 400 || !strings.Contains(strings.ToLower(said), strings.ToLower(name)) || strings.Contains(said, "200") {
+			t.Errorf("%s: %d %q", field, status, said)
+		}
+		if status, said := send(t, addr, "PURGE", "/", field, "Accept: application/json", "Soft-Purge: 1"); status != 400 || !strings.Contains(said, "nothing purged") {
+			t.Errorf("%s: %d %q", field, status, said)
+		}
+	}
+	if _, again := send(t, addr, "GET", "/"); again != first {
+		t.Errorf("something was purged: %q, then %q", first, again)
+	}
+	if lines := linesOf(t, log, "method=PURGE", 26); !strings.Contains(lines[0], "X-Magento-Tags-Pattern") {
+		t.Errorf("the log line does not name the field: %s", lines[0])
+	}
+	// What a PURGE of a URL has besides is nobody's business.
+	if status, said := send(t, addr, "PURGE", "/", "X-Purge-Method: default", "X-Pool: varnish", "Surrogate-Capability: v=\"ESI/1.0\"", "X-Forwarded-Proto: https", "If-None-Match: \"tag\"", "X-Api-Key: k"); status != 200 || !strings.Contains(said, "responses: 1") {
+		t.Errorf("a PURGE of a URL: %d %q", status, said)
+	}
+}
+
 // TestPurgeNamesAURI: a PURGE in any spelling of a URL removes the page that
 // visitors get, and says how many responses that were.
 func TestPurgeNamesAURI(t *testing.T) {
