@@ -106,19 +106,32 @@ func (m *AdminMatcher) matchReadings(rd *readings) bool {
 // under reports whether path, or what follows a *.php segment in it, lies at
 // or below a prefix.
 func (m *AdminMatcher) under(path string) bool {
-	for start := true; path != ""; {
-		path = strings.TrimLeft(path, "/")
-		if start && m.startsUnder(path) {
+	for more := true; more; path, more = behindScript(path) {
+		if m.startsUnder(path) {
 			return true
 		}
-		segment, rest, _ := strings.Cut(path, "/")
-		start, path = isScript(segment), rest
 	}
 	return false
 }
 
-// startsUnder reports whether the first segments of path, which begins with
-// none of its slashes, are those of a prefix.
+// behindScript returns what stands behind the first segment of path that a server
+// may run as PHP, which gets the rest.
+func behindScript(path string) (rest string, ok bool) {
+	for {
+		dot := strings.IndexByte(path, '.')
+		if dot < 0 {
+			return "", false
+		}
+		if path = path[dot:]; isSegment(path, ".php") {
+			break
+		}
+		path = path[1:]
+	}
+	_, rest, ok = strings.Cut(path, "/")
+	return rest, ok
+}
+
+// startsUnder reports whether the first segments of path are those of a prefix.
 func (m *AdminMatcher) startsUnder(path string) bool {
 	for _, want := range m.segments {
 		rest, ok := path, true
@@ -199,17 +212,6 @@ func foldEqual(s, lower string) bool {
 
 func isWord(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
-}
-
-// isScript reports whether a server may run segment as PHP and hand the rest
-// of the path to it.
-func isScript(segment string) bool {
-	for i := 0; i+4 <= len(segment); i++ {
-		if segment[i] == '.' && isSegment(segment[i:], ".php") {
-			return true
-		}
-	}
-	return false
 }
 
 func (m *AdminMatcher) excepted(path string) bool {

@@ -136,7 +136,11 @@ func IsPlain(path string) bool {
 // over the wire, where a # cannot be part of a path.
 func forbidden(s string, raw bool) string {
 	for i := range len(s) {
-		switch c := s[i]; {
+		c := s[i]
+		if !suspect[c] {
+			continue
+		}
+		switch {
 		case c < 0x20 || c == 0x7f:
 			return "holds a control byte"
 		case c == '\\':
@@ -149,6 +153,14 @@ func forbidden(s string, raw bool) string {
 	}
 	return ""
 }
+
+// suspect marks the bytes at which forbidden looks twice.
+var suspect = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < 0x20 || c == 0x7f || c == '\\' || c == '#' || c >= 0xc0
+	}
+	return t
+}()
 
 // overlong reports whether s begins with a UTF-8 sequence that is longer than
 // need be, which lax decoders turn into the dot, slash or letter it hides
@@ -178,23 +190,22 @@ func overlong(s string) bool {
 // cutParams removes from each segment what begins with a semicolon
 // (RFC 3986, section 3.3), as Java servers do.
 func cutParams(s string) string {
-	if !strings.Contains(s, ";") {
+	semicolon := strings.IndexByte(s, ';')
+	if semicolon < 0 {
 		return s
 	}
 	b := make([]byte, 0, len(s))
-	inParams := false
-	for i := range len(s) {
-		switch {
-		case s[i] == '/':
-			inParams = false
-		case s[i] == ';':
-			inParams = true
+	for semicolon >= 0 {
+		b = append(b, s[:semicolon]...)
+		s = s[semicolon:]
+		slash := strings.IndexByte(s, '/')
+		if slash < 0 {
+			return string(b)
 		}
-		if !inParams {
-			b = append(b, s[i])
-		}
+		s = s[slash:]
+		semicolon = strings.IndexByte(s, ';')
 	}
-	return string(b)
+	return string(append(b, s...))
 }
 
 // cutAuthority removes a leading //authority, which servers that parse the

@@ -212,22 +212,23 @@ func unhex(c byte) byte {
 // unescape decodes the percent-escapes of s once. What is no escape stays;
 // broken reports that there was such.
 func unescape(s string) (out string, decoded, broken bool) {
-	if !strings.Contains(s, "%") {
+	percent := strings.IndexByte(s, '%')
+	if percent < 0 {
 		return s, false, false
 	}
 	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '%' {
-			if IsEscape(s[i:]) {
-				decoded = true
-				c = unhex(s[i+1])<<4 | unhex(s[i+2])
-				i += 2
-			} else {
-				broken = true
-			}
+	for percent >= 0 {
+		b = append(b, s[:percent]...)
+		if s = s[percent:]; IsEscape(s) {
+			decoded = true
+			b = append(b, unhex(s[1])<<4|unhex(s[2]))
+			s = s[3:]
+		} else {
+			broken = true
+			b = append(b, '%')
+			s = s[1:]
 		}
-		b = append(b, c)
+		percent = strings.IndexByte(s, '%')
 	}
-	return string(b), decoded, broken
+	return string(append(b, s...)), decoded, broken
 }
