@@ -19,12 +19,14 @@
 // others. The router therefore looks at all readings that a server could
 // plausibly come to: as sent, percent-decoded up to three times, with and
 // without ;parameters, with slashes merged and dot segments resolved, with a
-// leading //authority taken off, and the path-info behind a *.php segment.
+// leading //authority taken off, the path-info behind a *.php segment, and, for
+// [Admin], segments without the blanks before them.
 //
-// [Admin] matches if any reading does. All other rules are chosen by the
+// Admin matches if any reading does. All other rules are chosen by the
 // canonical path: decoded, without parameters, merged and resolved. What the
 // client sent goes on unchanged if every reading of it falls under the same
-// rule; otherwise the canonical path goes on, which reads one way only.
+// rule, at most with a byte escaped that no URI may hold; otherwise the canonical
+// path goes on, which reads one way only.
 // A path without an honest reading (above the root, control bytes,
 // backslashes, overlong UTF-8, broken or endless percent-encoding) is answered
 // with 400.

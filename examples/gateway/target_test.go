@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +49,39 @@ func TestTargetGoesOnAsSent(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTargetGoesOnAsSentOverHTTP2: what a client says in HTTP/2, and in the
+// absolute form of HTTP/1, too.
+func TestTargetGoesOnAsSentOverHTTP2(t *testing.T) {
+	cert, key, roots := certificate(t)
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RequestURI) })
+	addr, _ := startGateway(t, "-backends", backend, "-tls-cert", cert, "-tls-key", key)
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}
+	defer transport.CloseIdleConnections()
+	const sent, want = "/a%2Fb{c}?q=100%&a=1;b=2", "/a%2Fb%7Bc%7D?q=100%&a=1;b=2"
+	resp, err := transport.RoundTrip((&http.Request{
+		Method: "GET", Header: http.Header{}, URL: &url.URL{Scheme: "https", Host: "localhost:" + port, Opaque: sent},
+	}).WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); string(got) != want || err != nil || resp.ProtoMajor != 2 {
+		t.Errorf("%s: came as %q, %v, want %q", resp.Proto, got, err, want)
+	}
+
+	plain, _ := startGateway(t, "-backends", backend)
+	if status, got := send(t, plain, "GET", "http://shop.example"+sent); status != 200 || got != want {
+		t.Errorf("absolute form: %d, came as %q, want %q", status, got, want)
+	}
+	if status, got := send(t, plain, "GET", "http://shop.example?q={"); status != 200 || got != "/?q={" {
+		t.Errorf("absolute form without a path: %d, came as %q", status, got)
 	}
 }
 
