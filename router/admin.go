@@ -133,8 +133,12 @@ func behindScript(path string) (rest string, ok bool) {
 
 // startsUnder reports whether the first segments of path are those of a prefix.
 func (m *AdminMatcher) startsUnder(path string) bool {
+	bare := trimBlanks(path, "") // once for all prefixes: there may be many blanks
 	for _, want := range m.segments {
-		rest, ok := path, true
+		rest, ok := bare, true
+		if len(want) > 0 && want[0][0] == '+' {
+			rest = path
+		}
 		for _, w := range want {
 			var segment string
 			segment, rest, _ = strings.Cut(trimBlanks(rest, w), "/")
@@ -155,7 +159,7 @@ func trimBlanks(path, want string) string {
 	for {
 		path = strings.TrimLeft(path, "/")
 		n := blank(path)
-		if n == 0 || len(path) >= len(want) && foldEqual(path[:len(want)], want) {
+		if n == 0 || want != "" && len(path) >= len(want) && foldEqual(path[:len(want)], want) {
 			return path
 		}
 		path = path[n:]
@@ -178,7 +182,7 @@ func blank(s string) int {
 	if r == utf8.RuneError && n == 1 {
 		r = rune(s[0]) // Latin-1
 	}
-	if unicode.IsSpace(r) || r == '\ufeff' { // a byte order mark
+	if unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) { // of no width, as a byte order mark is
 		return n
 	}
 	return 0

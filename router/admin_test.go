@@ -21,6 +21,8 @@ func TestAdminBehindBlanks(t *testing.T) {
 		"/%A0admin":           true, // the same in Latin-1
 		"/%E3%80%80admin":     true, // ideographic space
 		"/%EF%BB%BFadmin":     true, // byte order mark
+		"/%E2%80%8Badmin":     true, // zero width space
+		"/%C3%A9admin":        false,
 		"/%20shop/%20setup":   true,
 		"/shop/%20/setup":     true,
 		"/index.php/%20admin": true,
@@ -51,5 +53,13 @@ func TestAdminBehindBlanks(t *testing.T) {
 		if got := plus.Match(&http.Request{RequestURI: sent, URL: u}); got != want {
 			t.Errorf("%s: got %t, want %t", sent, got, want)
 		}
+	}
+}
+
+// A matcher that no table has checked does not panic over a request.
+func TestAdminUnchecked(t *testing.T) {
+	r := &http.Request{RequestURI: "/%20x", URL: &url.URL{Path: "/ x", RawPath: "/%20x"}}
+	if !Admin("/").Match(r) || Admin().Match(r) {
+		t.Error("the root is not above everything, or nothing is above something")
 	}
 }

@@ -65,6 +65,23 @@ func TestReadingsAreLinear(t *testing.T) {
 	if dots, words := cost(".."), cost("y."); dots > 6*words {
 		t.Errorf("dot segments cost %v, others %v", dots, words)
 	}
+	// Blanks are gone through once for all prefixes.
+	blanks := func(prefixes int) time.Duration {
+		list := make([]string, prefixes)
+		for i := range list {
+			list[i] = fmt.Sprintf("/admin%d", i)
+		}
+		m, path, least := Admin(list...), "/"+strings.Repeat(" ", 8000)+"x", time.Hour
+		for range 20 {
+			begun := time.Now()
+			m.under(path)
+			least = min(least, time.Since(begun))
+		}
+		return least
+	}
+	if one, many := blanks(1), blanks(100); many > 10*one {
+		t.Errorf("8,000 blanks cost %v for one prefix, %v for 100", one, many)
+	}
 	// However it is written, a path has few readings.
 	for _, unit := range []string{"/a;%252561", "/./%2e;/", "//;%2525", "/..;/x%2f"} {
 		if rd := read("//h/" + strings.Repeat(unit, 700)); len(rd.Others) > 32 {
