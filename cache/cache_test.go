@@ -871,6 +871,7 @@ func TestBadInvalidations(t *testing.T) {
 		"a query in a prefix": {PathPrefix: "/a?b"}, "a fragment in a prefix": {PathPrefix: "/a#b"},
 		"a scheme in a host": {Host: "https://a"}, "a path in a host": {Host: "a/b"}, "a pattern in a host": {Host: "*.a"}, "only a port": {Host: ":80"},
 		"two hosts": {Host: "a, b"}, "two ports": {Host: "a:1:2"},
+		"a host that no client sends": {Host: "bücher.example"}, "a URL of one": {URL: "http://bücher.example/"},
 	} {
 		if done, err := c.Invalidate(t.Context(), Invalidation{All: true}, inv); err == nil || done != (Invalidated{}) {
 			t.Errorf("%s: %+v %v", name, done, err)

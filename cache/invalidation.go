@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
@@ -159,6 +160,9 @@ func (c *Cache) matcher(inv Invalidation) (matcher, error) {
 		if err != nil || u.Host == "" || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
 			return m, fmt.Errorf("cache: invalidate URL %q: not an absolute http URL", inv.URL)
 		}
+		if !isASCII(u.Host) {
+			return m, fmt.Errorf("cache: invalidate URL %q: want its host as clients send it, in ASCII (xn--...)", inv.URL)
+		}
 		m.url = c.name(u, u.Host, u.Scheme == "https")
 	}
 	if inv.Host != "" {
@@ -189,8 +193,15 @@ func (m *matcher) setHost(host string) error {
 	if name == "" || strings.ContainsAny(host, "/?#@*%, ") || !strings.HasPrefix(name, "[") && strings.Contains(name, ":") {
 		return fmt.Errorf("cache: invalidate Host %q: want a host, with or without a port, and nothing else", host)
 	}
+	if !isASCII(host) {
+		return fmt.Errorf("cache: invalidate Host %q: want it as clients send it, in ASCII (xn--...)", host)
+	}
 	m.host, m.ports = normalHost(host), port == ""
 	return nil
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
 // name returns the name of a URL's responses.
