@@ -23,7 +23,7 @@ var (
 // escape stay apart, since they may mean different things, as slashes do.
 func Normal(target string) string {
 	path, query, mark := strings.Cut(target, "?")
-	normal := RemoveDots(spell(path, &normalPath))
+	normal := removeDots(spell(path, &normalPath))
 	if !mark {
 		return normal
 	}
@@ -63,9 +63,9 @@ func spell(s string, raw *[256]bool) string {
 	return string(b)
 }
 
-// RemoveDots resolves dot segments (RFC 3986, section 5.2.4). Those that lead
+// removeDots resolves dot segments (RFC 3986, section 5.2.4). Those that lead
 // above the root are dropped; empty segments stay.
-func RemoveDots(path string) string {
+func removeDots(path string) string {
 	if !strings.Contains(path, "/.") {
 		return path
 	}
