@@ -19,6 +19,11 @@ type Options struct {
 	// MaxBytes bounds everything held: bodies, headers, keys, tags, running
 	// fetches, and what a slow client still reads after it was evicted. Zero
 	// means 256 MiB; less than 1 MiB is an error.
+	//
+	// The process takes more: Go's collector lets garbage pile up beside what is
+	// held, so expect a resident size of 1.4 to 2.7 times MaxBytes. Where memory
+	// is short, in a container above all, set GOMEMLIMIT to some 90% of what
+	// there is, and MaxBytes to half of that or less.
 	MaxBytes int64
 	// MaxBody is the largest body stored, in bytes. Zero means 16 MiB; it is
 	// never more than MaxBytes/16. Larger responses go straight through.

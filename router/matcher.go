@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
@@ -279,14 +281,39 @@ func (m clientMatcher) check() error {
 type testMatcher struct {
 	name string
 	f    func(*http.Request) bool
+	id   unsafe.Pointer // tells f from other functions
 }
 
 // Test matches if f says so. The name stands for f wherever a rule is
-// explained. f must be quick, safe for concurrent use and always of the same
-// opinion about one request: it may be asked several times.
-func Test(name string, f func(*http.Request) bool) Matcher { return testMatcher{name, f} }
+// explained, and in proofs: give each function a name of its own. f must be
+// safe for concurrent use. A router asks it once a request at most, however many
+// rules and readings of the path there are; so it may take its time, a round
+// trip to a store perhaps. It is one function where it is one function value:
+// make the Matcher, or f, once and use it in all rules.
+func Test(name string, f func(*http.Request) bool) Matcher {
+	return testMatcher{name, f, closure(reflect.ValueOf(f))}
+}
 
-func (m testMatcher) match(v *view) bool         { return m.f(v.r) }
+func (m testMatcher) match(v *view) bool {
+	if v.rd == nil {
+		return m.f(v.r)
+	}
+	for _, known := range v.rd.tested {
+		if known.id == m.id {
+			return known.yes
+		}
+	}
+	yes := m.f(v.r)
+	v.rd.tested = append(v.rd.tested, tested{m.id, yes})
+	return yes
+}
+
+// tested is what a function has said of a request.
+type tested struct {
+	id  unsafe.Pointer
+	yes bool
+}
+
 func (m testMatcher) Match(r *http.Request) bool { return m.f(r) }
 func (m testMatcher) String() string             { return list("Test", []string{m.name}) }
 func (m testMatcher) check() error {

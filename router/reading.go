@@ -13,6 +13,8 @@ type readings struct {
 	// judged is what admin matchers have said of all of them, so that a hostile
 	// path is gone through once and not once for each reading.
 	judged []verdict
+	// tested is what functions have said of the request: each is asked once.
+	tested []tested
 }
 
 type verdict struct {

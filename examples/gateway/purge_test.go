@@ -17,28 +17,28 @@ func TestPurgeByWhatIsNotUnderstood(t *testing.T) {
 		fmt.Fprintf(w, "page %d", rendered.Add(1))
 	})
 	addr, log := startGateway(t, "-backends", backend, "-purge-from", "127.0.0.0/8")
-	_, first := send(t, addr, "GET", "/")
+	_, first := sendTarget(t, addr, "GET", "/")
 	for _, field := range []string{
 		"X-Magento-Tags-Pattern: ((^|,)cat_p_1(,|$))", "X-Magento-Tags-Pattern: .*", "x-magento-tags-pattern:",
 		"xkey: product-1", "Xkey-Purge: product-1", "Surrogate-Key: product-1", "Cache-Tag: product-1", "Cache-Tags: product-1",
 		"X-Cache-Tags: product-1", "X-Purge-Method: regex", "X-Purge-Regex: .*", "X-Ban-Url: .*", "Cache-Group-Invalidation: \"g\"",
 	} {
 		name, _, _ := strings.Cut(field, ":")
-		if status, said := send(t, addr, "PURGE", "/", field); status != 400 || !strings.Contains(strings.ToLower(said), strings.ToLower(name)) || strings.Contains(said, "200") {
+		if status, said := sendTarget(t, addr, "PURGE", "/", field); status != 400 || !strings.Contains(strings.ToLower(said), strings.ToLower(name)) || strings.Contains(said, "200") {
 			t.Errorf("%s: %d %q", field, status, said)
 		}
-		if status, said := send(t, addr, "PURGE", "/", field, "Accept: application/json", "Soft-Purge: 1"); status != 400 || !strings.Contains(said, "nothing purged") {
+		if status, said := sendTarget(t, addr, "PURGE", "/", field, "Accept: application/json", "Soft-Purge: 1"); status != 400 || !strings.Contains(said, "nothing purged") {
 			t.Errorf("%s: %d %q", field, status, said)
 		}
 	}
-	if _, again := send(t, addr, "GET", "/"); again != first {
+	if _, again := sendTarget(t, addr, "GET", "/"); again != first {
 		t.Errorf("something was purged: %q, then %q", first, again)
 	}
 	if lines := linesOf(t, log, "method=PURGE", 26); !strings.Contains(lines[0], "X-Magento-Tags-Pattern") {
 		t.Errorf("the log line does not name the field: %s", lines[0])
 	}
 	// What a PURGE of a URL has besides is nobody's business.
-	if status, said := send(t, addr, "PURGE", "/", "X-Purge-Method: default", "X-Pool: varnish", "Surrogate-Capability: v=\"ESI/1.0\"", "X-Forwarded-Proto: https", "If-None-Match: \"tag\"", "X-Api-Key: k"); status != 200 || !strings.Contains(said, "responses: 1") {
+	if status, said := sendTarget(t, addr, "PURGE", "/", "X-Purge-Method: default", "X-Pool: varnish", "Surrogate-Capability: v=\"ESI/1.0\"", "X-Forwarded-Proto: https", "If-None-Match: \"tag\"", "X-Api-Key: k"); status != 200 || !strings.Contains(said, "responses: 1") {
 		t.Errorf("a PURGE of a URL: %d %q", status, said)
 	}
 }
@@ -58,17 +58,17 @@ func TestPurgeNamesAURI(t *testing.T) {
 		"/x%2Fy{z}?q=100%": "/x%2fy%7bz%7D?q=100%",
 		"/it's":            "/it%27s",
 	} {
-		_, first := send(t, addr, "GET", stored)
-		if _, again := send(t, addr, "GET", stored); again != first {
+		_, first := sendTarget(t, addr, "GET", stored)
+		if _, again := sendTarget(t, addr, "GET", stored); again != first {
 			t.Errorf("%s is not stored: %q, then %q", stored, first, again)
 		}
-		if status, said := send(t, addr, "PURGE", named); status != 200 || !strings.HasSuffix(said, ", responses: 1\n") {
+		if status, said := sendTarget(t, addr, "PURGE", named); status != 200 || !strings.HasSuffix(said, ", responses: 1\n") {
 			t.Errorf("PURGE %s: %d %q", named, status, said)
 		}
-		if _, second := send(t, addr, "GET", stored); second == first {
+		if _, second := sendTarget(t, addr, "GET", stored); second == first {
 			t.Errorf("%s was purged as %s and is still %q", stored, named, second)
 		}
-		if status, said := send(t, addr, "PURGE", named+"/none"); status != 200 || !strings.HasSuffix(said, ", responses: 0\n") {
+		if status, said := sendTarget(t, addr, "PURGE", named+"/none"); status != 200 || !strings.HasSuffix(said, ", responses: 0\n") {
 			t.Errorf("PURGE of nothing: %d %q", status, said)
 		}
 	}

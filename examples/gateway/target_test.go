@@ -43,7 +43,7 @@ func TestTargetGoesOnAsSent(t *testing.T) {
 					"/a?a={b}&%zz&c=%2f":    "/a?a={b}&%zz&c=%2f",
 					"/a?":                   "/a?",
 				} {
-					if status, got := send(t, addr, "GET", sent); got != base+want || status != 200 {
+					if status, got := sendTarget(t, addr, "GET", sent); got != base+want || status != 200 {
 						t.Errorf("%q: %d, came as %q, want %q", sent, status, got, base+want)
 					}
 				}
@@ -77,16 +77,16 @@ func TestTargetGoesOnAsSentOverHTTP2(t *testing.T) {
 	}
 
 	plain, _ := startGateway(t, "-backends", backend)
-	if status, got := send(t, plain, "GET", "http://shop.example"+sent); status != 200 || got != want {
+	if status, got := sendTarget(t, plain, "GET", "http://shop.example"+sent); status != 200 || got != want {
 		t.Errorf("absolute form: %d, came as %q, want %q", status, got, want)
 	}
-	if status, got := send(t, plain, "GET", "http://shop.example?q={"); status != 200 || got != "/?q={" {
+	if status, got := sendTarget(t, plain, "GET", "http://shop.example?q={"); status != 200 || got != "/?q={" {
 		t.Errorf("absolute form without a path: %d, came as %q", status, got)
 	}
 }
 
-// send sends a target as it is; extra are further header lines.
-func send(t *testing.T, addr, method, target string, extra ...string) (status int, body string) {
+// sendTarget sends a target as it is; extra are further header lines.
+func sendTarget(t *testing.T, addr, method, target string, extra ...string) (status int, body string) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
