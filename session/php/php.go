@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,7 @@ type Reader struct {
 	name    string          // of the cookie, as PHP reads it
 	warned  [2]atomic.Int64 // when it was logged that a session, or the store, cannot be read; in seconds since 1970
 	lost    atomic.Bool     // it was logged that none was ever found
+	tests   sync.Map        // by paths: what Has returned for them
 	stats   struct{ looks, absent, unread, found atomic.Uint64 }
 }
 
@@ -125,10 +127,11 @@ func (p *Reader) Close() error {
 // arrays and objects, names separated by slashes: "customer_base/customer_id".
 // What PHP calls empty (null, false, 0, "", "0", an empty array) is nothing.
 //
-// The test is also true if the session cannot be read.
+// The test is also true if the session cannot be read. For the same paths it is
+// the same function value: a router asks it once a request.
 func (p *Reader) Has(paths ...string) func(*http.Request) bool {
 	paths = append([]string(nil), paths...)
-	return func(r *http.Request) bool {
+	f, _ := p.tests.LoadOrStore(strings.Join(paths, "\x00"), func(r *http.Request) bool {
 		v, err := p.Peek(r)
 		if err != nil {
 			return true
@@ -139,7 +142,8 @@ func (p *Reader) Has(paths ...string) func(*http.Request) bool {
 			}
 		}
 		return false
-	}
+	})
+	return f.(func(*http.Request) bool)
 }
 
 // Peek returns the variables of r's session: none for a visitor without one. An
