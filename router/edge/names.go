@@ -30,8 +30,13 @@ const nameSession = "foretier edge: name "
 // configure makes base, the server's own, ask by name, and returns nil if all
 // names are the same to it.
 func configure(base *tls.Config, opts *Options) *names {
-	if base == nil || base.GetConfigForClient == nil {
+	switch {
+	case base == nil:
 		return nil
+	case base.GetConfigForClient == nil && (base.VerifyConnection == nil || base.ClientAuth == tls.NoClientCert):
+		return nil
+	case base.GetConfigForClient == nil:
+		return &names{base: base, ask: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, nil }}
 	}
 	n := &names{base: base, keys: base.Clone(), ask: base.GetConfigForClient, opts: opts}
 	base.GetConfigForClient = n.configFor
@@ -103,7 +108,7 @@ func (s *Server) misdirected(r *http.Request) *refusal {
 	shaken, err := s.names.config(hello, r.TLS.ServerName)
 	if err == nil {
 		var wanted *tls.Config
-		if wanted, err = s.names.config(hello, name); err == nil && sameClients(shaken, wanted) {
+		if wanted, err = s.names.config(hello, name); err == nil && sameClients(shaken, wanted) && admits(wanted, r.TLS, name) {
 			return nil
 		}
 	}
@@ -130,6 +135,17 @@ func serverName(host string) string {
 		return ""
 	}
 	return hostname(host)
+}
+
+// admits reports whether c, which asks for client certificates, would have
+// accepted the handshake for name: its VerifyConnection may tell names apart.
+func admits(c *tls.Config, shaken *tls.ConnectionState, name string) bool {
+	if c.ClientAuth == tls.NoClientCert || c.VerifyConnection == nil {
+		return true
+	}
+	as := *shaken
+	as.ServerName = name
+	return c.VerifyConnection(as) == nil
 }
 
 // sameClients reports whether a and b ask for the same client certificates.

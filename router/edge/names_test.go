@@ -116,6 +116,47 @@ func TestClientCertificateOpensItsOwnNameOnly(t *testing.T) {
 	}
 }
 
+// VerifyConnection may tell names apart too.
+func TestVerifyConnectionJudgesTheNameAskedFor(t *testing.T) {
+	cert, _ := client(t, "staff")
+	certs, err := edge.Certificates(pair(t, t.TempDir(), "shop.example", time.Now().Add(24*time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), edge.Options{Certificates: certs, TLS: &tls.Config{
+		ClientAuth: tls.RequestClientCert,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if s.ServerName == "admin.example" && len(s.PeerCertificates) == 0 {
+				return errors.New("staff only")
+			}
+			return nil
+		}}})
+	for _, c := range []struct {
+		staff bool
+		host  string
+		want  int
+	}{{false, "shop.example", 200}, {false, "www.example", 200}, {false, "admin.example", 421}, {false, "ADMIN.example:443", 421}, {true, "admin.example", 200}} {
+		tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "shop.example"}}
+		if c.staff {
+			tr.TLSClientConfig.Certificates = []tls.Certificate{cert}
+		}
+		req, err := http.NewRequest("GET", "https://"+srv.Addr().String()+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = c.host
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		tr.CloseIdleConnections()
+		if res.StatusCode != c.want {
+			t.Errorf("%+v: got %s", c, res.Status)
+		}
+	}
+}
+
 // oneSession is a client's memory that offers the session of one name to all.
 type oneSession struct{ s *tls.ClientSessionState }
 

@@ -37,7 +37,8 @@ type Options struct {
 	// on a connection for another is then answered 421 (RFC 9110, section
 	// 15.5.20), unless both ask for the same: the same *tls.Config, no client
 	// certificates, or the same ClientAuth and ClientCAs without a function
-	// that verifies.
+	// that verifies. VerifyConnection, where it may see client certificates, is
+	// asked again for such a request, with the name that it asks for.
 	TLS *tls.Config
 	// Certificates makes the server speak TLS with these certificates, which
 	// it re-reads while it runs. It may be combined with a TLS that has none of
