@@ -13,6 +13,7 @@ import (
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -57,6 +58,9 @@ func (h *handler) looped(r *http.Request) bool {
 
 // findOwners looks for owners of cookies in what next wraps, and for loopers.
 func (h *handler) findOwners(next http.Handler) {
+	if given.Nil(next) {
+		return // whoever serves with it is told when it is made
+	}
 	if o, ok := next.(cookieOwner); ok {
 		h.owners = append(h.owners, o)
 	}

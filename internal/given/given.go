@@ -4,6 +4,7 @@ package given
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"reflect"
 )
@@ -23,6 +24,29 @@ func Nil(v any) bool {
 // Typed reports whether v is an interface that is not nil and holds nil, where
 // nil itself means a default.
 func Typed(v any) bool { return v != nil && Nil(v) }
+
+// Chain says which handler in h, or in what it wraps as far as it shows that
+// (Wraps), is nil.
+func Chain(h http.Handler) error { return chain(h, 0) }
+
+// maxDepth ends the walk down a chain that wraps itself.
+const maxDepth = 32
+
+func chain(h http.Handler, depth int) error {
+	wrapper, ok := h.(interface{ Wraps() []http.Handler })
+	switch {
+	case Nil(h):
+		return fmt.Errorf("a nil handler (%T): the constructor that returned it has failed", h)
+	case !ok || depth > maxDepth:
+		return nil
+	}
+	for _, inner := range wrapper.Wraps() {
+		if err := chain(inner, depth+1); err != nil {
+			return fmt.Errorf("%T wraps %w", h, err)
+		}
+	}
+	return nil
+}
 
 // Prefixes returns a copy of list in which a prefix of IPv4 that is written as
 // IPv6, ::ffff:10.0.0.0/104, is one of IPv4: addresses are compared unmapped and

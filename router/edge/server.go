@@ -70,6 +70,9 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	if given.Nil(handler) {
 		return nil, errors.New("edge: no handler")
 	}
+	if err := given.Chain(handler); err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err

@@ -23,6 +23,8 @@ import (
 
 	"golang.org/x/crypto/acme/autocert"
 
+	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router"
@@ -385,6 +387,11 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pagesOf, err := cache.New(cache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pagesOf.Close()
 	pages := func(hosts ...string) map[string]map[int][]byte {
 		out := make(map[string]map[int][]byte)
 		for _, host := range hosts {
@@ -403,6 +410,7 @@ func TestNewRefuses(t *testing.T) {
 		"page too large": {ok, edge.Options{Pages: map[int][]byte{503: make([]byte, 64<<10+1)}}, "65537 bytes"},
 		"bad address":    {ok, edge.Options{Addr: "127.0.0.1:99999"}, "invalid port"},
 		"a nil router":   {(*router.Router)(nil), edge.Options{}, "no handler"},
+		"a nil pool":     {pagesOf.Handler((*balancer.Pool)(nil)), edge.Options{}, "*cache.handler wraps a nil handler (*balancer.Pool)"},
 		"HSTS":           {ok, edge.Options{HSTS: time.Second / 2}, "want a second or more"},
 		"host with port": {ok, edge.Options{HostPages: pages("shop.example:8080")}, "without scheme and port"},
 		"IPv6 with port": {ok, edge.Options{HostPages: pages("[::1]:8080")}, "without scheme and port"},
