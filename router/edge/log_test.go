@@ -100,7 +100,7 @@ func TestLogSaysWhereAndHowLong(t *testing.T) {
 			if !log.has(`"msg":"serving","addr":"` + srv.Addr().String() + `","scheme":"` + scheme + `"`) {
 				t.Error("it does not say where it serves")
 			}
-			line := log.all(t)[0]
+			line := requests(log.all(t))[0]
 			if took, ok := line["took_s"].(float64); !ok || took < 0 || took > 60 || line["took"] != nil {
 				t.Errorf("how long: %v", line)
 			}
