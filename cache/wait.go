@@ -44,12 +44,13 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 		if !leads {
 			switch h.await(a, f) {
 			case waitGone:
+				gone(w, a.r)
 				return
 			case waitLate:
 				late = f
 				continue
 			}
-		} else if !h.lead(a, f) {
+		} else if !h.lead(w, a, f) {
 			return
 		}
 		done := false
@@ -110,12 +111,13 @@ func (f *fetch) validatesAlways() bool { return f.entry.Flags&memory.Validate !=
 
 // lead waits until the leader's own fetch has a header, and for its end if the
 // answer is the leader's alone. It reports false if nothing is left to do.
-func (h *handler) lead(a *ask, f *fetch) bool {
+func (h *handler) lead(w http.ResponseWriter, a *ask, f *fetch) bool {
 	ctx := a.r.Context()
 	select {
 	case <-f.ready:
 	case <-ctx.Done():
 		if f.abandon() {
+			gone(w, a.r)
 			return false // the fetch goes on for those who wait, and to be stored
 		}
 	}
@@ -165,6 +167,12 @@ func (h *handler) await(a *ask, f *fetch) waitResult {
 	case <-a.r.Context().Done():
 		return waitGone
 	}
+}
+
+// gone leaves a client that has left: to return without a word would be an empty
+// 200, and it may have closed its sending half only.
+func gone(w http.ResponseWriter, r *http.Request) {
+	transit.Fail(w, r, transit.StatusGone, context.Cause(r.Context()))
 }
 
 // join serves a response from the fetch that brings it.

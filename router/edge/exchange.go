@@ -49,7 +49,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v := recover()
 		gone := ex.left || context.Cause(r.Context()) != nil && !ex.interrupted.Load()
 		aborted := s.settle(ex, in, rec, v, gone)
-		if ex.left || gone && ex.status == 0 {
+		if ex.left {
 			aborted = true // else the standard server makes an empty 200 of it
 		}
 		ex.retire(aborted, gone)
@@ -206,7 +206,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 	if status == 0 {
 		status = http.StatusOK
 	}
-	gone = gone && aborted
+	gone = ex.left || gone && (ex.status == 0 || aborted)
 	if gone {
 		status = transit.StatusGone
 		rec.Fail(errGone)
