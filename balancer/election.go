@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,8 +34,10 @@ type claim struct {
 	epoch   uint64
 	lag     time.Duration
 	started time.Time
+	process string // its health.Result.Instance
 
 	known bool      // it has answered, or is known not to
+	mute  bool      // it turns probes away: what it was still holds, and others do not wait for its word
 	away  bool      // it does not answer; what it was is above
 	asked time.Time // when the latest probe that it answered was begun
 	since time.Time // from when on it has claimed what it claims, without a break
@@ -43,18 +46,26 @@ type claim struct {
 
 // answer takes what a probe that began at asked was told.
 func (c *claim) answer(asked time.Time, res health.Result) {
-	restarted := !c.started.IsZero() && res.Started.Sub(c.started) > 2*time.Second
-	if restarted || c.known && c.role == health.RolePrimary && res.Role != c.role {
+	if c.restarted(res) || c.known && c.role == health.RolePrimary && res.Role != c.role {
 		c.miss(asked)
 	}
 	if c.away || c.role != res.Role {
 		c.since = asked
 	}
-	c.known, c.away, c.asked = true, false, asked
+	c.known, c.away, c.mute, c.asked = true, false, false, asked
 	c.role, c.epoch, c.lag = res.Role, res.Epoch, res.Lag
 	if !res.Started.IsZero() {
 		c.started = res.Started // each time: two clocks drift apart, and that is no restart
 	}
+	c.process = cmp.Or(res.Instance, c.process)
+}
+
+// restarted reports whether it is another process that has answered now.
+func (c *claim) restarted(res health.Result) bool {
+	if c.process != "" && res.Instance != "" {
+		return c.process != res.Instance
+	}
+	return !c.started.IsZero() && res.Started.Sub(c.started) > 2*time.Second
 }
 
 // miss says that at now the backend is not there, or no longer what it was: it
@@ -92,7 +103,7 @@ func (c claim) follows() bool { return c.known && !c.away && c.role == health.Ro
 //   - Whose place another has taken is treated as one who lost, from when it is
 //     seen again: also if the other is away by then.
 //   - Nobody is elected before all others have been asked since the claim
-//     began, or are known to be away.
+//     began, or are known to be away or to turn probes away.
 //   - Without an incumbent two claims mean none, unless they are peers.
 func (t throne) elect(claims []claim) throne {
 	next := throne{
@@ -170,7 +181,7 @@ func (t throne) elect(claims []claim) throne {
 	}
 	c := candidates[0]
 	for _, o := range claims {
-		if o.name != c.name && (!o.known || !o.away && o.asked.Before(c.since)) {
+		if o.name != c.name && (!o.known || !o.away && !o.mute && o.asked.Before(c.since)) {
 			next.why = fmt.Sprintf("%s claims to be primary, and %s has yet to say what it is", c.name, o.name)
 			return next
 		}

@@ -16,8 +16,9 @@ import (
 // An assembly is some backends and their throne, told what they say one a
 // second: "a=P" says that a answers as primary, "a=P3" so in epoch 3, "a=R" as
 // replica, "a=G" as peer, "a=?" without a role, "a=-" that it does not answer,
-// "a=~" as a=P, and that its process has begun anew since it answered last, "."
-// that all who answer are asked once more.
+// "a=~" as a=P, and that its process has begun anew since it answered last,
+// "a=!" that it turns its probe away, "." that all who answer are asked once
+// more.
 type assembly struct {
 	throne throne
 	claims []claim
@@ -28,7 +29,7 @@ func (a *assembly) say(word string) {
 	a.now = a.now.Add(time.Second)
 	if word == "." {
 		for i := range a.claims {
-			if c := &a.claims[i]; c.known && !c.away {
+			if c := &a.claims[i]; c.known && !c.away && !c.mute {
 				c.asked = a.now
 			}
 		}
@@ -37,6 +38,11 @@ func (a *assembly) say(word string) {
 	}
 	name, says, _ := strings.Cut(word, "=")
 	c := &a.claims[slices.IndexFunc(a.claims, func(c claim) bool { return c.name == name })]
+	if says == "!" {
+		c.mute = true
+		a.elect()
+		return
+	}
 	if says == "-" {
 		c.miss(a.now)
 		a.elect()
@@ -114,6 +120,12 @@ func TestElection(t *testing.T) {
 		{"the one before the one before", throne{}, "a=P->() b=R->() c=R->a a=-->(a) b=P->(a) .->b b=-->(b) c=P->c c=-->(c) a=P->(c)!a b=P->(c)!a!b"},
 		{"an answer without a role gives nothing up", throne{}, "a=P->() b=R->() c=R->a b=P->a!b .->a!b b=?->a!b a=-->(a)!b b=P->(a)!b .->(a)!b"},
 		{"the incumbent loads, and another was promoted", throne{}, "a=P->() b=R->() c=R->a a=?->(a) b=P->(a) .->b a=P->b!a"},
+		{"the incumbent turns the probe away", throne{}, "a=P->() b=R->() c=R->a a=!->a .->a a=P->a"},
+		{"and another claims to be primary", throne{}, "a=P->() b=R->() c=R->a a=!->a b=P->a!b .->a!b"},
+		{"which was promoted in its place", throne{}, "a=P->() b=R->() c=R->a a=!->a b=P->a!b a=R->(a) .->b"},
+		{"in an epoch of its own", throne{}, "a=P1->() b=R1->() c=R1->a a=!->a b=P2->(a)!a .->b!a"},
+		{"a failover does not wait for one who does", throne{}, "a=P->() b=R->() c=R->a c=!->a a=-->(a) b=P->b"},
+		{"nor is one who was away primary by it", throne{}, "a=P->() b=R->() c=R->a a=-->(a) a=!->(a) b=P->(a) .->b"},
 		{"a higher epoch wins", throne{}, "a=P1->() b=R1->() c=R1->a b=P2->(a)!a .->b!a"},
 		{"a lower epoch loses", throne{}, "a=P2->() b=R->() c=R->a b=P1->a!b"},
 		{"even alone", throne{Primary: "a", Epoch: 2}, "b=P1->(a)!b c=R->(a)!b a=-->(a)!b"},
@@ -199,6 +211,30 @@ func TestRestartIsNotDrift(t *testing.T) {
 	}
 	if !told(began.Add(15 * time.Second)) {
 		t.Error("a restart is none")
+	}
+}
+
+// TestInstanceBeforeClock holds that where a process has a name of its own, a
+// clock that is set says nothing.
+func TestInstanceBeforeClock(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	c := claim{name: "a"}
+	told := func(instance string, started time.Time) bool {
+		now = now.Add(time.Second)
+		c.left = time.Time{}
+		c.answer(now, health.Result{Role: health.RolePrimary, Started: started, Instance: instance})
+		return !c.left.IsZero()
+	}
+	began := now.Add(-time.Hour)
+	told("one", began)
+	if told("one", began.Add(5*time.Second)) {
+		t.Error("its clock set back is a restart")
+	}
+	if told("", began.Add(5*time.Second)) {
+		t.Error("an answer without its name is a restart")
+	}
+	if !told("two", began.Add(5*time.Second)) {
+		t.Error("another process is none")
 	}
 }
 

@@ -39,6 +39,9 @@ func (p *Pool) recordLocked(old, snap *snapshot, now time.Time) {
 			if e.verdict.State >= health.Degraded {
 				level = slog.LevelWarn
 			}
+			if e.verdict.Mute {
+				level = slog.LevelError // it is for a person to see to it
+			}
 			p.eventLocked(now, e.Name, text)
 			if p.opts.Trace != nil && p.opts.Trace.Changed != nil && len(p.changes) < keepEvents {
 				p.changes = append(p.changes, e.status(now))

@@ -25,7 +25,9 @@ import (
 // report say so, until it has been seen as a replica, has a higher epoch, or
 // [Pool.SetPrimary] says otherwise. A backend that was away is asked again, and
 // all others too, before it is the primary again; if another was made primary
-// meanwhile, it is fenced, also if the other is away by then.
+// meanwhile, it is fenced, also if the other is away by then. One that answers
+// and turns the probe away ([health.ErrTurnedAway]) is not away: it keeps its
+// role and its connections, and others are elected without its word.
 type Roles struct {
 	// Memory is the file that remembers the incumbent and who is fenced, so
 	// that a restart of this process does not forget. Its folder must be
@@ -76,6 +78,12 @@ func (p *Pool) probed(e *entry, asked, now time.Time, res health.Result, err err
 	defer r.mu.Unlock()
 	c := p.claimLocked(e)
 	was := *c
+	if errors.Is(err, health.ErrTurnedAway) && !c.asked.IsZero() {
+		// It is there, and what it was still holds: no password and no full
+		// house makes another of it.
+		c.mute = e.tracker.Verdict(now).Mute
+		return p.electLocked(now, was.mute != c.mute)
+	}
 	if err != nil {
 		hard := health.Unreachable(err) || errors.Is(err, syscall.ECONNRESET)
 		// One slow answer takes no primary away: that is for the schedule to

@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -21,13 +22,14 @@ import (
 type cluster struct {
 	mu    sync.Mutex
 	says  map[string]health.Result // guarded by mu: by name; without one, the server does not answer
+	errs  map[string]error         // guarded by mu: what comes of a probe instead
 	names map[string]string        // by address
 	list  []Backend
 }
 
 // newCluster starts servers a, b, c ...
 func newCluster(t *testing.T, says ...health.Result) *cluster {
-	c := &cluster{says: make(map[string]health.Result), names: make(map[string]string)}
+	c := &cluster{says: make(map[string]health.Result), errs: make(map[string]error), names: make(map[string]string)}
 	for i, s := range says {
 		name := string(rune('a' + i))
 		addr := backend(t, listen(t), echo(name))
@@ -48,6 +50,13 @@ func (c *cluster) say(name string, r health.Result) {
 	c.says[name] = r
 }
 
+// refuse has name answer its probes by err; nil: as before.
+func (c *cluster) refuse(name string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.errs[name] = err
+}
+
 // die has name answer no probe.
 func (c *cluster) die(name string) {
 	c.mu.Lock()
@@ -59,6 +68,9 @@ func (c *cluster) die(name string) {
 func (c *cluster) Probe(_ context.Context, t health.Target) (health.Result, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.errs[c.names[t.Address()]]; err != nil {
+		return health.Result{}, err
+	}
 	r, ok := c.says[c.names[t.Address()]]
 	if !ok {
 		return r, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
@@ -192,6 +204,59 @@ func TestRefusalUnseats(t *testing.T) {
 	for !strings.HasPrefix(db.Backends()[0].Barred, "fenced") {
 		runtime.Gosched()
 	}
+}
+
+// TestProbeTurnedAway holds that a server that does not serve the probe keeps
+// its role and its connections, and that this is told.
+func TestProbeTurnedAway(t *testing.T) {
+	var log lines
+	c := newCluster(t, primary, replica)
+	db := c.pool(t, Options{Logger: log.logger()})
+	writes, reads := db.Only("writes", Primary), db.Only("reads", Replicas(time.Second))
+	wants(t, writes, "a")
+	wants(t, reads, "b")
+	var conns []net.Conn
+	for _, p := range []*Pool{writes, reads} {
+		conn, err := p.DialContext(context.Background(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := readFull(conn, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for _, name := range []string{"a", "b"} {
+		c.refuse(name, fmt.Errorf("probe: %w: Error 1045: Access denied", health.ErrTurnedAway))
+		log.wants(t, "level=ERROR", "backend is degraded", "backend="+name, "does not serve the probe", "1045")
+	}
+	for _, s := range db.Backends() {
+		if s.State != health.Degraded || s.Barred != "" {
+			t.Errorf("%s is %v, %q", s.Name, s.State, s.Barred)
+		}
+	}
+	for i, conn := range conns {
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := readFull(conn, make([]byte, 1)); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+	wants(t, writes, "a")
+	wants(t, reads, "b")
+
+	// What is seen of the server itself still counts.
+	c.refuse("a", nil)
+	c.die("a")
+	if err := readFull(conns[0], make([]byte, 1)); !errors.Is(err, ErrMoved) {
+		t.Errorf("the connection to a dead primary: %v", err)
+	}
+	wants(t, writes, "")
+	c.say("b", primary)
+	c.refuse("b", nil)
+	wants(t, writes, "b")
 }
 
 // TestRestartUnseats has a primary restart so fast that nobody sees it away.

@@ -3,13 +3,15 @@ package health
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 )
 
 // Dial connects to the target: by TCP, and where its scheme is https or tls
 // with the handshake done. The preface is sent first. A nil dialer is the zero
-// one. ctx bounds all.
+// one. ctx bounds all. A handshake that one side refuses, because of the
+// other's certificate, is an error that wraps [ErrTurnedAway].
 func (t Target) Dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error) {
 	if dialer == nil {
 		dialer = new(net.Dialer)
@@ -38,7 +40,16 @@ func (t Target) Dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error) 
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // what counts is why there was no handshake
+		if _, ours := errors.AsType[*tls.CertificateVerificationError](err); ours || alerted(err) {
+			err = fmt.Errorf("%w: %w", ErrTurnedAway, err)
+		}
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
 	return secure, nil
+}
+
+// alerted reports whether err is a TLS alert of the other side's.
+func alerted(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }

@@ -17,10 +17,19 @@ import (
 	"time"
 )
 
+// ErrTurnedAway is wrapped by a probe's error if the backend is there and does
+// not serve the probe: a password that was changed, no connection left for it,
+// a certificate that is not believed. It is evidence about the probe and not
+// about the backend, which is [Degraded] after [Schedule.Fall] of them, never
+// [Down], and keeps the role that it was last seen in.
+var ErrTurnedAway = errors.New("the probe is turned away")
+
 // A Probe asks a backend how it is.
 //
 // Probe returns an error when the backend could not be asked or did not answer
-// at all; an answer that it is unwell is a [Result] whose State is [Degraded].
+// at all, and one that wraps [ErrTurnedAway] when it answered that it does not
+// serve the probe; an answer that it is unwell is a [Result] whose State is
+// [Degraded].
 // It is called from several goroutines, never twice at once for one target,
 // and must return soon after ctx ends.
 type Probe interface {
@@ -77,6 +86,10 @@ type Result struct {
 	Epoch   uint64
 	Lag     time.Duration // how far a replica is behind
 	Started time.Time     // when the backend's process began, to a second and a half; zero: not told
+	// Instance tells one start of the backend's process from another, however
+	// its clock is set: where it is told, Started is not looked at. Empty: not
+	// told.
+	Instance string
 }
 
 // HTTP returns a probe that sends GET path and wants an answer from 200 to 299.

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type Tracker struct {
 	deaf   bool // and it did not even answer
 	rise   int  // good probes in a row
 	fall   int  // bad probes in a row
+	turned int  // probes turned away since the latest good one
 	note   string
 	// outcomes
 	rate     rate
@@ -38,6 +40,7 @@ type Verdict struct {
 	State State
 	Hard  bool      // Down, and not even answering
 	Await bool      // Unknown, and a probe will tell
+	Mute  bool      // Degraded only because it turns the probes away: see [ErrTurnedAway]
 	Trial bool      // back from an ejection and not proven yet: one request at a time
 	Since time.Time // when State was entered; zero: from the start
 	Until time.Time // when an ejection ends; zero: none
@@ -74,18 +77,28 @@ func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
 	if err != nil {
 		t.note = err.Error()
 	}
-	if err == nil && (res.State == Up || res.State == Unknown) {
+	switch {
+	case err == nil && (res.State == Up || res.State == Unknown):
 		t.fall = 0
 		t.rise++
 		// The first verdict needs no confirmation: nothing is known yet that
 		// could flap.
 		if t.rise >= t.schedule.Rise || !t.proven && !t.failed {
-			t.proven, t.failed = true, false
+			t.proven, t.failed, t.turned = true, false, 0
 			if t.ejected == Refused && t.rise >= t.schedule.Rise {
 				t.until = time.Time{}
 			}
 		}
-	} else {
+	case errors.Is(err, ErrTurnedAway):
+		t.rise, t.fall = 0, 0
+		t.turned++
+		if t.deaf { // whoever refuses is there
+			t.turned = max(t.turned, t.schedule.Fall)
+		}
+		if t.turned >= t.schedule.Fall {
+			t.failed, t.deaf = false, false
+		}
+	default:
 		t.rise = 0
 		t.fall++
 		// A probe that never succeeded may be a wrong path: only if nobody is
@@ -102,7 +115,7 @@ func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
 func (t *Tracker) Changing() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.failed {
+	if t.failed || t.turned > 0 {
 		return true // it may rise at any time, and each second counts
 	}
 	return t.fall > 0 && t.fall < t.schedule.Fall || t.rise > 0 && t.rise < t.schedule.Rise || !t.until.IsZero()
@@ -208,15 +221,18 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 	case t.trial:
 		v.State, v.Trial = Up, true
 		v.Why = "on trial after an ejection"
+	case t.proven && t.turned >= t.schedule.Fall:
+		v.State, v.Mute = Degraded, true
+		v.Why = "does not serve the probe, so what it was still holds: " + t.note
 	case t.proven:
 		v.State = Up
-	case t.probed && t.fall > 0:
+	case t.probed && t.fall+t.turned > 0:
 		v.Await = true
 		v.Why = fmt.Sprintf("the probe has never succeeded (%s): judged by its requests alone", t.note)
 	default:
 		v.Await, v.Why = t.probed, t.verdict.Why
 	}
-	changed := v.State != t.verdict.State || v.Trial != t.verdict.Trial || v.Hard != t.verdict.Hard
+	changed := v.State != t.verdict.State || v.Trial != t.verdict.Trial || v.Hard != t.verdict.Hard || v.Mute != t.verdict.Mute
 	if v.State != t.verdict.State {
 		v.Since = now
 		if v.State == Up && !v.Trial && t.verdict.State != Unknown {

@@ -2,6 +2,7 @@ package health
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +13,8 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var errRefused = errors.New("refused")
 
-// play runs one letter a second: probes g(ood), b(ad status), r(efused), and
+// play runs one letter a second: probes g(ood), b(ad status), r(efused), t(urned
+// away), and
 // requests A(nswered), E(rred), F(ailed), R(efused); . waits. It returns the
 // first letter of the state after each step, upper case while on trial.
 func play(tr *Tracker, steps string) string {
@@ -32,6 +34,8 @@ func play(tr *Tracker, steps string) string {
 			tr.Probed(now, Result{State: Degraded, Note: "503"}, nil)
 		case 'r':
 			tr.Probed(now, Result{}, errRefused)
+		case 't':
+			tr.Probed(now, Result{}, fmt.Errorf("401: %w", ErrTurnedAway))
 		case 'A':
 			observe(Answered)
 		case 'E':
@@ -71,6 +75,12 @@ func TestTracker(t *testing.T) {
 		{"a probe that never succeeded judges nobody", true, "bbbbbA", "??????"},
 		{"unless nobody is there", true, "rrr", "??d"},
 		{"and then it rises by two", true, "rrrgg", "??ddu"},
+		{"turned away", true, "gtttttg", "uuussss"},
+		{"until two are good", true, "gtttgg", "uuussu"},
+		{"which is no death, nor is one before it", true, "grrtrrtrrt", "uuuuuuuuus"},
+		{"who turns the probe away is not dead", true, "grrrt", "uuuds"},
+		{"and may yet die", true, "gtttrrr", "uuusssd"},
+		{"turned away from the start", true, "tttttA", "??????"},
 		{"without probes an answer is enough", false, "A", "u"},
 		{"five failures in a row", false, "AFFFFF", "uuuuus"},
 		{"an answer between resets", false, "AFFFFAFFFF", "uuuuuuuuuu"},

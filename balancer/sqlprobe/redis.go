@@ -44,36 +44,59 @@ func (p *Redis) Probe(ctx context.Context, t health.Target) (health.Result, erro
 		out = appendCommand(out, c...)
 	}
 	asked := time.Now()
-	if _, err := conn.Write(out); err != nil {
-		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
-	}
+	_, unsent := conn.Write(out) // one who refuses may have closed by then, and yet have said why
 	r := bufio.NewReader(conn)
 	answers := make([]any, len(commands)-1) // that to QUIT may be cut off
 	for i := range answers {
-		if answers[i], err = readAnswer(r, 0); err != nil {
-			return health.Result{}, fmt.Errorf("sqlprobe: %s: %w", commands[i][0], err)
+		if answers[i], err = readAnswer(r, 0); err == nil {
+			continue
 		}
+		if i > 0 && isError(answers[i-1]) {
+			return redisRefused(answers[i-1].(redisError))
+		}
+		return health.Result{}, fmt.Errorf("sqlprobe: %s: %w", commands[i][0], cmp.Or(unsent, err))
 	}
+	var auth any
 	if p.Password != "" {
-		if err, ok := answers[0].(redisError); ok {
-			return health.Result{State: health.Degraded, Note: "AUTH: " + string(err)}, nil
-		}
-		answers = answers[1:]
+		auth, answers = answers[0], answers[1:]
 	}
-	return redisRole(asked, time.Now(), answers[0], answers[1])
+	refused, ok := auth.(redisError)
+	if ok && isError(answers[0]) {
+		return redisRefused(refused)
+	}
+	res, err := redisRole(asked, time.Now(), answers[0], answers[1])
+	if ok && err == nil { // the server asks for no password
+		res.Note += ", AUTH: " + string(refused)
+	}
+	return res, err
+}
+
+func isError(answer any) bool {
+	_, ok := answer.(redisError)
+	return ok
+}
+
+// redisRefused says what an error means. One that loads its data serves nobody:
+// it has just begun. Others are there and turn the probe away: NOAUTH,
+// WRONGPASS, NOPERM, BUSY, ERR max number of clients reached.
+func redisRefused(err redisError) (health.Result, error) {
+	if strings.HasPrefix(string(err), "LOADING") {
+		return health.Result{State: health.Degraded, Note: string(err)}, nil
+	}
+	return health.Result{}, fmt.Errorf("sqlprobe: %w: %s", health.ErrTurnedAway, err)
 }
 
 // redisRole reads the answers to ROLE and INFO.
 func redisRole(asked, answered time.Time, role, info any) (health.Result, error) {
-	if err, ok := role.(redisError); ok { // NOAUTH, LOADING
-		return health.Result{State: health.Degraded, Note: string(err)}, nil
+	if err, ok := role.(redisError); ok {
+		return redisRefused(err)
 	}
 	list, _ := role.([]any)
 	if len(list) == 0 {
 		return health.Result{}, fmt.Errorf("sqlprobe: ROLE answered %v: want an array", role)
 	}
 	about := parseInfo(info)
-	res := health.Result{State: health.Up, Started: started(asked, answered, about["uptime_in_seconds"])}
+	res := health.Result{State: health.Up, Started: started(asked, answered, about["uptime_in_seconds"]), Instance: about["run_id"]}
 	switch list[0] {
 	case "master":
 		res.Role, res.Note = health.RolePrimary, "primary"

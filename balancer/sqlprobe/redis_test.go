@@ -3,6 +3,7 @@ package sqlprobe
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -39,10 +40,86 @@ func TestRedis(t *testing.T) {
 	})
 	until(t, p, first, func(_ health.Result, err error) bool { return health.Unreachable(err) })
 	for _, wrong := range []*Redis{{}, {Password: "wrong"}, {User: "nobody", Password: "secret"}} {
-		res := until(t, wrong, second, func(_ health.Result, err error) bool { return err == nil })
-		if res.State != health.Degraded || res.Role != "" || !strings.Contains(res.Note, "AUTH") && !strings.Contains(res.Note, "WRONGPASS") {
-			t.Errorf("%+v: %+v", wrong, res)
+		res, err := wrong.Probe(context.Background(), target("tcp", second.Addr))
+		if !errors.Is(err, health.ErrTurnedAway) || res.Role != "" || !strings.Contains(err.Error(), "AUTH") && !strings.Contains(err.Error(), "WRONGPASS") {
+			t.Errorf("%+v: %+v, %v", wrong, res, err)
 		}
+	}
+}
+
+// TestRedisTurnsTheProbeAway has a Redis that is well and does not serve the
+// probe: that says nothing of its role.
+func TestRedisTurnsTheProbeAway(t *testing.T) {
+	s := servertest.Redis(t)
+	p := new(Redis)
+	first := until(t, p, s, func(_ health.Result, err error) bool { return err == nil })
+	if len(first.Instance) != 40 {
+		t.Errorf("a process known by %q", first.Instance)
+	}
+	wants := func(p *Redis, words string) {
+		t.Helper()
+		if _, err := p.Probe(context.Background(), target("tcp", s.Addr)); !errors.Is(err, health.ErrTurnedAway) || !strings.Contains(err.Error(), words) {
+			t.Errorf("got %v, want that the probe is turned away: %s", err, words)
+		}
+	}
+	admin, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	answers := bufio.NewReader(admin)
+	do := func(args ...string) {
+		t.Helper()
+		if _, err := admin.Write(appendCommand(nil, args...)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := readAnswer(answers, 0); err != nil || isError(got) {
+			t.Fatalf("%v: %v, %v", args, got, err)
+		}
+	}
+	do("CONFIG", "SET", "maxclients", "1")
+	for range 20 { // whatever comes first, the refusal or that it has closed
+		wants(p, "max number of clients")
+	}
+	do("CONFIG", "SET", "maxclients", "100")
+	do("ACL", "SETUSER", "probe", "on", ">secret", "+ping")
+	wants(&Redis{User: "probe", Password: "secret"}, "NOPERM")
+	do("CONFIG", "SET", "busy-reply-threshold", "1")
+	if _, err := admin.Write(appendCommand(nil, "EVAL", "while true do end", "0")); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); ; {
+		_, err := p.Probe(context.Background(), target("tcp", s.Addr))
+		if errors.Is(err, health.ErrTurnedAway) && strings.Contains(err.Error(), "BUSY") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("a busy server: %v", err)
+		}
+	}
+	killer, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer killer.Close()
+	if _, err := killer.Write(appendCommand(nil, "SCRIPT", "KILL")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readAnswer(answers, 0); err != nil || !isError(got) {
+		t.Fatalf("EVAL: %v, %v", got, err)
+	}
+	// A password where none is asked for keeps nobody from telling its role.
+	res, err := (&Redis{User: "nobody", Password: "needless"}).Probe(context.Background(), target("tcp", s.Addr))
+	if err != nil || res.Role != health.RolePrimary || !strings.Contains(res.Note, "AUTH: ") || res.Instance != first.Instance {
+		t.Errorf("a password too many: %+v, %v", res, err)
+	}
+	do("CONFIG", "SET", "requirepass", "changed")
+	wants(p, "NOAUTH")
+	wants(&Redis{Password: "old"}, "WRONGPASS")
+	s.Kill()
+	s.Restart()
+	if again := until(t, p, s, func(_ health.Result, err error) bool { return err == nil }); again.Instance == first.Instance {
+		t.Error("another process is known by the same words")
 	}
 }
 

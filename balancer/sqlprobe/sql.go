@@ -3,9 +3,11 @@ package sqlprobe
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +36,12 @@ type Options struct {
 //
 // A replica that has lost its primary is behind by the time since it last
 // heard of it and had caught up.
+//
+// A server that refuses the probe, by an error of the driver's that has a
+// Number or Code of the server's, turns it away ([health.ErrTurnedAway]): too
+// many connections, a wrong or expired password, a privilege that is missing.
+// So does an open that fails. As long as its connection lasts, the server has
+// not been started anew, however its clock is set.
 type SQL struct {
 	open func(health.Target) (*sql.DB, error)
 	opts Options
@@ -46,6 +54,8 @@ type SQL struct {
 type server struct {
 	mu     sync.Mutex // one probe of it at a time
 	db     *sql.DB
+	conn   *sql.Conn // the probe's, while one is under way
+	clock  clock
 	gtid   string    // the query for its position; empty: not known yet
 	status string    // the statement that shows replication
 	caught time.Time // up to when it had all of its primary's writes; zero: not known
@@ -77,8 +87,8 @@ func (p *SQL) server(t health.Target) (*server, error) {
 		return s, nil
 	}
 	db, err := p.open(t)
-	if err != nil {
-		return nil, fmt.Errorf("sqlprobe: %w", err)
+	if err != nil { // the server has not been asked
+		return nil, fmt.Errorf("sqlprobe: %w: %w", health.ErrTurnedAway, err)
 	}
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
@@ -95,17 +105,68 @@ func (p *SQL) Probe(ctx context.Context, t health.Target) (health.Result, error)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	res, err := p.ask(ctx, s)
+	if errors.Is(err, driver.ErrBadConn) { // the one that was kept is no more
+		res, err = p.ask(ctx, s)
+	}
+	switch number, told := serverError(err); {
+	case err == nil:
+		return res, nil
+	case told && number == notPrepared && p.opts.Galera:
+		return health.Result{State: health.Degraded, Note: err.Error()}, nil
+	case told && number != notPrepared && number != shuttingDown:
+		err = fmt.Errorf("%w: %w", health.ErrTurnedAway, err)
+	}
+	return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+}
+
+// The errors of a server's that are about itself and not about who asks: a node
+// of a Galera cluster that is not fit for use, and a server that ends.
+const (
+	notPrepared  = 1047
+	shuttingDown = 1053
+)
+
+// serverError returns the number of an error that the server itself sent. The
+// driver is the caller's, so it is known by its form: a field Number, as with
+// go-sql-driver, or Code.
+func serverError(err error) (number uint64, ok bool) {
+	for ; err != nil; err = errors.Unwrap(err) {
+		v := reflect.Indirect(reflect.ValueOf(err))
+		if v.Kind() != reflect.Struct {
+			continue
+		}
+		for _, name := range []string{"Number", "Code"} {
+			if f := v.FieldByName(name); f.IsValid() && f.CanUint() && f.Uint() >= 1000 {
+				return f.Uint(), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// ask asks once, on one connection.
+func (p *SQL) ask(ctx context.Context, s *server) (res health.Result, err error) {
+	if s.conn, err = s.db.Conn(ctx); err != nil {
+		return res, err
+	}
+	defer s.conn.Close() // which keeps it
 	began := time.Now()
 	var readOnly, version string
-	if err := s.db.QueryRowContext(ctx, "SELECT @@global.read_only, @@version").Scan(&readOnly, &version); err != nil {
-		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+	if err := s.conn.QueryRowContext(ctx, "SELECT @@global.read_only, @@version").Scan(&readOnly, &version); err != nil {
+		return res, err
 	}
 	asked := time.Now()
 	status, err := s.globalStatus(ctx)
 	if err != nil {
-		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+		return res, err
 	}
-	res := health.Result{State: health.Up, Role: health.RoleReplica, Started: started(asked, time.Now(), status["uptime"])}
+	res = health.Result{State: health.Up, Role: health.RoleReplica}
+	if began := started(asked, time.Now(), status["uptime"]); !began.IsZero() {
+		if res.Started, err = s.clock.began(s.conn, began); err != nil {
+			return res, err
+		}
+	}
 	if readOnly == "0" || strings.EqualFold(readOnly, "OFF") {
 		res.Role = health.RolePrimary
 	}
@@ -127,19 +188,39 @@ func (p *SQL) Probe(ctx context.Context, t health.Target) (health.Result, error)
 		}
 	}
 	if p.opts.Epoch != "" {
-		if err := s.db.QueryRowContext(ctx, p.opts.Epoch).Scan(&res.Epoch); err != nil {
-			return health.Result{}, fmt.Errorf("sqlprobe: epoch: %w", err)
+		if err := s.conn.QueryRowContext(ctx, p.opts.Epoch).Scan(&res.Epoch); err != nil {
+			return res, fmt.Errorf("epoch: %w", err)
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return health.Result{}, fmt.Errorf("sqlprobe: %w", err)
+	return res, ctx.Err()
+}
+
+// A clock tells when a server's process began, which it says by a clock that
+// may be set. As long as one connection lasts it is the same process, whatever
+// its clock says.
+type clock struct {
+	conn any           // the driver's, on which the latest was told
+	told time.Time     // when the process began, as it says
+	set  time.Duration // by how much its clock has made that later
+}
+
+// began returns when the process began that says told on conn.
+func (c *clock) began(conn *sql.Conn, told time.Time) (time.Time, error) {
+	var now any
+	if err := conn.Raw(func(dc any) error { now = dc; return nil }); err != nil {
+		return time.Time{}, err
 	}
-	return res, nil
+	same := now != nil && reflect.TypeOf(now).Comparable() && now == c.conn
+	if same {
+		c.set += told.Sub(c.told)
+	}
+	c.conn, c.told = now, told
+	return told.Add(-c.set), nil
 }
 
 // globalStatus returns those of the server's counters that matter here.
 func (s *server) globalStatus(ctx context.Context) (map[string]string, error) {
-	rows, err := s.db.QueryContext(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN "+
+	rows, err := s.conn.QueryContext(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN "+
 		"('Uptime', 'wsrep_local_state', 'wsrep_local_state_comment', 'wsrep_cluster_status', 'wsrep_ready')")
 	if err != nil {
 		return nil, err
@@ -197,7 +278,7 @@ func (s *server) position(ctx context.Context, version string) string {
 		}
 	}
 	var pos string
-	if err := s.db.QueryRowContext(ctx, s.gtid).Scan(&pos); err != nil || pos == "" {
+	if err := s.conn.QueryRowContext(ctx, s.gtid).Scan(&pos); err != nil || pos == "" {
 		return ""
 	}
 	return " at " + strings.ReplaceAll(pos, "\n", "")
@@ -253,7 +334,7 @@ func (s *server) behind(ctx context.Context) (lag time.Duration, connected bool,
 
 // query returns the rows of a statement by lower-case column, NULL as "".
 func (s *server) query(ctx context.Context, statement string) ([]map[string]string, error) {
-	rows, err := s.db.QueryContext(ctx, statement)
+	rows, err := s.conn.QueryContext(ctx, statement)
 	if err != nil {
 		return nil, err
 	}

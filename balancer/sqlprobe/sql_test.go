@@ -157,6 +157,91 @@ func TestMariaDB(t *testing.T) {
 	}
 }
 
+// TestMariaDBTurnsTheProbeAway has a server that is well and does not serve the
+// probe: that says nothing of its role.
+func TestMariaDBTurnsTheProbeAway(t *testing.T) {
+	s := servertest.MariaDB(t, 1, "--max-connections=10", "--disconnect-on-expired-password=1")
+	admin := connect(t, s)
+	admin.SetMaxOpenConns(1)
+	exec(t, admin, "CREATE USER probe@'%' IDENTIFIED BY 'first'")
+	p := New(func(t health.Target) (*sql.DB, error) {
+		c := mysql.NewConfig()
+		c.Net, c.Addr, c.User, c.Passwd = "tcp", t.Address(), "probe", "first"
+		connector, err := mysql.NewConnector(c)
+		if err != nil {
+			return nil, err
+		}
+		return sql.OpenDB(connector), nil
+	}, Options{})
+	defer p.Close()
+	until(t, p, s, func(r health.Result, err error) bool { return err == nil && r.Role == health.RolePrimary })
+
+	// anew has the probe connect once more.
+	anew := func() {
+		t.Helper()
+		var id int
+		if err := admin.QueryRow("SELECT id FROM information_schema.processlist WHERE user = 'probe'").Scan(&id); err == nil {
+			exec(t, admin, fmt.Sprintf("KILL HARD %d", id))
+		}
+	}
+	wants := func(code string) {
+		t.Helper()
+		anew()
+		until(t, p, s, func(r health.Result, err error) bool {
+			if err != nil && !errors.Is(err, health.ErrTurnedAway) {
+				t.Errorf("want %s that turns the probe away, got %v", code, err)
+			}
+			return err != nil && strings.Contains(err.Error(), code)
+		})
+	}
+	exec(t, admin, "ALTER USER probe@'%' IDENTIFIED BY 'second'")
+	wants("1045")
+	exec(t, admin, "ALTER USER probe@'%' IDENTIFIED BY 'first'", "ALTER USER probe@'%' PASSWORD EXPIRE")
+	wants("1862")
+	exec(t, admin, "SET GLOBAL disconnect_on_expired_password = 0")
+	wants("1820")
+	exec(t, admin, "ALTER USER probe@'%' PASSWORD EXPIRE NEVER", "ALTER USER probe@'%' IDENTIFIED BY 'first'", "ALTER USER probe@'%' ACCOUNT LOCK")
+	wants("4151")
+	exec(t, admin, "ALTER USER probe@'%' ACCOUNT UNLOCK", "CREATE USER crowd@'%'")
+	anew()
+	for range 9 {
+		c := mysql.NewConfig()
+		c.Net, c.Addr, c.User = "tcp", s.Addr, "crowd"
+		connector, err := mysql.NewConnector(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := sql.OpenDB(connector)
+		defer one.Close()
+		if err := one.Ping(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants("1040")
+}
+
+// TestClockSetBack holds that a server whose clock is set back has not
+// restarted, and that one that has restarted has.
+func TestClockSetBack(t *testing.T) {
+	s := servertest.MariaDB(t, 1)
+	p := New(open, Options{})
+	defer p.Close()
+	until(t, p, s, func(_ health.Result, err error) bool { return err == nil })
+	db := p.servers[s.Addr].db
+	// For the one connection there is, which the server's uptime goes by too.
+	exec(t, db, "SET timestamp = UNIX_TIMESTAMP() + 100")
+	first := until(t, p, s, func(_ health.Result, err error) bool { return err == nil }).Started
+	exec(t, db, "SET timestamp = UNIX_TIMESTAMP() - 5")
+	if got := until(t, p, s, func(_ health.Result, err error) bool { return err == nil }).Started; got != first {
+		t.Errorf("its clock set back by 5 s, it says that it began %v later", got.Sub(first))
+	}
+	s.Kill()
+	s.Restart()
+	if got := until(t, p, s, func(_ health.Result, err error) bool { return err == nil }).Started; got.Sub(first) < 50*time.Second {
+		t.Errorf("begun anew, it says that it began %v later", got.Sub(first))
+	}
+}
+
 func TestGalera(t *testing.T) {
 	p := New(open, Options{Galera: true})
 	defer p.Close()
@@ -209,6 +294,9 @@ func TestOpenThatFails(t *testing.T) {
 	p := New(func(health.Target) (*sql.DB, error) { return nil, broken }, Options{})
 	if _, err := p.Probe(context.Background(), target("tcp", "127.0.0.1:1")); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
+	}
+	if _, err := p.Probe(context.Background(), target("tcp", "127.0.0.1:1")); !errors.Is(err, health.ErrTurnedAway) {
+		t.Errorf("what could not be asked is taken for away: %v", err)
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
