@@ -33,6 +33,7 @@ type claim struct {
 	role    string
 	epoch   uint64
 	lag     time.Duration
+	last    bool // its health.Result.LastResort
 	started time.Time
 	process string // its health.Result.Instance
 
@@ -53,7 +54,7 @@ func (c *claim) answer(asked time.Time, res health.Result) {
 		c.since = asked
 	}
 	c.known, c.away, c.mute, c.asked = true, false, false, asked
-	c.role, c.epoch, c.lag = res.Role, res.Epoch, res.Lag
+	c.role, c.epoch, c.lag, c.last = res.Role, res.Epoch, res.Lag, res.LastResort
 	if !res.Started.IsZero() {
 		c.started = res.Started // each time: two clocks drift apart, and that is no restart
 	}
@@ -105,6 +106,7 @@ func (c claim) follows() bool { return c.known && !c.away && c.role == health.Ro
 //   - Nobody is elected before all others have been asked since the claim
 //     began, or are known to be away or to turn probes away.
 //   - Without an incumbent two claims mean none, unless they are peers.
+//   - A peer that asks to be used last is primary only among such.
 func (t throne) elect(claims []claim) throne {
 	next := throne{
 		Primary: t.Primary, Epoch: t.Epoch,
@@ -152,6 +154,11 @@ func (t throne) elect(claims []claim) throne {
 		})
 	}
 	fence(fmt.Sprintf("claims to be primary in an epoch before %d", top), func(c claim) bool { return c.epoch < top })
+
+	wellPeer := func(c claim) bool { return c.role == health.RolePeer && !c.last }
+	if slices.ContainsFunc(candidates, wellPeer) {
+		candidates = slices.DeleteFunc(candidates, func(c claim) bool { return c.role == health.RolePeer && c.last })
+	}
 
 	if i := slices.IndexFunc(candidates, func(c claim) bool { return c.name == t.Primary }); i >= 0 {
 		own := candidates[i]

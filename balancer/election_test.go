@@ -15,7 +15,7 @@ import (
 
 // An assembly is some backends and their throne, told what they say one a
 // second: "a=P" says that a answers as primary, "a=P3" so in epoch 3, "a=R" as
-// replica, "a=G" as peer, "a=?" without a role, "a=-" that it does not answer,
+// replica, "a=G" as peer, "a=g" as one to be used last, "a=?" without a role, "a=-" that it does not answer,
 // "a=~" as a=P, and that its process has begun anew since it answered last,
 // "a=!" that it turns its probe away, "." that all who answer are asked once
 // more.
@@ -55,7 +55,8 @@ func (a *assembly) say(word string) {
 	if says == "~" { // it has restarted since it answered last
 		res.Started, says = a.now, "P"
 	}
-	res.Role = map[byte]string{'P': health.RolePrimary, 'R': health.RoleReplica, 'G': health.RolePeer}[says[0]]
+	res.Role = map[byte]string{'P': health.RolePrimary, 'R': health.RoleReplica, 'G': health.RolePeer, 'g': health.RolePeer}[says[0]]
+	res.LastResort = says[0] == 'g'
 	res.Epoch, _ = strconv.ParseUint(says[1:], 10, 64) // none is 0
 	c.answer(a.now, res)
 	a.elect()
@@ -133,6 +134,9 @@ func TestElection(t *testing.T) {
 		{"an epoch that falls", throne{}, "a=P2->() b=R->() c=R->a a=P1->(a)!a"},
 		{"peers: the first", throne{}, "a=G->() b=G->() c=G->a"},
 		{"peers: the incumbent stays", throne{Primary: "c"}, "a=G->(c) b=G->(c) c=G->c a=-->c a=G->c"},
+		{"peers: one who asks to be used last", throne{}, "a=g->() b=G->() c=G->() .->b"},
+		{"peers: the next, if the incumbent asks so", throne{}, "a=G->() b=G->() c=G->a a=g->b a=G->b"},
+		{"peers: the incumbent, if all do", throne{}, "a=G->() b=-->() c=-->a a=g->a b=g->a b=G->(a) .->b"},
 		{"peers: the next", throne{}, "a=G->() b=G->() c=G->a a=-->b a=G->b"},
 	}
 	for _, c := range cases {

@@ -2,6 +2,8 @@ package balancer
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
@@ -38,6 +40,12 @@ type member struct {
 // bound to it.
 const drainFor = 10 * time.Minute
 
+// leaves reports whether e would be available if its probe did not ask to drain
+// it.
+func (e *entry) leaves() bool {
+	return Mode(e.mode.Load()) == Ready && e.leaving.Load() && e.rank.barred == ""
+}
+
 // wanted returns the mode that the operator or the backend itself asks for.
 func (m *member) wanted() Mode {
 	if mode := Mode(m.mode.Load()); mode != Ready || !m.leaving.Load() {
@@ -50,7 +58,7 @@ func (m *member) wanted() Mode {
 // changes who serves.
 func (m *member) heard(now time.Time, res health.Result) bool {
 	if res.Weight > 0 {
-		m.reported.Store(math.Float64bits(res.Weight))
+		m.reported.Store(math.Float64bits(min(res.Weight, 10)))
 		m.reportedAt.Store(now.UnixNano())
 	}
 	if m.leaving.Swap(res.Drain) == res.Drain {
@@ -80,6 +88,7 @@ type snapshot struct {
 	use    []*entry          // for requests that are bound to none
 	rest   []*entry          // alive and not in use: where a request goes that use has failed
 	trial  bool              // one of use is on trial
+	forced bool              // those serve that ask to be drained
 	until  int64             // when it must be made anew, in ns
 }
 
@@ -120,6 +129,10 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 	snap.choose(entries)
 	old := p.snap.Swap(snap)
 	p.recordLocked(old, snap, now)
+	if snap.forced && !old.forced {
+		p.eventLocked(now, "", allLeave)
+		p.log.LogAttrs(context.Background(), slog.LevelError, allLeave)
+	}
 	for _, e := range entries {
 		if was := old.byName[e.Name]; was != nil && was.member == e.member && e.verdict.State == health.Down && was.verdict.State != health.Down {
 			p.rescueLocked(e, snap)
@@ -144,23 +157,35 @@ func (s *snapshot) choose(list []*entry) {
 	slices.SortStableFunc(s.rest, func(a, b *entry) int { return cmp.Compare(a.Tier, b.Tier) })
 	for _, e := range s.use {
 		s.trial = s.trial || e.verdict.Trial
+		s.forced = s.forced || e.leaves()
 	}
 }
 
+// allLeave is what is told when nobody but them is left.
+const allLeave = "only backends that ask to be drained are left: they are used all the same"
+
 // usable returns who serves: of the first tier in which somebody may be alive
 // those whom health finds usable, and if nobody is alive anywhere, the least
-// hopeless.
+// hopeless. Those that a probe asks to drain are used where nobody else is
+// alive: who is to be drained by an operator is not.
 func usable(entries []*entry) []*entry {
+	alive := slices.ContainsFunc(entries, func(e *entry) bool { return e.available() && e.verdict.State != health.Down })
 	var ready []*entry
-	lowest := math.MaxInt
+	lowest, last := math.MaxInt, math.MaxInt // tiers; last is of those too that ask to be used last
 	for _, e := range entries {
-		if !e.available() {
+		if !e.available() && (alive || !e.leaves()) {
 			continue
 		}
 		ready = append(ready, e)
 		if e.verdict.State != health.Down {
-			lowest = min(lowest, e.Tier)
+			last = min(last, e.Tier)
+			if !e.verdict.Last {
+				lowest = min(lowest, e.Tier)
+			}
 		}
+	}
+	if lowest == math.MaxInt {
+		lowest = last
 	}
 	var of []*entry
 	var verdicts []health.Verdict

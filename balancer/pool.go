@@ -246,7 +246,7 @@ func (p *Pool) mayEjectLocked(e *entry, now time.Time) bool {
 		if other.member == e.member {
 			continue
 		}
-		if other.verdict.State == health.Degraded && !other.verdict.Mute {
+		if other.verdict.State == health.Degraded && !other.verdict.Until.IsZero() {
 			out++
 			continue
 		}

@@ -81,6 +81,8 @@ func (p *Pool) Report() health.Report {
 		}
 	case !p.Healthy(nil):
 		r.State, r.Why = health.Down, "every backend is down; requests are tried all the same"
+	case snap.forced:
+		r.State, r.Why = health.Degraded, allLeave
 	case up < len(snap.all):
 		r.State, r.Why = health.Degraded, fmt.Sprintf("%d of %d backends are up", up, len(snap.all))
 	}

@@ -2,7 +2,9 @@ package balancer
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -83,6 +85,117 @@ func TestRetryAfterAsksForPatience(t *testing.T) {
 			t.Errorf("Retry-After %q: %v", text, got)
 		}
 	}
+}
+
+// TestAllAskToBeDrained holds that what a probe asks for closes nobody's shop:
+// a docroot from which the probed file is missing everywhere.
+func TestAllAskToBeDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		var leave atomic.Int32 // how many of the backends do
+		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{
+			Affinity: cookie{}, Logger: log.logger(),
+			Probe: health.ProbeFunc(func(_ context.Context, to health.Target) (health.Result, error) {
+				return health.Result{State: health.Up, Drain: int32(to.Name[0]-'a') < leave.Load()}, nil
+			}),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		synctest.Wait()
+		leave.Store(2)
+		time.Sleep(7 * time.Second)
+		if res := get(p, "GET", "/", nil); res.Code != http.StatusOK {
+			t.Errorf("new clients get %d", res.Code)
+		}
+		if told := log.String(); strings.Count(told, "only backends that ask to be drained are left") != 1 || !strings.Contains(told, "level=ERROR") {
+			t.Errorf("the log says %s", told)
+		}
+		if r := p.Report(); r.State != health.Degraded || !strings.Contains(r.Why, "drained") {
+			t.Errorf("the report says %v, %q", r.State, r.Why)
+		}
+		time.Sleep(15 * time.Minute)
+		for range 5 {
+			if got := get(p, "GET", "/", nil, header("Cookie", "at=b")).Body.String(); got != "b" {
+				t.Errorf("a client that is bound gets %q", got)
+			}
+		}
+		// An operator's word is another.
+		if err := p.SetMode("a", Drain); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if got := get(p, "GET", "/", nil).Body.String(); got != "b" {
+				t.Errorf("a new client gets %q", got)
+			}
+		}
+		leave.Store(0)
+		time.Sleep(7 * time.Second)
+		if r := p.Report(); strings.Contains(r.Why, "drained") {
+			t.Errorf("afterwards the report says %q", r.Why)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestWeightOfNone has one backend ask for nothing, or for what cannot be
+// understood, and the others not.
+func TestWeightOfNone(t *testing.T) {
+	for name, says := range map[string]health.Result{
+		"none": {State: health.Up, LastResort: true}, "negative": {State: health.Up, Weight: -1}, "no number": {State: health.Up, Weight: math.NaN()},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var all atomic.Bool
+			p := newPool(t, here(servedBy("a"), servedBy("b"), servedBy("c")), Options{
+				Probe: health.ProbeFunc(func(_ context.Context, to health.Target) (health.Result, error) {
+					if to.Name != "c" || all.Load() {
+						return says, nil
+					}
+					return health.Result{State: health.Up}, nil
+				}),
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- p.Run(ctx) }()
+			synctest.Wait()
+			for range 50 {
+				if got := get(p, "GET", "/", nil).Body.String(); got != "c" {
+					t.Fatalf("%s: %s is used", name, got)
+				}
+			}
+			all.Store(true)
+			time.Sleep(7 * time.Second)
+			if res := get(p, "GET", "/", nil); res.Code != http.StatusOK || !p.Healthy(nil) {
+				t.Errorf("%s, all of them: %d", name, res.Code)
+			}
+			cancel()
+			<-done
+		})
+	}
+}
+
+// TestLastResortAfterTheBackups holds that who asks to be used last comes after
+// a backup too.
+func TestLastResortAfterTheBackups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backends := here(servedBy("a"), servedBy("b"))
+		backends[1].Tier = 1
+		p := newPool(t, backends, Options{
+			Probe: health.ProbeFunc(func(_ context.Context, to health.Target) (health.Result, error) {
+				return health.Result{State: health.Up, LastResort: to.Name == "a"}, nil
+			}),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		synctest.Wait()
+		if got := get(p, "GET", "/", nil).Body.String(); got != "b" {
+			t.Errorf("%s is used", got)
+		}
+		cancel()
+		<-done
+	})
 }
 
 func TestDrainEnds(t *testing.T) {

@@ -105,7 +105,7 @@ func (p *Pool) probed(e *entry, asked, now time.Time, res health.Result, err err
 	}
 	c.answer(asked, res)
 	r.active.Store(true)
-	return p.electLocked(now, was.role != c.role || was.away || was.epoch != c.epoch || !was.known)
+	return p.electLocked(now, was.role != c.role || was.away || was.epoch != c.epoch || was.last != c.last || !was.known)
 }
 
 // missed takes note that e refused a connection: what it was must be

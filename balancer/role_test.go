@@ -318,6 +318,35 @@ func TestGaleraHasOneWriter(t *testing.T) {
 	}
 }
 
+// TestLoneDonorServes has a Galera cluster of which only a donor is left.
+func TestLoneDonorServes(t *testing.T) {
+	var log lines
+	peer := health.Result{State: health.Up, Role: health.RolePeer}
+	donor := health.Result{State: health.Up, Role: health.RolePeer, LastResort: true, Note: "Donor"}
+	c := newCluster(t, peer, peer, donor)
+	db := c.pool(t, Options{Logger: log.logger()})
+	writes, reads := db.Only("writes", Primary), db.Only("reads", Replicas(0), Primary)
+	wants(t, writes, "a")
+	wants(t, reads, "b")
+	for range 20 {
+		if got := who(reads); got != "b" {
+			t.Fatalf("a reader got %q beside one that is synced", got)
+		}
+	}
+	c.say("a", donor)
+	wants(t, writes, "b")
+	c.die("a")
+	c.die("b")
+	wants(t, writes, "c")
+	wants(t, reads, "c")
+	if !writes.Healthy(nil) {
+		t.Error("the pool that serves is not healthy")
+	}
+	log.wants(t, "level=WARN", "backend is degraded", "backend=c", "asks to be used last: Donor")
+	c.say("b", peer)
+	wants(t, writes, "b")
+}
+
 func TestTwoPrimariesAfterAStart(t *testing.T) {
 	var log lines
 	c := newCluster(t, primary, primary)

@@ -292,7 +292,7 @@ func (x *exchange) choose(now time.Time) choice {
 	c := choice{snap: snap, list: snap.use}
 	limited := p.opts.Limit.InFlight > 0 || p.opts.Limit.Streams > 0
 	if x.pin != "" && len(x.tried) == 0 {
-		if e := snap.byName[x.pin]; e != nil && e.serves(now) {
+		if e := snap.byName[x.pin]; e != nil && snap.serves(e, now) {
 			c.entry, c.why, c.err = e, "the client is bound to it", x.full(e)
 			return c
 		}
@@ -344,9 +344,9 @@ func (x *exchange) pick(now time.Time) (*entry, error) {
 }
 
 // serves reports whether e may serve, at now, a client that is bound to it.
-func (e *entry) serves(now time.Time) bool {
+func (s *snapshot) serves(e *entry, now time.Time) bool {
 	mode := e.wanted()
-	if mode == Drain && now.UnixNano() >= e.drained.Load() {
+	if mode == Drain && now.UnixNano() >= e.drained.Load() && !slices.Contains(s.use, e) {
 		mode = Maintenance
 	}
 	return mode != Maintenance && e.verdict.State != health.Down && e.rank.barred == ""

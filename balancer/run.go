@@ -3,7 +3,9 @@ package balancer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -96,6 +98,10 @@ func (p *Pool) probe(ctx context.Context, e *entry) {
 		}
 		now := time.Now()
 		ended = now
+		if err == nil && (!(res.Weight >= 0) || math.IsInf(res.Weight, 0)) { // not full, which is what 0 means
+			res.Note += fmt.Sprintf(", weight %v: want a positive number", res.Weight)
+			res.Weight, res.LastResort = 0, true
+		}
 		changed := e.tracker.Probed(now, res, err)
 		if err == nil {
 			changed = e.heard(now, res) || changed

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -74,9 +75,15 @@ type Result struct {
 	State State  // Up or Degraded; Unknown counts as Up
 	Note  string // in a few words, for people: "503 Service Unavailable"
 	// Weight is the share of its configured weight that the backend asks for,
-	// for three minutes from now: 0.5 is half. 0: it did not say.
+	// for three minutes from now: 0.5 is half, and more than ten is ten. 0: it
+	// did not say; for none there is LastResort.
 	Weight float64
-	Drain  bool // it wants to serve only those that are bound to it, and then end
+	// LastResort says that it can serve, and asks to be used only where no
+	// backend is left that does not: it is [Degraded] for as long as it says so.
+	LastResort bool
+	// Drain says that it wants to serve only those that are bound to it, and
+	// then end. Where nobody else is left it is used all the same.
+	Drain bool
 
 	// Role is what the backend is beside the others: [RolePrimary],
 	// [RoleReplica] or [RolePeer]. Empty: it has none.
@@ -93,8 +100,9 @@ type Result struct {
 }
 
 // HTTP returns a probe that sends GET path and wants an answer from 200 to 299.
-// A field Backend-Weight in it, such as 0.5, asks for that share of the
-// configured weight.
+// A field Backend-Weight in it, such as 0.5 or 50%, asks for that share of the
+// configured weight; 0, and what is no such number, for none while another
+// backend can serve.
 func HTTP(path string) *HTTPProbe { return &HTTPProbe{Path: path} }
 
 // HTTPProbe asks over HTTP, on a connection of its own. Redirects are not
@@ -172,16 +180,31 @@ func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
 	if p.Drain {
 		p.seen.Store(t.URL.String(), true)
 	}
-	return Result{State: Up, Note: note, Weight: reported(res.Header.Get("Backend-Weight"))}, nil
+	return weighted(Result{State: Up, Note: note}, res.Header.Get("Backend-Weight")), nil
 }
 
-// reported reads a weight, of which more than tenfold is not believed.
-func reported(s string) float64 {
-	w, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(w > 0) {
-		return 0
+// weighted reads a weight into r. Whoever says one asks for less than all as a
+// rule, so that what is not understood is no full share.
+func weighted(r Result, s string) Result {
+	if s = strings.TrimSpace(s); s == "" {
+		return r
 	}
-	return min(w, 10)
+	number, percent := strings.CutSuffix(s, "%")
+	w, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		w /= 100
+	}
+	switch {
+	case err != nil || !(w >= 0) || math.IsInf(w, 0):
+		r.LastResort = true
+		r.Note += fmt.Sprintf(", Backend-Weight %.40q: want a number such as 0.5, or 50%%", s)
+	case w == 0:
+		r.LastResort = true
+		r.Note += ", Backend-Weight 0"
+	default:
+		r.Weight = min(w, 10)
+	}
+	return r
 }
 
 // TCP returns a probe that is content when the target accepts a connection,

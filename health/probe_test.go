@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -57,6 +58,50 @@ func TestHTTPProbe(t *testing.T) {
 	p.Host = "shop.example"
 	if _, err := p.Probe(context.Background(), target(t, srv.URL)); err != nil || got.Host != "shop.example" {
 		t.Errorf("Host: got %q, %v", got.Host, err)
+	}
+}
+
+// TestBackendWeight holds that a backend that asks for less than all is not
+// given all.
+func TestBackendWeight(t *testing.T) {
+	cases := []struct {
+		says   string
+		weight float64
+		last   bool
+	}{
+		{"", 0, false},
+		{"0.5", 0.5, false},
+		{"10%", 0.1, false},
+		{" 50 % ", 0.5, false},
+		{"100%", 1, false},
+		{"3", 3, false},
+		{"1e9", 10, false},
+		{"2000%", 10, false},
+		{"0", 0, true},
+		{"0%", 0, true},
+		{"0.0", 0, true},
+		{"-0", 0, true},
+		{"0,1", 0, true},
+		{"-1", 0, true},
+		{"none", 0, true},
+		{"NaN", 0, true},
+		{"inf", 0, true},
+		{"1e999", 0, true},
+		{"%", 0, true},
+		{"50%%", 0, true},
+	}
+	for _, c := range cases {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Backend-Weight", c.says)
+		}))
+		res, err := HTTP("/").Probe(context.Background(), target(t, srv.URL))
+		srv.Close()
+		if err != nil || res.State != Up || res.Weight != c.weight || res.LastResort != c.last {
+			t.Errorf("%q: got %+v, %v", c.says, res, err)
+		}
+		if c.last && !strings.Contains(res.Note, "Backend-Weight") {
+			t.Errorf("%q: nothing tells why: %q", c.says, res.Note)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ type Tracker struct {
 	rise   int  // good probes in a row
 	fall   int  // bad probes in a row
 	turned int  // probes turned away since the latest good one
+	last   bool // the latest good one asks to be used last
 	note   string
 	// outcomes
 	rate     rate
@@ -40,6 +41,7 @@ type Verdict struct {
 	State State
 	Hard  bool      // Down, and not even answering
 	Await bool      // Unknown, and a probe will tell
+	Last  bool      // Degraded, and only because it asks to be used last: see [Result]
 	Mute  bool      // Degraded only because it turns the probes away: see [ErrTurnedAway]
 	Trial bool      // back from an ejection and not proven yet: one request at a time
 	Since time.Time // when State was entered; zero: from the start
@@ -81,6 +83,7 @@ func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
 	case err == nil && (res.State == Up || res.State == Unknown):
 		t.fall = 0
 		t.rise++
+		t.last = res.LastResort
 		// The first verdict needs no confirmation: nothing is known yet that
 		// could flap.
 		if t.rise >= t.schedule.Rise || !t.proven && !t.failed {
@@ -218,6 +221,9 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 	case !t.until.IsZero():
 		v.State, v.Until = Degraded, t.until
 		v.Why = "too many requests failed"
+	case t.proven && t.last:
+		v.State, v.Last = Degraded, true
+		v.Why = "asks to be used last: " + t.note
 	case t.trial:
 		v.State, v.Trial = Up, true
 		v.Why = "on trial after an ejection"
@@ -232,7 +238,8 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 	default:
 		v.Await, v.Why = t.probed, t.verdict.Why
 	}
-	changed := v.State != t.verdict.State || v.Trial != t.verdict.Trial || v.Hard != t.verdict.Hard || v.Mute != t.verdict.Mute
+	changed := v.State != t.verdict.State || v.Trial != t.verdict.Trial || v.Hard != t.verdict.Hard ||
+		v.Mute != t.verdict.Mute || v.Last != t.verdict.Last
 	if v.State != t.verdict.State {
 		v.Since = now
 		if v.State == Up && !v.Trial && t.verdict.State != Unknown {
@@ -245,33 +252,41 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 
 // Usable appends to dst the indexes of those verdicts whose backends should
 // get requests: those that are up; below half of them, also the degraded and
-// the not yet judged, since that many cannot all be ill by themselves; if
-// there are none, those that fail their probes and yet answer; and last, when
-// nothing else is left, those that do not answer.
+// the not yet judged, since that many cannot all be ill by themselves; if none
+// is up, also those that ask to be used last; if there are none of all these, those
+// that fail their probes and yet answer; and last, when nothing else is left,
+// those that do not answer.
 func Usable(dst []int, verdicts []Verdict) []int {
-	const classes = 4
+	const classes = 5
 	class := func(v Verdict) int {
 		switch {
 		case v.State == Up, v.State == Unknown && !v.Await:
 			return 0
+		case v.Last:
+			return 2
 		case v.State == Unknown, v.State == Degraded:
 			return 1
 		case !v.Hard:
-			return 2
+			return 3
 		}
-		return 3
+		return 4
 	}
 	var count [classes]int
 	for _, v := range verdicts {
 		count[class(v)]++
 	}
 	first, last := 0, 0
-	if 2*count[0] < len(verdicts) {
+	switch {
+	case count[0]+count[1]+count[2] == 0:
+		first = 3
+		if count[3] == 0 {
+			first = 4
+		}
+		last = first
+	case count[0] == 0:
+		last = 2
+	case 2*count[0] < len(verdicts)-count[2]:
 		last = 1
-	}
-	for last < classes-1 && count[0]+count[1] == 0 && (last < 2 || count[2] == 0) {
-		last++
-		first = last
 	}
 	for i, v := range verdicts {
 		if c := class(v); c >= first && c <= last {

@@ -212,6 +212,7 @@ func TestUsable(t *testing.T) {
 		'p': {State: Unknown}, // passive
 		's': {State: Degraded},
 		'd': {State: Down},
+		'l': {State: Degraded, Last: true},
 		'h': {State: Down, Hard: true},
 	}
 	cases := []struct{ verdicts, want string }{
@@ -231,6 +232,13 @@ func TestUsable(t *testing.T) {
 		{"hh", "hh"},
 		{"sh", "s"},
 		{"?d", "?"},
+		{"ul", "u"},
+		{"ull", "u"}, // they do not ask for help
+		{"ulls", "u"},
+		{"ull?s", "u?s"},
+		{"sl", "sl"}, // who is well and reluctant beside who is ill
+		{"ll", "ll"},
+		{"ldh", "l"},
 	}
 	for _, c := range cases {
 		var vs []Verdict

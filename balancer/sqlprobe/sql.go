@@ -1,6 +1,7 @@
 package sqlprobe
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -20,7 +21,8 @@ import (
 type Options struct {
 	// Galera says that the servers are nodes of a Galera cluster: each that is
 	// synced and in the primary component is a peer, and a pool writes to one
-	// of them.
+	// of them. One that is desynced and serves, a donor, is a peer that is used
+	// while no synced one is left.
 	Galera bool
 	// Epoch is a query for one number that whoever promotes a server counts
 	// up, such as "SELECT epoch FROM ha.epoch". Empty: nobody counts.
@@ -171,13 +173,15 @@ func (p *SQL) ask(ctx context.Context, s *server) (res health.Result, err error)
 		res.Role = health.RolePrimary
 	}
 	if p.opts.Galera {
-		if why := unsynced(status); why != "" {
+		why, serves := unsynced(status)
+		if why != "" && !serves {
 			return health.Result{State: health.Degraded, Note: why}, nil
 		}
 		if res.Role == health.RolePrimary {
 			res.Role = health.RolePeer
 		}
-		res.Note = res.Role + ", synced"
+		res.LastResort = serves
+		res.Note = res.Role + ", " + cmp.Or(why, "synced")
 	} else {
 		if res.Role == health.RoleReplica {
 			res.Lag = s.lag(ctx, began)
@@ -252,20 +256,23 @@ func started(asked, answered time.Time, uptime string) time.Time {
 // is told it must stay below the two that make a restart for the pool.
 const slow = 500 * time.Millisecond
 
-// unsynced returns why a Galera node is not to be used, or "".
-func unsynced(status map[string]string) string {
-	const synced = "4"
+// unsynced returns why a Galera node is not to be used, or "". One that serves
+// all the same, such as a donor, is to be used last.
+func unsynced(status map[string]string) (why string, serves bool) {
+	const donor, joined, synced = "2", "3", "4"
+	state := status["wsrep_local_state"]
 	switch {
-	case status["wsrep_local_state"] == "":
-		return "not a node of a Galera cluster"
+	case state == "":
+		return "not a node of a Galera cluster", false
 	case status["wsrep_cluster_status"] != "Primary":
-		return "not in the primary component: " + status["wsrep_cluster_status"]
-	case status["wsrep_local_state"] != synced:
-		return "not synced: " + status["wsrep_local_state_comment"]
+		return "not in the primary component: " + status["wsrep_cluster_status"], false
+	case state != synced:
+		why = "not synced: " + status["wsrep_local_state_comment"]
+		return why, (state == donor || state == joined) && strings.EqualFold(status["wsrep_ready"], "ON")
 	case !strings.EqualFold(status["wsrep_ready"], "ON"):
-		return "takes no queries (wsrep_ready)"
+		return "takes no queries (wsrep_ready)", false
 	}
-	return ""
+	return "", false
 }
 
 // position returns the server's GTID position for a reader, who may have to
