@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/load"
@@ -52,12 +55,23 @@ type dialedTCP struct {
 
 func (c *dialedTCP) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
-	return n, c.link.explain(err)
+	return n, c.link.read(n, err)
+}
+
+func (c *dialedTCP) Write(p []byte) (int, error) {
+	c.link.write()
+	return c.TCPConn.Write(p)
 }
 
 func (c *dialedTCP) Close() error {
-	defer c.link.finish(health.Answered)
+	c.link.end()
 	return c.TCPConn.Close()
+}
+
+// ReadFrom implements [io.ReaderFrom], as the connection itself does.
+func (c *dialedTCP) ReadFrom(r io.Reader) (int64, error) {
+	c.link.write()
+	return c.TCPConn.ReadFrom(r)
 }
 
 type dialedTLS struct {
@@ -67,11 +81,16 @@ type dialedTLS struct {
 
 func (c *dialedTLS) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	return n, c.link.explain(err)
+	return n, c.link.read(n, err)
+}
+
+func (c *dialedTLS) Write(p []byte) (int, error) {
+	c.link.write()
+	return c.Conn.Write(p)
 }
 
 func (c *dialedTLS) Close() error {
-	defer c.link.finish(health.Answered)
+	c.link.end()
 	return c.Conn.Close()
 }
 
@@ -82,11 +101,16 @@ type dialed struct {
 
 func (c *dialed) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	return n, c.link.explain(err)
+	return n, c.link.read(n, err)
+}
+
+func (c *dialed) Write(p []byte) (int, error) {
+	c.link.write()
+	return c.Conn.Write(p)
 }
 
 func (c *dialed) Close() error {
-	defer c.link.finish(health.Answered)
+	c.link.end()
 	return c.Conn.Close()
 }
 
@@ -98,8 +122,12 @@ type link struct {
 	start  time.Time
 	conn   net.Conn
 	once   sync.Once
+	shed   atomic.Bool // the backend hung up at once, which has been told
+	heard  atomic.Bool // of DialContext: something was read
+	wrote  atomic.Bool // likewise, written
 
 	mu    sync.Mutex
+	proof *time.Timer // guarded by mu: tells that it has lasted; nil: nobody needs to know
 	cutBy func(error) // guarded by mu: closes it
 	why   error       // guarded by mu: that it was cut
 }
@@ -230,6 +258,7 @@ func (c *connecting) pick(snap *snapshot, now time.Time) (*entry, error) {
 			case limit > 0 && e.load.InFlight() >= limit:
 				full = true
 			case careful && e.verdict.Trial && e.load.InFlight() > 0:
+			case careful && e.avoid.Load() > now.UnixNano():
 			default:
 				out = append(out, e)
 			}
@@ -276,7 +305,10 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 	case err == nil:
 		l.conn = conn
 		l.ticket.Header(now, false)
-		if v := l.entry.verdict; v.State != health.Up || v.Trial {
+		switch v := l.entry.verdict; {
+		case v.Trial:
+			l.prove() // to accept is easy
+		case v.State == health.Down, v.State == health.Unknown:
 			p.observe(l.entry, now, health.Answered)
 		}
 		return nil
@@ -327,23 +359,81 @@ func (l *link) cause() error {
 	return l.why
 }
 
-// explain puts the reason of a cut in the place of the error that it led to.
-// An error of a read may be the first sign of more.
-func (l *link) explain(err error) error {
+// read takes note of what a read of DialContext's brought, and puts the reason
+// of a cut in the place of the error that it led to. An error may be the first
+// sign of more.
+func (l *link) read(n int, err error) error {
+	if n > 0 && !l.heard.Load() {
+		l.heard.Store(true)
+	}
 	if err == nil {
 		return nil
 	}
 	l.pool.doubt(l.entry)
+	if (err == io.EOF || errors.Is(err, syscall.ECONNRESET)) && (!l.heard.Load() || !l.wrote.Load()) {
+		l.hungUp(time.Now())
+	}
 	return cmp.Or(l.cause(), err)
+}
+
+// write takes note that something is written.
+func (l *link) write() {
+	if !l.wrote.Load() {
+		l.wrote.Store(true)
+	}
+}
+
+// end is the end of DialContext's connection by whoever uses it, before it is
+// closed.
+func (l *link) end() {
+	heard, wrote := l.heard.Load(), l.wrote.Load()
+	switch {
+	case !heard && !wrote:
+		l.free() // it says nothing
+		return
+	case !wrote && ended(l.conn): // it was told why it is not served
+		l.hungUp(time.Now())
+	}
+	l.finish(health.Answered)
+}
+
+// soon is within what time a backend that ends a connection by itself may not
+// have served it at all, and how long one must last to prove the contrary.
+const soon = time.Second
+
+// hungUp takes note that the backend ended the connection by itself, before its
+// client had said a word, or without one of its own, or with a reset. If that
+// was soon, it looks idle and fast, and serves nobody: for a while, longer each
+// time, it gets nothing new where another is left. That this is how its
+// protocol goes is for the others to show, who then do no better.
+func (l *link) hungUp(now time.Time) {
+	if now.Sub(l.start) >= soon || l.cause() != nil || l.shed.Swap(true) {
+		return
+	}
+	e := l.entry
+	times := e.shed.Add(1) - 1
+	e.avoid.Store(now.Add(soon << min(times, 4)).UnixNano())
+	l.pool.judge(e, now, health.Failed, true)
+}
+
+// prove tells the tracker once the connection has lasted.
+func (l *link) prove() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proof = time.AfterFunc(soon, func() { l.pool.observe(l.entry, time.Now(), health.Answered) })
 }
 
 // finish tells how the link ended, and gives back its place.
 func (l *link) finish(o health.Outcome) {
 	l.once.Do(func() {
 		l.release()
-		if l.cause() == nil {
-			l.pool.observe(l.entry, time.Now(), o)
+		if l.cause() != nil || l.shed.Load() {
+			return
 		}
+		if o == health.Answered && l.entry.shed.Load() != 0 {
+			l.entry.shed.Store(0)
+		}
+		l.pool.observe(l.entry, time.Now(), o)
 	})
 }
 
@@ -351,6 +441,11 @@ func (l *link) finish(o health.Outcome) {
 func (l *link) free() { l.once.Do(l.release) }
 
 func (l *link) release() {
+	l.mu.Lock()
+	if l.proof != nil {
+		l.proof.Stop()
+	}
+	l.mu.Unlock()
 	l.pool.carried.remove(l)
 	l.ticket.Done()
 	if l.pool.opts.Limit.InFlight > 0 {
@@ -388,7 +483,14 @@ func (c *carried) cutLeaving(snap *snapshot) {
 // that was removed, drains, or refuses new ones may go on.
 func (s *snapshot) leaves(m *member) error {
 	for _, e := range s.others {
-		if e.member == m {
+		switch {
+		case e.member != m:
+		case slices.Contains(s.kept, e) && !e.rank.fenced:
+			if e.verdict.State == health.Down && e.verdict.Until.IsZero() {
+				return fmt.Errorf("%w: %s %s", ErrMoved, e.Name, e.verdict.Why)
+			}
+			return nil
+		default:
 			return fmt.Errorf("%w: %s is now %s", ErrMoved, e.Name, cmp.Or(e.rank.barred, e.rank.role, "of another kind"))
 		}
 	}

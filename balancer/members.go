@@ -33,6 +33,8 @@ type member struct {
 	drained    atomic.Int64  // when Drain ends for those bound to it, in ns
 	requests   atomic.Uint64
 	failures   atomic.Uint64
+	avoid      atomic.Int64  // until when connections go elsewhere, in ns: see link.hungUp
+	shed       atomic.Int32  // connections in a row that it ended at once
 	nudged     chan struct{} // room for one: it should be probed soon
 }
 
@@ -84,6 +86,7 @@ type entry struct {
 type snapshot struct {
 	all    []*entry          // in the order given
 	others []*entry          // of an excerpt: the rest of the whole
+	kept   []*entry          // of these, those that keep their connections
 	byName map[string]*entry //
 	use    []*entry          // for requests that are bound to none
 	rest   []*entry          // alive and not in use: where a request goes that use has failed

@@ -26,6 +26,19 @@ func dead(c net.Conn) bool {
 	return info != nil && info.State == closed
 }
 
+// ended reports whether the other end of c has ended its half, or all.
+func ended(c net.Conn) bool {
+	const closed, closeWait = 7, 8 // TCP_CLOSE, TCP_CLOSE_WAIT
+	info := tcpInfo(c)
+	return info != nil && (info.State == closed || info.State == closeWait)
+}
+
+// received reports whether the other end of c has sent anything.
+func received(c net.Conn) bool {
+	info := tcpInfo(c)
+	return info != nil && info.Bytes_received > 0
+}
+
 func tcpInfo(c net.Conn) (info *unix.TCPInfo) {
 	t := tcpOf(c)
 	if t == nil {

@@ -10,3 +10,7 @@ const kernelCounts = false
 func moved(net.Conn) (uint64, bool) { return 0, false }
 
 func dead(net.Conn) bool { return false }
+
+func ended(net.Conn) bool { return false }
+
+func received(net.Conn) bool { return false }

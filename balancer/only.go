@@ -21,7 +21,9 @@ import (
 //
 // name is for logs and reports. A filter is asked at each change of a state or
 // a role, not for each request; it must not call the pool. Connections to a
-// backend that passes none of them any more are cut, unless it was removed.
+// backend that passes none of them any more are cut, unless it was removed, or
+// would pass if it were at its best: up, without lag, without load. That is a
+// preference, and for new connections only.
 //
 // The pool that is returned probes nothing: [Pool.Run] of the whole does, and
 // its own only waits. It ends with the whole; its own Close ends it alone.
@@ -68,20 +70,30 @@ func (p *Pool) root() *Pool {
 // mutex is held.
 func (p *Pool) narrowLocked(whole *snapshot, now time.Time) {
 	snap := &snapshot{byName: make(map[string]*entry), until: whole.until}
-	pass := make([]int, len(whole.all)) // the first filter that each passes
-	first := math.MaxInt                // that somebody alive passes
+	pass := make([]int, len(whole.all))      // the first filter that each passes
+	first, alive := math.MaxInt, math.MaxInt // that somebody well, or alive, passes
 	for i, e := range whole.all {
 		s := e.status(now)
-		pass[i] = slices.IndexFunc(p.filters, func(f func(Status) bool) bool { return f(s) })
+		pass[i] = p.passes(s)
 		if pass[i] < 0 {
 			snap.others = append(snap.others, e)
+			if p.passes(s.atBest()) >= 0 {
+				snap.kept = append(snap.kept, e)
+			}
 			continue
 		}
 		snap.all = append(snap.all, e)
 		snap.byName[e.Name] = e
-		if e.available() && e.verdict.State != health.Down {
+		if !e.available() || e.verdict.State == health.Down {
+			continue
+		}
+		alive = min(alive, pass[i])
+		if e.verdict.State != health.Degraded {
 			first = min(first, pass[i])
 		}
+	}
+	if first == math.MaxInt {
+		first = alive
 	}
 	var list []*entry
 	for i, e := range whole.all {
@@ -98,6 +110,17 @@ func (p *Pool) narrowLocked(whole *snapshot, now time.Time) {
 	p.changed = make(chan struct{})
 }
 
+// passes returns the first filter that s passes, or -1.
+func (p *Pool) passes(s Status) int {
+	return slices.IndexFunc(p.filters, func(f func(Status) bool) bool { return f(s) })
+}
+
+// atBest returns s as it would be if nothing were wrong with the backend for
+// the moment: with its name, its labels and its role, and without trouble.
+func (s Status) atBest() Status {
+	return Status{Backend: s.Backend, State: health.Up, Requests: s.Requests, Role: s.Role, Epoch: s.Epoch, Primary: s.Primary}
+}
+
 // available reports whether e may get anything new: its operator and its role
 // allow it.
 func (e *entry) available() bool { return e.wanted() == Ready && e.rank.barred == "" }
@@ -109,7 +132,13 @@ func (s *snapshot) none() error {
 		if e.rank.barred != "" {
 			why = append(why, e.Name+" "+e.rank.barred)
 		} else if e.rank.role != "" {
-			why = append(why, e.Name+" is a "+e.rank.role)
+			what := e.Name + " is a " + e.rank.role
+			if e.rank.lag > 0 && e.rank.lag < math.MaxInt64 {
+				what += fmt.Sprintf(", %v behind", e.rank.lag.Round(time.Millisecond))
+			} else if e.rank.lag > 0 {
+				what += ", nobody knows how far behind"
+			}
+			why = append(why, what)
 		}
 	}
 	if len(why) == 0 {

@@ -214,7 +214,11 @@ func (e *entry) status(now time.Time) Status {
 }
 
 // observe judges what became of a request at e.
-func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) {
+func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) { p.judge(e, now, o, false) }
+
+// judge is observe. doubtful says that o may be how a protocol goes, so that
+// the others must do clearly better.
+func (p *Pool) judge(e *entry, now time.Time, o health.Outcome, doubtful bool) {
 	p = p.root()
 	if o == health.Failed || o == health.Refused {
 		e.failures.Add(1)
@@ -225,7 +229,7 @@ func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if eject && p.mayEjectLocked(e, now) {
+	if eject && p.mayEjectLocked(e, now, doubtful) {
 		e.tracker.Eject(now, rand.Float64())
 	}
 	p.refreshLocked(now)
@@ -234,9 +238,10 @@ func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) {
 // mayEjectLocked reports whether e may be taken out: on hard evidence always;
 // on soft only while enough others are left, and for a low share of answers
 // only if the others' is clearly better: one broken page that everybody asks
-// for is no broken server.
-func (p *Pool) mayEjectLocked(e *entry, now time.Time) bool {
+// for is no broken server. The same holds for doubtful evidence.
+func (p *Pool) mayEjectLocked(e *entry, now time.Time, doubtful bool) bool {
 	hard, share := e.tracker.Suspect()
+	share = share || doubtful
 	if hard {
 		return true
 	}

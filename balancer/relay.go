@@ -23,8 +23,10 @@ var (
 type relay struct {
 	client, backend net.Conn
 	opts            TCP
-	ended           func() // called if the backend is the first to end
+	ended           func(hungUp bool) // called if the backend is the first to end; see link.hungUp
 	first           sync.Once
+	early           atomic.Bool  // the backend was the first, and said something
+	up              atomic.Bool  // the client has said something; where the kernel counts, it knows
 	halves          atomic.Int32 // that have ended in order
 
 	kernel bool          // the kernel counts
@@ -63,6 +65,9 @@ func (r *relay) run() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
+	if r.early.Load() && dead(r.backend) { // it did not read what it was sent
+		r.ended(true)
+	}
 	if r.timer != nil {
 		r.timer.Stop()
 	}
@@ -76,8 +81,9 @@ func (r *relay) run() error {
 func (r *relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
 	n, fault, err := r.copy(dst, src, dstSide, srcSide)
 	r.first.Do(func() {
-		if srcSide == backendSide && r.ended != nil {
-			r.ended()
+		if srcSide == backendSide && r.ended != nil && (err == nil || fault == backendSide && !errors.Is(err, net.ErrClosed)) {
+			r.early.Store(true)
+			r.ended(n == 0 || err != nil || !r.asked() || dead(src))
 		}
 	})
 	if err != nil {
@@ -117,6 +123,9 @@ func (r *relay) copy(dst, src net.Conn, dstSide, srcSide side) (int64, side, err
 		total += int64(n)
 		r.copied.Add(uint64(n))
 		if n > 0 {
+			if srcSide == clientSide && !r.up.Load() {
+				r.up.Store(true)
+			}
 			if _, err := dst.Write(buf[:n]); err != nil {
 				return total, dstSide, err
 			}
@@ -209,6 +218,14 @@ func (r *relay) abort(why error) {
 		abort(r.client)
 		abort(r.backend)
 	}
+}
+
+// asked reports whether the client has sent a byte.
+func (r *relay) asked() bool {
+	if r.kernel {
+		return received(r.client)
+	}
+	return r.up.Load()
 }
 
 // answered reports whether the backend sent a byte.

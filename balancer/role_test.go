@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"path/filepath"
 	"runtime"
@@ -293,6 +294,57 @@ func TestMaxLag(t *testing.T) {
 	wants(t, reads, "b")
 	if s := db.Backends()[1]; s.Lag != 5*time.Second || s.Role != health.RoleReplica || s.Primary {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// TestLagIsAPreference holds that a replica that falls behind gets nothing new,
+// and keeps what it has.
+func TestLagIsAPreference(t *testing.T) {
+	slow := replica
+	slow.Lag = 6 * time.Second
+	c := newCluster(t, primary, replica)
+	db := c.pool(t, Options{})
+	reads, strict := db.Only("reads", Replicas(5*time.Second), Primary), db.Only("strict", Replicas(5*time.Second))
+	wants(t, reads, "b")
+	var conns []net.Conn
+	for _, p := range []*Pool{reads, strict} {
+		conn, err := p.DialContext(context.Background(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := readFull(conn, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for _, lag := range []time.Duration{6 * time.Second, math.MaxInt64} {
+		slow.Lag = lag
+		c.say("b", slow)
+		wants(t, reads, "a")
+		wants(t, strict, "")
+		for db.Backends()[1].Lag != lag {
+			runtime.Gosched()
+		}
+		if err := dialErr(strict); err == nil || !strings.Contains(err.Error(), "b is a replica, ") || !strings.Contains(err.Error(), "behind") {
+			t.Errorf("without a replica: %v", err)
+		}
+		for i, conn := range conns {
+			if _, err := conn.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if err := readFull(conn, make([]byte, 1)); err != nil {
+				t.Errorf("%v behind, connection %d: %v", lag, i, err)
+			}
+		}
+	}
+	c.say("b", replica)
+	wants(t, reads, "b")
+	c.say("b", primary) // another role is no preference
+	for i, conn := range conns {
+		if err := readFull(conn, make([]byte, 1)); !errors.Is(err, ErrMoved) {
+			t.Errorf("fenced, connection %d: %v", i, err)
+		}
 	}
 }
 

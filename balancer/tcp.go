@@ -64,9 +64,12 @@ const acceptPause = 50 * time.Millisecond
 // HandshakeContext, as those of package tls have, is taken on only after that.
 //
 // A backend that does not accept the connection is followed by another, as
-// long as there is one. A connection that can't be carried is closed at once,
-// and one whose backend goes down, or loses the role for which a pool of
-// [Pool.Only] uses it, is cut.
+// long as there is one. One that accepts and ends it within a second, with a
+// reset, without a word or before the client has said one, gets nothing new for
+// a second, then two, up to sixteen, where another is left, and counts as
+// failing if the others do better. A connection that can't be carried is closed
+// at once, and one whose backend goes down, or loses the role for which a pool
+// of [Pool.Only] uses it, is cut.
 //
 // When ctx ends, l is closed and the connections are given [TCP.Drain]; then
 // they are cut. ServeTCP returns nil once all have ended, [ErrClosed] if the
@@ -148,7 +151,12 @@ func (s *server) carry(client net.Conn) {
 		p.refuse(client, err, true)
 		return
 	}
-	r := &relay{client: client, backend: l.conn, opts: p.opts.TCP, ended: func() { p.doubt(l.entry) }}
+	r := &relay{client: client, backend: l.conn, opts: p.opts.TCP, ended: func(hungUp bool) {
+		p.doubt(l.entry)
+		if hungUp {
+			l.hungUp(time.Now())
+		}
+	}}
 	if !l.onCut(r.abort) {
 		r.abort(l.cause())
 	}
@@ -157,7 +165,7 @@ func (s *server) carry(client net.Conn) {
 	switch {
 	case r.fault == backendSide && !r.answered():
 		l.finish(health.Failed)
-	case err == nil || r.answered():
+	case r.answered():
 		l.finish(health.Answered)
 	default:
 		l.free() // it says nothing about the backend

@@ -186,6 +186,93 @@ func TestServeTCPTriesAnotherBackend(t *testing.T) {
 	}
 }
 
+// TestHangingUpAtOnceIsNotIdle holds that a backend that accepts connections and
+// ends them does not look like the one with the least to do.
+func TestHangingUpAtOnceIsNotIdle(t *testing.T) {
+	bad := map[string]func(net.Conn){
+		"closes": func(net.Conn) {},
+		"resets": func(c net.Conn) { abort(c) },
+		"says that it is full": func(c net.Conn) {
+			_, _ = io.WriteString(c, "ERR too many connections")
+		},
+		"says so without a look at what was said": func(c net.Conn) {
+			_, _ = io.WriteString(c, "ERR too many connections")
+			_, _ = io.CopyN(io.Discard, c, 1)
+		},
+	}
+	for name, f := range bad {
+		for _, by := range []string{"ServeTCP", "DialContext"} {
+			t.Run(name+"/"+by, func(t *testing.T) {
+				var hits atomic.Int32
+				full := backend(t, listen(t), func(c net.Conn) { hits.Add(1); f(c) })
+				well := backend(t, listen(t), echo("b"))
+				p := newPool(t, Backends("tcp://"+full, "tcp://"+well), Options{Policy: LeastInFlight(0)})
+				front := carry(t, p, nil)
+				asks := strings.Contains(name, "what was said")
+				if asks && by == "DialContext" {
+					t.Skip("a reset is seen by whoever reads on")
+				}
+				for range 60 {
+					var c net.Conn
+					var err error
+					if by == "ServeTCP" {
+						if c, err = net.Dial("tcp", front); errors.Is(err, syscall.ECONNRESET) {
+							continue
+						}
+					} else {
+						c, err = p.DialContext(context.Background(), "", "")
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = c.SetDeadline(time.Now().Add(patience))
+					if asks {
+						_, _ = io.WriteString(c, "AUTH me\r\n")
+					}
+					first := make([]byte, 64)
+					n, err := c.Read(first)
+					if err != nil || first[0] != 'b' { // a client that is not served leaves
+						if n > 0 {
+							_, _ = io.Copy(io.Discard, c)
+						}
+						c.Close()
+						continue
+					}
+					defer c.Close()
+				}
+				if n := hits.Load(); n == 0 || n > 6 {
+					t.Errorf("%d of 60 clients came to the one that hangs up", n)
+				}
+			})
+		}
+	}
+}
+
+// TestShortConnectionsAreNoFailure has a protocol in which the server speaks and
+// hangs up: all do alike, so that none is worse.
+func TestShortConnectionsAreNoFailure(t *testing.T) {
+	var hits [2]atomic.Int32
+	var list []string
+	for i := range hits {
+		list = append(list, "tcp://"+backend(t, listen(t), func(c net.Conn) {
+			hits[i].Add(1)
+			_, _ = io.WriteString(c, "12:00:00\r\n")
+		}))
+	}
+	p := newPool(t, Backends(list...), Options{Policy: RoundRobin()})
+	front := carry(t, p, nil)
+	for range 60 {
+		if got, err := io.ReadAll(dial(t, front)); string(got) != "12:00:00\r\n" || err != nil {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	for i, s := range p.Backends() {
+		if s.State != health.Up || hits[i].Load() < 15 {
+			t.Errorf("%s is %v (%s) after %d connections", s.Name, s.State, s.Why, hits[i].Load())
+		}
+	}
+}
+
 // TestServeTCPBadBackends holds that a client is never left hanging, and the
 // log says why.
 func TestServeTCPBadBackends(t *testing.T) {

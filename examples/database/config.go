@@ -69,7 +69,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&c.user, "user", "", "`NAME` by which the servers are asked for their role; MariaDB wants REPLICA MONITOR for it, MySQL REPLICATION CLIENT")
 	fs.StringVar(&passwordFile, "password-file", "", "`FILE` with that user's password")
 	fs.StringVar(&c.memory, "memory", "", "`FILE` that remembers who is primary over restarts (empty: two primaries at a start mean none)")
-	fs.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind a replica may be for -replicas-listen")
+	fs.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind a replica may be to get new connections of -replicas-listen; those it has stay")
 	fs.IntVar(&c.maxConns, "max-connections", 0, "`NUMBER` of connections at once on each listener, beyond which clients are refused (0: no limit)")
 	fs.StringVar(&announce, "announce", "", "tell the servers each client's address by the PROXY protocol: v1 or v2 (empty: no)")
 	fs.StringVar(&from, "proxy-from", "", "`CIDR,...` of balancers in front who begin each connection with a PROXY header (empty: nobody)")
