@@ -103,7 +103,7 @@ func redisRole(asked, answered time.Time, role, info any) (health.Result, error)
 		if len(list) > 1 {
 			res.Note += fmt.Sprintf(" at %v", list[1])
 		}
-	case "slave":
+	case "slave", "replica": // as Redis has it, and others
 		res.Role, res.Note = health.RoleReplica, "replica"
 		state := "?"
 		if len(list) > 3 {

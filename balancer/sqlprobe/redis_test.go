@@ -134,6 +134,7 @@ func TestRedisRole(t *testing.T) {
 	}{
 		{"master", []any{"master", int64(12), []any{}}, "uptime_in_seconds:100\r\n", health.Result{State: health.Up, Role: health.RolePrimary, Note: "primary at 12", Started: time.Unix(900, 0)}, false},
 		{"slave", []any{"slave", "10.0.0.1", int64(6379), "connected", int64(5)}, "", health.Result{State: health.Up, Role: health.RoleReplica, Note: "replica"}, false},
+		{"in other words", []any{"replica", "10.0.0.1", int64(6379), "connected", int64(5)}, "", health.Result{State: health.Up, Role: health.RoleReplica, Note: "replica"}, false},
 		{"cut off", []any{"slave", "10.0.0.1", int64(6379), "connect", int64(5)}, "master_link_down_since_seconds:7\r\n",
 			health.Result{State: health.Up, Role: health.RoleReplica, Note: "replica, connect", Lag: 7 * time.Second}, false},
 		{"never connected", []any{"slave", "10.0.0.1", int64(6379), "sync", int64(-1)}, "master_link_down_since_seconds:-1\r\n",

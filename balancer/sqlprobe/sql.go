@@ -31,8 +31,9 @@ type Options struct {
 
 // SQL is a probe for MariaDB, MySQL and Galera. It is safe for concurrent use.
 //
-// A server whose read_only is off is a primary, any other a replica: replicas
-// must be read_only, also after a restart, or they claim to be primary. Its
+// A server whose read_only and innodb_read_only are off is a primary, any other
+// a replica: replicas must be read_only, also after a restart, or they claim to
+// be primary. Its
 // user needs no privilege for that; to know a replica's lag it needs REPLICA
 // MONITOR (MariaDB) or REPLICATION CLIENT (MySQL).
 //
@@ -154,12 +155,12 @@ func (p *SQL) ask(ctx context.Context, s *server) (res health.Result, err error)
 	}
 	defer s.conn.Close() // which keeps it
 	began := time.Now()
-	var readOnly, version string
-	if err := s.conn.QueryRowContext(ctx, "SELECT @@global.read_only, @@version").Scan(&readOnly, &version); err != nil {
+	variables, err := s.named(ctx, "VARIABLES", "read_only", "innodb_read_only", "version")
+	if err != nil {
 		return res, err
 	}
 	asked := time.Now()
-	status, err := s.globalStatus(ctx)
+	status, err := s.named(ctx, "STATUS", "Uptime", "wsrep_local_state", "wsrep_local_state_comment", "wsrep_cluster_status", "wsrep_ready")
 	if err != nil {
 		return res, err
 	}
@@ -169,7 +170,8 @@ func (p *SQL) ask(ctx context.Context, s *server) (res health.Result, err error)
 			return res, err
 		}
 	}
-	if readOnly == "0" || strings.EqualFold(readOnly, "OFF") {
+	shared := isOn(variables["innodb_read_only"])
+	if isOff(variables["read_only"]) && !shared {
 		res.Role = health.RolePrimary
 	}
 	if p.opts.Galera {
@@ -184,9 +186,9 @@ func (p *SQL) ask(ctx context.Context, s *server) (res health.Result, err error)
 		res.Note = res.Role + ", " + cmp.Or(why, "synced")
 	} else {
 		if res.Role == health.RoleReplica {
-			res.Lag = s.lag(ctx, began)
+			res.Lag = s.lag(ctx, began, shared)
 		}
-		res.Note = res.Role + s.position(ctx, version)
+		res.Note = res.Role + s.position(ctx, variables["version"])
 		if s.noLag != nil && res.Role == health.RoleReplica {
 			res.Note += ", lag not known: " + s.noLag.Error()
 		}
@@ -222,10 +224,13 @@ func (c *clock) began(conn *sql.Conn, told time.Time) (time.Time, error) {
 	return told.Add(-c.set), nil
 }
 
-// globalStatus returns those of the server's counters that matter here.
-func (s *server) globalStatus(ctx context.Context) (map[string]string, error) {
-	rows, err := s.conn.QueryContext(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN "+
-		"('Uptime', 'wsrep_local_state', 'wsrep_local_state_comment', 'wsrep_cluster_status', 'wsrep_ready')")
+func isOff(value string) bool { return value == "0" || strings.EqualFold(value, "OFF") }
+func isOn(value string) bool  { return value == "1" || strings.EqualFold(value, "ON") }
+
+// named returns those of the server's variables or counters that have one of
+// the names, in lower case. Not every server has all.
+func (s *server) named(ctx context.Context, what string, names ...string) (map[string]string, error) {
+	rows, err := s.conn.QueryContext(ctx, "SHOW GLOBAL "+what+" WHERE Variable_name IN ('"+strings.Join(names, "', '")+"')")
 	if err != nil {
 		return nil, err
 	}
@@ -291,11 +296,19 @@ func (s *server) position(ctx context.Context, version string) string {
 	return " at " + strings.ReplaceAll(pos, "\n", "")
 }
 
-// lag returns how far the replica was behind at now.
-func (s *server) lag(ctx context.Context, now time.Time) time.Duration {
+// lag returns how far the replica was behind at now. One whose InnoDB is
+// read-only may share the primary's storage, as Aurora's readers do, and then
+// replicates nothing.
+func (s *server) lag(ctx context.Context, now time.Time, shared bool) time.Duration {
 	var behind time.Duration
 	var connected bool
 	behind, connected, s.noLag = s.behind(ctx)
+	if s.noLag != nil && shared {
+		var ms float64
+		if s.conn.QueryRowContext(ctx, aurora).Scan(&ms) == nil {
+			behind, connected, s.noLag = time.Duration(ms*float64(time.Millisecond)), true, nil
+		}
+	}
 	if s.noLag == nil && connected {
 		s.caught = now.Add(-behind)
 	}
@@ -305,10 +318,18 @@ func (s *server) lag(ctx context.Context, now time.Time) time.Duration {
 	return max(now.Sub(s.caught), 0)
 }
 
+// aurora asks a reader of Amazon Aurora how far it is behind.
+const aurora = "SELECT replica_lag_in_milliseconds FROM information_schema.replica_host_status WHERE server_id = @@aurora_server_id"
+
+// replication are the statements that show how a server replicates. MariaDB
+// shows connections that have a name by the first two only; the others are
+// MySQL's, before 8.0.22 the last.
+var replication = []string{"SHOW ALL REPLICAS STATUS", "SHOW ALL SLAVES STATUS", "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"}
+
 // behind asks the replica itself, which knows as long as it hears from its
 // primary.
 func (s *server) behind(ctx context.Context) (lag time.Duration, connected bool, err error) {
-	statements := []string{"SHOW REPLICA STATUS", "SHOW SLAVE STATUS"} // the latter before MySQL 8.0.22 and MariaDB 10.5
+	statements := replication
 	if s.status != "" {
 		statements = []string{s.status}
 	}

@@ -3,6 +3,7 @@ package sqlprobe
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -154,6 +155,98 @@ func TestMariaDB(t *testing.T) {
 	res = until(t, p, second, func(r health.Result, err error) bool { return err == nil })
 	if !res.Started.After(born.Add(time.Second / 2)) {
 		t.Errorf("born again at %v, first at %v", res.Started, born)
+	}
+}
+
+// TestNamedConnection holds that a replica whose connection to its primary has
+// a name is known to be up to date, and that of several the slowest counts.
+func TestNamedConnection(t *testing.T) {
+	first, second := servertest.MariaDB(t, 1), servertest.MariaDB(t, 2, "--read-only")
+	two := connect(t, second)
+	_, port, err := net.SplitHostPort(first.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(open, Options{})
+	defer p.Close()
+	follow := "CHANGE MASTER '%s' TO master_host='127.0.0.1', master_port=%s, master_user='admin', master_use_gtid=slave_pos"
+	exec(t, two, fmt.Sprintf(follow, "shop", port), "START SLAVE 'shop'")
+	until(t, p, second, func(r health.Result, err error) bool {
+		return err == nil && r.Role == health.RoleReplica && r.Lag < time.Second
+	})
+	exec(t, two, fmt.Sprintf(follow, "other", "1"))
+	before := until(t, p, second, func(health.Result, error) bool { return true })
+	until(t, p, second, func(r health.Result, err error) bool { return err == nil && r.Lag > before.Lag+10*time.Millisecond })
+}
+
+// TestInnoDBReadOnly holds that a server that cannot write is no primary, with
+// read_only off: a reader of Aurora.
+func TestInnoDBReadOnly(t *testing.T) {
+	s := servertest.MariaDB(t, 1, "--innodb-read-only=1")
+	p := New(open, Options{})
+	defer p.Close()
+	res := until(t, p, s, func(_ health.Result, err error) bool { return err == nil })
+	if res.Role != health.RoleReplica || res.Lag < time.Hour || !strings.Contains(res.Note, "it does not replicate") {
+		t.Errorf("got %+v", res)
+	}
+}
+
+// A scripted is a driver that answers queries by their text, and others with a
+// syntax error.
+type scripted map[string][][]driver.Value
+
+func (s scripted) Connect(context.Context) (driver.Conn, error) { return &scriptedConn{s}, nil }
+func (s scripted) Driver() driver.Driver                        { return nil }
+
+type scriptedConn struct{ scripted }
+
+func (*scriptedConn) Prepare(string) (driver.Stmt, error) { return nil, driver.ErrSkip }
+func (*scriptedConn) Close() error                        { return nil }
+func (*scriptedConn) Begin() (driver.Tx, error)           { return nil, driver.ErrSkip }
+
+func (c *scriptedConn) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
+	for part, rows := range c.scripted {
+		if strings.Contains(query, part) {
+			return &scriptedRows{rows}, nil
+		}
+	}
+	return nil, &mysql.MySQLError{Number: 1064, Message: "You have an error in your SQL syntax"}
+}
+
+// scriptedRows are the columns' names, and the rows.
+type scriptedRows struct{ left [][]driver.Value }
+
+func (r *scriptedRows) Columns() (out []string) {
+	for _, v := range r.left[0] {
+		out = append(out, v.(string))
+	}
+	return out
+}
+func (*scriptedRows) Close() error { return nil }
+func (r *scriptedRows) Next(to []driver.Value) error {
+	if len(r.left) < 2 {
+		return io.EOF
+	}
+	copy(to, r.left[1])
+	r.left = append(r.left[:1:1], r.left[2:]...)
+	return nil
+}
+
+// TestAuroraReader has a reader of Aurora, as its documentation describes it.
+func TestAuroraReader(t *testing.T) {
+	p := New(func(health.Target) (*sql.DB, error) {
+		return sql.OpenDB(scripted{
+			"GLOBAL VARIABLES":    {{"Variable_name", "Value"}, {"read_only", "OFF"}, {"innodb_read_only", "ON"}, {"version", "8.0.32"}},
+			"GLOBAL STATUS":       {{"Variable_name", "Value"}, {"Uptime", "1000"}},
+			"SHOW REPLICA STATUS": {{"Seconds_Behind_Source"}},
+			"replica_host_status": {{"replica_lag_in_milliseconds"}, {[]byte("18.5")}},
+			"gtid_executed":       {{"@@global.gtid_executed"}, {""}},
+		}), nil
+	}, Options{})
+	defer p.Close()
+	res, err := p.Probe(context.Background(), target("tcp", "192.0.2.1:3306"))
+	if err != nil || res.Role != health.RoleReplica || res.Lag < 18*time.Millisecond || res.Lag > 20*time.Second {
+		t.Errorf("got %+v, %v", res, err)
 	}
 }
 
