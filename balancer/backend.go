@@ -19,7 +19,7 @@ import (
 // A Backend is one origin server of a pool.
 type Backend struct {
 	// Name is its identity in cookies, logs and metrics, which should outlive
-	// a change of address. Empty: the URL's host and port.
+	// a change of address. Empty: the URL's host and port, in lower case.
 	Name string
 	// URL is where it is: http, https, or h2c for HTTP/2 without TLS; for
 	// connections, tcp, or tls for TCP in TLS, with a port. A path goes in
@@ -118,6 +118,7 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 	if err != nil {
 		return b, nil, fmt.Errorf("balancer: backend %w", err)
 	}
+	u.Host = strings.ToLower(u.Host) // a name is the same in capitals
 	if b.Name == "" {
 		b.Name = health.Target{URL: u}.Address()
 	}

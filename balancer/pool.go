@@ -104,7 +104,7 @@ func (p *Pool) Update(backends []Backend) error {
 	old, now := p.snap.Load(), time.Now()
 	kept := make(map[*member]bool, len(entries))
 	for _, e := range entries {
-		if was := old.byName[e.Name]; was != nil && was.URL == e.URL && was.Handler == nil && e.Handler == nil {
+		if was := old.byName[e.Name]; was != nil && was.url.String() == e.url.String() && was.Handler == nil && e.Handler == nil {
 			e.member = was.member
 		} else {
 			e.member = p.newMember(e)
