@@ -18,6 +18,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // DialContext connects to a backend that the pool picks. network and address
@@ -138,22 +139,22 @@ type carried struct {
 	refused atomic.Uint64
 	cut     atomic.Uint64
 
-	mu     sync.Mutex
-	links  map[*link]struct{} // guarded by mu
-	told   time.Time          // guarded by mu: when a refusal was logged
-	untold int                // guarded by mu: refusals since
+	// What strangers can have written, by kind, so that one does not hide
+	// another.
+	unserved, ungreeted, broken, failed, exhausted transit.Lines
+
+	mu    sync.Mutex
+	links map[*link]struct{} // guarded by mu
 }
 
-// mayTell reports whether a refusal is logged, and how many were not.
-func (c *carried) mayTell(now time.Time) (more int, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now.Sub(c.told) < time.Second {
-		c.untold++
-		return 0, false
+// fewLines is how many lines of a kind may come at once; then it is one a
+// second.
+const fewLines = 5
+
+func (c *carried) init() {
+	for _, l := range []*transit.Lines{&c.ungreeted, &c.broken, &c.failed} {
+		l.Burst = fewLines
 	}
-	more, c.untold, c.told = c.untold, 0, now
-	return more, true
 }
 
 // connect picks a backend and connects to it, and to another if it does not

@@ -40,6 +40,7 @@ func (p *Pool) Only(name string, filters ...func(Status) bool) *Pool {
 		of:      root,
 		filters: slices.Clone(filters),
 	}
+	v.carried.init()
 	if p != root { // of an excerpt, less
 		outer := p.filters
 		for i, inner := range v.filters {

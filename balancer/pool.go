@@ -62,6 +62,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		changed: make(chan struct{}),
 		dialer:  newDialer(opts.TCP),
 	}
+	p.carried.init()
 	p.roles.memory = opts.Roles.Memory
 	if p.roles.throne, err = recall(opts.Roles.Memory); err != nil {
 		return nil, err

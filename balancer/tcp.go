@@ -107,8 +107,12 @@ func (s *server) accept(ctx context.Context, l net.Listener) error {
 			return nil
 		case p.closing.Err() != nil:
 			return ErrClosed
+		case errors.Is(err, syscall.ECONNABORTED):
+			continue // the client left before it was accepted
 		case exhausted(err):
-			p.log.LogAttrs(ctx, slog.LevelError, "cannot accept connections for now", slog.Any("error", err))
+			if more, ok := p.carried.exhausted.Allow(time.Now()); ok {
+				p.log.LogAttrs(ctx, slog.LevelError, "cannot accept connections for now", slog.Any("error", err), slog.Int("others", more))
+			}
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():
@@ -201,18 +205,17 @@ type greetError struct{ error }
 
 func (e greetError) Unwrap() error { return e.error }
 
-// refuse closes a connection that is not carried, and says why: in the log
-// once a second, with how many others there were since, because without a
-// primary each client comes again at once.
+// refuse closes a connection that is not carried, and says why: in the log no
+// more often than [transit.Lines] allows, because without a primary each client
+// comes again at once, and because strangers may come as often as they like.
 // The client is told too if it has been greeted, speak.
 func (p *Pool) refuse(client net.Conn, why error, speak bool) {
 	p.carried.refused.Add(1)
-	_, own := errors.AsType[greetError](why)
-	more, tell := 0, own
-	if !own {
-		more, tell = p.carried.mayTell(time.Now())
+	kind := &p.carried.unserved
+	if _, own := errors.AsType[greetError](why); own {
+		kind = &p.carried.ungreeted
 	}
-	if tell {
+	if more, ok := kind.Allow(time.Now()); ok {
 		p.log.LogAttrs(context.Background(), slog.LevelWarn, "connection refused",
 			slog.String("client", remote(client)), slog.Any("error", why), slog.Int("others", more))
 	}
@@ -236,10 +239,19 @@ func (p *Pool) tell(client net.Conn, l *link, r *relay, err error) {
 	}
 	if err != nil {
 		level, text = slog.LevelInfo, "connection broke"
-		if errors.Is(err, ErrMoved) || r.fault == backendSide {
-			level = slog.LevelWarn
+		kind := &p.carried.broken
+		moved := errors.Is(err, ErrMoved) // which no client can have written
+		if moved || r.fault == backendSide {
+			level, kind = slog.LevelWarn, &p.carried.failed
 		}
 		attrs = append(attrs, slog.Any("error", err))
+		if !moved {
+			more, ok := kind.Allow(time.Now())
+			if !ok {
+				return
+			}
+			attrs = append(attrs, slog.Int("others", more))
+		}
 	}
 	p.log.LogAttrs(context.Background(), level, text, attrs...)
 }
@@ -248,7 +260,7 @@ func (p *Pool) tell(client net.Conn, l *link, r *relay, err error) {
 // listener.
 func exhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
-		errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ECONNABORTED)
+		errors.Is(err, syscall.ENOMEM)
 }
 
 func remote(c net.Conn) string {

@@ -248,6 +248,60 @@ func TestHangingUpAtOnceIsNotIdle(t *testing.T) {
 	}
 }
 
+// TestStrangersWriteFewLines holds that whoever connects and leaves, or breaks
+// off, cannot fill a disk with what is logged of it.
+func TestStrangersWriteFewLines(t *testing.T) {
+	strangers := map[string]func(*net.TCPConn){
+		"leave":  func(c *net.TCPConn) { c.Close() },
+		"reset":  func(c *net.TCPConn) { abort(c) },
+		"babble": func(c *net.TCPConn) { _, _ = io.WriteString(c, "hello\r\n"); c.Close() },
+		"have the backend reset": func(c *net.TCPConn) {
+			_, _ = io.WriteString(c, "!")
+			_, _ = io.Copy(io.Discard, c)
+		},
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{authority(t).issue(t, "127.0.0.1")}}
+	fronts := map[string]func(net.Listener) net.Listener{
+		"plain": nil,
+		"TLS":   func(l net.Listener) net.Listener { return tls.NewListener(l, config) },
+	}
+	for name, do := range strangers {
+		for kind, wrap := range fronts {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				if wrap != nil && strings.Contains(name, "backend") {
+					t.Skip("a backend sees nobody who does not speak TLS")
+				}
+				var log lines
+				b := backend(t, listen(t), func(c net.Conn) {
+					first := make([]byte, 1)
+					if _, err := io.ReadFull(c, first); err == nil && first[0] == '!' {
+						abort(c)
+					}
+				})
+				p := newPool(t, Backends("tcp://"+b), Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Outlier: health.Outlier{Consecutive: -1, MinSuccess: -1}})
+				front := carry(t, p, wrap)
+				began := time.Now()
+				for range 100 {
+					c, err := net.Dial("tcp", front)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = c.SetDeadline(time.Now().Add(patience))
+					do(c.(*net.TCPConn))
+					c.Close()
+				}
+				for p.carried.conns.Load() > 0 {
+					runtime.Gosched()
+				}
+				allowed := 3*fewLines + 4*int(time.Since(began)/time.Second)
+				if n := strings.Count(log.String(), "\n"); n > allowed {
+					t.Errorf("%d lines of 100 strangers, want at most %d:\n%.2000s", n, allowed, log.String())
+				}
+			})
+		}
+	}
+}
+
 // TestShortConnectionsAreNoFailure has a protocol in which the server speaks and
 // hangs up: all do alike, so that none is worse.
 func TestShortConnectionsAreNoFailure(t *testing.T) {

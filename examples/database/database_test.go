@@ -286,6 +286,29 @@ func TestProxyHeaders(t *testing.T) {
 	}
 }
 
+// TestStrangersWriteFewLines holds that whoever connects and leaves cannot fill
+// a disk with what is logged of it.
+func TestStrangersWriteFewLines(t *testing.T) {
+	dir := t.TempDir()
+	_, cert, key, _, _ := certificates(t, dir)
+	db := greeter(t, "")
+	for name, flags := range map[string][]string{"PROXY": {"-proxy-from", "127.0.0.1"}, "TLS": {"-tls", "-cert", cert, "-key", key}} {
+		p := start(t, append(flags, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tcp://"+db)...)
+		began := time.Now()
+		for range 100 {
+			c, err := net.Dial("tcp", p.ports[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+		}
+		p.says(t, "connection refused", name)
+		if n := strings.Count(p.log.String(), "connection refused"); n > 6+int(time.Since(began)/time.Second) {
+			t.Errorf("%s: %d lines of 100 who connected and left", name, n)
+		}
+	}
+}
+
 // TestRefusals holds that a client reads in its own protocol why it is not
 // served.
 func TestRefusals(t *testing.T) {

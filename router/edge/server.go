@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/given"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // A Runner works in the background until its context ends, as pools and caches
@@ -53,6 +54,8 @@ type Server struct {
 	cut      atomic.Bool // what is open is closed at once
 	stats    stats
 
+	unreadable, unfinished transit.Lines // what is logged of those who send no request
+
 	mu     sync.Mutex
 	failed []string // guarded by mu: what runners said when they ended early
 }
@@ -79,6 +82,7 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, handler: handler, start: time.Now()}
 	s.page = s.writePage
+	s.unreadable.Burst, s.unfinished.Burst = 20, 20
 	if opts.HSTS > 0 {
 		s.hsts = "max-age=" + strconv.Itoa(int(opts.HSTS/time.Second))
 	}

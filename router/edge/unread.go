@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -37,12 +38,21 @@ func (s *Server) unread(c *conn, level slog.Level, status int, cause string) {
 	if level < slog.LevelWarn && s.opts.NoAccessLog {
 		return
 	}
+	// No request, so that whoever connects could fill the disk.
+	kind := &s.unfinished
+	if level >= slog.LevelWarn {
+		kind = &s.unreadable
+	}
+	others, ok := kind.Allow(time.Now())
+	if !ok {
+		return
+	}
 	peer, _ := parseAddr(c.RemoteAddr().String()) // a proxy's, if there is one: what it says could not be read
 	if s.opts.AnonymousLog {
 		peer = anonymous(peer)
 	}
 	s.opts.Logger.LogAttrs(context.Background(), level, "request",
-		slog.String("client", peer.String()), slog.Int("status", status), slog.String("cause", cause))
+		slog.String("client", peer.String()), slog.Int("status", status), slog.String("cause", cause), slog.Int("others", others))
 }
 
 // ended logs a connection that ends inside a request's head.

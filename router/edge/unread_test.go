@@ -122,6 +122,26 @@ func TestUnreadRequestsOverTLS(t *testing.T) {
 	}
 }
 
+// Whoever sends no request at all may come as often as it likes, and not have a
+// line written each time.
+func TestGarbageWritesFewLines(t *testing.T) {
+	var log lines
+	srv := serve(t, http.NotFoundHandler(), edge.Options{Logger: log.logger()})
+	began := time.Now()
+	for range 100 {
+		conn, err := net.Dial("tcp", srv.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "GARBAGE\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+		conn.Close()
+	}
+	if n := len(log.all(t)); n < 20 || n > 21+int(time.Since(began)/time.Second) {
+		t.Errorf("%d lines", n)
+	}
+}
+
 // A client that is too slow with its head is one, too.
 func TestTooSlowAHeadIsLogged(t *testing.T) {
 	var log lines
