@@ -22,7 +22,8 @@ type Options struct {
 	// Policy picks. Nil: [Adaptive].
 	Policy Policy
 	// Probe asks each backend how it is, while [Pool.Run] runs. Nil: the pool
-	// learns from its requests alone.
+	// learns from its requests alone. What its method Validate() error says, if
+	// it has one, is an error of [New].
 	Probe health.Probe
 	// Schedule says when to probe.
 	Schedule health.Schedule

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -245,6 +246,61 @@ func TestHangingUpAtOnceIsNotIdle(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHTTPProbeOfConnections has a pool for connections whose servers tell by
+// HTTP, on a port of their own, how they are.
+func TestHTTPProbeOfConnections(t *testing.T) {
+	var primary atomic.Int32
+	checks := make([]net.Listener, 2)
+	var list []string
+	for i, host := range []string{"127.0.0.2", "127.0.0.3"} {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Skipf("no second loopback address: %v", err)
+		}
+		list = append(list, "tcp://"+backend(t, l, echo(string(rune('a'+i)))))
+		addr := host + ":0"
+		if i > 0 {
+			_, port, _ := net.SplitHostPort(checks[0].Addr().String())
+			addr = net.JoinHostPort(host, port)
+		}
+		if checks[i], err = net.Listen("tcp", addr); err != nil {
+			t.Fatal(err)
+		}
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if int(primary.Load()) != i {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})}
+		go srv.Serve(checks[i])
+		t.Cleanup(func() { srv.Close() })
+	}
+	p := newPool(t, Backends(list...), Options{
+		Probe:    &health.HTTPProbe{Path: "/primary", Port: checks[0].Addr().(*net.TCPAddr).Port},
+		Schedule: health.Schedule{Every: 5 * time.Millisecond, Changing: 5 * time.Millisecond},
+		TCP:      TCP{Announce: ProxyV1},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	if err := p.Ready(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, p, "a")
+	primary.Store(1)
+	for end := time.Now().Add(patience); p.Backends()[0].State != health.Down || p.Backends()[1].State != health.Up; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("got %+v", p.Backends())
+		}
+	}
+	for range 10 {
+		wants(t, p, "b")
+	}
+	if _, err := New(nil, Options{Probe: health.HTTP("/%zz")}); err == nil {
+		t.Error("a probe that can never succeed is accepted")
 	}
 }
 

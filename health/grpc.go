@@ -12,7 +12,8 @@ import (
 
 // GRPC returns a probe that asks the standard health service of gRPC
 // (grpc.health.v1.Health/Check) about service; empty: about the server as a
-// whole. It wants SERVING. The target's scheme is h2c, or https.
+// whole. It wants SERVING. The target's scheme is h2c or https, or
+// for connections tcp or tls.
 func GRPC(service string) Probe { return grpcProbe(service) }
 
 type grpcProbe string
@@ -26,10 +27,7 @@ func (service grpcProbe) Probe(ctx context.Context, t Target) (Result, error) {
 		msg = append(msg, service...)
 	}
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(msg)))
-	u := *t.URL
-	if u.Scheme == "h2c" {
-		u.Scheme = "http"
-	}
+	u := httpURL(t)
 	u.Path, u.RawPath, u.RawQuery = "/grpc.health.v1.Health/Check", "", ""
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(append(frame, msg...)))
 	if err != nil {
@@ -40,7 +38,8 @@ func (service grpcProbe) Probe(ctx context.Context, t Target) (Result, error) {
 	req.Header.Set("User-Agent", "foretier-probe")
 	rt := t.Transport
 	if rt == nil {
-		own := &http.Transport{TLSClientConfig: t.TLS, DisableKeepAlives: true, Protocols: new(http.Protocols)}
+		own := t.transport()
+		own.Protocols = new(http.Protocols)
 		own.Protocols.SetHTTP2(true)
 		own.Protocols.SetUnencryptedHTTP2(true)
 		defer own.CloseIdleConnections()

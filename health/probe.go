@@ -106,12 +106,17 @@ type Result struct {
 func HTTP(path string) *HTTPProbe { return &HTTPProbe{Path: path} }
 
 // HTTPProbe asks over HTTP, on a connection of its own. Redirects are not
-// followed: to be sent elsewhere is no sign of health. Set its fields before
-// use.
+// followed: to be sent elsewhere is no sign of health. A target for connections,
+// tcp or tls, is asked in HTTP or HTTPS. Set its fields before use.
 type HTTPProbe struct {
 	Path  string // with a query if need be; empty: "/"
-	Host  string // the Host field; empty: the target's host and port
+	Host  string // the Host field; empty: the host and port that are asked
 	Proto string // X-Forwarded-Proto; empty: "https" for those who would redirect otherwise
+	// Port is another than the target's on which the check listens, such as
+	// Patroni's 8008 or clustercheck's 9200, in plain HTTP unless Secure is
+	// set. 0: the target's own. A target with a Transport has no ports.
+	Port   int
+	Secure bool // Port speaks TLS, by the target's configuration
 	// Drain takes a 404 after a success for the wish to be drained: a deploy
 	// begins with the removal of the file that is probed.
 	Drain bool
@@ -129,21 +134,62 @@ func (p *HTTPProbe) Validate() error {
 		return fmt.Errorf("health: probe host %q: want a host, perhaps with a port", p.Host)
 	case p.Proto != "" && p.Proto != "http" && p.Proto != "https":
 		return fmt.Errorf("health: probe proto %q: want http or https", p.Proto)
+	case p.Port < 0 || p.Port > 65535:
+		return fmt.Errorf("health: HTTPProbe.Port is %d: want 1 to 65535, or 0 for the target's own", p.Port)
+	case p.Secure && p.Port == 0:
+		return errors.New("health: HTTPProbe.Secure is about Port: whether the target's own port speaks TLS, its URL says")
 	}
 	return nil
 }
 
-// Probe implements [Probe].
-func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
+// url returns what is asked for at t.
+func (p *HTTPProbe) url(t Target) (*url.URL, error) {
 	ref, err := url.Parse(cmp.Or(p.Path, "/"))
 	if err != nil {
-		return Result{}, fmt.Errorf("health: probe path: %w", err)
+		return nil, fmt.Errorf("health: probe path: %w", err)
 	}
-	u := *t.URL
-	if u.Scheme == "h2c" {
-		u.Scheme = "http"
-	}
+	u := httpURL(t)
 	u.Path, u.RawPath, u.RawQuery = ref.Path, ref.RawPath, ref.RawQuery
+	if p.Port != 0 && t.Transport == nil {
+		u.Scheme, u.Host = "http", net.JoinHostPort(t.URL.Hostname(), strconv.Itoa(p.Port))
+		if p.Secure {
+			u.Scheme = "https"
+		}
+	}
+	return u, nil
+}
+
+// httpURL returns the target's URL with the scheme by which package http knows
+// it.
+func httpURL(t Target) *url.URL {
+	u := *t.URL
+	switch u.Scheme {
+	case "h2c", "tcp":
+		u.Scheme = "http"
+	case "tls":
+		u.Scheme = "https"
+	}
+	return &u
+}
+
+// transport returns a way to the target for one request.
+func (t Target) transport() *http.Transport {
+	own := &http.Transport{TLSClientConfig: t.TLS, DisableKeepAlives: true, DisableCompression: true}
+	if len(t.Preface) > 0 {
+		own.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			t.URL = &url.URL{Scheme: "tcp", Host: t.URL.Host} // TLS is for the transport
+			return t.Dial(ctx, nil)
+		}
+	}
+	return own
+}
+
+// Probe implements [Probe].
+func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
+	u, err := p.url(t)
+	if err != nil {
+		return Result{}, err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return Result{}, fmt.Errorf("health: probe: %w", err)
@@ -153,8 +199,11 @@ func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
 	req.Header.Set("X-Forwarded-Proto", cmp.Or(p.Proto, "https"))
 	rt := t.Transport
 	if rt == nil {
-		own := &http.Transport{TLSClientConfig: t.TLS, DisableKeepAlives: true, DisableCompression: true}
-		if t.URL.Scheme == "h2c" {
+		if p.Port != 0 {
+			t.Preface = nil // which the target's own port wants
+		}
+		own := t.transport()
+		if t.URL.Scheme == "h2c" && p.Port == 0 {
 			own.Protocols = new(http.Protocols)
 			own.Protocols.SetUnencryptedHTTP2(true)
 		}

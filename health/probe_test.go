@@ -3,10 +3,12 @@ package health
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -58,6 +60,89 @@ func TestHTTPProbe(t *testing.T) {
 	p.Host = "shop.example"
 	if _, err := p.Probe(context.Background(), target(t, srv.URL)); err != nil || got.Host != "shop.example" {
 		t.Errorf("Host: got %q, %v", got.Host, err)
+	}
+}
+
+// TestHTTPProbeOfConnections holds that a target for connections can be asked in
+// HTTP: at its own port, with the preface that this wants, or at another.
+func TestHTTPProbeOfConnections(t *testing.T) {
+	var host string
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host = r.Host
+		if r.URL.Path != "/primary" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	plain, secure := httptest.NewServer(h), httptest.NewTLSServer(h)
+	defer plain.Close()
+	defer secure.Close()
+	addr := func(srv *httptest.Server) string { return srv.Listener.Addr().String() }
+	_, text, err := net.SplitHostPort(addr(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plainPort, _ := strconv.Atoi(text)
+	_, text, _ = net.SplitHostPort(addr(secure))
+	securePort, _ := strconv.Atoi(text)
+	trust := secure.Client().Transport.(*http.Transport).TLSClientConfig
+
+	prefaced, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prefaced.Close()
+	go func() { // takes a preface off and hands the rest on
+		c, err := prefaced.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			return
+		}
+		b, err := net.Dial("tcp", addr(plain))
+		if err != nil {
+			return
+		}
+		defer b.Close()
+		go func() { _, _ = io.Copy(b, c) }()
+		_, _ = io.Copy(c, b)
+	}()
+
+	nowhere := "127.0.0.1:1"
+	cases := []struct {
+		name  string
+		url   string
+		probe *HTTPProbe
+		want  State
+		asked string
+	}{
+		{"its own port", "tcp://" + addr(plain), &HTTPProbe{Path: "/primary"}, Up, addr(plain)},
+		{"which says no", "tcp://" + addr(plain), &HTTPProbe{Path: "/replica"}, Degraded, addr(plain)},
+		{"in TLS", "tls://" + addr(secure), &HTTPProbe{Path: "/primary"}, Up, addr(secure)},
+		{"behind a preface", "tcp://" + prefaced.Addr().String(), &HTTPProbe{Path: "/primary"}, Up, prefaced.Addr().String()},
+		{"another port", "tcp://" + nowhere, &HTTPProbe{Path: "/primary", Port: plainPort}, Up, addr(plain)},
+		{"of a target in TLS", "tls://" + nowhere, &HTTPProbe{Path: "/primary", Port: plainPort}, Up, addr(plain)},
+		{"of a web server", "https://" + nowhere, &HTTPProbe{Path: "/primary", Port: plainPort}, Up, addr(plain)},
+		{"of one in HTTP/2", "h2c://" + nowhere, &HTTPProbe{Path: "/primary", Port: plainPort}, Up, addr(plain)},
+		{"another port in TLS", "tcp://" + nowhere, &HTTPProbe{Path: "/primary", Port: securePort, Secure: true}, Up, addr(secure)},
+		{"a name of its own", "tcp://" + nowhere, &HTTPProbe{Path: "/primary", Port: plainPort, Host: "db1"}, Up, "db1"},
+	}
+	for _, c := range cases {
+		to := target(t, c.url)
+		to.TLS = trust
+		if strings.Contains(c.name, "preface") || c.probe.Port != 0 {
+			to.Preface = []byte("HELO") // not for another port
+		}
+		res, err := c.probe.Probe(context.Background(), to)
+		if err != nil || res.State != c.want || host != c.asked {
+			t.Errorf("%s: got %v, %v, asked as %q", c.name, res, err, host)
+		}
+	}
+	for name, p := range map[string]*HTTPProbe{"a path": {Path: "/%zz"}, "a port": {Port: 70000}, "TLS of no port": {Secure: true}} {
+		if p.Validate() == nil {
+			t.Errorf("%s that cannot be is accepted", name)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type config struct {
 	origin      string // empty: no server is special
 	admin       []string
 	probe       string // empty: passive
+	probeHost   string // empty: each backend's own
 	policy      string
 	requests    int      // at a backend at once; 0: no limit
 	streams     int      // likewise
@@ -74,6 +75,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.StringVar(&c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
 	fs.StringVar(&admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
 	fs.StringVar(&c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz (empty: judge by real requests alone)")
+	fs.StringVar(&c.probeHost, "probe-host", "", "`HOST` that the probe asks for, such as shop.example (empty: each backend's own host and port, which many shops redirect)")
 	fs.StringVar(&c.policy, "policy", "adaptive", "how a backend is picked: adaptive, roundrobin, least or hash")
 	fs.IntVar(&c.requests, "max-requests", 100, "`NUMBER` of requests at each backend at once, beyond which they wait (0: no limit)")
 	fs.IntVar(&c.streams, "max-streams", 1000, "`NUMBER` of websockets and event streams at each backend at once, which are not counted as requests (0: no limit)")
@@ -155,6 +157,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if c.probe != "" {
 		check("probe", c.probe, checkPath(c.probe, "/healthz"))
+	}
+	if c.probeHost != "" {
+		check("probe-host", c.probeHost, checkProbeHost(c.probeHost, c.probe))
 	}
 	if _, ok := policies[c.policy]; !ok {
 		check("policy", c.policy, errors.New("want adaptive, roundrobin, least or hash"))
@@ -271,6 +276,17 @@ func checkBackend(s string) error {
 func checkPath(s, example string) error {
 	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%\\ ") {
 		return errors.New("want a plain path such as " + example)
+	}
+	return nil
+}
+
+func checkProbeHost(host, probe string) error {
+	u, err := url.Parse("http://" + host)
+	if err != nil || u.Host != host || u.Hostname() == "" || strings.HasSuffix(host, ":") || strings.ContainsAny(host, "*,;'\"<>%") {
+		return errors.New("want a host such as shop.example, without http://")
+	}
+	if probe == "" {
+		return errors.New("it needs -probe PATH, such as /healthz")
 	}
 	return nil
 }

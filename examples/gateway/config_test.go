@@ -50,6 +50,9 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"admin, empty":      {[]string{someBackends, "-origin", "http://a", "-admin", ""}, []string{`-admin ""`, "/admin,/cron.php"}},
 		"admin, no slash":   {[]string{someBackends, "-origin", "http://a", "-admin", "admin"}, []string{`-admin "admin"`, "/admin"}},
 		"probe":             {[]string{someBackends, "-probe", "healthz"}, []string{"-probe", "/healthz"}},
+		"probe host, URL":   {[]string{someBackends, "-probe", "/healthz", "-probe-host", "http://shop.example"}, []string{"-probe-host", "without http://"}},
+		"probe host, list":  {[]string{someBackends, "-probe", "/healthz", "-probe-host", "a.example,b.example"}, []string{"-probe-host", "shop.example"}},
+		"probe host, alone": {[]string{someBackends, "-probe-host", "shop.example"}, []string{"-probe-host", "it needs -probe"}},
 		"policy":            {[]string{someBackends, "-policy", "random"}, []string{"adaptive, roundrobin, least or hash"}},
 		"sticky":            {[]string{someBackends, "-sticky", "a b"}, []string{`-sticky "a b"`, "want the name of a cookie"}},
 		"key, no cookie":    {[]string{someBackends, "-sticky-key-file", file("k", 32)}, []string{"-sticky NAME"}},
@@ -145,7 +148,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if _, err := parse([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("listen backends origin admin probe policy sticky sticky-key-file cache cache-ttl cache-bypass-cookie cache-bypass-session " +
+	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-ttl cache-devices cache-bypass-cookie cache-bypass-session " +
 		"redis memcached purge-from trust tls-cert tls-key error-page status status-hosts linger log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") {
 			t.Errorf("-h says nothing of -%s", name)

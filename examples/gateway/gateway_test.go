@@ -53,6 +53,25 @@ func startGateway(t *testing.T, args ...string) (addr string, log *syncBuffer) {
 	return tier.srv.Addr().String(), log
 }
 
+// TestProbeHost: a shop that redirects whoever does not ask for its name is
+// probed by its name.
+func TestProbeHost(t *testing.T) {
+	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != "shop.example" {
+			http.Redirect(w, r, "https://shop.example"+r.URL.Path, http.StatusMovedPermanently)
+		}
+	}))
+	defer shop.Close()
+	for host, want := range map[string]string{"shop.example": "backend is up", "": "the probe does not succeed"} {
+		_, log := startGateway(t, "-backends", shop.URL, "-probe", "/healthz", "-probe-host", host)
+		for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), want); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("asked for %q, no line says %q:\n%s", host, want, log)
+			}
+		}
+	}
+}
+
 // TestBadBackends: what a backend does wrong is told with a clear status and
 // one log line with the cause, and nothing of it is stored.
 func TestBadBackends(t *testing.T) {

@@ -69,7 +69,7 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 		}
 		opts.Limit = balancer.Limit{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
 		if c.probe != "" {
-			opts.Probe = health.HTTP(c.probe)
+			opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
 		}
 		p, err := balancer.New(balancer.Backends(urls...), opts)
 		if err != nil {
