@@ -120,6 +120,12 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 	snap := &snapshot{all: entries, byName: make(map[string]*entry, len(entries)), until: math.MaxInt64}
 	for _, e := range entries {
 		e.verdict = e.tracker.Verdict(now)
+		if v := e.verdict; e.carries() && p.opts.Probe != nil && v.State == health.Up && !v.Trial {
+			p.proven = true
+		}
+	}
+	for _, e := range entries {
+		p.believeLocked(e)
 		e.rank = p.roles.rank(e.member)
 		if !e.verdict.Risen.IsZero() {
 			e.risen.Store(e.verdict.Risen.UnixNano())
@@ -147,6 +153,22 @@ func (p *Pool) publishLocked(entries []*entry, now time.Time) {
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// believeLocked takes e for down if its probe has never succeeded, and that of
+// another backend for connections has: the check is there, and it says no, as
+// Patroni's does on all but one. Of requests it may be a file that is missing,
+// and answers tell more.
+func (p *Pool) believeLocked(e *entry) {
+	if v := &e.verdict; p.proven && v.Fails && e.carries() {
+		v.State, v.Await = health.Down, false
+		v.Why = "fails its probes, which others pass: " + v.Why
+	}
+}
+
+// carries reports whether e is for connections.
+func (e *entry) carries() bool {
+	return e.Handler == nil && (e.url.Scheme == "tcp" || e.url.Scheme == "tls")
 }
 
 // choose says who of list serves, and who of all is left beside them.

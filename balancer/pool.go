@@ -41,6 +41,7 @@ type Pool struct {
 	mu      sync.Mutex     // serializes writers of snap
 	changed chan struct{}  // guarded by mu: closed at the next change
 	events  []health.Event // guarded by mu: the latest, oldest first
+	proven  bool           // guarded by mu: a probe has succeeded, with a backend for connections
 	changes []Status       // guarded by mu: what Trace has not been told
 
 	roles    roles

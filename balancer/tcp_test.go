@@ -290,6 +290,12 @@ func TestHTTPProbeOfConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, p, "a")
+	// The other has never passed, and is not the one all the same.
+	for end := time.Now().Add(patience); p.Backends()[1].State != health.Down; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("got %+v", p.Backends())
+		}
+	}
 	primary.Store(1)
 	for end := time.Now().Add(patience); p.Backends()[0].State != health.Down || p.Backends()[1].State != health.Up; runtime.Gosched() {
 		if time.Now().After(end) {

@@ -41,6 +41,7 @@ type Verdict struct {
 	State State
 	Hard  bool      // Down, and not even answering
 	Await bool      // Unknown, and a probe will tell
+	Fails bool      // Unknown, and the probe has failed so often that it would be Down, had one succeeded
 	Last  bool      // Degraded, and only because it asks to be used last: see [Result]
 	Mute  bool      // Degraded only because it turns the probes away: see [ErrTurnedAway]
 	Trial bool      // back from an ejection and not proven yet: one request at a time
@@ -233,13 +234,13 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 	case t.proven:
 		v.State = Up
 	case t.probed && t.fall+t.turned > 0:
-		v.Await = true
+		v.Await, v.Fails = true, t.fall >= t.schedule.Fall
 		v.Why = fmt.Sprintf("the probe has never succeeded (%s): judged by its requests alone", t.note)
 	default:
 		v.Await, v.Why = t.probed, t.verdict.Why
 	}
 	changed := v.State != t.verdict.State || v.Trial != t.verdict.Trial || v.Hard != t.verdict.Hard ||
-		v.Mute != t.verdict.Mute || v.Last != t.verdict.Last
+		v.Fails != t.verdict.Fails || v.Mute != t.verdict.Mute || v.Last != t.verdict.Last
 	if v.State != t.verdict.State {
 		v.Since = now
 		if v.State == Up && !v.Trial && t.verdict.State != Unknown {
