@@ -211,7 +211,9 @@ func (c *h2) take(ctx context.Context, scheme string) (conn *http.ClientConn, re
 		d.err = err
 	}
 	if err == nil {
-		if err = conn.Reserve(); err == nil {
+		if err = conn.Reserve(); err != nil { // it goes away at once
+			defer conn.Close()
+		} else {
 			c.conns = append(c.conns, h2conn{conn, time.Now()})
 		}
 	}
