@@ -310,7 +310,7 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 		case v.Trial:
 			l.prove() // to accept is easy
 		case v.State == health.Down, v.State == health.Unknown:
-			p.observe(l.entry, now, health.Answered)
+			p.observe(l.entry, now, nil, health.Answered)
 		}
 		return nil
 	case caller.Err() != nil:
@@ -318,10 +318,10 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 	case health.Unreachable(err):
 		l.ticket.Header(now, true)
 		p.missed(l.entry, now)
-		p.observe(l.entry, now, health.Refused)
+		p.observe(l.entry, now, nil, health.Refused)
 	default:
 		l.ticket.Header(now, true)
-		p.observe(l.entry, now, health.Failed)
+		p.observe(l.entry, now, nil, health.Failed)
 	}
 	return err
 }
@@ -414,14 +414,14 @@ func (l *link) hungUp(now time.Time) {
 	e := l.entry
 	times := e.shed.Add(1) - 1
 	e.avoid.Store(now.Add(soon << min(times, 4)).UnixNano())
-	l.pool.judge(e, now, health.Failed, true)
+	l.pool.judge(e, now, nil, health.Failed, true)
 }
 
 // prove tells the tracker once the connection has lasted.
 func (l *link) prove() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.proof = time.AfterFunc(soon, func() { l.pool.observe(l.entry, time.Now(), health.Answered) })
+	l.proof = time.AfterFunc(soon, func() { l.pool.observe(l.entry, time.Now(), nil, health.Answered) })
 }
 
 // finish tells how the link ended, and gives back its place.
@@ -434,7 +434,7 @@ func (l *link) finish(o health.Outcome) {
 		if o == health.Answered && l.entry.shed.Load() != 0 {
 			l.entry.shed.Store(0)
 		}
-		l.pool.observe(l.entry, time.Now(), o)
+		l.pool.observe(l.entry, time.Now(), nil, o)
 	})
 }
 

@@ -21,6 +21,7 @@ type member struct {
 	hash      uint64 // of the name
 	load      *load.Load
 	tracker   *health.Tracker
+	blame     blame
 	transport http.RoundTripper
 	target    health.Target
 

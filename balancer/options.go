@@ -27,7 +27,12 @@ type Options struct {
 	Probe health.Probe
 	// Schedule says when to probe.
 	Schedule health.Schedule
-	// Outlier says which failures of requests take a backend out.
+	// Outlier says which failures of requests take a backend out. But for
+	// refused connections these must be of three clients (IPv4 addresses or IPv6
+	// /64s) and two URLs, within its Window: one visitor condemns nobody, nor
+	// does one page. Behind a proxy that edge does not trust, all are one client.
+	// Answers of 500 and the like take out a tenth of a pool at most, or one
+	// backend.
 	Outlier health.Outlier
 	// Source tells the backends, while [Pool.Run] runs. Nil: they are those
 	// given to [New] and [Pool.Update].

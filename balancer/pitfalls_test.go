@@ -259,8 +259,8 @@ func TestPitfallOneThatHangsDelaysTheProbesOfOthers(t *testing.T) {
 func TestPitfallEverythingIsEjected(t *testing.T) {
 	backends, way := ways(status(503), status(503), status(503), status(503))
 	p := newPool(t, backends, Options{Transport: way})
-	for range 200 {
-		if w := get(p, "GET", "/", nil); w.Code != 503 || w.Header().Get("X-Content-Type-Options") != "" {
+	for i := range 200 {
+		if w := get(p, "GET", fmt.Sprint("/", i%7), nil, from(i)); w.Code != 503 || w.Header().Get("X-Content-Type-Options") != "" {
 			t.Fatalf("answered by the tier itself: %d %v", w.Code, w.Header())
 		}
 	}

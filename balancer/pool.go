@@ -215,13 +215,18 @@ func (e *entry) status(now time.Time) Status {
 	}
 }
 
-// observe judges what became of a request at e.
-func (p *Pool) observe(e *entry, now time.Time, o health.Outcome) { p.judge(e, now, o, false) }
+// observe judges what became of a request at e; r is nil for a connection.
+func (p *Pool) observe(e *entry, now time.Time, r *http.Request, o health.Outcome) {
+	p.judge(e, now, r, o, false)
+}
 
 // judge is observe. doubtful says that o may be how a protocol goes, so that
 // the others must do clearly better.
-func (p *Pool) judge(e *entry, now time.Time, o health.Outcome, doubtful bool) {
+func (p *Pool) judge(e *entry, now time.Time, r *http.Request, o health.Outcome, doubtful bool) {
 	p = p.root()
+	if r != nil && (o == health.Failed || o == health.Erred) {
+		e.blame.add(now, r, o)
+	}
 	if o == health.Failed || o == health.Refused {
 		e.failures.Add(1)
 	}
@@ -231,7 +236,7 @@ func (p *Pool) judge(e *entry, now time.Time, o health.Outcome, doubtful bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if eject && p.mayEjectLocked(e, now, doubtful) {
+	if eject && p.mayEjectLocked(e, now, r != nil, doubtful) {
 		e.tracker.Eject(now, rand.Float64())
 	}
 	p.refreshLocked(now)
@@ -240,12 +245,17 @@ func (p *Pool) judge(e *entry, now time.Time, o health.Outcome, doubtful bool) {
 // mayEjectLocked reports whether e may be taken out: on hard evidence always;
 // on soft only while enough others are left, and for a low share of answers
 // only if the others' is clearly better: one broken page that everybody asks
-// for is no broken server. The same holds for doubtful evidence.
-func (p *Pool) mayEjectLocked(e *entry, now time.Time, doubtful bool) bool {
+// for is no broken server. The same holds for doubtful evidence. Of requests
+// several clients' must have failed, and several: see [blameClients].
+func (p *Pool) mayEjectLocked(e *entry, now time.Time, requests, doubtful bool) bool {
 	hard, share := e.tracker.Suspect()
 	share = share || doubtful
 	if hard {
 		return true
+	}
+	several, erred := e.blame.weigh(now.Add(-p.opts.Outlier.Window))
+	if requests && !several {
+		return false
 	}
 	all := p.snap.Load().all
 	out, good, asked := 0, 0.0, 0
@@ -261,6 +271,9 @@ func (p *Pool) mayEjectLocked(e *entry, now time.Time, doubtful bool) bool {
 		good, asked = good+part*float64(n), asked+n
 	}
 	if own, _ := e.tracker.Share(now); share && asked > 0 && good/float64(asked) < own+clearlyBetter {
+		return false
+	}
+	if requests && erred && out >= max(1, int(erredShare*float64(len(all)))) {
 		return false
 	}
 	return p.opts.Outlier.MayEject(out, len(all))

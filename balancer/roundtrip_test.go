@@ -600,8 +600,8 @@ func TestOneBrokenPageIsNoBrokenServer(t *testing.T) {
 	// One that answers everything so is.
 	backends, way := ways(local{http.HandlerFunc(page)}, local{http.HandlerFunc(page)}, status(500))
 	p = newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
-	for range 100 {
-		if w := get(p, "GET", "/", nil); w.Code != 200 {
+	for i := range 100 {
+		if w := get(p, "GET", fmt.Sprint("/", i), nil, from(i)); w.Code != 200 {
 			t.Fatalf("got %d", w.Code)
 		}
 	}

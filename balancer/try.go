@@ -62,7 +62,7 @@ func (t *try) roundTrip() (*http.Response, error) {
 		o := t.judge(time.Now(), res)
 		if err = t.receive(res); err == nil {
 			now := time.Now()
-			x.pool.observe(e, now, o)
+			x.pool.observe(e, now, x.req, o)
 			t.tried(now, res.StatusCode, nil)
 			return res, nil
 		}
@@ -299,7 +299,7 @@ func (t *try) judgeError(now time.Time, err error) {
 		o = health.Erred // it works, and says what it does not do
 	}
 	t.ticket.Header(now, true)
-	t.exchange.pool.observe(t.entry, now, o)
+	t.exchange.pool.observe(t.entry, now, t.exchange.req, o)
 }
 
 // mayRepeat reports whether the request may be sent to another backend, after
@@ -451,7 +451,7 @@ func (b *body) broke(err error) error {
 	}
 	err = t.entry.fail(fmt.Errorf("response broke off: %w", err))
 	x.rec.Fail(err)
-	x.pool.observe(t.entry, time.Now(), health.Failed)
+	x.pool.observe(t.entry, time.Now(), t.exchange.req, health.Failed)
 	if x.rec == nil || !x.rec.Logged {
 		x.pool.log.LogAttrs(x.req.Context(), slogError, "response broke off", logRequest(x.req, err)...)
 	}
