@@ -171,3 +171,41 @@ func TestSecureBackendChangesItsMind(t *testing.T) {
 	}
 	server.Close()
 }
+
+// A backend that chooses HTTP/2 is asked for upgrades over HTTP/1.1, before and
+// after it has chosen.
+func TestUpgradeAtABackendOfHTTP2(t *testing.T) {
+	srv := perConn(t, true, func(_ *sync.Map, w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			fmt.Fprint(w, r.Proto)
+			return
+		}
+		c, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		fmt.Fprint(buf, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+		_ = buf.Flush()
+	})
+	config := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	config.NextProtos = nil
+	p := newPool(t, Backends(srv.URL), Options{TLS: config})
+	for i := range 2 {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "websocket")
+		res, err := p.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(res.Body); res.StatusCode != 101 || string(got) != "hello" {
+			t.Errorf("upgrade %d: %d %q, %v", i, res.StatusCode, got, err)
+		}
+		_ = res.Body.Close()
+		if got := get(p, "GET", "/", nil).Body.String(); got != "HTTP/2.0" {
+			t.Errorf("a page goes over %s", got)
+		}
+	}
+}
