@@ -275,7 +275,9 @@ func (c *connecting) pick(snap *snapshot, now time.Time) (*entry, error) {
 	}
 	if len(list) == 0 && len(c.tried) > 0 {
 		// The backups, and those in disgrace, lowest tier first.
-		list = filter(snap.rest, true)
+		if list = filter(snap.rest, true); len(list) == 0 {
+			list = filter(snap.shut, false)
+		}
 		list = list[:min(len(list), 1)]
 	}
 	switch len(list) {

@@ -193,8 +193,9 @@ func TestAServerThatBreaksOffIsTakenOut(t *testing.T) {
 	good := httptest.NewServer(servedBy("good"))
 	defer good.Close()
 	p := newPool(t, []Backend{{Name: "bad", URL: url}, {Name: "good", URL: good.URL}}, Options{Policy: RoundRobin(), Retry: Retry{Min: 1000}})
-	for range 10 {
-		if w := get(p, "GET", "/", nil); w.Body.String() != "good" {
+	for i := range 10 {
+		client := func(r *http.Request) { r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", i) } // one alone condemns nobody
+		if w := get(p, "GET", fmt.Sprint("/", i), nil, client); w.Body.String() != "good" {
 			t.Fatalf("got %d %s", w.Code, w.Body)
 		}
 	}

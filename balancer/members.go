@@ -91,6 +91,7 @@ type snapshot struct {
 	byName map[string]*entry //
 	use    []*entry          // for requests that are bound to none
 	rest   []*entry          // alive and not in use: where a request goes that use has failed
+	shut   []*entry          // have refused connections lately, and no probe says more: they may be back
 	trial  bool              // one of use is on trial
 	forced bool              // those serve that ask to be drained
 	until  int64             // when it must be made anew, in ns
@@ -176,8 +177,12 @@ func (e *entry) carries() bool {
 func (s *snapshot) choose(list []*entry) {
 	s.use = usable(list)
 	for _, e := range s.all {
-		if e.available() && e.verdict.State != health.Down && !slices.Contains(s.use, e) {
+		switch v := e.verdict; {
+		case !e.available() || slices.Contains(s.use, e):
+		case v.State != health.Down:
 			s.rest = append(s.rest, e)
+		case !v.Until.IsZero():
+			s.shut = append(s.shut, e)
 		}
 	}
 	slices.SortStableFunc(s.rest, func(a, b *entry) int { return cmp.Compare(a.Tier, b.Tier) })

@@ -455,3 +455,33 @@ func TestTheRestOfARequestIsNoRequest(t *testing.T) {
 		t.Errorf("then it answered %q, and the backend got %v", rest, paths.Load())
 	}
 }
+
+// TestOneThatRefusedIsTriedWhenAllOthersDo: of a quick restart of both, one after
+// the other, nothing is lost.
+func TestOneThatRefusedIsTriedWhenAllOthersDo(t *testing.T) {
+	var downA, downB atomic.Bool
+	way := func(down *atomic.Bool, name string) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if down.Load() {
+				return refused.RoundTrip(r)
+			}
+			return local{servedBy(name)}.RoundTrip(r)
+		})
+	}
+	backends, transport := ways(way(&downA, "a"), way(&downB, "b"))
+	p := newPool(t, backends, Options{Transport: transport, Policy: RoundRobin()})
+	downA.Store(true)
+	for range 10 {
+		if w := get(p, "POST", "/", nil); w.Body.String() != "b" {
+			t.Fatalf("while a is down: %d %s", w.Code, w.Body)
+		}
+	}
+	if s := p.Backends()[0]; s.State != health.Down {
+		t.Fatalf("a is %v", s.State)
+	}
+	downA.Store(false)
+	downB.Store(true)
+	if w := get(p, "POST", "/", nil); w.Body.String() != "a" {
+		t.Errorf("a is back and b down: %d %s", w.Code, w.Body)
+	}
+}

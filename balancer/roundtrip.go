@@ -305,6 +305,9 @@ func (x *exchange) choose(now time.Time) choice {
 		if len(c.list) == 0 && len(x.tried) > 0 {
 			// The backups, and those in disgrace, lowest tier first.
 			c.list = x.filter(snap.rest, true)
+			if len(c.list) == 0 {
+				c.list = x.filter(snap.shut, false)
+			}
 			c.list = c.list[:min(len(c.list), 1)]
 		}
 		if len(c.list) == 0 && len(x.tried) == 0 && len(snap.use) > 0 {

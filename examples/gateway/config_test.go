@@ -150,7 +150,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	}
 	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-ttl cache-devices cache-bypass-cookie cache-bypass-session " +
 		"redis memcached purge-from trust tls-cert tls-key error-page status status-hosts linger log") {
-		if !strings.Contains(out.String(), "  -"+name+" ") {
+		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,8 @@ func TestOrderedAnswersAreNoFailures(t *testing.T) {
 
 // A client that wants only what is stored has asked for its 504.
 func TestOnlyIfCachedIsNoFailure(t *testing.T) {
-	pages, err := cache.New(cache.Options{})
+	anybody := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	pages, err := cache.New(cache.Options{Orders: anybody})
 	if err != nil {
 		t.Fatal(err)
 	}
