@@ -4,17 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 )
 
 // The standard server hands a page of 4 KiB or more to the kernel in two or
 // three pieces, and each costs as much as all else that the edge does for the
-// request. So what is written of a response whose length is known and small is
-// gathered and goes out as one, once its handler has returned or flushed, or
-// written more than expected.
+// request. So a response that an exchange has held is gathered as the standard
+// server writes it, and goes out as one.
 
 const (
 	gatherMost = 32 << 10           // head and body of a response that goes out as one
@@ -41,17 +37,6 @@ func connContext(ctx context.Context, nc net.Conn) context.Context {
 	}
 	c.secure = isTLS
 	return context.WithValue(ctx, connKey{}, c)
-}
-
-// gatherable reports whether a response is to be gathered: its length is known
-// and small, and it does not say "X-Accel-Buffering: no".
-func gatherable(h http.Header) bool {
-	lines := h["Content-Length"]
-	if len(lines) != 1 || strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
-		return false
-	}
-	n, err := strconv.ParseInt(lines[0], 10, 64)
-	return err == nil && n > 0 && n <= gatherBody
 }
 
 // gather begins to hold back what is written. It belongs, like deliver and
