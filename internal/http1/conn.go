@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -228,7 +229,7 @@ func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop
 		res.Body = &tunnel{cn: cn, stop: stop}
 		return
 	}
-	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res) || call.login || LoggedIn(res.Header), length: res.ContentLength}
+	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res) || call.login || LoggedIn(res.Header), length: res.ContentLength, chunked: len(res.TransferEncoding) > 0}
 	if res.Body == http.NoBody || res.ContentLength == 0 || call.Request.Method == http.MethodHead {
 		b.end(true)
 		res.Body = http.NoBody
@@ -275,7 +276,8 @@ type body struct {
 	last bool // the connection's last response
 	once sync.Once
 
-	length int64 // as announced; -1: unknown
+	length  int64 // as announced; -1: unknown
+	chunked bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -293,7 +295,44 @@ func (b *body) Read(p []byte) (int, error) {
 // Whole reports whether all of the body is here already, so that nothing can go
 // wrong with it any more. It is asked before the first Read.
 func (b *body) Whole() bool {
-	return b.length > 0 && int64(b.cn.br.Buffered()) >= b.length
+	n := b.cn.br.Buffered()
+	if b.length >= 0 {
+		return int64(n) >= b.length
+	}
+	here, _ := b.cn.br.Peek(n) // what is buffered can be had
+	return b.chunked && wholeChunks(here)
+}
+
+// wholeChunks reports whether b holds a chunked body to its end (RFC 9112,
+// section 7.1). What is malformed is not: who reads it will say so.
+func wholeChunks(b []byte) bool {
+	for {
+		line, rest, ok := bytes.Cut(b, []byte("\n"))
+		if !ok {
+			return false
+		}
+		digits, _, _ := bytes.Cut(line, []byte(";"))
+		size, err := strconv.ParseUint(string(bytes.TrimSpace(digits)), 16, 31)
+		if err != nil {
+			return false
+		}
+		if b = rest; size > 0 {
+			if len(b) < int(size)+2 {
+				return false
+			}
+			b = b[size+2:]
+			continue
+		}
+		for { // trailers
+			line, rest, ok := bytes.Cut(b, []byte("\n"))
+			if !ok {
+				return false
+			}
+			if b = rest; len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
+				return true
+			}
+		}
+	}
 }
 
 // Close gives up what was not read.

@@ -23,7 +23,7 @@ type conn struct {
 	upgraded  atomic.Bool          // taken over by a handler
 	renewed   atomic.Int64         // when the rolling deadline was last set, in nanoseconds since srv.start
 	explicit  atomic.Int64         // the write deadline that somebody asked for, likewise; 0: none
-	held      *[]byte              // of a response that is being gathered; nil: none is
+	held      *buffer              // of a response that is being gathered; nil: none is
 	secure    bool                 // TLS stands above it
 	hello     *tls.ClientHelloInfo // its handshake's, if names ask for different client certificates
 	begun     atomic.Bool          // bytes of a request have come
@@ -214,8 +214,8 @@ func (c *conn) linger() {
 	if c.CloseWrite() != nil {
 		return
 	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
+	buf := buffers.Get().(*buffer)
+	defer buf.free()
 	end := time.Now().Add(lingerAll)
 	for now := time.Now(); now.Before(end); now = time.Now() {
 		until := now.Add(lingerStall)
@@ -225,7 +225,7 @@ func (c *conn) linger() {
 		if c.Conn.SetReadDeadline(until) != nil {
 			return
 		}
-		if _, err := c.Conn.Read((*buf)[:cap(*buf)]); err != nil {
+		if _, err := c.Conn.Read(buf.body[:cap(buf.body)]); err != nil {
 			return
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -17,11 +19,69 @@ const (
 	gatherBody = gatherMost - 4<<10 // its body; a larger head ends the gathering early
 )
 
-// buffers are those of responses that are held or gathered.
-var buffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, gatherMost)
-	return &b
-}}
+// A buffer is that of a response which is held or gathered.
+type buffer struct {
+	body   []byte
+	header []field // as it was when it was written
+}
+
+type field struct {
+	name   string
+	values []string
+	first  string // of values, which somebody may change
+}
+
+var buffers = sync.Pool{New: func() any { return &buffer{body: make([]byte, 0, gatherMost)} }}
+
+// free gives b back. It may be nil.
+func (b *buffer) free() {
+	if b != nil {
+		b.body = b.body[:0]
+		clear(b.header)
+		b.header = b.header[:0]
+		buffers.Put(b)
+	}
+}
+
+// note keeps what h is now.
+func (b *buffer) note(h http.Header) {
+	for name, values := range h {
+		f := field{name: name, values: values}
+		switch {
+		case len(values) == 1:
+			f.first = values[0]
+		case len(values) > 1:
+			f.values = slices.Clone(values)
+		}
+		b.header = append(b.header, f)
+	}
+}
+
+// restore makes h what it was when it was noted, and returns what it has become
+// meanwhile, nil if it is the same.
+func (b *buffer) restore(h http.Header) (now http.Header) {
+	same := len(h) == len(b.header)
+	for i := 0; same && i < len(b.header); i++ {
+		f := &b.header[i]
+		values, ok := h[f.name]
+		if len(f.values) == 1 {
+			same = len(values) == 1 && values[0] == f.first
+		} else {
+			same = ok && slices.Equal(values, f.values)
+		}
+	}
+	if same {
+		return nil
+	}
+	now = h.Clone()
+	clear(h)
+	for _, f := range b.header {
+		if h[f.name] = f.values; len(f.values) == 1 {
+			h[f.name] = []string{f.first}
+		}
+	}
+	return now
+}
 
 type connKey struct{}
 
@@ -39,20 +99,20 @@ func connContext(ctx context.Context, nc net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// gather begins to hold back what is written. It belongs, like deliver and
-// discard, to whoever writes the response.
+// gather begins to hold back what is written. It belongs, like deliver, to
+// whoever writes the response.
 func (c *conn) gather() {
 	if c.held == nil {
-		c.held = buffers.Get().(*[]byte)
+		c.held = buffers.Get().(*buffer)
 	}
 }
 
 // hold holds p back, if there is room for it.
 func (c *conn) hold(p []byte) bool {
-	if len(*c.held)+len(p) > gatherMost {
+	if len(c.held.body)+len(p) > gatherMost {
 		return false
 	}
-	*c.held = append(*c.held, p...)
+	c.held.body = append(c.held.body, p...)
 	return true
 }
 
@@ -60,24 +120,15 @@ func (c *conn) hold(p []byte) bool {
 // server believes it written, so a connection that does not take it is closed:
 // the next response would follow half of this one.
 func (c *conn) deliver() error {
-	b := c.discard()
-	if b == nil {
+	b := c.held
+	if c.held = nil; b == nil {
 		return nil
 	}
-	defer buffers.Put(b)
-	_, err := c.write(*b)
-	*b = (*b)[:0]
+	_, err := c.write(b.body)
+	b.free()
 	if err != nil {
 		c.unread.Store(false)
 		_ = c.Close() // the error that counts is err
 	}
 	return err
-}
-
-// discard ends the gathering and returns what was held back, nil if there was
-// no gathering.
-func (c *conn) discard() *[]byte {
-	b := c.held
-	c.held = nil
-	return b
 }

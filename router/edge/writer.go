@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -42,11 +43,10 @@ type exchange struct {
 	bytes  int64 // of the body
 	left   bool  // the client has: status is for the log, and nothing goes out
 
-	holds  bool        // nothing of the response is out
-	header http.Header // of a response that is held, as it was at WriteHeader
-	length int64       // that it states; -1: unknown
-	room   int         // bytes of its body that may be held
-	held   *[]byte     // those that are; nil: none yet
+	holds  bool    // nothing of the response is out
+	length int64   // that it states; -1: unknown
+	room   int     // bytes of its body that may be held
+	held   *buffer // those that are; nil: nothing is held
 
 	life        sync.RWMutex // read-locked by whoever uses w or rc
 	over        bool         // guarded by life: the handler has returned
@@ -139,7 +139,8 @@ func (ex *exchange) hold(h http.Header) {
 			}
 		}
 	}
-	ex.header = h.Clone()
+	ex.held = buffers.Get().(*buffer)
+	ex.held.note(h)
 }
 
 // deliver hands on what was held, in one piece if it is flushed at once.
@@ -156,16 +157,17 @@ func (ex *exchange) deliver(flush bool) error {
 		ex.conn.gather()
 	}
 	h := ex.w.Header()
-	later := restore(h, ex.header)
+	later := ex.held.restore(h)
 	ex.w.WriteHeader(ex.status)
 	if later != nil {
-		restore(h, later)
+		clear(h)
+		maps.Copy(h, later)
 	}
 	var err error
-	if ex.held != nil {
-		_, err = ex.w.Write(*ex.held)
-		ex.drop()
+	if len(ex.held.body) > 0 {
+		_, err = ex.w.Write(ex.held.body)
 	}
+	ex.drop()
 	if flush {
 		err = errors.Join(err, ex.rc.Flush())
 	}
@@ -175,37 +177,10 @@ func (ex *exchange) deliver(flush bool) error {
 	return err
 }
 
-// restore makes h what it was, and returns what it has become meanwhile, nil if
-// it is the same.
-func restore(h, was http.Header) (now http.Header) {
-	same := len(h) == len(was)
-	for name, values := range was {
-		if same {
-			others, ok := h[name]
-			same = ok && len(others) == len(values)
-			for i := 0; same && i < len(values); i++ {
-				same = others[i] == values[i]
-			}
-		}
-	}
-	if same {
-		return nil
-	}
-	now = h.Clone()
-	clear(h)
-	for name, values := range was {
-		h[name] = values
-	}
-	return now
-}
-
 // drop gives the buffer back.
 func (ex *exchange) drop() {
-	if ex.held != nil {
-		*ex.held = (*ex.held)[:0]
-		buffers.Put(ex.held)
-		ex.held = nil
-	}
+	ex.held.free()
+	ex.held = nil
 }
 
 // Write implements [http.ResponseWriter].
@@ -219,11 +194,8 @@ func (ex *exchange) Write(p []byte) (int, error) {
 	}
 	ex.final(http.StatusOK)
 	if ex.holds {
-		if ex.held == nil && len(p) <= ex.room {
-			ex.held = buffers.Get().(*[]byte)
-		}
-		if ex.held != nil && len(*ex.held)+len(p) <= ex.room {
-			*ex.held = append(*ex.held, p...)
+		if len(ex.held.body)+len(p) <= ex.room {
+			ex.held.body = append(ex.held.body, p...)
 			ex.bytes += int64(len(p))
 			return len(p), nil
 		}
@@ -320,7 +292,7 @@ func (ex *exchange) retract() bool {
 	if end != nil {
 		h["Connection"] = end
 	}
-	ex.status, ex.bytes, ex.holds, ex.header = 0, 0, false, nil
+	ex.status, ex.bytes, ex.holds = 0, 0, false
 	ex.drop()
 	return true
 }
@@ -353,10 +325,8 @@ func (ex *exchange) retire(aborted, gone bool) {
 	case aborted:
 		_ = ex.rc.Flush() // it is cut off either way
 	case ex.holds:
-		if ex.length < 0 && !ex.head && ex.header["Transfer-Encoding"] == nil {
-			ex.header["Content-Length"] = []string{strconv.FormatInt(ex.bytes, 10)}
-		}
-		_ = ex.deliver(true) // which has closed the connection
+		// Of a length that is unknown, the server tells it once its handler has returned.
+		_ = ex.deliver(ex.length >= 0) // which has closed the connection
 	}
 	ex.drop()
 	if ex.conn != nil && ex.body != nil {
