@@ -1,0 +1,70 @@
+//go:build e2e
+
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/internal/servertest"
+)
+
+// TestE2EBrowserOrdersOnce: a backend takes an order and breaks off inside its
+// answer. A browser that got nothing would order again by itself; this one shows
+// the tier's page, and its visitor decides.
+func TestE2EBrowserOrdersOnce(t *testing.T) {
+	chromium := servertest.Require(t, "chromium")
+	var orders atomic.Int64
+	seen := make(chan string, 8)
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/cart":
+			fmt.Fprint(w, `<!doctype html><form method="post" action="/order"></form><script>document.forms[0].submit()</script>`)
+		case "/order":
+			orders.Add(1)
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100\r\n\r\n<html>")
+			time.Sleep(50 * time.Millisecond) // what may be held back has gone on
+		case "/seen":
+			seen <- r.URL.Query().Get("status")
+		}
+	})
+	page := t.TempDir() + "/502.html"
+	if err := os.WriteFile(page, []byte(`<!doctype html><title>sorry</title><script>fetch("/seen?status=502")</script>`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := startGateway(t, "-backends", backend, "-error-page", "502="+page)
+	cmd := exec.Command(chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--user-data-dir="+t.TempDir(),
+		"--host-resolver-rules=MAP shop.test:80 "+addr+", MAP * ~NOTFOUND", "--remote-debugging-port=0", "http://shop.test/cart")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	defer func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+		<-done
+	}()
+	select {
+	case <-seen:
+	case <-time.After(60 * time.Second):
+		t.Error("the browser does not show the tier's page")
+	}
+	time.Sleep(time.Second) // a real browser's, in which it would order again
+	if n := orders.Load(); n != 1 {
+		t.Errorf("ordered %d times", n)
+	}
+}
