@@ -86,6 +86,7 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Wraps returns nothing: a purge reaches no backend.
 func (p *purger) Wraps() []http.Handler { return nil }
+
 // otherNaming returns the field by which a PURGE names something else than its
 // URL, or "".
 func otherNaming(h http.Header) string {
