@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -27,10 +28,10 @@ func (p *Pool) serveBody(w http.ResponseWriter, r *http.Request) {
 	defer uploads.Wait()
 	defer body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
 	if r.ProtoMajor != 1 || rc.EnableFullDuplex() != nil { // it takes care itself
-		p.proxy.ServeHTTP(&answering{ResponseWriter: w, old: !r.ProtoAtLeast(1, 1)}, in)
+		p.proxy.ServeHTTP(newAnswering(w, r, nil), in)
 		return
 	}
-	p.proxy.ServeHTTP(&answering{ResponseWriter: w, body: body, old: !r.ProtoAtLeast(1, 1)}, in)
+	p.proxy.ServeHTTP(newAnswering(w, r, body), in)
 	if body.Err() != io.EOF {
 		// The server would wait for the rest before it ends the connection. An
 		// error means that the connection is gone already.
@@ -52,6 +53,45 @@ type answering struct {
 	body *transit.Body // the request's over HTTP/1, else nil
 	own  bool          // the answer is the pool's own, or its operator's
 	old  bool          // the client speaks HTTP/1.0, which knows no informational responses (RFC 9110, section 15.2)
+
+	above http.Header // what the layers above have put on the answer, as it was at first
+	told  bool        // an informational response has taken it off
+}
+
+// newAnswering returns w as the writer of the answer to r, of which body is the
+// body over HTTP/1.
+func newAnswering(w http.ResponseWriter, r *http.Request, body *transit.Body) *answering {
+	a := &answering{ResponseWriter: w, body: body, old: !r.ProtoAtLeast(1, 1)}
+	if h := w.Header(); len(h) > 0 {
+		a.above = h.Clone()
+	}
+	return a
+}
+
+// Header implements [http.ResponseWriter].
+func (w *answering) Header() http.Header {
+	h := w.ResponseWriter.Header()
+	if w.told {
+		w.told = false
+		maps.Copy(h, w.above.Clone())
+	}
+	return h
+}
+
+// tell writes an informational response, of which ReverseProxy has put the
+// fields into the header, behind what stood there, and empties all of it
+// afterwards: what the layers above have put there is for the answer.
+func (w *answering) tell(status int) {
+	h := w.Header()
+	for name, values := range w.above {
+		if h[name] = h[name][min(len(values), len(h[name])):]; len(h[name]) == 0 {
+			delete(h, name)
+		}
+	}
+	w.told = len(w.above) > 0
+	if !w.old {
+		w.ResponseWriter.WriteHeader(status)
+	}
 }
 
 // Unwrap is for [http.ResponseController].
@@ -61,7 +101,8 @@ func (w *answering) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // ended, and makes up no Content-Type where the backend sent none: what it
 // would be taken for is the client's to decide (RFC 9110, section 8.3).
 func (w *answering) WriteHeader(status int) {
-	if status < 200 && w.old {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		w.tell(status)
 		return
 	}
 	if status >= 200 {

@@ -52,7 +52,7 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.serveBody(w, r)
 		return
 	}
-	p.proxy.ServeHTTP(&answering{ResponseWriter: w, old: !r.ProtoAtLeast(1, 1)}, r)
+	p.proxy.ServeHTTP(newAnswering(w, r, nil), r)
 }
 
 // rewrite makes the request that goes out.

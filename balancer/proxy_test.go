@@ -390,3 +390,49 @@ func TestInformationalResponsesWithoutEndOverHTTP2(t *testing.T) {
 		}
 	}
 }
+
+// TestInformationalResponsesTakeNothingAlong: what layers above have put on the
+// answer is neither told beforehand nor lost.
+func TestInformationalResponsesTakeNothingAlong(t *testing.T) {
+	for _, path := range []string{"http", "h2c"} {
+		t.Run(path, func(t *testing.T) {
+			back := perConn(t, false, func(_ *sync.Map, w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Link", "</a.css>; rel=preload")
+				for range 2 {
+					w.WriteHeader(http.StatusEarlyHints)
+				}
+				w.Header().Del("Link")
+				w.Header().Set("Vary", "Accept")
+				_, _ = io.WriteString(w, "page")
+			})
+			p := newPool(t, Backends(strings.Replace(back.URL, "http", path, 1)), Options{})
+			above := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Set-Cookie", "arm=b")
+				w.Header().Set("Vary", "Cookie")
+				w.Header().Set("Link", "</all.css>")
+				p.ServeHTTP(w, r)
+			}))
+			defer above.Close()
+			var told []string
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+				told = append(told, fmt.Sprint(h["Link"], h["Set-Cookie"], h["Vary"]))
+				return nil
+			}})
+			r, err := http.NewRequestWithContext(ctx, "GET", above.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := above.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if got, want := fmt.Sprint(told), "[[</a.css>; rel=preload] [] [] [</a.css>; rel=preload] [] []]"; got != want {
+				t.Errorf("told %s, want %s", got, want)
+			}
+			if got, want := fmt.Sprint(res.Header["Set-Cookie"], res.Header["Vary"], res.Header["Link"]), "[arm=b] [Cookie Accept] [</all.css>]"; got != want {
+				t.Errorf("answered %s, want %s", got, want)
+			}
+		})
+	}
+}

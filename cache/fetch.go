@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -275,11 +276,12 @@ func (f *fetch) interim(status int) {
 		return
 	}
 	h := f.leader.Header()
-	for name, values := range f.header {
-		h[name] = values
-	}
+	above := h.Clone() // what the layers above have put there is for the answer
+	clear(h)
+	maps.Copy(h, f.header)
 	f.leader.WriteHeader(status)
 	clear(h)
+	maps.Copy(h, above)
 }
 
 // begin writes the head of a response that is the leader's alone.
