@@ -91,12 +91,8 @@ func (c *conn) ReadFrom(src io.Reader) (n int64, err error) {
 	if err := c.deliver(); err != nil {
 		return 0, err
 	}
-	limited, _ := src.(*io.LimitedReader)
-	file, ok := src.(*os.File)
-	if limited != nil {
-		file, ok = limited.R.(*os.File)
-	}
-	if !ok || c.upgraded.Load() {
+	file, limited := asFile(src)
+	if file == nil || c.upgraded.Load() {
 		return io.Copy(struct{ io.Writer }{c}, src)
 	}
 	for limited == nil || limited.N > 0 {
@@ -116,6 +112,15 @@ func (c *conn) ReadFrom(src io.Reader) (n int64, err error) {
 		}
 	}
 	return n, nil
+}
+
+// asFile returns the file that src is, and as much of it as is limited, or nil.
+func asFile(src io.Reader) (file *os.File, limited *io.LimitedReader) {
+	if limited, _ = src.(*io.LimitedReader); limited != nil {
+		src = limited.R
+	}
+	file, _ = src.(*os.File)
+	return file, limited
 }
 
 func (c *conn) Read(p []byte) (int, error) {

@@ -208,8 +208,15 @@ func (ex *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom keeps the standard server's way to sendfile.
+// ReadFrom keeps the standard server's way to sendfile. Another source is copied
+// write by write: it may break off while all of the response is still held, or
+// pause, when the handler has long returned.
 func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
+	if file, _ := asFile(src); file == nil {
+		buf := buffers.Get().(*[]byte)
+		defer buffers.Put(buf)
+		return io.CopyBuffer(struct{ io.Writer }{ex}, src, (*buf)[:cap(*buf)])
+	}
 	if !ex.use() {
 		return 0, errOver
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/foretier/foretier/router/edge"
@@ -80,6 +81,12 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		io.WriteString(w, "<html>")
 	})
+	h.HandleFunc("/copied", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		if _, err := io.Copy(w, io.MultiReader(strings.NewReader("<html>"), iotest.ErrReader(io.ErrUnexpectedEOF))); err != nil {
+			abort()
+		}
+	})
 	h.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000000")
 		io.WriteString(w, "<html>")
@@ -106,7 +113,7 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 	opts := edge.Options{Pages: map[int][]byte{502: []byte("<p>sorry")}}
 	overEach(t, h, opts, func(t *testing.T, url string, c *http.Client) {
 		for path, want := range map[string]string{
-			"/small": "", "/none": "", "/half": "", "/moved": "", "/unknown": "", "/short": "", "/large": "", // 502
+			"/small": "", "/none": "", "/half": "", "/moved": "", "/unknown": "", "/short": "", "/copied": "", "/large": "", // 502
 			"/flushed": "<html><head>", "/streamed": "<html><head>", "/much": strings.Repeat("x", 5000),
 		} {
 			for _, method := range []string{"GET", "POST"} {
@@ -294,3 +301,36 @@ func TestWhatFollowsABodyThatWasNotReadIsNoRequest(t *testing.T) {
 		t.Error("a part of a body was served as a request")
 	}
 }
+
+// TestACopyThatOutlivesItsHandler: whatever it waits for, the request does not
+// wait for it.
+func TestACopyThatOutlivesItsHandler(t *testing.T) {
+	never, end := io.Pipe()
+	defer end.Close()
+	var copies sync.WaitGroup
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		began := make(chan struct{})
+		copies.Go(func() {
+			_, _ = io.Copy(w, io.MultiReader(readFunc(func([]byte) (int, error) { close(began); return 0, io.EOF }), never))
+		})
+		<-began
+		_, _ = io.WriteString(w, "page")
+	})
+	overEach(t, h, edge.Options{}, func(t *testing.T, url string, c *http.Client) {
+		c.Timeout = 5 * time.Second
+		res, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if body, err := io.ReadAll(res.Body); string(body) != "page" || err != nil {
+			t.Errorf("got %q, %v", body, err)
+		}
+	})
+	end.Close()
+	copies.Wait()
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
