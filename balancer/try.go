@@ -35,6 +35,7 @@ type try struct {
 	cancel   context.CancelFunc // nil: there is no such limit
 	call     http1.Call         // over the pool's own connections
 	over     atomic.Int32       // see left
+	answered bool               // a header has come
 
 	// Through any other transport:
 	mu        sync.Mutex
@@ -59,6 +60,7 @@ func (t *try) roundTrip() (*http.Response, error) {
 	}
 	res, err = t.send(e.transport)
 	if err == nil {
+		t.answered = true
 		o := t.judge(time.Now(), res)
 		if err = t.receive(res); err == nil {
 			now := time.Now()
@@ -295,7 +297,7 @@ func (t *try) judgeError(now time.Time, err error) {
 	switch {
 	case health.Unreachable(err):
 		o = health.Refused
-	case unprocessed(err):
+	case unprocessed(err) && !t.answered:
 		o = health.Erred // it works, and says what it does not do
 	}
 	t.ticket.Header(now, true)
@@ -327,9 +329,10 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 }
 
 // unsent reports whether an attempt that ended with err provably sent nothing,
-// or nothing that the backend has looked at.
+// or nothing that the backend has looked at. One that has begun to answer has,
+// whatever it says afterwards.
 func (t *try) unsent(err error) bool {
-	return health.Unreachable(err) || unprocessed(err) || !t.sent.Load() && !t.call.Sent()
+	return !t.answered && (health.Unreachable(err) || unprocessed(err) || !t.sent.Load() && !t.call.Sent())
 }
 
 // abandon gives back the place of a try that was not begun.

@@ -303,3 +303,28 @@ func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 		t.Errorf("of %d orders %d were lost, %d placed twice", placed.Load(), lost.Load(), twice.Load())
 	}
 }
+
+// A backend that has begun to answer has looked at the request, whatever it says
+// afterwards.
+func TestWhatWasAnsweredWasProcessed(t *testing.T) {
+	begins := func(stream uint32) []byte { return frame(frameHeaders, endHeaders, stream, 0x88) }
+	for name, then := range map[string]func(uint32) []byte{
+		"refused stream": resets(7),
+		"goaway below":   goesAway(1, 2),
+	} {
+		for method, want := range map[string]int{"POST": 502, "GET": 200} {
+			t.Run(name+", "+method, func(t *testing.T) {
+				bad, _ := rawHTTP2(t, func(stream uint32) []byte { return append(begins(stream), then(stream)...) })
+				good, asked := rawHTTP2(t)
+				p := newPool(t, Backends("h2c://"+bad, "h2c://"+good), Options{Policy: First()})
+				var body io.Reader
+				if method == "POST" {
+					body = strings.NewReader("order=1")
+				}
+				if got := get(p, method, "/", body).Code; got != want || (len(asked()) == 1) != (want == 200) {
+					t.Errorf("got %d and asked the other %d times, want %d", got, len(asked()), want)
+				}
+			})
+		}
+	}
+}
