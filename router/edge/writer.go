@@ -213,9 +213,9 @@ func (ex *exchange) Write(p []byte) (int, error) {
 // pause, when the handler has long returned.
 func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
 	if file, _ := asFile(src); file == nil {
-		buf := buffers.Get().(*[]byte)
-		defer buffers.Put(buf)
-		return io.CopyBuffer(struct{ io.Writer }{ex}, src, (*buf)[:cap(*buf)])
+		buf := buffers.Get().(*buffer)
+		defer buf.free()
+		return io.CopyBuffer(struct{ io.Writer }{ex}, src, buf.body[:cap(buf.body)])
 	}
 	if !ex.use() {
 		return 0, errOver
