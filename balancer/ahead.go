@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -99,8 +98,8 @@ func streams(h http.Header) bool {
 	if strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
 		return true
 	}
-	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	return kind == "text/event-stream" || strings.HasPrefix(kind, "application/grpc")
+	kind := mediaType(h)
+	return kind == eventStream || strings.HasPrefix(kind, "application/grpc")
 }
 
 func (a *ahead) Read(p []byte) (int, error) {

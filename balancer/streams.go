@@ -27,8 +27,14 @@ func isStream(res *http.Response) bool {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return true
 	}
-	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.Trim(kind, " \t"), eventStream) && res.Body != http.NoBody
+	return mediaType(res.Header) == eventStream && res.Body != http.NoBody
+}
+
+// mediaType returns the type that a header states, whatever its parameters are:
+// they may be malformed, or stand twice.
+func mediaType(h http.Header) string {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.ToLower(strings.Trim(kind, " \t"))
 }
 
 // full returns why e has no place for one more request like x, or nil.

@@ -122,3 +122,23 @@ func TestStreamsAreSpread(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsAStream: what counts as a stream is not held back either, whatever
+// its parameters are.
+func TestWhatIsAStream(t *testing.T) {
+	for value, want := range map[string]bool{
+		"text/event-stream":                              true,
+		"Text/Event-Stream ;charset=utf-8":               true,
+		"text/event-stream; charset=utf-8; charset=utf8": true,
+		"text/event-stream; =":                           true,
+		"text/event-streams":                             false,
+		"text/html; a=text/event-stream":                 false,
+		"":                                               false,
+	} {
+		h := http.Header{"Content-Type": {value}}
+		counts := isStream(&http.Response{StatusCode: 200, Header: h, Body: nil})
+		if passes := streams(h); counts != want || passes != want {
+			t.Errorf("%q: counts as a stream: %t, is not held: %t, want %t", value, counts, passes, want)
+		}
+	}
+}
