@@ -327,6 +327,9 @@ func (ex *exchange) retire(aborted, gone bool) {
 	}
 	defer ex.life.Unlock()
 	ex.over = true
+	if !aborted && !gone {
+		ex.final(http.StatusOK) // a handler that says nothing says that
+	}
 	switch {
 	case ex.status == 0 || gone && aborted:
 	case aborted:
