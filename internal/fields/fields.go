@@ -4,6 +4,7 @@
 package fields
 
 import (
+	"iter"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -28,76 +29,48 @@ func RemoveHopByHop(h http.Header) {
 	}
 }
 
-// List returns the members of a comma-separated field (RFC 9110, section
+// Members yields the members of a comma-separated field (RFC 9110, section
 // 5.6.1), trimmed, the empty ones left out. Quoted strings are not respected:
-// it is meant for lists of tokens.
-func List(lines []string) []string {
-	var out []string
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			if member = textproto.TrimString(member); member != "" {
-				out = append(out, member)
+// it is meant for lists of tokens. A list may be as long as a header, of as many
+// members as it has commas, so look at each once and keep none.
+func Members(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range lines {
+			for line != "" {
+				member := line
+				if i := strings.IndexByte(line, ','); i >= 0 {
+					member, line = line[:i], line[i+1:]
+				} else {
+					line = ""
+				}
+				if member = textproto.TrimString(member); member != "" && !yield(member) {
+					return
+				}
 			}
 		}
 	}
-	return out
 }
+
+// List returns the members that [Members] yields.
+func List(lines []string) []string { return slices.Collect(Members(lines)) }
 
 // HasToken reports whether the comma-separated field lists token, in any case.
 func HasToken(lines []string, token string) bool {
-	return slices.ContainsFunc(List(lines), func(member string) bool {
-		return strings.EqualFold(member, token)
-	})
-}
-
-// overrides are the fields with which some frameworks let a client replace
-// the path, the method or the host that the rules have judged (CVE-2018-14773
-// and kin). Nobody in front of us has a use for them, trusted or not.
-var overrides = []string{
-	"X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method",
-	"X-Rewrite-Url", "X-Rewrite-Uri", "X-Override-Url", "Unencoded-Url",
-	"Iis-Wasurlrewritten", "X-Http-Method", "X-Http-Method-Override",
-	"X-Method-Override", "X-Host", "Proxy", "X-Http-Host-Override", "Http-Host-Override", "X-Script-Name",
-	"X-Proxy-Url", "Proxy-Url", "Proxy-Host", "Request-Uri", "X-Http-Destinationurl",
-}
-
-// rivals say otherwise what the tier says with X-Forwarded-Proto, -Host and -For.
-// A proxy that is trusted for those may hand on its client's of these, so nobody's
-// count; the tier writes a Forwarded of its own.
-var rivals = []string{"Forwarded", "X-Forwarded", "Front-End-Https", "X-Url-Scheme", "X-Scheme", "X-Https", "Https",
-	"X-Arr-Ssl", "Cf-Visitor", "Cloudfront-Forwarded-Proto"}
-
-// claims are the fields besides X-Forwarded-* with which a proxy says who the
-// client is and what it has shown. Anybody can send them, so only a trusted
-// peer's count.
-var claims = []string{
-	"X-Real-Ip", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip",
-	"True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Envoy-External-Address",
-	"X-Request-Id", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr", "Cf-Connecting-Ipv6",
-	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "X-Azure-Socketip", "Cloudfront-Viewer-Address",
-	"X-Forward-For", "Forwarded-For", "Forwarded-For-Ip", "Cluster-Client-Ip", "X-True-Client-Ip",
-	"X-True-Ip", "X-Proxyuser-Ip", "X-Custom-Ip-Authorization", "X-Appengine-User-Ip",
-	"Client-Cert", "Client-Cert-Chain",
-}
-
-// foul tells which fields go: true whoever sent them, false if the peer is not
-// trusted.
-var foul = func() map[string]bool {
-	m := make(map[string]bool)
-	for _, name := range claims {
-		m[name] = false
+	for member := range Members(lines) {
+		if len(member) == len(token) && strings.EqualFold(member, token) {
+			return true
+		}
 	}
-	for _, name := range slices.Concat(overrides, rivals, []string{"Expect", "Http2-Settings"}) {
-		m[name] = true
-	}
-	return m
-}()
+	return false
+}
 
 // Clean removes from a request's header what must not reach a backend: fields
-// that override what the rules have judged, fields whose name is not a letter,
+// that say another host, scheme, port, path or method than the rules have judged
+// (CVE-2018-14773 and kin) or steer a server, fields whose name is not a letter,
 // digit or hyphen throughout (CGI cannot tell X_Forwarded_For from
 // X-Forwarded-For), any upgrade but to websocket, Expect, and, unless the peer
-// is trusted, everything with which a proxy speaks of its client.
+// is trusted, everything with which a proxy speaks of its client: its address,
+// user and certificate. They go by kind, whatever their name: see claimed.
 //
 // A trusted peer's X-Forwarded-For and -Proto stay; all other X-Forwarded-* go,
 // as does what Connection would have a hop remove of the tier's own fields.
@@ -105,18 +78,24 @@ func Clean(h http.Header, trusted bool) {
 	for as := range h {
 		// A server hands up canonical names only; whatever else has put a field
 		// there, a backend reads it in any spelling.
+		says, found := known[as]
+		if found && says == nothing {
+			continue
+		}
 		name := http.CanonicalHeaderKey(as)
-		always, bad := foul[name]
 		switch {
-		case bad && (always || !trusted), !plain(name):
-			delete(h, as)
+		case found:
+		case !plain(name), as != name && slices.Contains(hopByHop, name):
+			says = ofTarget
 		case strings.HasPrefix(name, "X-Forwarded-"):
-			if !trusted || !slices.Contains(forwarded, as) {
-				delete(h, as)
+			// The two that the tier itself understands.
+			if says = ofTarget; name == as && (name == "X-Forwarded-For" || name == "X-Forwarded-Proto") {
+				says = ofClient
 			}
-		case strings.HasPrefix(name, "X-Original-"), strings.HasPrefix(name, "X-Rewrite-"), strings.HasPrefix(name, "X-Override-"):
-			delete(h, as)
-		case as != name && slices.Contains(hopByHop, name):
+		default:
+			says = claimed(name)
+		}
+		if says == ofTarget || says == ofClient && !trusted {
 			delete(h, as)
 		}
 	}
@@ -126,9 +105,6 @@ func Clean(h http.Header, trusted bool) {
 	cleanConnection(h)
 }
 
-// forwarded are the X-Forwarded-* fields that the tier itself understands.
-var forwarded = []string{"X-Forwarded-For", "X-Forwarded-Proto"}
-
 // cleanConnection keeps of Connection only what a client may ask of its own
 // connection: "Connection: close, Cookie" would otherwise take the cookie away
 // on the way to the backend.
@@ -137,9 +113,16 @@ func cleanConnection(h http.Header) {
 	if len(lines) == 0 || len(lines) == 1 && (strings.EqualFold(lines[0], "keep-alive") || strings.EqualFold(lines[0], "close")) {
 		return
 	}
+	tokens := [...]string{"close", "keep-alive", "upgrade", "te"}
+	var there [len(tokens)]bool
+	for member := range Members(lines) {
+		for i, token := range tokens {
+			there[i] = there[i] || strings.EqualFold(member, token)
+		}
+	}
 	var keep []string
-	for _, token := range []string{"close", "keep-alive", "upgrade", "te"} {
-		if HasToken(lines, token) && (token != "upgrade" || h["Upgrade"] != nil) {
+	for i, token := range tokens {
+		if there[i] && (token != "upgrade" || h["Upgrade"] != nil) {
 			keep = append(keep, token)
 		}
 	}
