@@ -36,6 +36,7 @@ type ask struct {
 	partial  bool          // to be fetched as the part that it asks for
 	selector *law.Selector // see selecting
 	begun    *memory.Entry // the stored beginning that its fetch is to complete, or nil
+	strange  []string      // its fields that may fill nothing; set by keep
 	reason   string        // why it is forwarded, in the words of RFC 9211
 }
 
@@ -215,6 +216,9 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	}
 	if status >= 400 && !j.Stated {
 		v.Fresh = min(v.Fresh, max(v.ErrorFresh, 0))
+	}
+	if v.Store && !a.told(h) { // not even by a rule
+		v.Store, v.Why = false, "asked for with fields that may fill nothing"
 	}
 	return v, j
 }
@@ -396,15 +400,16 @@ func (a *ask) clone(ctx context.Context) *ask {
 
 // personal reports whether an answer may be the visitor's alone for what the
 // request says, and not for what the answer says.
-func (a *ask) personal() bool { return a.cookie || a.auth || a.noStore }
+func (a *ask) personal() bool { return a.cookie || a.auth || a.noStore || len(a.strange) > 0 }
 
 // anonymous makes a what a refresh asks: the whole page, by GET, on nobody's
 // behalf. What a visitor would be shown is not what is wanted, and what a
-// visitor orders has been obeyed already.
-func (a *ask) anonymous() {
+// visitor orders has been obeyed already. selecting are the fields on which what
+// is stored varies.
+func (a *ask) anonymous(selecting string) {
 	r := *a.r
 	r.Method = http.MethodGet
-	if a.cookie || a.r.Header["Cache-Control"] != nil || a.r.Header["Pragma"] != nil {
+	if a.cookie || len(a.strange) > 0 || a.r.Header["Cache-Control"] != nil || a.r.Header["Pragma"] != nil {
 		r.Header = a.r.Header.Clone()
 		delete(r.Header, "Cache-Control")
 		delete(r.Header, "Pragma")
@@ -413,6 +418,9 @@ func (a *ask) anonymous() {
 		}
 	}
 	a.r, a.cookie, a.noStore, a.cc, a.selector = &r, false, false, nil, nil
+	if len(a.strange) > 0 {
+		a.plainly(selecting)
+	}
 }
 
 // key identifies the request among those that are being fetched. selecting are

@@ -3,6 +3,8 @@ package cache
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/memory"
@@ -49,6 +51,10 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 		d.Verdict = "pass"
 	default:
 		d.Verdict = "miss"
+		if odd := strange(r.Header, h.cache.opts.FillFields); len(odd) > 0 {
+			slices.Sort(odd)
+			d.Steps = append(d.Steps, "not stored, unless it varies on "+strings.Join(odd, ", "))
+		}
 		if e != nil && c.act == fetchWhole && a.mayCover(e) {
 			d.Steps = append(d.Steps, "what is stored is served if the backend fails")
 		}

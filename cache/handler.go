@@ -181,6 +181,7 @@ func (a *ask) keep(url []byte) *ask {
 	*b = *a
 	b.url = string(url)
 	b.noStore = law.NoStore(a.r.Header["Cache-Control"])
+	b.strange = strange(a.r.Header, a.h.cache.opts.FillFields)
 	return b
 }
 

@@ -67,6 +67,17 @@ type Options struct {
 	// must not buy a backend's work, nor replace a page. What they get with
 	// no-store is not stored, whoever asks. Nil means nobody.
 	Orders []netip.Prefix
+	// FillFields names the fields of a request that may go along with one that
+	// fills the cache; "X-Shop-*" names all that begin so. A request with any
+	// other is answered from the cache, but what it fetches is stored only if
+	// the answer's Vary names all of those. So what one client says in a field
+	// that is not in the key, and that nobody has thought of, is in nobody
+	// else's page. [BrowserFields] are the usual ones, those of an application
+	// and of proxies in front come on top, Via for one. Fields that the cache
+	// and the tier look after themselves need not be named: Accept-Encoding,
+	// Authorization, Cache-Control, Cookie, conditions and ranges, X-Request-Id
+	// and those of a connection. Nil means that all may, empty that no other.
+	FillFields []string
 	// Logger receives what somebody should look at, such as a fetch that
 	// panicked. Nil means slog.Default().
 	Logger *slog.Logger
@@ -86,6 +97,10 @@ func (o Options) withDefaults() (Options, error) {
 	o.Orders = slices.Clone(o.Orders)
 
 	var errs []error
+	var err error
+	if o.FillFields, err = fillFields(o.FillFields); err != nil {
+		errs = append(errs, err)
+	}
 	if !isToken(o.Name) {
 		errs = append(errs, fmt.Errorf("cache: Name %q is not a token", o.Name))
 	}

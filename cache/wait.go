@@ -282,8 +282,8 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 		return
 	}
 	a.reason = "stale"
-	a.anonymous()
 	selecting, _ := e.Vary()
+	a.anonymous(selecting)
 	f, leads, _, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
 	if f != nil && !leads {
 		h.flights.unwait(f)

@@ -167,3 +167,27 @@ func TestHostInAnotherForm(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheFields: with -cache-fields no visitor's own field gets into the page
+// of all, whatever it is called.
+func TestCacheFields(t *testing.T) {
+	backend, calls := counting(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, "page"+r.Header.Get("X-Cdn-Magic")+r.Header.Get("X-Shop-Id"))
+	})
+	for flag, want := range map[string]string{"none": "page", "X-Shop-*": "page7"} {
+		addr, _ := startGateway(t, "-backends", backend, "-cache-fields", flag)
+		url := "http://" + addr + "/" + flag
+		_, _ = fetch(t, "GET", url, "X-Cdn-Magic", "evil")
+		_, _ = fetch(t, "GET", url, "X-Shop-Id", "7")
+		before := calls.Load()
+		_, first := fetch(t, "GET", url, "Accept-Language", "de", "User-Agent", "x")
+		_, again := fetch(t, "GET", url, "X-Cdn-Magic", "evil")
+		if first != want || again != want {
+			t.Errorf("-cache-fields %s: %q, then %q", flag, first, again)
+		}
+		if asked := calls.Load() - before; asked != map[string]int32{"none": 1, "X-Shop-*": 0}[flag] {
+			t.Errorf("-cache-fields %s: the backend was asked %d times", flag, asked)
+		}
+	}
+}

@@ -36,6 +36,7 @@ type config struct {
 	cacheSize   int64 // bytes; 0: off
 	cacheTTL    time.Duration
 	devices     bool     // tell phones and desktops apart, and no browsers
+	fill        []string // fields that may go along with what fills the cache; nil: all
 	bypass      []string // cookies whose bearers are not cached for
 	bypassVar   []string // PHP session variables, likewise
 	redis       string   // sessions
@@ -66,7 +67,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	var (
 		c                                                                                       config
 		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust, statusHosts string
-		streaming                                                                               string
+		streaming, fill                                                                         string
 		pages                                                                                   []string
 	)
 	c.linger = defaultLinger
@@ -91,6 +92,7 @@ func parse(args []string, out io.Writer) (config, error) {
 		return nil
 	})
 	fs.BoolVar(&c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
+	fs.StringVar(&fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
 	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
 	fs.StringVar(&bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
 	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
@@ -131,6 +133,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	c.backends, c.admin, c.bypass, c.memcached = list(backends), list(admin), list(bypass), list(memcached)
 	c.bypassVar, c.statusHosts = list(bypassVar), list(statusHosts)
 	c.streaming = list(streaming)
+	if c.fill = list(fill); fill == "none" {
+		c.fill = []string{}
+	}
 	if len(c.backends) == 0 {
 		return c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
 	}
@@ -179,6 +184,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	for _, name := range c.bypass {
 		check("cache-bypass-cookie", name, checkCookie(name))
 	}
+	for _, name := range c.fill {
+		check("cache-fields", name, checkField(name))
+	}
 	check("listen", c.listen, checkListen(c.listen))
 	if c.status != "" {
 		check("status", c.status, checkListen(c.status))
@@ -212,7 +220,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	c.trust, e = prefixes(trust)
 	check("trust", trust, e)
 	if c.cacheSize == 0 {
-		for name, value := range map[string]string{"purge-from": purge, "cache-bypass-cookie": bypass, "cache-bypass-session": bypassVar} {
+		for name, value := range map[string]string{"purge-from": purge, "cache-fields": fill, "cache-bypass-cookie": bypass, "cache-bypass-session": bypassVar} {
 			if value != "" {
 				check(name, value, errors.New("it means nothing with -cache 0: want one of the two"))
 			}
@@ -294,6 +302,13 @@ func checkProbeHost(host, probe string) error {
 func checkCookie(name string) error {
 	if (&http.Cookie{Name: name, Value: "x"}).Valid() != nil {
 		return errors.New("want the name of a cookie: letters, digits, hyphens, underscores")
+	}
+	return nil
+}
+
+func checkField(name string) error {
+	if checkCookie(strings.TrimSuffix(name, "*")) != nil { // the same letters
+		return errors.New("want the name of a field, such as X-Store, or the beginning of some, such as X-Shop-*")
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"backend, socket":   {[]string{"-backends", "http://unix:/run/shop.sock"}, []string{"sockets of this machine"}},
 		"purge, no cache":   {[]string{someBackends, "-cache", "0", "-purge-from", "10.0.0.0/8"}, []string{"-purge-from", "nothing with -cache 0"}},
 		"ttl, no cache":     {[]string{someBackends, "-cache", "0", "-cache-ttl", "60s"}, []string{"-cache-ttl", "nothing with -cache 0"}},
+		"fields, no cache":  {[]string{someBackends, "-cache", "0", "-cache-fields", "X-Store"}, []string{"-cache-fields", "nothing with -cache 0"}},
+		"fields":            {[]string{someBackends, "-cache-fields", "X Store"}, []string{`-cache-fields "X Store"`, "X-Shop-*"}},
 		"bypass, no cache":  {[]string{someBackends, "-cache", "0", "-cache-bypass-cookie", "cart"}, []string{"-cache-bypass-cookie", "nothing with -cache 0"}},
 		"redis, no use":     {[]string{someBackends, "-redis", "redis://a"}, []string{"-redis", "want -sticky NAME"}},
 		"two pages":         {[]string{someBackends, "-error-page", "503=" + file("one", 9), "-error-page", "503=" + file("two", 9)}, []string{"there are two for 503"}},

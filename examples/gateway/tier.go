@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,11 +111,19 @@ func build(c config, logger *slog.Logger) (*tier, error) {
 			loggedIn = visitors.Has(c.bypassVar...)
 			reporters = append(reporters, visitors)
 		}
+		fill := c.fill
+		if fill != nil {
+			fill = slices.Concat(cache.BrowserFields(), fill)
+			if len(c.trust) > 0 {
+				fill = append(fill, "Via") // of the proxies in front
+			}
+		}
 		pages, err := cache.New(cache.Options{
 			MaxBytes:      c.cacheSize,
 			Rules:         cacheRules(c, loggedIn),
 			IgnoreCookies: cache.Analytics(),
 			Orders:        c.purgeFrom,
+			FillFields:    fill,
 			Logger:        logger,
 		})
 		if err != nil {

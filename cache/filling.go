@@ -1,0 +1,92 @@
+package cache
+
+import (
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/foretier/foretier/cache/internal/law"
+)
+
+// BrowserFields returns the names of the fields that browsers send when they
+// ask for a page, an image or data, for [Options.FillFields].
+func BrowserFields() []string {
+	return []string{
+		"Accept", "Accept-Language", "Access-Control-Request-*", "Dnt", "Origin", "Priority", "Purpose", "Referer", "Save-Data",
+		"Sec-Ch-*", "Sec-Fetch-*", "Sec-Gpc", "Sec-Purpose", "Upgrade-Insecure-Requests", "User-Agent", "X-Requested-With",
+		"Device-Memory", "Downlink", "Dpr", "Ect", "Rtt", "Viewport-Width",
+	}
+}
+
+// settled are the fields that [Options.FillFields] is not asked about, because
+// what of them reaches a backend is decided elsewhere.
+var settled = []string{
+	"Accept-Encoding", "Surrogate-Capability", "Cache-Control", "Pragma", // the fetch has its own
+	"Authorization", "Cookie", // have rules of their own
+	"X-Request-Id", "X-Forwarded-For", "X-Forwarded-Proto", // the tier's, or a trusted proxy's
+	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", // for this hop
+}
+
+// fillFields checks the names of [Options.FillFields] and returns them in the
+// form in which a header has them, nil if all fields may go along.
+func fillFields(list []string) ([]string, error) {
+	if list == nil {
+		return nil, nil
+	}
+	out := slices.Clone(settled)
+	for _, name := range list {
+		if name != "*" && !isToken(strings.TrimSuffix(name, "*")) {
+			return nil, fmt.Errorf("cache: FillFields has %q: want the name of a field, or the beginning of some, such as X-Shop-*", name)
+		}
+		out = append(out, textproto.CanonicalMIMEHeaderKey(name))
+	}
+	return out, nil
+}
+
+// strange returns the fields of a request with which its answer does not fill
+// the cache, unless it says that it varies on them: see [Options.FillFields].
+func strange(h http.Header, may []string) []string {
+	if may == nil {
+		return nil
+	}
+	var out []string
+	for as := range h {
+		if name := textproto.CanonicalMIMEHeaderKey(as); !narrows(name) && !names(may).match(name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// told reports whether the answer varies on all the strange fields of the
+// request.
+func (a *ask) told(h http.Header) bool {
+	if len(a.strange) == 0 {
+		return true
+	}
+	return len(except(a.strange, law.Selecting(h))) == 0
+}
+
+// except returns the names that the fields of selecting, separated by commas,
+// are not.
+func except(list []string, selecting string) []string {
+	found := make(map[string]bool)
+	for name := range strings.SplitSeq(selecting, ",") {
+		found[name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(name string) bool { return found[name] })
+}
+
+// plainly takes off a's header, which is its own, the strange fields on which
+// what is stored does not vary: a refresh is for all.
+func (a *ask) plainly(selecting string) {
+	off := except(a.strange, selecting)
+	for as := range a.r.Header {
+		if slices.Contains(off, textproto.CanonicalMIMEHeaderKey(as)) {
+			delete(a.r.Header, as)
+		}
+	}
+	a.strange = slices.DeleteFunc(slices.Clone(a.strange), func(name string) bool { return slices.Contains(off, name) })
+}
