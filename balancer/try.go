@@ -300,6 +300,9 @@ func (t *try) judgeError(now time.Time, err error) {
 	case unprocessed(err) && !t.answered:
 		o = health.Erred // it works, and says what it does not do
 	}
+	if t.answered {
+		t.ticket.Broke(now)
+	}
 	t.ticket.Header(now, true)
 	t.exchange.pool.observe(t.entry, now, t.exchange.req, o)
 }

@@ -164,6 +164,12 @@ func (t *Ticket) Header(now time.Time, bad bool) {
 	l.sample(now.UnixNano(), min(d, most*p90), bad)
 }
 
+// Broke says that the response broke off behind its header, before anybody has
+// seen it: what Header took for a good wait was a bad one.
+func (t *Ticket) Broke(now time.Time) {
+	t.load.sample(now.UnixNano(), most*float64(t.load.pool.P90()), true)
+}
+
 // Leave ends the wait without a verdict: the client went away.
 func (t *Ticket) Leave() { t.leave() }
 

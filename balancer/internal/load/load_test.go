@@ -153,3 +153,22 @@ func TestStreams(t *testing.T) {
 		t.Error("somebody waits")
 	}
 }
+
+// TestBroke: headers that come fast, with nothing behind them, are no speed.
+func TestBroke(t *testing.T) {
+	const ms = time.Millisecond
+	var pool Pool
+	l := New(&pool)
+	for i := range 50 {
+		serve(l, epoch.Add(time.Duration(i)*ms), ms, false)
+	}
+	now := epoch.Add(time.Second)
+	var ticket Ticket
+	l.Start(&ticket, now)
+	ticket.Header(now.Add(ms), false)
+	ticket.Broke(now.Add(2 * ms))
+	ticket.Done()
+	if got := l.Latency(now.Add(2 * ms)); got < 9*ms {
+		t.Errorf("got %v, want that of a failure", got)
+	}
+}
