@@ -545,26 +545,6 @@ func TestRefreshesAreBounded(t *testing.T) {
 	})
 }
 
-func TestWaitingIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &backend{header: control("max-age=10"), answer: func(http.ResponseWriter, *http.Request, int) { time.Sleep(time.Second) }}
-		_, h := open(t, Options{}, b)
-		var wg sync.WaitGroup
-		var refused atomic.Int32
-		for range 1100 {
-			wg.Go(func() {
-				if w := get(h, "http://a.example/"); w.Code == 503 {
-					refused.Add(1)
-				}
-			})
-		}
-		wg.Wait()
-		if n := refused.Load(); n != 1100-1-1000 {
-			t.Errorf("%d refused", n)
-		}
-	})
-}
-
 // everybody's orders are obeyed.
 var everybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 

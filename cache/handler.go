@@ -17,10 +17,8 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-const (
-	maxWaiting    = 1000 // requests that wait for one fetch
-	maxRefreshing = 16   // refreshes at once behind one handler
-)
+// maxRefreshing is how many refreshes run at once behind one handler.
+const maxRefreshing = 16
 
 // handler is one handler behind the cache.
 type handler struct {

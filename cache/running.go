@@ -76,23 +76,22 @@ func (fs *flights) leave(f *fetch) {
 // join returns the fetch that a is to wait for, or starts one that a leads.
 // late is a fetch that a has waited for long enough. If a fetch has ended since
 // a was looked up, what it stored is returned instead, to be released.
-func (fs *flights) join(h *handler, w http.ResponseWriter, a *ask, stale *memory.Entry, key string, conditional, alone bool, late *fetch) (f *fetch, leads bool, stored *memory.Entry, err error) {
+func (fs *flights) join(h *handler, w http.ResponseWriter, a *ask, stale *memory.Entry, key string, conditional, alone bool, late *fetch) (f *fetch, leads bool, stored *memory.Entry) {
 	if alone {
-		return h.start(a, w, stale, key, conditional), true, nil, nil
+		return h.start(a, w, stale, key, conditional), true, nil
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if x := fs.m[key]; x != nil && x.fetch != late && !x.stopped() && !h.cache.log.overtakes(x.fetch) {
-		if x.waiting >= maxWaiting {
-			return nil, false, nil, errCrowded
-		}
+		// However many wait: a request that was refused here, or that asked for
+		// itself, would only cost more than one that waits.
 		x.waiting++
-		return x.fetch, false, nil, nil
+		return x.fetch, false, nil
 	}
 	// A fetch stores before it leaves, so what it brought is there by now.
 	if e := h.cache.store.Get([]byte(a.url), a.fits); e != nil {
 		if w != nil && a.use(e) == law.Fresh {
-			return nil, false, e, nil
+			return nil, false, e
 		}
 		h.cache.store.Release(e)
 	}
@@ -103,7 +102,7 @@ func (fs *flights) join(h *handler, w http.ResponseWriter, a *ask, stale *memory
 		}
 		fs.m[key] = &flight{fetch: f}
 	}
-	return f, true, nil, nil
+	return f, true, nil
 }
 
 // stopped reports whether there is nothing to join any more.

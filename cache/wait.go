@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -13,9 +12,6 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// errCrowded is why a request that would wait behind very many is refused.
-var errCrowded = errors.New("cache: too many wait for the same response")
-
 // fetch answers a from a fetch of its own or another's.
 func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 	conditional, selecting := true, ""
@@ -25,17 +21,12 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 	}
 	var late *fetch // one whose header did not come in time
 	for range 8 {
-		f, leads, stored, err := h.flights.join(h, w, a, stale, a.key(selecting), conditional, alone, late)
+		f, leads, stored := h.flights.join(h, w, a, stale, a.key(selecting), conditional, alone, late)
 		if stored != nil {
 			defer h.cache.store.Release(stored)
 			h.cache.figures.collapsed.Add(1)
 			h.note(a.r, note("miss: another's fetch"))
 			h.serve(w, a, stored, "")
-			return
-		}
-		if err != nil {
-			h.note(a.r, note("miss: refused"))
-			transit.Fail(w, a.r, http.StatusServiceUnavailable, err)
 			return
 		}
 		if f == nil { // closed
@@ -284,7 +275,7 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 	a.reason = "stale"
 	selecting, _ := e.Vary()
 	a.anonymous(selecting)
-	f, leads, _, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
+	f, leads, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
 	if f != nil && !leads {
 		h.flights.unwait(f)
 	}
