@@ -38,6 +38,8 @@ type ask struct {
 	begun    *memory.Entry // the stored beginning that its fetch is to complete, or nil
 	strange  []string      // its fields that may fill nothing; set by keep
 	reason   string        // why it is forwarded, in the words of RFC 9211
+
+	held [2]*memory.Entry // what was found, for as long as it may be of use
 }
 
 // bypass says why a request goes straight through, or "".
@@ -393,7 +395,7 @@ func keyHost(r *http.Request) string { return string(appendHost(nil, r.Host, isH
 // clone returns a copy with a request of its own, for another goroutine.
 func (a *ask) clone(ctx context.Context) *ask {
 	b := *a
-	b.selector = nil
+	b.selector, b.held = nil, [2]*memory.Entry{}
 	b.r = a.r.Clone(ctx)
 	return &b
 }

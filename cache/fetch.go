@@ -98,7 +98,7 @@ func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key 
 		header: make(http.Header),
 		ready:  make(chan struct{}), done: make(chan struct{}),
 	}
-	f.body.reserve, f.body.unreserve = c.store.Reserve, c.store.Unreserve
+	f.body.store = c.store
 	ctx, record := transit.From(a.r.Context()).Detach(a.r.Context())
 	f.record = record
 	record.Storable = f.storable
@@ -256,6 +256,7 @@ func (f *fetch) WriteHeader(status int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.settle(status)
+	f.forget()
 	if f.outcome == private {
 		f.budget.Stop()
 		if f.gone {
@@ -391,6 +392,21 @@ func (f *fetch) settle(status int) {
 	f.outcome = shared
 }
 
+// forget gives back what was stored before, once it is of no more use: how long
+// the fetch goes on may be for a slow client to say.
+func (f *fetch) forget() {
+	if f.refreshes || f.outcome != private && f.outcome != shared {
+		return
+	}
+	for _, e := range [...]**memory.Entry{&f.stale, &f.begun} {
+		if *e != nil {
+			f.h.cache.store.Release(*e)
+			*e = nil
+		}
+	}
+	f.ask.begun = nil
+}
+
 // again settles a fetch whose conditions were in vain: all who wait ask without.
 func (f *fetch) again(why error) {
 	f.outcome = again
@@ -500,7 +516,6 @@ func keepTags(e, from *memory.Entry) {
 func (f *fetch) keep() bool {
 	chunks, reserved, ok := f.body.take()
 	if !ok {
-		f.h.cache.store.Unreserve(reserved)
 		f.mark(f.status, time.Now())
 		return false
 	}
@@ -508,5 +523,9 @@ func (f *fetch) keep() bool {
 	if f.length < 0 {
 		length = f.written
 	}
-	return f.h.cache.add(f.position, f.entry.Whole(chunks, length), reserved)
+	e := f.entry.Whole(chunks, length)
+	f.h.cache.store.Retain(e) // for those who read along, stored or not
+	stored := f.h.cache.add(f.position, e, reserved)
+	f.body.kept(e)
+	return stored
 }

@@ -118,9 +118,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := h.cache.store.Get(url, a.fits)
-	if e != nil {
-		defer h.cache.store.Release(e)
-	}
+	a.held[0] = e
+	defer a.letGo()
 	switch c := a.choose(e, url); c.act {
 	case serveFresh:
 		h.cache.figures.hits.Add(1)
@@ -141,7 +140,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serve(w, &a, e, "backend is sick")
 	default:
 		h.cache.figures.misses.Add(1)
-		h.miss(w, a.keep(url), e, c)
+		b := a.keep(url)
+		b.held, a.held = a.held, b.held
+		defer b.letGo()
+		h.miss(w, b, e, c)
 	}
 }
 
@@ -177,10 +179,22 @@ func (h *handler) note(r *http.Request, n slog.LogValuer) { transit.From(r.Conte
 func (a *ask) keep(url []byte) *ask {
 	b := new(ask)
 	*b = *a
+	b.held = [2]*memory.Entry{}
 	b.url = string(url)
 	b.noStore = law.NoStore(a.r.Header["Cache-Control"])
 	b.strange = strange(a.r.Header, a.h.cache.opts.FillFields)
 	return b
+}
+
+// letGo ends the hold on what was found. It may be called again.
+func (a *ask) letGo() {
+	a.begun = nil
+	for i, e := range a.held {
+		if e != nil {
+			a.held[i] = nil
+			a.h.cache.store.Release(e)
+		}
+	}
 }
 
 // miss answers a request that what is stored, if anything, does not answer.
@@ -194,6 +208,7 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, c cho
 		transit.Fail(w, a.r, http.StatusGatewayTimeout, errNotStored)
 		return
 	case passOn:
+		a.letGo()
 		h.pass(w, a.r, a, c.reason, c.why)
 		return
 	case fetchPart:
@@ -201,7 +216,7 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, c cho
 	}
 	if stale == nil {
 		if a.begun = h.beginning(a); a.begun != nil {
-			defer h.cache.store.Release(a.begun)
+			a.held[1] = a.begun
 			a.reason = "partial"
 		}
 	}

@@ -20,13 +20,26 @@ type Options struct {
 	// fetches, and what a slow client still reads after it was evicted. Zero
 	// means 256 MiB; less than 1 MiB is an error.
 	//
+	// What is read and no longer stored, or never will be, may take a quarter of
+	// it when room is short. For what goes beyond, readers are given up and their
+	// responses cut off, before anything else is evicted: first those who have
+	// taken nothing for longest, the more so the more their client (an IPv4
+	// address, an IPv6 /64) holds. What they are slow to let go of may take
+	// another tenth for a moment, and 4 KiB are read ahead of each response for
+	// which there is no room. A ResponseWriter on which [http.ResponseController]
+	// can set no write deadline is not given up.
+	//
 	// The process takes more: Go's collector lets garbage pile up beside what is
 	// held, so expect a resident size of 1.4 to 2.7 times MaxBytes. Where memory
 	// is short, in a container above all, set GOMEMLIMIT to some 90% of what
 	// there is, and MaxBytes to half of that or less.
 	MaxBytes int64
 	// MaxBody is the largest body stored, in bytes. Zero means 16 MiB; it is
-	// never more than MaxBytes/16. Larger responses go straight through.
+	// never more than MaxBytes/16. Larger responses go straight through. If that
+	// shows only while one comes in, of unknown length, those who read it along
+	// do not wait for one another: who falls behind gets what is there already,
+	// and then what follows from a fetch of its own, if that begins with the same
+	// bytes; if not, its response is cut off.
 	MaxBody int64
 	// Grace is how long a stale response is served while it is refreshed
 	// behind the client's back, if the response does not say (by

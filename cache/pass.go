@@ -138,7 +138,7 @@ func (h *handler) keepPost(p *passWriter, status int) {
 		return
 	}
 	p.position, p.length = h.cache.log.head(), length
-	p.body = &stream{reserve: h.cache.store.Reserve, unreserve: h.cache.store.Unreserve}
+	p.body = &stream{store: h.cache.store}
 	if !p.body.expect(max(0, length)) {
 		p.body = nil
 		return

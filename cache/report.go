@@ -28,6 +28,7 @@ func (c *Cache) Report() health.Report {
 		health.Count("cache_invalidations_total", "invalidations applied", f.invalidations.Load()),
 		health.Count("cache_evictions_total", "responses that made room for others", s.Evictions),
 		health.Count("cache_refused_total", "responses for which there was no room", s.Refused),
+		health.Count("cache_abandoned_total", "slow readers that were given up for room", s.Abandoned),
 		health.Level("cache_responses", "stored responses", "", float64(s.Count)),
 		health.Level("cache_used_bytes", "what is held, running fetches included", "bytes", float64(s.Used)),
 		health.Level("cache_max_bytes", "the bound", "bytes", float64(s.Max)),

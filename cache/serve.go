@@ -13,15 +13,23 @@ import (
 func (h *handler) serve(w http.ResponseWriter, a *ask, e *memory.Entry, why string) {
 	var buf [96]byte
 	params := strconv.AppendInt(append(buf[:0], "; hit; ttl="...), e.TTL(a.now), 10)
-	h.serveEntry(w, a, e, append(params, detail(why)...))
+	h.serveEntry(w, a, e, e, append(params, detail(why)...))
 }
 
-// serveEntry answers from what is stored; params go into Cache-Status.
-func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e *memory.Entry, params []byte) {
+// serveEntry answers from what is stored; params go into Cache-Status. held is
+// what the caller holds of it: e, or another with the same body.
+func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e, held *memory.Entry, params []byte) {
 	if h.serveNotModified(w, a, e, params) {
 		return
 	}
 	h.setHeader(w.Header(), a, e, params)
+	if a.r.Method != http.MethodHead && e.Len() > unleased {
+		l := lend(w, a.r)
+		defer l.end()
+		h.cache.store.Pin(&l.Pin, held, time.Now().UnixNano())
+		defer h.cache.store.Unpin(&l.Pin)
+		w = l
+	}
 	if e.Flags&memory.Part != 0 {
 		servePart(w, a.r, e)
 		return

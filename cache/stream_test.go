@@ -4,26 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/maphash"
 	"io"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/foretier/foretier/cache/internal/memory"
 )
 
-func newStream(budget int64) (*stream, *atomic.Int64) {
-	var used atomic.Int64
-	return &stream{
-		reserve: func(n int64) bool {
-			if used.Load()+n > budget {
-				return false
-			}
-			used.Add(n)
-			return true
-		},
-		unreserve: func(n int64) { used.Add(-n) },
-	}, &used
+func newStream(budget int64) *stream { return &stream{store: memory.New(budget)} }
+
+// counted returns what is counted of what streams hold.
+func (s *stream) counted() int64 {
+	stats := s.store.Stats()
+	return stats.Used + stats.Given
 }
 
 // readAll reads to the end, with a pause after each piece.
@@ -63,13 +59,22 @@ func TestStreamReadersAndSpill(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, used := newStream(c.budget)
+				s := newStream(c.budget)
 				var wg sync.WaitGroup
 				for i := range 4 {
 					r := s.read()
 					wg.Go(func() {
 						defer r.close()
 						got, err := readAll(r, time.Duration(i)*time.Millisecond)
+						if errors.Is(err, errLeft) && !c.stored && i > 0 {
+							mine := r.left.sum
+							var all maphash.Hash
+							all.SetSeed(mine.Seed())
+							all.Write(whole[:len(got)])
+							if bytes.Equal(got, whole[:len(got)]) && int64(len(got)) == r.left.end && mine.Sum64() == all.Sum64() {
+								return // it goes on by itself from here
+							}
+						}
 						if err != nil || !bytes.Equal(got, whole) {
 							t.Errorf("reader %d: %d bytes, %v", i, len(got), err)
 						}
@@ -84,7 +89,7 @@ func TestStreamReadersAndSpill(t *testing.T) {
 					}
 				}
 				chunks, reserved, ok := s.take()
-				used.Add(-reserved)
+				s.store.Unreserve(reserved)
 				if ok != c.stored {
 					t.Errorf("stored: %t", ok)
 				}
@@ -97,7 +102,7 @@ func TestStreamReadersAndSpill(t *testing.T) {
 				if !c.stored && s.read() != nil {
 					t.Error("a reader at a beginning that is gone")
 				}
-				if n := used.Load(); n != 0 && !ok {
+				if n := s.counted(); n != 0 && !ok {
 					t.Errorf("%d bytes not given back", n)
 				}
 			})
@@ -107,7 +112,7 @@ func TestStreamReadersAndSpill(t *testing.T) {
 
 func TestStreamEndsForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newStream(1 << 20)
+		s := newStream(1 << 20)
 		cut := errors.New("cut")
 		r := s.read()
 		var wg sync.WaitGroup
@@ -138,20 +143,20 @@ func TestStreamEndsForAll(t *testing.T) {
 }
 
 func TestStreamNobodyReads(t *testing.T) {
-	s, _ := newStream(1 << 20)
+	s := newStream(1 << 20)
 	if err := s.write(context.Background(), noise(2<<20), 1<<20); !errors.Is(err, errNobody) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestStreamGivesBack(t *testing.T) {
-	s, used := newStream(16 << 20)
+	s := newStream(16 << 20)
 	_ = s.write(context.Background(), noise(1<<20), 16<<20)
-	if n := used.Load(); n < 1<<20 || n > 1<<20+chunkSize {
+	if n := s.counted(); n < 1<<20 || n > 1<<20+chunkSize {
 		t.Errorf("reserved %d", n)
 	}
 	s.give()
-	if used.Load() != 0 {
-		t.Errorf("still reserved: %d", used.Load())
+	if s.counted() != 0 {
+		t.Errorf("still reserved: %d", s.counted())
 	}
 }

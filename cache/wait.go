@@ -68,8 +68,8 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 			transit.Fail(w, a.r, f.status, f.cause)
 			done = true
 		case covered:
-			h.cover(w, a, f)
-			done = true
+			done = h.cover(w, a, f)
+			alone = true
 		case failed:
 			if leads && f.panicked != nil {
 				panic(http.ErrAbortHandler)
@@ -84,6 +84,7 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 			return
 		}
 	}
+	a.letGo()
 	h.pass(w, a.r, a, a.reason, "no fetch to share")
 }
 
@@ -180,8 +181,7 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 		if leads && f.merged != nil {
 			e = f.merged
 		}
-		h.serveEntry(w, a, e, []byte(params))
-		return true
+		return h.serveHeld(w, a, f, e, params)
 	}
 	reader := f.first
 	if !leads {
@@ -190,7 +190,11 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	if reader == nil {
 		return false
 	}
+	a.letGo() // a slow client need not keep what it is not sent
+	l := lend(w, a.r)
+	defer l.end()
 	defer reader.close()
+	reader.attach(l)
 	if h.serveNotModified(w, a, f.entry, []byte(params+"; stored")) {
 		h.note(a.r, note("miss: not modified"))
 		return true
@@ -213,7 +217,8 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	for {
 		p, err := reader.next(a.r.Context())
 		if err == nil {
-			if _, err = w.Write(p); err != nil {
+			l.Moved(time.Now().UnixNano())
+			if _, err = l.Write(p); err != nil {
 				h.note(a.r, note("miss: the client left"))
 				panic(http.ErrAbortHandler)
 			}
@@ -221,6 +226,12 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 				_ = flusher.Flush() // a writer that cannot is none the worse
 			}
 			continue
+		}
+		if err == errLeft {
+			have := reader.left
+			reader.close()
+			h.rest(w, a, f, have)
+			return true
 		}
 		if a.r.Context().Err() == nil {
 			<-f.done // at once; then its record may be linked
@@ -243,12 +254,27 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	}
 }
 
+// serveHeld serves e, which a fetch has validated or which covers its failure.
+// The body, that of what was stored before, is counted where it is held. It
+// reports false if by now nobody holds it; its leader does.
+func (h *handler) serveHeld(w http.ResponseWriter, a *ask, f *fetch, e *memory.Entry, params string) bool {
+	held := f.stale
+	if !h.cache.store.TryRetain(held) {
+		if held = e; !h.cache.store.TryRetain(held) {
+			return false
+		}
+	}
+	defer h.cache.store.Release(held)
+	h.serveEntry(w, a, e, held, []byte(params))
+	return true
+}
+
 // cover serves what is stale in place of an error.
-func (h *handler) cover(w http.ResponseWriter, a *ask, f *fetch) {
+func (h *handler) cover(w http.ResponseWriter, a *ask, f *fetch) bool {
 	defer h.link(a, f)
 	h.note(a.r, note("stale: "+f.why))
 	h.cache.figures.covered.Add(1)
-	h.serveEntry(w, a, f.stale, []byte("; fwd="+a.reason+detail("stale: "+f.why)))
+	return h.serveHeld(w, a, f, f.stale, "; fwd="+a.reason+detail("stale: "+f.why))
 }
 
 // link shows what the fetch noted in the request's record, once it has ended.

@@ -31,8 +31,11 @@ type Entry struct {
 	newer, older *Entry  // in its queue; guarded by Store.mu
 	size         int64   // guarded by Store.mu
 	queue        queueID // guarded by Store.mu
+	given        bool    // its readers are given up; written under Store.mu and pinning
+	stuck        bool    // they cannot be; guarded by Store.mu
 	freq         atomic.Uint32
 	refs         atomic.Int32 // 1 for the store, and 1 for each reader
+	pins         *Pin         // guarded by the shard's pinning
 }
 
 // More is what few responses have.

@@ -25,6 +25,7 @@ const (
 	nowhere queueID = iota
 	inSmall
 	inMain
+	inLoose
 )
 
 // queue is a doubly linked FIFO.
@@ -92,12 +93,16 @@ func (s *Store) moveLocked(e *Entry, to queueID) {
 		s.small.remove(e)
 	case inMain:
 		s.main.remove(e)
+	case inLoose:
+		s.loose.remove(e)
 	}
 	switch to {
 	case inSmall:
 		s.small.push(e)
 	case inMain:
 		s.main.push(e)
+	case inLoose:
+		s.loose.push(e)
 	}
 	e.queue = to
 }

@@ -19,18 +19,24 @@ type Store struct {
 	count     int
 	small     queue
 	main      queue
+	loose     queue  // read after removal, or never stored: see Hold
+	given     int64  // given up, and not yet let go of; not in used
+	quits     []quit // to be told as soon as mu is free
 	aim       int64  // the bytes that small is to have
 	leavers   ghosts // of small
 	retirees  ghosts // of main
 	tags      map[uint64][]*Entry
 	evictions uint64
 	refused   uint64
+	abandoned uint64
 }
 
 type shard struct {
 	mu   sync.RWMutex
 	urls map[string]*Entry // guarded by mu
-	_    [32]byte          // a cache line each
+
+	pinning sync.Mutex // guards the pins of the shard's entries; taken last
+	_       [24]byte   // a cache line each
 }
 
 // maxVariants bounds the entries of one key that differ by Vary, maxChain
@@ -76,14 +82,34 @@ func (s *Store) Get(url []byte, fits func(*Entry) bool) *Entry {
 	return nil
 }
 
-// Retain lets a caller that holds e hold it once more.
+// Retain lets a caller that holds e hold it once more. Of an entry that is yet
+// to be added it is the first hold.
 func (s *Store) Retain(e *Entry) { e.refs.Add(1) }
+
+// TryRetain does the same for one who may not hold e, and reports whether
+// anybody still does.
+func (s *Store) TryRetain(e *Entry) bool {
+	for {
+		n := e.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if e.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
 
 // Release ends the use of an entry that Get has returned.
 func (s *Store) Release(e *Entry) {
 	if e.refs.Add(-1) == 0 {
 		s.mu.Lock()
-		s.used -= e.size
+		if e.given {
+			s.given -= e.size
+		} else {
+			s.used -= e.size
+		}
+		s.moveLocked(e, nowhere)
 		s.mu.Unlock()
 	}
 }
@@ -92,7 +118,7 @@ func (s *Store) Release(e *Entry) {
 // it evicts what is in the way. Unreserve gives them back.
 func (s *Store) Reserve(n int64) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if !s.makeRoomLocked(n) {
 		s.refused++
 		return false
@@ -109,14 +135,15 @@ func (s *Store) Unreserve(n int64) {
 }
 
 // Add stores e in place of what same says it replaces, and gives back reserved
-// bytes. valid is asked last, with everything else settled: whatever
+// bytes; what is not stored, and held by somebody, goes on counting for as much
+// until it is released. valid is asked last, with everything else settled: whatever
 // invalidates e is either seen by valid or finds e in the index. Add reports
 // whether e is stored.
 func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func() bool) bool {
-	e.refs.Store(1)
+	e.refs.Add(1)
 	e.size = e.cost()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.used -= reserved
 	var gone []*Entry
 	variants, chain := 0, 0
@@ -141,9 +168,11 @@ func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func
 	}
 	if e.size > s.max/2 || !s.makeRoomLocked(e.size) {
 		s.refused++
+		s.refuseLocked(e, reserved)
 		return false
 	}
 	if !valid() {
+		s.refuseLocked(e, reserved)
 		return false
 	}
 	s.used += e.size
@@ -158,11 +187,20 @@ func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func
 	return true
 }
 
+// refuseLocked counts what was reserved for e for as long as anybody reads it.
+func (s *Store) refuseLocked(e *Entry, reserved int64) {
+	if e.refs.Add(-1) > 0 {
+		e.size = reserved
+		s.used += reserved
+		s.moveLocked(e, inLoose)
+	}
+}
+
 // Remove takes e out and reports whether it was still there.
 func (s *Store) Remove(e *Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.queue == nowhere {
+	if e.queue != inSmall && e.queue != inMain {
 		return false
 	}
 	s.removeLocked(e)
@@ -196,15 +234,27 @@ func (s *Store) removeLocked(e *Entry) {
 	s.count--
 	if e.refs.Add(-1) == 0 {
 		s.used -= e.size
+	} else {
+		s.moveLocked(e, inLoose)
 	}
 }
 
 // makeRoomLocked evicts until n more bytes fit, and reports whether they do.
+// Who keeps loose more than its share is given up first. While those who were
+// are on their way out there may be no room, but nothing is evicted for them.
 func (s *Store) makeRoomLocked(n int64) bool {
 	if n > s.max {
 		return false
 	}
 	for s.used+n > s.max {
+		if s.loose.bytes > s.max/looseShare {
+			if s.giveUpLocked() {
+				continue
+			}
+			if s.given > 0 {
+				return false
+			}
+		}
 		victim := s.victimLocked()
 		if victim == nil {
 			return false
@@ -277,11 +327,18 @@ type Stats struct {
 	Count, Tags     int
 	Evictions       uint64
 	Refused         uint64 // reservations and entries for which there was no room
+	Loose           int64  // bytes that are read, and no more or never stored
+	Given           int64  // bytes that readers who are given up hold; not in Used
+	Abandoned       uint64 // readers given up
 }
 
 // Stats returns the figures.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{s.max, s.used, s.held, s.count, len(s.tags), s.evictions, s.refused}
+	return Stats{
+		Max: s.max, Used: s.used, Held: s.held, Count: s.count, Tags: len(s.tags),
+		Evictions: s.evictions, Refused: s.refused,
+		Loose: s.loose.bytes, Given: s.given, Abandoned: s.abandoned,
+	}
 }
