@@ -49,11 +49,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // serve builds the gateway and serves until ctx ends and all is drained.
 func serve(ctx context.Context, c config, stderr io.Writer) int {
-	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
+	var logger *slog.Logger
+	// Nobody waits for whoever reads the log.
+	lines := edge.NewLogWriter(stderr, func(n uint64) { logger.Error("lines of the log were dropped: its reader stands still", "lines", n) })
+	defer lines.Close()
+	var handler slog.Handler = slog.NewTextHandler(lines, nil)
 	if c.log == "json" {
-		handler = slog.NewJSONHandler(stderr, nil)
+		handler = slog.NewJSONHandler(lines, nil)
 	}
-	logger := slog.New(handler)
+	logger = slog.New(handler)
 	if c.sticky != "" && c.stickyKey == nil {
 		c.stickyKey = sharedKey(ctx, c, logger)
 	}
@@ -67,7 +71,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 			return 2
 		}
 	}
-	t, err := build(c, logger)
+	t, err := build(c, logger, lines)
 	if err != nil {
 		if statusListener != nil {
 			err = errors.Join(err, statusListener.Close())
@@ -83,7 +87,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 	logger.Info("gateway", "what", describe(c), "status_addr", statusAt) // where it serves is said when it does
 	err = errors.Join(t.srv.Run(ctx, background...), t.Close())
 	if err != nil {
-		fmt.Fprintf(stderr, "gateway: %v\n", err)
+		fmt.Fprintf(lines, "gateway: %v\n", err)
 		return 1
 	}
 	return 0

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -122,6 +123,65 @@ func TestLog(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLogWhoseReaderStandsStill: a pipe that nobody empties holds some 300 lines;
+// serving goes on, and the lines that are dropped are counted and told.
+func TestLogWhoseReaderStandsStill(t *testing.T) {
+	c, err := parse([]string{"-listen", "127.0.0.1:0", "-backends", visitorBackend(t, "web1"), "-status", "127.0.0.1:0"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.linger = 0
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan int, 1)
+	go func() { ended <- serve(ctx, c, w) }()
+	log := bufio.NewReader(r)
+	addr := ""
+	for serving := regexp.MustCompile(`msg=serving addr=([0-9.:]+)`); addr == ""; {
+		line, err := log.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := serving.FindStringSubmatch(line); m != nil {
+			addr = m[1]
+		}
+	}
+	client := &http.Client{Timeout: 10 * time.Second}
+	filler := strings.Repeat("x", 190)
+	for i := range 2500 {
+		req, _ := http.NewRequest("GET", "http://"+addr+"/"+filler, nil)
+		req.Header.Set("User-Agent", filler)
+		req.Header.Set("Referer", filler)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	told := make(chan bool, 1)
+	go func() { // the reader wakes up
+		found := false
+		for {
+			line, err := log.ReadString('\n')
+			if found = found || strings.Contains(line, "lines of the log were dropped"); err != nil {
+				told <- found
+				return
+			}
+		}
+	}()
+	cancel()
+	<-ended
+	w.Close()
+	if !<-told {
+		t.Error("no line tells of those that are lost")
 	}
 }
 

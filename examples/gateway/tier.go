@@ -59,10 +59,11 @@ func (t *tier) Close() error {
 	return err
 }
 
-// build joins the packages as the configuration says.
-func build(c config, logger *slog.Logger) (*tier, error) {
+// build joins the packages as the configuration says. The status page shows the
+// others too.
+func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, error) {
 	t := new(tier)
-	var reporters []health.Reporter
+	reporters := others
 	pool := func(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
 		opts.Name, opts.Logger = name, logger
 		if opts.Via = c.via; c.via == "off" {

@@ -107,7 +107,9 @@ func TestDefaults(t *testing.T) {
 	}
 	const s = 1_000_000_000
 	want := Limits{Header: 10 * s, Idle: 75 * s, TrustedIdle: 920 * s, BodyStall: 30 * s, WriteStall: 120 * s,
-		UpgradeIdle: 3600 * s, Target: 8000, Headers: 32768, Streams: 100}
+		UpgradeIdle: 3600 * s, Target: 8000, Headers: 32768, Streams: 100, Fields: 256}
+	want.Conns = descriptors() / 2
+	want.ClientConns = want.Conns / 2
 	if o.Limits != want || o.Linger != 10*s || o.Drain != 30*s || o.Addr != ":80" {
 		t.Errorf("got %+v", o)
 	}

@@ -30,6 +30,7 @@ type conn struct {
 	answering atomic.Bool          // a handler has it
 	unread    atomic.Bool          // a request's body was not read to its end: what follows is no request
 	closed    sync.Once
+	since     atomic.Int64 // when it was accepted or last became idle, in nanoseconds since srv.start
 }
 
 // writeChunk is how much is handed to the kernel under one deadline.
@@ -42,11 +43,21 @@ type listener struct {
 }
 
 func (l listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			l.srv.crowd.exhausted(err) // the standard server tries again in a moment
+			return nil, err
+		}
+		c := &conn{Conn: nc, srv: l.srv}
+		c.since.Store(int64(time.Since(l.srv.start)))
+		// Behind the PROXY protocol the client is known once something was read.
+		if l.srv.crowd.join(c) && (l.srv.opts.Wrap != nil || l.srv.crowd.count(c)) {
+			return c, nil
+		}
+		l.srv.crowd.leave(c)
+		_ = nc.Close() // nothing can be done about one that does not close
 	}
-	return &conn{Conn: c, srv: l.srv}, nil
 }
 
 // trusted reports whether the peer is a trusted proxy. Behind the PROXY
@@ -204,7 +215,9 @@ func (c *conn) Close() error {
 			c.linger()
 		}
 	})
-	return c.Conn.Close()
+	err := c.Conn.Close()
+	c.srv.crowd.leave(c)
+	return err
 }
 
 const (
@@ -295,6 +308,9 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 	}
 	if state != http.StateNew && c.fresh.CompareAndSwap(true, false) {
 		s.stats.fresh.Add(-1)
+		if s.opts.Wrap != nil && state == http.StateActive && !s.crowd.count(c) {
+			_ = c.Conn.Close() // likewise
+		}
 	}
 	switch state {
 	case http.StateNew:
@@ -304,6 +320,7 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 		s.stats.open.Add(1)
 	case http.StateIdle:
 		c.idle.Store(true)
+		c.since.Store(int64(time.Since(s.start)))
 		c.begun.Store(false)
 		c.answering.Store(false)
 	case http.StateActive:

@@ -239,9 +239,12 @@ func TestCombinedLog(t *testing.T) {
 	} {
 		ask(t, srv.Addr().String(), r+"Connection: close\r\n\r\n")
 	}
-	combined.mu.Lock()
-	got := combined.b.String()
-	combined.mu.Unlock()
+	var got string
+	for end := time.Now().Add(10 * time.Second); strings.Count(got, "\n") < 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		combined.mu.Lock() // nothing waits until a line is written
+		got = combined.b.String()
+		combined.mu.Unlock()
+	}
 	var parts []string
 	for line := range strings.Lines(got) {
 		before, rest, _ := strings.Cut(line, "[")

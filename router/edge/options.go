@@ -69,7 +69,9 @@ type Options struct {
 	// Drain is how long requests may take to end after that. Zero means 30 s,
 	// negative not at all.
 	Drain time.Duration
-	// Logger gets the log; nil means slog.Default(). Durations in it are in
+	// Logger gets the log; nil means slog.Default(). A request waits until its
+	// line is written, so give its handler a [LogWriter]: who reads a log may
+	// stand still. Durations in it are in
 	// seconds. It says when the server begins to serve and to drain, and where.
 	Logger *slog.Logger
 	// NoAccessLog leaves out the line for each request, but not for those that
@@ -77,14 +79,15 @@ type Options struct {
 	NoAccessLog bool
 	// Combined, if set, gets the line for each request, in the combined format
 	// of Apache and nginx; Logger then gets only those that the tier could not
-	// serve. Lines are written one at a time.
+	// serve. It gets several lines at once, and none waits for it: see
+	// [LogWriter].
 	Combined io.Writer
 	// AnonymousLog shortens clients' addresses in logs to /24 and /48.
 	AnonymousLog bool
 }
 
 // Limits bound a client. Zero fields mean the default; a negative duration or
-// size means no limit.
+// size or number means no limit.
 type Limits struct {
 	Header      time.Duration // to send a request's header: 10 s
 	Idle        time.Duration // between two requests on a connection: 75 s
@@ -95,6 +98,20 @@ type Limits struct {
 	Target      int           // bytes of the request target: 8,000
 	Headers     int           // bytes of all header fields: 32 KiB
 	Streams     int           // concurrent HTTP/2 streams of a connection: 100
+	// Fields is how many fields a request's header may have: 256. A line is a
+	// field; cookies that HTTP/2 sends one by one are one. There may be twice as
+	// many cookies: 512. Negative means no limit of either.
+	Fields int
+	// Conns is how many connections may be open, upgraded ones included: half
+	// of the descriptors that the process may have when the server is made,
+	// since a request may need one to a backend too; no limit where that is not
+	// known. Where there is no room for another, connections on which nothing
+	// is asked are closed, the longest idle first; if there are none, the other
+	// is closed. The log says so, at Error, once a second.
+	Conns int
+	// ClientConns is how many of them one client may have, an IPv4 address or an
+	// IPv6 /64: half of Conns. Trusted proxies have no limit of their own.
+	ClientConns int
 }
 
 // maxPage is the largest error page, in bytes.
@@ -140,6 +157,11 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&l.Target, 8000)
 	setDefault(&l.Headers, 32<<10)
 	setDefault(&l.Streams, 100)
+	setDefault(&l.Fields, 256)
+	setDefault(&l.Conns, descriptors()/2)
+	if l.Conns > 0 {
+		setDefault(&l.ClientConns, max(1, l.Conns/2))
+	}
 	if l.Streams < 0 {
 		return o, fmt.Errorf("edge: Limits.Streams: %d: HTTP/2 streams cannot be unlimited", l.Streams)
 	}

@@ -34,6 +34,8 @@ func (s *Server) Report() health.Report {
 		health.Count("connections_total", "Connections accepted.", s.stats.conns.Load()),
 		health.Level("connections_open", "Connections that are open and not upgraded.", "", float64(s.stats.open.Load())),
 		health.Level("upgrades_open", "Connections that are open and upgraded.", "", float64(s.upgrades.count())),
+		health.Count("connections_closed_idle_total", "Idle connections closed to make room for others.", s.crowd.closedIdle.Load()),
+		health.Count("connections_refused_total", "Connections closed at once, beyond the limits.", s.crowd.refused.Load()),
 		health.Count("requests_total", "Requests begun.", s.stats.requests.Load()),
 		health.Level("requests_in_flight", "Requests begun and not ended.", "", float64(s.stats.inFlight.Load())),
 		health.Count("responses_total", "Requests ended.", s.stats.gone.Load(), health.Label{Name: "class", Value: "gone"}),
@@ -41,6 +43,9 @@ func (s *Server) Report() health.Report {
 	for class := 1; class < len(s.stats.classes); class++ {
 		out.Metrics = append(out.Metrics, health.Count("responses_total", "Requests ended.", s.stats.classes[class].Load(),
 			health.Label{Name: "class", Value: string('0'+rune(class)) + "xx"}))
+	}
+	if s.lines != nil {
+		out.Metrics = append(out.Metrics, s.lines.Report().Metrics...)
 	}
 	var why []string
 	if err := s.Ready(); err != nil {

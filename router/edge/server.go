@@ -51,6 +51,8 @@ type Server struct {
 	names    *names // nil: all names ask for the same client certificates
 	combined combinedLog
 	upgrades upgrades
+	crowd    crowd
+	lines    *LogWriter  // to Options.Combined; nil: there is none
 	cut      atomic.Bool // what is open is closed at once
 	stats    stats
 
@@ -82,6 +84,13 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, handler: handler, start: time.Now()}
 	s.page = s.writePage
+	s.crowd.srv = s
+	if opts.Combined != nil {
+		s.lines = NewLogWriter(opts.Combined, func(n uint64) {
+			opts.Logger.Error("lines of the combined log were dropped: its reader stands still", "lines", n)
+		})
+		s.opts.Combined = s.lines
+	}
 	s.unreadable.Burst, s.unfinished.Burst = 20, 20
 	if opts.HSTS > 0 {
 		s.hsts = "max-age=" + strconv.Itoa(int(opts.HSTS/time.Second))
@@ -176,6 +185,9 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	s.upgrades.closeAll()
 	stop()
 	wg.Wait()
+	if s.lines != nil {
+		err = errors.Join(err, s.lines.Close())
+	}
 	return err
 }
 

@@ -30,6 +30,14 @@ func vet(r *http.Request, limits *Limits) *refusal {
 	if limits.Target > 0 && len(r.RequestURI) > limits.Target {
 		return refuse(http.StatusRequestURITooLong, "the target has %d bytes of %d", len(r.RequestURI), limits.Target)
 	}
+	if limits.Fields > 0 {
+		if n := headerFields(r.Header); n > limits.Fields {
+			return refuse(http.StatusRequestHeaderFieldsTooLarge, "the header has %d fields of %d", n, limits.Fields)
+		}
+		if n := cookies(r.Header); n > cookiesPerField*limits.Fields {
+			return refuse(http.StatusRequestHeaderFieldsTooLarge, "the header has %d cookies of %d", n, cookiesPerField*limits.Fields)
+		}
+	}
 	if limits.Headers > 0 {
 		if n := headerSize(r.Header); n > limits.Headers {
 			return refuse(http.StatusRequestHeaderFieldsTooLarge, "the header has %d bytes of %d", n, limits.Headers)
@@ -51,6 +59,33 @@ func headerSize(h http.Header) int {
 		for _, v := range values {
 			n += len(name) + len(v) + len(": \r\n")
 		}
+	}
+	return n
+}
+
+// cookiesPerField is how many cookies may come for each field that may. Browsers
+// keep some 200 for a site.
+const cookiesPerField = 2
+
+// cookies is how many cookies h may have.
+func cookies(h http.Header) int {
+	n := 0
+	for _, line := range h["Cookie"] {
+		n += strings.Count(line, ";") + 1
+	}
+	return n
+}
+
+// headerFields is how many lines h took on the wire, cookies as one: over HTTP/2
+// each may come alone (RFC 9113, section 8.2.3).
+func headerFields(h http.Header) int {
+	n := 0
+	for name, values := range h {
+		if name == "Cookie" {
+			n++
+			continue
+		}
+		n += len(values)
 	}
 	return n
 }

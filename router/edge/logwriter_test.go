@@ -1,0 +1,69 @@
+package edge
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+// TestLogWriterWaitsForNobody: while the reader stands still, lines are kept up
+// to a bound and then dropped, counted and told.
+func TestLogWriterWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		var lw *LogWriter
+		lw = NewLogWriter(w, func(n uint64) {
+			if n == 0 {
+				t.Error("nothing is told")
+			}
+			lw.Write([]byte("lost\n"))
+		})
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		for range 2000 {
+			lw.Write(line)
+		}
+		if err := lw.Close(); err != nil { // gives up
+			t.Error(err)
+		}
+		dropped := lw.Report().Metrics[0].Value
+		if dropped < 900 {
+			t.Errorf("%g lines are dropped", dropped)
+		}
+		var all bytes.Buffer
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(&all, r) })
+		lw.Close()
+		w.Close()
+		wg.Wait()
+		if got := bytes.Count(all.Bytes(), line); float64(got) != 2000-dropped {
+			t.Errorf("%d lines of 2000 came, %g are dropped", got, dropped)
+		}
+		if bytes.Count(all.Bytes(), []byte("lost\n")) != 1 {
+			t.Error("the loss is not told once")
+		}
+	})
+}
+
+// TestCombinedLogWhoseReaderStandsStill: requests go on.
+func TestCombinedLogWhoseReaderStandsStill(t *testing.T) {
+	r, w := io.Pipe()
+	defer r.Close()
+	var log buffer
+	s, err := New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Options{Addr: "127.0.0.1:0", Combined: w, Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 5000 {
+		req := httptest.NewRequest("GET", "/"+strings.Repeat("x", 500), nil)
+		s.ServeHTTP(httptest.NewRecorder(), req)
+	}
+	if s.lines.Report().Metrics[0].Value == 0 {
+		t.Error("no line is dropped")
+	}
+}
