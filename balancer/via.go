@@ -54,15 +54,17 @@ func newHop(via string) (hop, error) {
 // seen reports whether a request with this header has been here.
 func (h *hop) seen(header http.Header) bool {
 	for _, line := range header[h.field] {
+		if !containsFold(line, h.name) {
+			continue // nearly always: a stranger's list is not taken apart
+		}
 		for member := range members(line) {
-			words := strings.FieldsFunc(member, func(c rune) bool { return c == ' ' || c == '\t' })
-			switch {
-			case len(words) > 0 && h.field != "Via": // RFC 8586: a name and parameters
-				name, _, _ := strings.Cut(words[0], ";")
-				if strings.EqualFold(name, h.name) {
-					return true
-				}
-			case len(words) > 1 && strings.EqualFold(words[1], h.name): // a protocol and who received it
+			name, rest := cutWord(member)
+			if h.field == "Via" { // a protocol and who received it
+				name, _ = cutWord(rest)
+			} else { // RFC 8586: a name and parameters
+				name, _, _ = strings.Cut(name, ";")
+			}
+			if len(name) == len(h.name) && strings.EqualFold(name, h.name) {
 				return true
 			}
 		}
@@ -86,6 +88,26 @@ func (h *hop) sign(out http.Header, in *http.Request) {
 		entry = strings.Join(before, ", ") + ", " + entry
 	}
 	out[h.field] = []string{entry}
+}
+
+// containsFold reports whether s contains name in any case.
+func containsFold(s, name string) bool {
+	first := name[0] | 0x20 // of a token's bytes, only letters differ by that alone
+	for i := 0; i+len(name) <= len(s); i++ {
+		if s[i]|0x20 == first && strings.EqualFold(s[i:i+len(name)], name) {
+			return true
+		}
+	}
+	return false
+}
+
+// cutWord returns the first word of s, and what follows it.
+func cutWord(s string) (word, rest string) {
+	s = strings.TrimLeft(s, " \t")
+	if i := strings.IndexAny(s, " \t"); i >= 0 {
+		return s[:i], s[i:]
+	}
+	return s, ""
 }
 
 // members yields the members of a list whose commas may also stand in comments
@@ -119,8 +141,11 @@ func members(line string) func(func(string) bool) {
 // if it says nothing of it, as all but OPTIONS and TRACE do (RFC 9110, section
 // 7.6.2).
 func maxForwards(r *http.Request) (n uint64, counts bool) {
+	if r.Method != http.MethodOptions && r.Method != http.MethodTrace {
+		return 0, false
+	}
 	values := fields.List(r.Header["Max-Forwards"])
-	if r.Method != http.MethodOptions && r.Method != http.MethodTrace || len(values) != 1 {
+	if len(values) != 1 {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(values[0], 10, 32)

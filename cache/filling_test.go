@@ -119,4 +119,3 @@ func TestFillFieldsAreNames(t *testing.T) {
 		}
 	}
 }
-

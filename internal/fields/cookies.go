@@ -32,7 +32,7 @@ func Cookies(h http.Header) iter.Seq2[string, string] {
 // cookie is left.
 func DropCookies(h http.Header, drop func(name string) bool) (left bool) {
 	lines := h["Cookie"]
-	var out []string
+	out := make([]string, 0, len(lines))
 	for _, line := range lines {
 		kept := dropLine(line, drop)
 		if kept != "" {
@@ -47,23 +47,56 @@ func DropCookies(h http.Header, drop func(name string) bool) (left bool) {
 	return true
 }
 
+// dropLine goes over the line once, and writes only if something is dropped.
 func dropLine(line string, drop func(name string) bool) string {
-	dropped := false
-	var kept []string
-	for pair := range strings.SplitSeq(line, ";") {
-		pair = textproto.TrimString(pair)
-		if pair == "" {
+	var out []byte // what is kept, once something was dropped
+	dropped, kept := false, false
+	for rest := line; rest != ""; {
+		start := len(line) - len(rest)
+		pair := rest
+		if i := strings.IndexByte(rest, ';'); i >= 0 {
+			pair, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = ""
+		}
+		if pair = textproto.TrimString(pair); pair == "" {
 			continue
 		}
 		name, _, _ := strings.Cut(pair, "=")
 		if drop(textproto.TrimString(name)) {
-			dropped = true
+			if !dropped {
+				dropped = true
+				out = appendPairs(make([]byte, 0, len(line)), line[:start])
+			}
 			continue
 		}
-		kept = append(kept, pair)
+		kept = true
+		if dropped {
+			out = appendPair(out, pair)
+		}
 	}
-	if !dropped && len(kept) > 0 {
+	switch {
+	case !kept:
+		return ""
+	case !dropped:
 		return line
 	}
-	return strings.Join(kept, "; ")
+	return string(out)
+}
+
+// appendPairs appends the pairs of a line.
+func appendPairs(out []byte, line string) []byte {
+	for pair := range strings.SplitSeq(line, ";") {
+		if pair = textproto.TrimString(pair); pair != "" {
+			out = appendPair(out, pair)
+		}
+	}
+	return out
+}
+
+func appendPair(out []byte, pair string) []byte {
+	if len(out) > 0 {
+		out = append(out, "; "...)
+	}
+	return append(out, pair...)
 }

@@ -56,12 +56,28 @@ func List(lines []string) []string { return slices.Collect(Members(lines)) }
 
 // HasToken reports whether the comma-separated field lists token, in any case.
 func HasToken(lines []string, token string) bool {
-	for member := range Members(lines) {
-		if len(member) == len(token) && strings.EqualFold(member, token) {
-			return true
+	for _, line := range lines {
+		start := true // of a member
+		for i := range len(line) {
+			switch c := line[i]; {
+			case c == ',':
+				start = true
+			case c == ' ' || c == '\t':
+			case start:
+				if c|0x20 == token[0]|0x20 && len(line)-i >= len(token) && strings.EqualFold(line[i:i+len(token)], token) && ends(line[i+len(token):]) {
+					return true
+				}
+				start = false
+			}
 		}
 	}
 	return false
+}
+
+// ends reports whether a member ends where rest begins.
+func ends(rest string) bool {
+	rest = strings.TrimLeft(rest, " \t")
+	return rest == "" || rest[0] == ','
 }
 
 // Clean removes from a request's header what must not reach a backend: fields
@@ -99,10 +115,28 @@ func Clean(h http.Header, trusted bool) {
 			delete(h, as)
 		}
 	}
+	for _, name := range [...]string{"Connection", "Upgrade", "Te", "Keep-Alive", "Proxy-Connection"} {
+		if lines := h[name]; len(lines) > 0 && commas(lines) > maxOptions {
+			delete(h, name)
+		}
+	}
 	if up := h["Upgrade"]; len(up) > 0 && !(len(up) == 1 && strings.EqualFold(up[0], "websocket") && HasToken(h["Connection"], "upgrade")) {
 		delete(h, "Upgrade")
 	}
 	cleanConnection(h)
+}
+
+// maxOptions is how many members a list that is meant for this hop may have. A
+// longer one has no honest reader, and is not read.
+const maxOptions = 64
+
+// commas is how many members the lines of a list have, less one.
+func commas(lines []string) int {
+	n := len(lines) - 1
+	for _, line := range lines {
+		n += strings.Count(line, ",")
+	}
+	return n
 }
 
 // cleanConnection keeps of Connection only what a client may ask of its own
@@ -117,7 +151,7 @@ func cleanConnection(h http.Header) {
 	var there [len(tokens)]bool
 	for member := range Members(lines) {
 		for i, token := range tokens {
-			there[i] = there[i] || strings.EqualFold(member, token)
+			there[i] = there[i] || len(member) == len(token) && strings.EqualFold(member, token)
 		}
 	}
 	var keep []string

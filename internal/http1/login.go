@@ -14,16 +14,34 @@ var logins = []string{"NTLM", "Negotiate", "Kerberos", "Nego2", "CredSSP"}
 // strings are not respected: a false hit costs a connection and nothing else.
 func login(lines []string) bool {
 	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			scheme := strings.Trim(member, " \t")
-			if i := strings.IndexAny(scheme, " \t"); i >= 0 {
-				scheme = scheme[:i]
-			}
-			for _, name := range logins {
-				if strings.EqualFold(scheme, name) {
+		start := true // of a member
+		for i := range len(line) {
+			switch c := line[i]; {
+			case c == ',':
+				start = true
+			case c == ' ' || c == '\t':
+			case start:
+				if scheme(line[i:]) {
 					return true
 				}
+				start = false
 			}
+		}
+	}
+	return false
+}
+
+// scheme reports whether a member begins with one of logins.
+func scheme(member string) bool {
+	switch member[0] | 0x20 { // most do not, and a list may be long
+	case 'n', 'k', 'c':
+	default:
+		return false
+	}
+	for _, name := range logins {
+		if len(member) >= len(name) && strings.EqualFold(member[:len(name)], name) &&
+			(len(member) == len(name) || strings.IndexByte(" \t,", member[len(name)]) >= 0) {
+			return true
 		}
 	}
 	return false

@@ -3,6 +3,7 @@ package edge
 import (
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -25,18 +26,47 @@ func within(prefixes []netip.Prefix, addr netip.Addr) bool {
 // at the first address that is not trusted, or at what is no address.
 func client(peer netip.Addr, forwardedFor []string, trusted []netip.Prefix) netip.Addr {
 	addr := peer
-	chain := fields.List(forwardedFor)
-	for _, entry := range slices.Backward(chain) {
-		if !within(trusted, addr) {
-			break
+	for _, line := range slices.Backward(forwardedFor) {
+		for line != "" && within(trusted, addr) {
+			entry := line
+			if i := strings.LastIndexByte(line, ','); i >= 0 {
+				line, entry = line[:i], line[i+1:]
+			} else {
+				line = ""
+			}
+			if entry = textproto.TrimString(entry); entry == "" {
+				continue
+			}
+			next, ok := parseAddr(entry)
+			if !ok {
+				return addr
+			}
+			addr = next
 		}
-		next, ok := parseAddr(entry)
-		if !ok {
-			break
-		}
-		addr = next
 	}
 	return addr
+}
+
+// maxChain is how many entries of X-Forwarded-For go on. Those before are what
+// the client itself has said, if there is a chain so long.
+const maxChain = 64
+
+// shorten leaves the latest entries of a chain.
+func shorten(forwardedFor []string) []string {
+	n := 0
+	for at, line := range slices.Backward(forwardedFor) {
+		for i := len(line) - 1; i >= 0; i-- {
+			if line[i] == ',' {
+				if n++; n == maxChain {
+					return append([]string{line[i+1:]}, forwardedFor[at+1:]...)
+				}
+			}
+		}
+		if n++; n >= maxChain {
+			return forwardedFor[at:]
+		}
+	}
+	return forwardedFor
 }
 
 // parseAddr reads an address with or without port and brackets. A zone is

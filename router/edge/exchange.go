@@ -117,7 +117,12 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	if no == nil {
 		no = s.misdirected(r)
 	}
-	fields.Clean(r.Header, trusted)
+	if no == nil { // else nobody gets it
+		fields.Clean(r.Header, trusted)
+	}
+	if trusted && len(r.Header["X-Forwarded-For"]) > 0 {
+		r.Header["X-Forwarded-For"] = shorten(r.Header["X-Forwarded-For"])
+	}
 	r.Header["X-Request-Id"] = []string{rec.ID}
 	if r.URL.Host != "" { // absolute form; Host has the same
 		u := *r.URL
