@@ -15,25 +15,25 @@ import (
 	"time"
 )
 
-// buffer collects a log.
-type buffer struct {
+// record collects a log.
+type record struct {
 	mu sync.Mutex
 	b  strings.Builder
 }
 
-func (b *buffer) Write(p []byte) (int, error) {
+func (b *record) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Write(p)
 }
 
-func (b *buffer) String() string {
+func (b *record) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
 }
 
-func (b *buffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+func (b *record) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // start serves h on a port of its own until the test ends.
 func start(t *testing.T, h http.Handler, o Options) *Server {
@@ -84,7 +84,7 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 			Wrap: func(l net.Listener) net.Listener { return l }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log buffer
+			var log record
 			o.Logger = log.logger()
 			hold := make(chan struct{})
 			s := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -172,7 +172,7 @@ func (l *exhausted) Accept() (net.Conn, error) {
 
 // TestNoDescriptorsLeft: the log says so, and serving goes on.
 func TestNoDescriptorsLeft(t *testing.T) {
-	var log buffer
+	var log record
 	s := start(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Options{Logger: log.logger(),
 		Wrap: func(l net.Listener) net.Listener { return &exhausted{l, 3} }})
 	c, err := net.Dial("tcp", s.Addr().String())
