@@ -349,7 +349,7 @@ func (f *fetch) settle(status int) {
 	case f.length > c.opts.MaxBody:
 		f.why, keep = "too large", false
 	case !f.body.expect(max(f.length, 0)):
-		f.why, keep = "no room", false
+		f.why, keep = noRoom, false
 	}
 	if !keep && completes { // its leader has asked for the whole
 		f.body.give()
@@ -361,7 +361,9 @@ func (f *fetch) settle(status int) {
 		for _, name := range verdict.Strip {
 			f.header.Del(name)
 		}
-		f.mark(status, now)
+		if f.why != noRoom { // which passes
+			f.mark(status, now)
+		}
 		return
 	}
 	c.markers.clear(f.ask.marker([]byte(f.ask.url)))
@@ -406,6 +408,9 @@ func (f *fetch) forget() {
 	}
 	f.ask.begun = nil
 }
+
+// noRoom is why a response is not stored that the store had no room for.
+const noRoom = "no room"
 
 // again settles a fetch whose conditions were in vain: all who wait ask without.
 func (f *fetch) again(why error) {
