@@ -4,6 +4,8 @@
 # make conformance   the public HTTP cache tests through the gateway
 # make fuzz          every fuzz test for a minute
 # make stress        the cache for a minute against an oracle
+# make cost          what the most a request may hold costs, against a plain one: by
+#                    time, on a machine that does nothing else
 #
 # All install what they need (Debian's packages, pinned Go tools).
 
@@ -13,7 +15,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # What needs other libraries to compare with lives in modules of its own.
 MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' -exec dirname {} +)
 
-.PHONY: test e2e conformance fuzz stress check install install-e2e
+.PHONY: test e2e conformance fuzz stress cost check install install-e2e
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -33,6 +35,9 @@ fuzz:
 
 stress: install
 	FORETIER_STRESS=60s go test -race -count=1 -timeout 10m -run TestStress -v ./cache
+
+cost:
+	go test -tags cost -count=1 -run TestNoFieldBuysWork -v ./examples/gateway
 
 # What can be said of the code without running it.
 check:

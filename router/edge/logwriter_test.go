@@ -53,7 +53,7 @@ func TestLogWriterWaitsForNobody(t *testing.T) {
 func TestCombinedLogWhoseReaderStandsStill(t *testing.T) {
 	r, w := io.Pipe()
 	defer r.Close()
-	var log buffer
+	var log record
 	s, err := New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Options{Addr: "127.0.0.1:0", Combined: w, Logger: log.logger()})
 	if err != nil {
 		t.Fatal(err)
