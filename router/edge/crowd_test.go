@@ -73,6 +73,28 @@ func asks(c net.Conn, target string) bool {
 	return err == nil && resp.StatusCode == 200
 }
 
+// rest waits until n connections are idle: a client has its answer a moment
+// before.
+func rest(t *testing.T, s *Server, n int) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		idle := 0
+		s.crowd.mu.Lock()
+		for c := range s.crowd.open {
+			if c.resting() {
+				idle++
+			}
+		}
+		s.crowd.mu.Unlock()
+		if idle >= n {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are idle, want %d", idle, n)
+		}
+	}
+}
+
 // TestConnectionsBeyondTheLimit: those on which nothing is asked make room, the
 // longest idle first; where everybody works, who comes last is closed; and the
 // log says so, once a second.
@@ -111,6 +133,7 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 			if !asks(second, "/") {
 				t.Fatal("the second is not served")
 			}
+			rest(t, s, 2)
 			third := dial()
 			if !asks(third, "/hold") {
 				t.Fatal("the third is not served")
