@@ -7,14 +7,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // A Limit bounds what a rule's clients may ask for; beyond, they get 429 and a
 // Retry-After. The zero Limit bounds nothing.
 type Limit struct {
 	// Rate is how many requests a second one client may send for long. A client
-	// is an IPv4 address or an IPv6 /64. Zero means no limit; the least is one
-	// a day.
+	// is an IPv4 address or an IPv6 /64; all those of an IPv6 /48, of which one
+	// customer may have all, may send as much as 32. Zero means no limit; the
+	// least is one a day.
 	Rate float64
 	// Burst is how many it may send at once. Zero means a second's worth, but
 	// at least 1.
@@ -42,20 +45,25 @@ func (l Limit) check() error {
 // minRate is one request a day: times between two must be times.
 const minRate = 1.0 / (24 * 60 * 60)
 
-// maxClients is how many clients a limiter remembers, some 3 MB.
-const maxClients = 1 << 16
+const (
+	// maxClients is how many a limiter remembers of each kind, some 3 MB.
+	maxClients = 1 << 16
+	// siteShare is what all clients of an IPv6 /48 may send, in shares of one.
+	siteShare = 32
+)
 
-// A limiter applies a Limit. Of each client it keeps one moment: when the
-// requests that it has sent would have been due at its rate (the generic cell
-// rate algorithm).
+// A limiter applies a Limit. Addresses of IPv4 and of IPv6 have accounts apart:
+// who has very many of one kind takes no room from the other.
 type limiter struct {
 	Limit
 	every    time.Duration // between two requests at Rate
 	inFlight atomic.Int64
 	limited  atomic.Uint64
 
-	mu  sync.Mutex
-	due map[netip.Addr]time.Time // guarded by mu
+	mu    sync.Mutex
+	v4    accounts // guarded by mu: by address
+	v6    accounts // guarded by mu: by /64
+	sites accounts // guarded by mu: by /48
 }
 
 func newLimiter(l Limit) *limiter {
@@ -65,10 +73,13 @@ func newLimiter(l Limit) *limiter {
 	if l.Burst == 0 {
 		l.Burst = max(1, int(l.Rate))
 	}
-	lim := &limiter{Limit: l, due: make(map[netip.Addr]time.Time)}
+	lim := &limiter{Limit: l}
 	if l.Rate > 0 {
 		lim.every = time.Duration(float64(time.Second) / l.Rate)
 	}
+	lim.v4.init(lim.every, l.Burst)
+	lim.v6.init(lim.every, l.Burst)
+	lim.sites.init(lim.every/siteShare, l.Burst*siteShare)
 	return lim
 }
 
@@ -81,7 +92,7 @@ func (l *limiter) enter(client netip.Addr, now time.Time) (wait time.Duration, o
 	if n := l.inFlight.Add(1); l.InFlight > 0 && n > int64(l.InFlight) {
 		wait, ok = time.Second, false
 	} else {
-		wait, ok = l.take(network(client), now)
+		wait, ok = l.take(client, now)
 	}
 	if !ok {
 		l.inFlight.Add(-1)
@@ -103,16 +114,39 @@ func (l *limiter) allows(client netip.Addr, now time.Time) (wait time.Duration, 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wait = l.wait(l.due[network(client)], now)
+	wait, _ = l.askLocked(client, now)
 	return wait, wait <= 0
 }
 
-// wait returns how long a client whose requests are due then must wait at now.
-func (l *limiter) wait(due, now time.Time) time.Duration {
-	if due.Before(now) {
-		due = now
+// A sum is what a client, and its site if it has one, has on its accounts.
+type sum struct {
+	client, site netip.Addr
+	due, siteDue account
+}
+
+// askLocked returns how long a client must wait at now, and its accounts.
+func (l *limiter) askLocked(client netip.Addr, now time.Time) (wait time.Duration, s sum) {
+	s.client = transit.Network(client)
+	if !s.client.Is6() {
+		wait, s.due = l.v4.ask(s.client, now)
+		return wait, s
 	}
-	return due.Sub(now) - time.Duration(l.Burst-1)*l.every
+	p, _ := s.client.Prefix(48) // an IPv6 address has 48 bits
+	s.site = p.Addr()
+	var site time.Duration
+	site, s.siteDue = l.sites.ask(s.site, now)
+	wait, s.due = l.v6.ask(s.client, now)
+	return max(wait, site), s
+}
+
+// addLocked counts one request more.
+func (l *limiter) addLocked(s sum, now time.Time) {
+	if !s.site.IsValid() {
+		l.v4.add(s.client, s.due, now)
+		return
+	}
+	l.sites.add(s.site, s.siteDue, now)
+	l.v6.add(s.client, s.due, now)
 }
 
 func (l *limiter) leave() {
@@ -128,41 +162,10 @@ func (l *limiter) take(client netip.Addr, now time.Time) (wait time.Duration, ok
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	due, known := l.due[client]
-	if !known && len(l.due) >= maxClients {
-		l.forgetLocked(now)
-	}
-	if wait = l.wait(due, now); wait > 0 {
+	wait, s := l.askLocked(client, now)
+	if wait > 0 {
 		return wait, false
 	}
-	if due.Before(now) {
-		due = now
-	}
-	l.due[client] = due.Add(l.every)
+	l.addLocked(s, now)
 	return 0, true
-}
-
-// forgetLocked makes room: clients that have nothing on their account go, and
-// if there are none, some of the others.
-func (l *limiter) forgetLocked(now time.Time) {
-	for client, due := range l.due {
-		if !due.After(now) {
-			delete(l.due, client)
-		}
-	}
-	for client := range l.due { // in no order
-		if len(l.due) < maxClients*7/8 {
-			return
-		}
-		delete(l.due, client)
-	}
-}
-
-// network returns what counts as one client.
-func network(addr netip.Addr) netip.Addr {
-	if !addr.Is6() || addr.Is4In6() {
-		return addr.Unmap()
-	}
-	p, _ := addr.Prefix(64) // an IPv6 address has 64 bits
-	return p.Addr()
 }

@@ -18,8 +18,8 @@ func TestLimiterForgets(t *testing.T) {
 		l.take(client(n), now)
 	}
 	now = now.Add(time.Minute)
-	if _, ok := l.take(client(maxClients), now); !ok || len(l.due) != 1 {
-		t.Errorf("those of a minute ago are still there: %d", len(l.due))
+	if _, ok := l.take(client(maxClients), now); !ok || len(l.v4.own) != 1 {
+		t.Errorf("those of a minute ago are still there: %d", len(l.v4.own))
 	}
 	if _, ok := l.take(client(maxClients), now); ok {
 		t.Error("the latest was forgotten")
@@ -27,7 +27,88 @@ func TestLimiterForgets(t *testing.T) {
 	for n := range 2 * maxClients {
 		l.take(client(n), now)
 	}
-	if len(l.due) > maxClients {
-		t.Errorf("%d clients", len(l.due))
+	if len(l.v4.own) > maxClients || len(l.v4.crowd) > crowds {
+		t.Errorf("%d clients", len(l.v4.own))
+	}
+}
+
+// TestWhoIsLimitedStaysSo, whoever else comes: more clients than are remembered,
+// who have sent once or all that they may, from networks far apart or of one site.
+func TestWhoIsLimitedStaysSo(t *testing.T) {
+	v4 := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) }
+	far := func(n int) netip.Addr { // a /48 each
+		return netip.AddrFrom16([16]byte{0x20, 1, byte(n >> 16), byte(n >> 8), byte(n)})
+	}
+	near := func(n int) netip.Addr { // a /64 each, of two /48s
+		return netip.AddrFrom16([16]byte{0x20, 2, 5: byte(n >> 16), 6: byte(n >> 8), 7: byte(n)})
+	}
+	for name, others := range map[string]func(int) netip.Addr{"IPv4": v4, "/48s": far, "/64s": near} {
+		for _, limit := range []Limit{{Rate: 0.1, Burst: 4}, {Rate: 0.1, Burst: 1}} {
+			for _, each := range []int{1, limit.Burst + 1} {
+				l := newLimiter(limit)
+				now := time.Unix(1e9, 0)
+				for _, client := range []string{"192.0.2.1", "2001:db8::1"} {
+					for range limit.Burst + 1 {
+						l.take(netip.MustParseAddr(client), now)
+					}
+				}
+				for n := range 80_000 {
+					for range each {
+						l.take(others(n), now)
+					}
+				}
+				for _, client := range []string{"192.0.2.1", "2001:db8::ffff"} {
+					if _, ok := l.take(netip.MustParseAddr(client), now); ok {
+						t.Errorf("%s, %+v, %d of each: %s is forgotten", name, limit, each, client)
+					}
+				}
+				if n := max(len(l.v4.own), len(l.v6.own), len(l.sites.own)); n > maxClients {
+					t.Errorf("%s: %d accounts", name, n)
+				}
+				// IPv4 and IPv6 take no room from each other.
+				other := "192.0.2.2"
+				if name == "IPv4" {
+					other = "2001:db8:2::"
+				}
+				if _, ok := l.take(netip.MustParseAddr(other), now); !ok {
+					t.Errorf("%s: somebody else is limited", name)
+				}
+			}
+		}
+	}
+}
+
+// TestASiteIsLimited: all /64s of one /48 may send as much as some clients.
+func TestASiteIsLimited(t *testing.T) {
+	l := newLimiter(Limit{Rate: 1, Burst: 2})
+	now := time.Unix(1e9, 0)
+	served := 0
+	for n := range 1000 {
+		client := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 6: byte(n >> 8), 7: byte(n)})
+		wait, ok := l.allows(client, now)
+		if w, took := l.take(client, now); took != ok || w > 0 != (wait > 0) {
+			t.Fatalf("allows says %v, %v, take %v, %v", wait, ok, w, took)
+		} else if took {
+			served++
+		}
+	}
+	if want := 2 * siteShare; served != want {
+		t.Errorf("%d requests of one /48 were served, want %d", served, want)
+	}
+	if _, ok := l.take(netip.MustParseAddr("2001:db8:1::1"), now); !ok {
+		t.Error("the next /48 is limited as well")
+	}
+	if n := len(l.v6.own) - 1; n > served { // with the one of the next
+		t.Errorf("%d accounts of those who were turned away", n-served)
+	}
+}
+
+// TestCountingCostsNoMemory of one who is known.
+func TestCountingCostsNoMemory(t *testing.T) {
+	l := newLimiter(Limit{Rate: 1e9, Burst: 1e6})
+	client, now := netip.MustParseAddr("2001:db8::1"), time.Unix(1e9, 0)
+	l.take(client, now)
+	if n := testing.AllocsPerRun(100, func() { l.take(client, now) }); n > 0 {
+		t.Errorf("%v allocations a request", n)
 	}
 }

@@ -1,0 +1,111 @@
+package router
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"time"
+)
+
+// crowds is how many accounts there are for those who come when there is no room
+// for an account of their own, and crowdShare what each of these may send, in
+// shares of one client.
+const (
+	crowds     = 1 << 12
+	crowdShare = 8
+)
+
+// An account is one moment: when the requests sent so far would have been due at
+// the rate (the generic cell rate algorithm). The zero account owes nothing.
+type account = time.Time
+
+// accounts remembers what clients have sent lately. Who is limited is not
+// forgotten, whoever else comes: as long as all that there is room for are
+// limited, newcomers share the accounts of crowds. It needs a lock.
+type accounts struct {
+	every time.Duration // between two requests for long
+	burst int           // at once
+
+	own   map[netip.Addr]account
+	crowd []account // by hash; nil until there is one
+	seed  maphash.Seed
+	full  time.Time // until then nobody can be forgotten
+}
+
+func (a *accounts) init(every time.Duration, burst int) {
+	a.every, a.burst = every, burst
+	a.own, a.seed = make(map[netip.Addr]account), maphash.MakeSeed()
+}
+
+// wait returns how long one whose requests are due then must wait at now.
+func wait(due account, now time.Time, every time.Duration, burst int) time.Duration {
+	if due.Before(now) {
+		due = now
+	}
+	return due.Sub(now) - time.Duration(burst-1)*every
+}
+
+// ask returns how long a client must wait, and its account if it has one.
+func (a *accounts) ask(client netip.Addr, now time.Time) (time.Duration, account) {
+	due, known := a.own[client]
+	if !known && a.crowd != nil && len(a.own) >= maxClients && now.Before(a.full) {
+		return wait(a.crowd[a.slot(client)], now, a.every/crowdShare, a.burst*crowdShare), due
+	}
+	return wait(due, now, a.every, a.burst), due
+}
+
+// add puts one request more on the account of a client, which ask has returned.
+func (a *accounts) add(client netip.Addr, due account, now time.Time) {
+	if due.IsZero() && !a.room(now) {
+		slot := &a.crowd[a.slot(client)]
+		*slot = later(*slot, now).Add(a.every / crowdShare)
+		return
+	}
+	a.own[client] = later(due, now).Add(a.every)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func (a *accounts) slot(client netip.Addr) uint64 {
+	return maphash.Comparable(a.seed, client) % crowds
+}
+
+// room makes room for one account more: those who owe nothing go, then those who
+// may still send, those who owe least first. It reports false if all are limited,
+// and looks again when some of them may send once more.
+func (a *accounts) room(now time.Time) bool {
+	if len(a.own) < maxClients {
+		return true
+	}
+	if now.Before(a.full) {
+		return false
+	}
+	for client, due := range a.own {
+		if !due.After(now) {
+			delete(a.own, client)
+		}
+	}
+	const enough = maxClients * 7 / 8
+	// In eight steps, which is as good as in order.
+	for step := 1; step <= 8 && len(a.own) > enough; step++ {
+		most := time.Duration(a.burst-1) * a.every / 8 * time.Duration(step)
+		for client, due := range a.own {
+			if due.Sub(now) <= most {
+				if delete(a.own, client); len(a.own) <= enough {
+					break
+				}
+			}
+		}
+	}
+	if len(a.own) > enough { // so that not each newcomer has all looked through
+		a.full = now.Add(min(max(a.every/8, time.Second/10), 10*time.Second))
+		if a.crowd == nil {
+			a.crowd = make([]account, crowds)
+		}
+	}
+	return len(a.own) < maxClients
+}
