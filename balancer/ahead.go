@@ -10,7 +10,7 @@ import (
 
 // The limits of what is kept in memory for slow clients.
 const (
-	bufferEach  = 1 << 20               // of one response, and of one request
+	bufferEach  = 1 << 20               // of one response
 	bufferTotal = 128 << 20             // of all of a pool's
 	holdEach    = 64 << 10              // of one response, before any of it goes on
 	holdTime    = 10 * time.Millisecond // for which it may be held, from its header on
@@ -254,40 +254,4 @@ func (p *Pool) reserve(n int) bool {
 	}
 	p.buffered.Add(-int64(n))
 	return false
-}
-
-// gather reads a short body of a known length before a backend is picked, so
-// that a slow upload holds none, and returns what to call when it is no longer
-// needed. What has no length may be a dialogue and goes through as it comes.
-func (x *exchange) gather() (release func(), err error) {
-	n := x.req.ContentLength
-	if x.spool == nil || x.stream || n <= 0 || n > bufferEach || streams(x.req.Header) || !x.pool.reserve(int(n)) {
-		return func() {}, nil
-	}
-	return func() { x.pool.buffered.Add(-n) }, x.spool.fill(n)
-}
-
-// measureMost is the longest body that is measured.
-const measureMost = 64 << 20
-
-// measure reads a body of unknown length to its end and makes the call one with
-// a length, for a backend that takes no chunks. Trailers need chunks, and go.
-func (t *try) measure() error {
-	x := t.exchange
-	n, err := x.spool.readAll(func(n int64) bool {
-		for x.measured < n {
-			if n > measureMost || !x.pool.reserve(32<<10) {
-				return false
-			}
-			x.measured += 32 << 10
-		}
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	r := *x.req
-	r.ContentLength = n
-	t.call.Request, t.call.Trailer = &r, nil
-	return nil
 }

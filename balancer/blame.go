@@ -2,12 +2,10 @@ package balancer
 
 import (
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/transit"
 )
 
 // What soft evidence against a backend needs besides its number: one visitor who
@@ -36,10 +34,7 @@ type witness struct {
 // add remembers that r failed.
 func (b *blame) add(now time.Time, r *http.Request, o health.Outcome) {
 	f := witness{at: now.UnixNano(), url: hashString(r.URL.Path + "?" + r.URL.RawQuery), erred: o == health.Erred}
-	if addr := transit.Client(r); addr.IsValid() {
-		if addr.Is6() { // as for limits: one has 64 bits of them
-			addr = netip.PrefixFrom(addr.WithZone(""), 64).Masked().Addr()
-		}
+	if addr := clientOf(r); addr.IsValid() {
 		f.client = hashString(addr.String())
 	}
 	b.mu.Lock()

@@ -57,16 +57,16 @@ func TestUploadToHTTP10HasALength(t *testing.T) {
 		if w.Code != 200 || w.Body.String() != want {
 			t.Errorf("%d bytes: got %d %q, want %q", n, w.Code, w.Body, want)
 		}
-		if kept := p.buffered.Load(); kept != 0 {
+		if kept := p.depot.memory.held() + p.depot.disk.held(); kept != 0 {
 			t.Errorf("%d bytes are still counted", kept)
 		}
 	}
-	// What there is no memory for must come with a length.
-	p.buffered.Store(bufferTotal - 64<<10)
+	// What there is no room for must come with a length.
+	p.depot.memory.used, p.depot.disk.used = spoolMemory-64<<10, spoolDisk
 	if w := get(p, "POST", "/", io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<20)))); w.Code != http.StatusLengthRequired {
 		t.Errorf("without memory: %d", w.Code)
 	}
-	p.buffered.Store(0)
+	p.depot.memory.used, p.depot.disk.used = 0, 0
 	// One that the client breaks off is not sent as if it were whole.
 	if w := get(p, "POST", "/", io.MultiReader(strings.NewReader("half"), broken{})); w.Code != statusGone {
 		t.Errorf("broken off: %d %q", w.Code, w.Body)

@@ -41,6 +41,7 @@ func (p *Pool) Only(name string, filters ...func(Status) bool) *Pool {
 		filters: slices.Clone(filters),
 	}
 	v.carried.init()
+	v.depot.init(v)
 	if p != root { // of an excerpt, less
 		outer := p.filters
 		for i, inner := range v.filters {

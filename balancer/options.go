@@ -50,6 +50,8 @@ type Options struct {
 	Timeouts Timeouts
 	// Limit bounds the requests in hand.
 	Limit Limit
+	// Spool keeps the bodies of requests until they are whole.
+	Spool Spool
 	// TLS is for https and tls backends, with the certificates that this side
 	// shows. Nil: the system's roots.
 	TLS *tls.Config
@@ -101,7 +103,7 @@ type Retry struct {
 	Max    int     // further attempts after one that may have been executed; 1. Negative: none
 	Budget float64 // retries as a share of the requests, over ten seconds, so that a sick pool is not given twice the work; 0.2. Negative: no limit
 	Min    int     // retries a second that are allowed besides; 3. Negative: none
-	Body   int64   // bytes of a request's body that are kept for a second attempt; 64 KiB. Negative: none
+	Body   int64   // bytes of a request's body that are kept for a second attempt while it comes, as a dialogue does; what was whole beforehand is kept anyway; 64 KiB. Negative: none
 }
 
 // Timeouts bounds the waiting for a backend. Zero fields stand for the
@@ -147,6 +149,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Timeouts.Idle = cmp.Or(o.Timeouts.Idle, time.Minute)
 	o.Limit.Queue = cmp.Or(o.Limit.Queue, 128)
 	o.Limit.Wait = cmp.Or(o.Limit.Wait, 5*time.Second)
+	o.Spool.Bytes = cmp.Or(o.Spool.Bytes, spoolDisk)
 	o.TCP = o.TCP.withDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -31,7 +31,9 @@ type Pool struct {
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
 	retried  atomic.Uint64
 	budget   budget
-	buffered atomic.Int64 // bytes kept for slow clients
+	buffered atomic.Int64 // bytes of responses kept for slow clients
+	depot    depot        // of requests
+	coming   quota        // places held by requests whose bodies have not come yet
 	queue    queue
 	carried  carried         // connections in hand
 	dialer   net.Dialer      // of those
@@ -64,6 +66,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		dialer:  newDialer(opts.TCP),
 	}
 	p.carried.init()
+	p.depot.init(p)
 	p.roles.memory = opts.Roles.Memory
 	if p.roles.throne, err = recall(opts.Roles.Memory); err != nil {
 		return nil, err

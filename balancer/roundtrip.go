@@ -36,7 +36,6 @@ type exchange struct {
 	retry     transit.Retry
 	header    http.Header // what every attempt sends
 	spool     *spool      // nil without a body
-	measured  int64       // bytes reserved for it: see try.measure
 	trailers  []string    // what may follow it
 	pin       string      // the backend that the client is bound to
 	key       uint64
@@ -72,18 +71,22 @@ func (x *exchange) run() (*http.Response, error) {
 		return nil, err
 	}
 	x.prepare()
-	release, err := x.gather()
-	defer release()
-	if err != nil {
+	if err := x.gather(); err != nil {
+		x.spool.end()
 		return nil, err
 	}
-	defer func() { p.buffered.Add(-x.measured) }()
 	p.inflight.Add(1)
 	p.budget.requests.add(time.Now().Unix())
 	res, err := x.attempts()
 	if err != nil {
 		p.inflight.Add(-1)
+		if x.spool != nil {
+			x.spool.end()
+		}
 		return nil, err
+	}
+	if x.spool != nil {
+		x.spool.settle()
 	}
 	if p.opts.Affinity != nil {
 		p.bind(res, x)
@@ -104,7 +107,7 @@ func (x *exchange) prepare() {
 	}
 	x.mayStream = asksForStream(r.Header)
 	if r.Body != nil && r.Body != http.NoBody {
-		x.spool = newSpool(r.Body, p.opts.Retry.Body)
+		x.spool = newSpool(r.Body, p.opts.Retry.Body, &p.depot, clientOf(r))
 		x.trailers = announcedTrailers(r)
 	}
 	x.header = r.Header

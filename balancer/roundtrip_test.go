@@ -194,31 +194,43 @@ func TestTheLogLineSaysWhereItWent(t *testing.T) {
 	t.Error("nothing was noted")
 }
 
+// TestRetrySendsTheBodyAgain, if it was there before the first backend got it, or
+// is short.
 func TestRetrySendsTheBodyAgain(t *testing.T) {
-	for _, size := range []int{1, 64 << 10, 64<<10 + 1} {
-		var got atomic.Value
-		fails := local{http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			panic("hangs up")
-		})}
-		echo := local{http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			b, _ := io.ReadAll(r.Body)
-			got.Store(b)
-		})}
-		backends, way := ways(fails, echo)
-		p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
-		sent := bytes.Repeat([]byte("x"), size)
-		w := get(p, "PUT", "/", bytes.NewReader(sent), header("Idempotency-Key", "1"), func(r *http.Request) { r.ContentLength = -1 })
-		if size > 64<<10 {
-			if w.Code != 502 || got.Load() != nil {
-				t.Errorf("%d bytes, more than are kept: got %d", size, w.Code)
+	for _, c := range []struct {
+		size  int
+		pause time.Duration // before each of its last two bytes
+		want  int
+	}{{1, 0, 200}, {64 << 10, 0, 200}, {64<<10 + 1, 0, 200}, {3 << 20, 0, 200}, {64 << 10, time.Second, 200}, {64<<10 + 1, time.Second, 502}} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []byte
+			fails := local{http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				panic("hangs up")
+			})}
+			echo := local{http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				got, _ = io.ReadAll(r.Body)
+			})}
+			backends, way := ways(fails, echo)
+			p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin(), Spool: Spool{Dir: t.TempDir()}})
+			sent := filled(c.size)
+			last := max(c.size-2, 0)
+			body := io.MultiReader(bytes.NewReader(sent[:last]), later{c.pause}, bytes.NewReader(sent[last:c.size-1]), later{c.pause}, bytes.NewReader(sent[c.size-1:]))
+			w := get(p, "PUT", "/", body, header("Idempotency-Key", "1"), func(r *http.Request) { r.ContentLength = -1 })
+			if w.Code != c.want || c.want == 200 && !bytes.Equal(got, sent) || c.want != 200 && got != nil {
+				t.Errorf("%d bytes, the last after %v: got %d, %d bytes", c.size, c.pause, w.Code, len(got))
 			}
-			continue
-		}
-		if b, _ := got.Load().([]byte); w.Code != 200 || !bytes.Equal(b, sent) {
-			t.Errorf("%d bytes: got %d, %d bytes", size, w.Code, len(b))
-		}
+			empty(t, p)
+		})
 	}
+}
+
+// later is nothing, after a while.
+type later struct{ after time.Duration }
+
+func (l later) Read([]byte) (int, error) {
+	time.Sleep(l.after)
+	return 0, io.EOF
 }
 
 func TestStatusOfErrors(t *testing.T) {

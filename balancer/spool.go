@@ -3,79 +3,214 @@ package balancer
 import (
 	"errors"
 	"io"
-	"math"
-	"slices"
+	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
-// A spool lets a request's body be sent more than once: it keeps what was read
-// of it, up to a limit. Attempts read one after the other, but the last read
-// of an attempt that was given up may still be going on when the next begins:
-// what it brings is kept for the next.
-type spool struct {
-	src   io.Reader
-	limit int64
-	turn  chan struct{} // held while src is read, which may take long
+// What the bodies of requests may take that are read before a backend is picked.
+// No client gets more than a quarter of either.
+const (
+	spoolEach   = bufferEach // of one body in memory; what is longer goes to the disk
+	spoolMemory = 64 << 20   // of all bodies of a pool
+	spoolDisk   = 1 << 30    // likewise, by default: see Spool
+	spoolFirst  = 4 << 10    // what is held of a body of which nothing has come yet
+	spoolPiece  = 32 << 10   // what is held in memory of a body on the disk
+)
 
-	mu    sync.Mutex
-	kept  []byte // guarded by mu: all that was read, while whole
-	whole bool   // guarded by mu: kept is everything from the start
-	err   error  // guarded by mu: how src ended
+// errNoRoom means that a body cannot be kept: there is as much as may be.
+var errNoRoom = errors.New("balancer: no room for a request's body")
+
+// A depot is what all spools of a pool have in common.
+type depot struct {
+	dir    string
+	most   int64 // bytes on the disk
+	memory quota
+	disk   quota
+	lines  transit.Lines
+	fail   func(error) // is told, now and then, why the disk takes nothing
 }
 
-func newSpool(src io.Reader, limit int64) *spool {
-	return &spool{src: src, limit: max(limit, 0), whole: true, turn: make(chan struct{}, 1)}
-}
-
-// fill reads the n bytes of the body, all of which are kept.
-func (s *spool) fill(n int64) error {
-	buf := make([]byte, 0, min(n, 16<<10)) // more once it is there
-	for int64(len(buf)) < n {
-		if len(buf) == cap(buf) {
-			buf = slices.Grow(buf, int(min(n-int64(len(buf)), int64(len(buf)))))
-		}
-		got, err := s.src.Read(buf[len(buf):min(int64(cap(buf)), n)])
-		buf = buf[:len(buf)+got]
-		if err == nil || int64(len(buf)) == n {
-			continue
-		}
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return &clientError{err}
+func (d *depot) init(p *Pool) {
+	d.dir, d.most = p.opts.Spool.Dir, max(p.opts.Spool.Bytes, 0)
+	d.fail = func(err error) {
+		p.log.Error("the body of a request cannot be put on the disk: see Options.Spool", "err", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kept, s.err = buf, io.EOF
+}
+
+// A spool lets a request's body be read before it is sent, and be sent more than
+// once. What is gathered in advance is kept however long it is, as far as the
+// depot has room; of what an attempt reads on its own, no more than a limit.
+//
+// Attempts read one after the other, but the last read of an attempt that was
+// given up, or of gather, may still be going on when the next begins: what it
+// brings is kept for the next.
+type spool struct {
+	src    io.Reader
+	limit  int64
+	depot  *depot
+	client netip.Addr
+	turn   chan struct{} // held while src is read, which may take long
+
+	mu      sync.Mutex
+	file    *os.File // guarded by mu: the first of what is kept, or nil
+	filed   int64    // guarded by mu: how much that is
+	kept    []byte   // guarded by mu: what follows it
+	whole   bool     // guarded by mu: file and kept are everything from the start
+	err     error    // guarded by mu: how src ended
+	memory  int64    // guarded by mu: what it holds of the depot's
+	disk    int64    // guarded by mu: likewise
+	readers int      // guarded by mu: attempts that may still read
+	settled bool     // guarded by mu: there will be no further attempt
+	ended   func()   // guarded by mu: is called once, when nothing more comes; may be nil
+}
+
+func newSpool(src io.Reader, limit int64, d *depot, client netip.Addr) *spool {
+	return &spool{src: src, limit: max(limit, 0), depot: d, client: client, whole: true, turn: make(chan struct{}, 1)}
+}
+
+// gather reads on and keeps what comes, until the end of the body, until stop
+// says so, or until there is no room. n is the body's length, negative if unknown.
+func (s *spool) gather(n int64, stop *atomic.Bool) error {
+	for !stop.Load() {
+		if done, err := s.more(n); done || err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// readAll reads what is left of the body and returns the length of all, all of
-// which is kept. It asks for each length whether so much may be.
-func (s *spool) readAll(may func(int64) bool) (int64, error) {
-	if !s.replayable() {
-		return 0, errLength // a part of it is gone
-	}
+// more is one read of gather.
+func (s *spool) more(n int64) (done bool, err error) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	s.mu.Lock()
-	s.limit = math.MaxInt64
-	s.mu.Unlock()
-	r := s.body()
-	defer r.Close()
-	buf := buffers.Get()
-	defer buffers.Put(buf)
-	for n := int64(0); ; {
-		got, err := r.Read(buf)
-		if n += int64(got); !may(n) {
-			return n, errLength
-		}
-		if err == io.EOF {
-			return n, nil
-		}
+	defer s.mu.Unlock()
+	end := s.err
+	if end == nil && (n < 0 || s.sizeLocked() < n) {
+		room, err := s.roomLocked(n)
 		if err != nil {
-			return n, &clientError{err}
+			return false, err
+		}
+		s.mu.Unlock()
+		got, err := s.src.Read(room)
+		s.mu.Lock()
+		if end = err; !s.whole { // it was given up meanwhile
+			return true, &clientError{errBodyClosed}
+		}
+		s.kept = s.kept[:len(s.kept)+got]
+	}
+	switch {
+	case n >= 0 && s.sizeLocked() == n:
+		end = io.EOF
+	case n >= 0 && end == io.EOF:
+		end = io.ErrUnexpectedEOF
+	case end == nil:
+		return false, nil
+	}
+	if s.endLocked(end); end != io.EOF {
+		return true, &clientError{end}
+	}
+	return true, nil
+}
+
+// roomLocked returns where the next bytes go of a body of length n, negative if
+// unknown: behind what is kept in memory, which grows with what has come and not
+// with what was announced, and is moved to the disk when it is full.
+func (s *spool) roomLocked(n int64) ([]byte, error) {
+	left, has := n-s.sizeLocked(), int64(cap(s.kept))
+	if len(s.kept) == cap(s.kept) {
+		grow := max(has, spoolFirst)
+		if n >= 0 {
+			grow = min(grow, left)
+		}
+		switch {
+		case s.file == nil && has+grow <= spoolEach && s.depot.memory.take(s.client, grow, spoolMemory, spoolMemory/4):
+			s.kept = append(make([]byte, 0, has+grow), s.kept...)
+			s.memory += grow
+		case has == 0:
+			return nil, errNoRoom
+		default:
+			if err := s.unloadLocked(); err != nil {
+				return nil, err
+			}
 		}
 	}
+	room := s.kept[len(s.kept):cap(s.kept)]
+	if n >= 0 {
+		room = room[:min(int64(len(room)), left)]
+	}
+	return room, nil
+}
+
+// unloadLocked moves what is in memory to the disk.
+func (s *spool) unloadLocked() error {
+	d, n := s.depot, int64(len(s.kept))
+	if !d.disk.take(s.client, n, d.most, d.most/4) {
+		return errNoRoom
+	}
+	if err := s.writeLocked(); err != nil {
+		d.disk.give(s.client, n)
+		if _, ok := d.lines.Allow(time.Now()); ok {
+			d.fail(err)
+		}
+		return errNoRoom
+	}
+	s.disk += n
+	s.filed += n
+	s.kept = s.kept[:0]
+	if back := s.memory - spoolPiece; back > 0 {
+		s.kept = make([]byte, 0, spoolPiece)
+		s.memory -= back
+		d.memory.give(s.client, back)
+	}
+	return nil
+}
+
+// writeLocked writes what is in memory behind what is on the disk. Reads of a
+// file are never waited for by others than the one exchange, nor are its writes.
+func (s *spool) writeLocked() error {
+	if s.file == nil {
+		f, err := os.CreateTemp(s.depot.dir, "foretier-")
+		if err != nil {
+			return err
+		}
+		s.file = f
+		// Without a name it goes with the process, however that ends.
+		if err := os.Remove(f.Name()); err != nil {
+			return err
+		}
+	}
+	_, err := s.file.WriteAt(s.kept, s.filed)
+	return err
+}
+
+func (s *spool) sizeLocked() int64 { return s.filed + int64(len(s.kept)) }
+
+// endLocked keeps how the body ended.
+func (s *spool) endLocked(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+	if s.ended != nil {
+		s.ended()
+		s.ended = nil
+	}
+}
+
+// onEnd has f called once, when nothing more of the body comes.
+func (s *spool) onEnd(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		f()
+		return
+	}
+	s.ended = f
 }
 
 // replayable reports whether a further attempt would get the whole body.
@@ -85,22 +220,72 @@ func (s *spool) replayable() bool {
 	return s.whole
 }
 
+// size returns how long the body is that gather has read to its end.
+func (s *spool) size() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sizeLocked()
+}
+
 // failure returns why the client's body could not be read, or nil.
 func (s *spool) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil || s.err == io.EOF {
+	if s.err == nil || s.err == io.EOF || s.err == errBodyClosed {
 		return nil
 	}
 	return &clientError{s.err}
 }
 
 // body returns the body of one attempt.
-func (s *spool) body() io.ReadCloser { return &spoolReader{spool: s} }
+func (s *spool) body() io.ReadCloser {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readers++
+	return &spoolReader{spool: s}
+}
+
+// settle says that there will be no further attempt: what is kept goes when
+// nobody reads it any more.
+func (s *spool) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settled = true
+	if s.readers == 0 {
+		s.dropLocked()
+	}
+}
+
+// end gives up what is kept, and all who read it.
+func (s *spool) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = errBodyClosed // not the end, which a reader might take for that of the body
+	s.endLocked(s.err)
+	s.dropLocked()
+}
+
+// dropLocked gives back what it holds. A read of the source that is going on
+// brings its bytes to nobody.
+func (s *spool) dropLocked() {
+	s.whole = false
+	s.kept, s.filed = nil, 0
+	if s.file != nil {
+		_ = s.file.Close() // it was only read
+		s.file = nil
+	}
+	if s.memory > 0 {
+		s.depot.memory.give(s.client, s.memory)
+	}
+	if s.disk > 0 {
+		s.depot.disk.give(s.client, s.disk)
+	}
+	s.memory, s.disk = 0, 0
+}
 
 type spoolReader struct {
 	spool *spool
-	off   int
+	off   int64
 	shut  atomic.Bool
 }
 
@@ -120,15 +305,16 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 	n, err := s.src.Read(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = err
 	switch {
-	case s.whole && int64(len(s.kept)+n) <= s.limit:
+	case s.whole && s.file == nil && int64(len(s.kept)+n) <= s.limit:
 		s.kept = append(s.kept, p[:n]...)
-		r.off = len(s.kept)
+		r.off = s.sizeLocked()
 	case n > 0:
-		s.whole = false
-		s.kept = nil
+		s.dropLocked()
 		r.off = 0
+	}
+	if err != nil {
+		s.endLocked(err)
 	}
 	return n, err
 }
@@ -141,17 +327,34 @@ func (r *spoolReader) known(p []byte) (int, error) {
 	if r.shut.Load() {
 		return 0, errBodyClosed
 	}
-	if r.off < len(s.kept) {
-		n := copy(p, s.kept[r.off:])
-		r.off += n
-		return n, nil
+	var n int
+	switch {
+	case r.off < s.filed:
+		var err error
+		if n, err = s.file.ReadAt(p[:min(int64(len(p)), s.filed-r.off)], r.off); n == 0 && err != nil {
+			return 0, err
+		}
+	case r.off < s.sizeLocked():
+		n = copy(p, s.kept[r.off-s.filed:])
+	default:
+		return 0, s.err
 	}
-	return 0, s.err
+	r.off += int64(n)
+	return n, nil
 }
 
 // Close ends the attempt's reading. It does not close what is read, which is
 // the caller's of RoundTrip to do, once.
 func (r *spoolReader) Close() error {
-	r.shut.Store(true)
+	if r.shut.Swap(true) {
+		return nil
+	}
+	s := r.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readers--
+	if s.settled && s.readers == 0 {
+		s.dropLocked()
+	}
 	return nil
 }

@@ -388,6 +388,9 @@ func (t *try) left() {
 	}
 	x := t.exchange
 	x.pool.inflight.Add(-1)
+	if x.spool != nil {
+		x.spool.end()
+	}
 	if x.req.Body != nil {
 		_ = x.req.Body.Close() // of what is not read by now nothing is wanted
 	}

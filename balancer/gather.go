@@ -1,0 +1,147 @@
+package balancer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// dialogueAfter is how long a body that may be one side of a dialogue is given to
+// be whole: most are, since only what is made while it is sent has no length.
+const dialogueAfter = 20 * time.Millisecond
+
+// errEarly means that a body is longer in coming than it can be kept, and that as
+// many others are as may hold places of backends meanwhile.
+var errEarly = fmt.Errorf("%w: with requests whose bodies are still coming", ErrBusy)
+
+// gather reads the request's body before a backend is picked, so that a slow
+// upload holds none. What may be a dialogue, whose client waits for an answer
+// before it says more, goes through as it comes, as does what there is no room
+// for: if there is one of the places that such bodies may hold. A rule whose
+// answers are streams has places of its own.
+func (x *exchange) gather() error {
+	n := x.req.ContentLength
+	if x.spool == nil || x.stream || n == 0 {
+		return nil
+	}
+	var err error
+	if n > 0 && !dialogue(x.req.Header) {
+		err = x.spool.gather(n, new(atomic.Bool))
+	} else {
+		err = x.listen(n)
+	}
+	if err != errNoRoom || x.early() {
+		return cleared(err)
+	}
+	return errEarly
+}
+
+// cleared returns err, but for errNoRoom.
+func cleared(err error) error {
+	if err == errNoRoom {
+		return nil
+	}
+	return err
+}
+
+// dialogue reports whether a request with this header may go on after its answer
+// has begun, whatever its length is.
+func dialogue(h http.Header) bool { return streams(http.Header{"Content-Type": h["Content-Type"]}) }
+
+// listen gathers what may be a dialogue, for a moment, and to the end if the
+// request may not hold a place before.
+func (x *exchange) listen(n int64) error {
+	if n < 0 {
+		n = -1
+	}
+	ctx, stop, done := x.req.Context(), new(atomic.Bool), make(chan error, 1)
+	read := func() { done <- x.spool.gather(n, stop) }
+	if uploads, ok := ctx.Value(uploadsKey{}).(*sync.WaitGroup); ok {
+		uploads.Go(read)
+	} else {
+		go read() // until the caller closes the body
+	}
+	timer := time.NewTimer(dialogueAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			stop.Store(true)
+			return context.Cause(ctx)
+		case <-timer.C:
+			if x.early() {
+				stop.Store(true) // what the read that is going on brings is kept
+				return nil
+			}
+		}
+	}
+}
+
+// early asks for one of the places at backends that requests may hold whose
+// bodies have not come yet: a quarter of all, of which half are any one client's.
+// It is given back when the body has come. Without a limit of what the backends
+// have in hand, all may.
+func (x *exchange) early() bool {
+	p := x.pool
+	if p.opts.Limit.InFlight == 0 {
+		return true
+	}
+	use := int64(len(p.current(time.Now()).use))
+	if use == 0 {
+		return true // nobody serves, which is better said at once
+	}
+	most := max(use*int64(p.opts.Limit.InFlight)/4, 1)
+	if use*int64(p.opts.Limit.InFlight) == 1 {
+		return false // the only place
+	}
+	client := x.spool.client
+	if !p.coming.take(client, 1, most, max(most/2, 1)) {
+		return false
+	}
+	x.spool.onEnd(func() { p.coming.give(client, 1) })
+	return true
+}
+
+// measure reads a body of unknown length to its end and makes the call one with
+// a length, for a backend that takes no chunks. Trailers need chunks, and go.
+func (t *try) measure() error {
+	x := t.exchange
+	if !x.spool.replayable() {
+		return errLength // a part of it is gone
+	}
+	switch err := x.spool.gather(-1, new(atomic.Bool)); err {
+	case nil:
+	case errNoRoom:
+		return errLength
+	default:
+		return err
+	}
+	r := *x.req
+	r.ContentLength = x.spool.size()
+	t.call.Request, t.call.Trailer = &r, nil
+	return nil
+}
+
+// A Spool says where the bodies of requests are that have not come as a whole and
+// are longer than what is kept of one in memory, 1 MiB. No backend is picked before
+// a body is there, so that a slow upload holds none.
+//
+// A body without a length, or of gRPC, may be one side of a dialogue: if it is
+// not whole at once it goes through as it comes, as do bodies that there is no
+// room for. Such may hold a quarter of the places that [Limit] gives, and those of
+// one client an eighth, until they have come. Beyond, the first are read before a
+// backend is picked, like all others, and the second answered with 503. A rule
+// that says that its answers are streams has places of its own.
+type Spool struct {
+	// Dir is the directory for them, which is better not one in memory. The
+	// files have no names. Empty: that of [os.TempDir].
+	Dir string
+	// Bytes is how much they may take in all, and those of one client a quarter
+	// of it. 0: 1 GiB. Negative: none is put on the disk.
+	Bytes int64
+}

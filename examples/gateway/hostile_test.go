@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// These tests are of visitors who would hold what all share.
+
+// dialFrom connects to addr from a loopback address of its own, as another
+// visitor does.
+func dialFrom(t *testing.T, from, addr string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	conn, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// othersAreServed asks for pages that are not stored, several at once, and wants
+// each of them.
+func othersAreServed(t *testing.T, addr string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for visitor := range 3 {
+		wg.Go(func() {
+			for i := range 6 {
+				if status, body, err := get(t, fmt.Sprintf("http://%s/page?%d.%d", addr, visitor, i)); status != 200 || body != "page" {
+					t.Errorf("another visitor's page: %d %q, %v", status, body, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestSlowUploadsLeaveThePoolToOthers: 24 uploads at 10 places, a byte of each,
+// announced in every way. nginx, which reads a body before it asks a server,
+// serves all others.
+func TestSlowUploadsLeaveThePoolToOthers(t *testing.T) {
+	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "page")
+	})
+	for name, head := range map[string]string{
+		"2,000,000 bytes":   "Content-Length: 2000000\r\n\r\nx",
+		"900,000, no byte":  "Content-Length: 900000\r\n\r\n",
+		"chunked":           "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+		"as gRPC":           "Content-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+		"expects to go on":  "Content-Length: 2000000\r\nExpect: 100-continue\r\n\r\n",
+		"not to be delayed": "Content-Length: 2000000\r\nX-Accel-Buffering: no\r\n\r\nx",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr, _ := startGateway(t, "-backends", backend, "-max-requests", "10")
+			for range 24 {
+				conn := dialFrom(t, "127.0.0.2", addr)
+				if _, err := io.WriteString(conn, "POST /form HTTP/1.1\r\nHost: a\r\n"+head); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(100 * time.Millisecond) // until they are where they would hold something
+			othersAreServed(t, addr)
+		})
+	}
+}
