@@ -55,12 +55,6 @@ func (q *quota) held() int64 {
 	return q.used
 }
 
-// clientOf returns what counts as one client: an IPv4 address or, as for limits,
-// an IPv6 /64. The zero Addr: nobody knows who asks, as under an http.Client.
-func clientOf(r *http.Request) netip.Addr {
-	addr := transit.Client(r).Unmap()
-	if addr.Is6() {
-		addr = netip.PrefixFrom(addr.WithZone(""), 64).Masked().Addr()
-	}
-	return addr
-}
+// clientOf returns what counts as one client. The zero Addr: nobody knows who asks,
+// as under an http.Client.
+func clientOf(r *http.Request) netip.Addr { return transit.Network(transit.Client(r)) }

@@ -64,6 +64,10 @@ type fetch struct {
 	length  int64       // Content-Length; -1 if unknown
 	written int64
 
+	wanted int  // guarded by flights.mu: how many would use what comes
+	orphan bool // guarded by flights.mu: it goes on for nobody
+	over   bool // guarded by flights.mu: it has ended
+
 	mu     sync.Mutex
 	leader http.ResponseWriter // nil once the leader has left; guarded by mu
 	gone   bool                // the leader has left; guarded by mu
@@ -99,6 +103,9 @@ func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key 
 		ready:  make(chan struct{}), done: make(chan struct{}),
 	}
 	f.body.store = c.store
+	if w != nil {
+		f.wanted = 1
+	}
 	ctx, record := transit.From(a.r.Context()).Detach(a.r.Context())
 	f.record = record
 	record.Storable = f.storable
@@ -190,7 +197,7 @@ func (f *fetch) leave() {
 	if f.refreshes {
 		<-f.h.refreshing
 	}
-	if !f.stored && (f.refreshes || f.outcome == covered) {
+	if !f.stored && (f.refreshes || f.outcome == covered) && context.Cause(f.ctx) != errNobody {
 		f.stale.Rest(time.Now().Add(time.Second)) // no hammering
 	}
 	f.h.cache.store.Release(f.stale)

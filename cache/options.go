@@ -60,9 +60,12 @@ type Options struct {
 	// fetch; then one of those who wait asks for itself, and the others wait
 	// for that one. Zero means 10 s.
 	Wait time.Duration
-	// Fetch is the time a fetch may take while it may still be stored, or
-	// nobody waits for it any more. Once its headers say that it cannot be
-	// stored, it lives as long as its client. A rule of the router that gives
+	// Fetch is the time a fetch may take while it may still be stored. Once its
+	// headers say that it cannot be stored, it lives as long as its client. One
+	// that nobody waits for any more ends at once, since it holds a place at a
+	// backend; but if its URL was stored before, or its headers say that it
+	// will be, eight such go on for each handler, and two of one client (an IPv4
+	// address or an IPv6 /64). A rule of the router that gives
 	// the backend longer to answer extends it; one that sets no limit makes it
 	// an hour. Zero means 60 s.
 	Fetch time.Duration

@@ -32,60 +32,81 @@ func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
 		if f == nil { // closed
 			break
 		}
-		if !leads {
-			switch h.await(a, f) {
-			case waitGone:
-				gone(w, a.r)
-				return
-			case waitLate:
-				late = f
-				continue
-			}
-		} else if !h.lead(w, a, f) {
-			return
-		}
-		done := false
-		switch f.outcome {
-		case shared, modified:
-			if !leads && f.alone {
-				alone = true
-				break
-			}
-			if !leads && !f.suits(a) {
-				selecting = law.Selecting(f.answer)
-				stale = nil
-				alone = alone || f.validatesAlways()
-				break
-			}
-			if done = h.join(w, a, f, leads); !done {
-				alone = true // its beginning is gone: it is too large to be stored
-			}
-		case private:
-			if f.cause == nil {
-				alone = true
-				break
-			}
-			transit.Fail(w, a.r, f.status, f.cause)
-			done = true
-		case covered:
-			done = h.cover(w, a, f)
-			alone = true
-		case failed:
-			if leads && f.panicked != nil {
-				panic(http.ErrAbortHandler)
-			}
-			h.link(a, f)
-			transit.Fail(w, a.r, f.status, f.cause)
-			done = true
-		case again:
-			conditional = false
-		}
+		next, done := h.use(w, a, f, leads)
 		if done {
 			return
 		}
+		if next.late {
+			late = f
+		}
+		if next.whole {
+			selecting, stale = next.selecting, nil
+		}
+		alone = alone || next.alone
+		conditional = conditional && !next.again
 	}
 	a.letGo()
 	h.pass(w, a.r, a, a.reason, "no fetch to share")
+}
+
+// A next is what is to be done by a request that a fetch did not answer.
+type next struct {
+	late      bool   // not to wait for this fetch again
+	alone     bool   // to ask for itself
+	again     bool   // without conditions
+	whole     bool   // not to validate what is stored
+	selecting string // what its responses differ by, if whole
+}
+
+// use answers a from f, or says what else is to be done.
+func (h *handler) use(w http.ResponseWriter, a *ask, f *fetch, leads bool) (n next, done bool) {
+	defer h.flights.unwant(f)
+	if !leads {
+		switch h.await(a, f) {
+		case waitGone:
+			gone(w, a.r)
+			return n, true
+		case waitLate:
+			n.late = true
+			return n, false
+		}
+	} else if !h.lead(w, a, f) {
+		return n, true
+	}
+	switch f.outcome {
+	case shared, modified:
+		if !leads && f.alone {
+			n.alone = true
+			return n, false
+		}
+		if !leads && !f.suits(a) {
+			n.whole, n.selecting, n.alone = true, law.Selecting(f.answer), f.validatesAlways()
+			return n, false
+		}
+		if !h.join(w, a, f, leads) {
+			n.alone = true // its beginning is gone: it is too large to be stored
+			return n, false
+		}
+	case private:
+		if f.cause == nil {
+			n.alone = true
+			return n, false
+		}
+		transit.Fail(w, a.r, f.status, f.cause)
+	case covered:
+		n.alone = true
+		return n, h.cover(w, a, f)
+	case failed:
+		if leads && f.panicked != nil {
+			panic(http.ErrAbortHandler)
+		}
+		h.link(a, f)
+		transit.Fail(w, a.r, f.status, f.cause)
+	case again:
+		n.again = true
+		return n, false
+	}
+	return n, true
 }
 
 // suits reports whether a's request may be served from another's fetch: it
@@ -110,7 +131,7 @@ func (h *handler) lead(w http.ResponseWriter, a *ask, f *fetch) bool {
 	case <-ctx.Done():
 		if f.abandon() {
 			gone(w, a.r)
-			return false // the fetch goes on for those who wait, and to be stored
+			return false // the fetch may go on: see unwant
 		}
 	}
 	if f.outcome != private {

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -70,5 +74,76 @@ func TestSlowUploadsLeaveThePoolToOthers(t *testing.T) {
 			time.Sleep(100 * time.Millisecond) // until they are where they would hold something
 			othersAreServed(t, addr)
 		})
+	}
+}
+
+// TestAbandonedFetchesLeaveThePoolToOthers: 24 visits of slow pages at 10 places,
+// which end at once, by closed connections and by reset streams. nginx hands its
+// server's place to the next as well.
+func TestAbandonedFetchesLeaveThePoolToOthers(t *testing.T) {
+	var asked atomic.Int64
+	slow := make(chan struct{})
+	t.Cleanup(func() { close(slow) })
+	for _, c := range []struct {
+		name  string
+		begin bool // the header comes at once, and says that the page is stored
+	}{{"before the header", false}, {"inside a page to be stored", true}} {
+		backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/slow") {
+				w.Header().Set("Cache-Control", "max-age=60")
+				if asked.Add(1); c.begin {
+					_, _ = io.WriteString(w, "pa")
+					_ = http.NewResponseController(w).Flush()
+				}
+				select {
+				case <-r.Context().Done():
+				case <-slow:
+				}
+				return
+			}
+			w.Header().Set("Cache-Control", "no-store")
+			_, _ = io.WriteString(w, "page")
+		})
+		for proto, to := range protocolClients(t, "-backends", backend, "-max-requests", "10") {
+			t.Run(c.name+", "+proto, func(t *testing.T) {
+				asked.Store(0)
+				const visits = 24
+				for i := range visits {
+					client, page := to(fmt.Sprintf("/slow/%s?%d", url.PathEscape(proto), i))
+					ctx, leave := context.WithCancel(t.Context())
+					r, err := http.NewRequestWithContext(ctx, "GET", page, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						if res, err := client.Do(r); err == nil {
+							_, _ = io.Copy(io.Discard, res.Body) // is cut off
+							_ = res.Body.Close()
+						}
+					}()
+					for end := time.Now().Add(20 * time.Second); asked.Load() <= int64(i); time.Sleep(time.Millisecond) {
+						if time.Now().After(end) {
+							t.Fatalf("the backend was asked %d times: its places are taken", asked.Load())
+						}
+					}
+					leave()
+					<-done
+				}
+				for i := range 18 {
+					client, page := to(fmt.Sprintf("/page?%d", i))
+					res, err := client.Get(page)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, err := io.ReadAll(res.Body)
+					_ = res.Body.Close()
+					if res.StatusCode != 200 || string(body) != "page" || err != nil {
+						t.Errorf("another visitor's page: %d %q, %v", res.StatusCode, body, err)
+					}
+				}
+			})
+		}
 	}
 }

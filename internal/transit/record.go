@@ -330,6 +330,17 @@ func Peer(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap()
 }
 
+// Network returns what counts as one client where something is shared out: an
+// IPv4 address or an IPv6 /64, of which one client has all addresses.
+func Network(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap()
+	if addr.Is6() {
+		p, _ := addr.Prefix(64) // an IPv6 address has 64 bits
+		addr = p.Addr()
+	}
+	return addr
+}
+
 // Scheme returns "http" or "https", as the client sees it: what edge found,
 // and without edge what this connection is.
 func Scheme(r *http.Request) string {
