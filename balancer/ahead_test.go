@@ -77,13 +77,13 @@ func TestASlowClientHoldsNoBackend(t *testing.T) {
 				if held := p.Backends()[0].InFlight+p.Backends()[0].Streams > 0; held != c.held {
 					t.Errorf("after a second the backend is held: %v, want %v", held, c.held)
 				}
-				if kept := p.buffered.Load(); (kept > 0) == c.held || kept > bufferEach {
+				if kept := p.depot.answers.held(); (kept > 0) == c.held || kept > bufferEach {
 					t.Errorf("%d bytes are kept", kept)
 				}
 				if got := <-done; !bytes.Equal(got, page) {
 					t.Errorf("the client got %d bytes, not the page", len(got))
 				}
-				if n := p.buffered.Load(); n != 0 {
+				if n := p.depot.answers.held(); n != 0 {
 					t.Errorf("%d bytes are still counted", n)
 				}
 			})
@@ -94,11 +94,12 @@ func TestASlowClientHoldsNoBackend(t *testing.T) {
 func TestWhatIsKeptIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := filled(1100 << 10)
-		p := newPool(t, here(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) }), Options{})
+		p := newPool(t, here(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) }),
+			Options{Spool: Spool{Bytes: -1}}) // what is on the disk is not in memory
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan bool)
 		const clients, others = 15, bufferTotal - 10<<20 // as if these were kept for others
-		p.buffered.Store(others)
+		p.depot.answers.used = others
 		for range clients {
 			go func() {
 				_, err := sip(p, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
@@ -107,7 +108,7 @@ func TestWhatIsKeptIsLimited(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := p.buffered.Load(); n > bufferTotal || n < bufferTotal-1<<20 {
+		if n := p.depot.answers.held(); n > bufferTotal || n < bufferTotal-1<<20 {
 			t.Errorf("%d MiB are kept for all, want 127 to 128", n>>20)
 		}
 		cancel()
@@ -116,7 +117,7 @@ func TestWhatIsKeptIsLimited(t *testing.T) {
 				t.Error("a client got a whole page")
 			}
 		}
-		if n := p.buffered.Load(); n != others {
+		if n := p.depot.answers.held(); n != others {
 			t.Errorf("%d bytes are still counted", n-others)
 		}
 	})
@@ -140,7 +141,7 @@ func TestAnAbortSurvivesTheBuffer(t *testing.T) {
 		if got, err := sip(p, httptest.NewRequest("GET", "/", nil)); err == nil {
 			t.Errorf("%d bytes were passed off as a whole page", len(got))
 		}
-		if n := p.buffered.Load(); n != 0 {
+		if n := p.depot.answers.held(); n != 0 {
 			t.Errorf("%d bytes are still counted", n)
 		}
 	})
@@ -184,7 +185,7 @@ func TestASlowUploadHoldsNoBackend(t *testing.T) {
 				if code, body := <-done, <-got; code != 200 || body != "order<nil>" {
 					t.Errorf("%d, the backend got %q", code, body)
 				}
-				if n := p.buffered.Load(); n != 0 {
+				if n := p.depot.answers.held(); n != 0 {
 					t.Errorf("%d bytes are still counted", n)
 				}
 			})
@@ -195,7 +196,7 @@ func TestASlowUploadHoldsNoBackend(t *testing.T) {
 func TestAShortUploadIsTheClientsFault(t *testing.T) {
 	p := newPool(t, here(servedBy("a")), Options{})
 	w := get(p, "POST", "/", strings.NewReader("half"), func(r *http.Request) { r.ContentLength = 8 })
-	if s := p.Backends()[0]; w.Code != 499 || s.Requests != 0 || p.buffered.Load() != 0 {
+	if s := p.Backends()[0]; w.Code != 499 || s.Requests != 0 || p.depot.answers.held() != 0 {
 		t.Errorf("got %d; the backend was asked %d times", w.Code, s.Requests)
 	}
 }

@@ -49,8 +49,14 @@ func BenchmarkUpdate1000(b *testing.B) {
 
 // BenchmarkProxy compares the pool with the standard library's proxy and
 // transport, a small page over loopback.
-func BenchmarkProxy(b *testing.B) {
-	page := make([]byte, 4<<10)
+func BenchmarkProxy(b *testing.B) { benchmarkProxy(b, 4<<10) }
+
+// BenchmarkProxyHeld does so with a page that does not come at once, and is held
+// until it is whole.
+func BenchmarkProxyHeld(b *testing.B) { benchmarkProxy(b, 60<<10) }
+
+func benchmarkProxy(b *testing.B, size int) {
+	page := make([]byte, size)
 	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write(page)

@@ -6,11 +6,11 @@
 // it, and tries another one while the client has not seen a byte. It is not a
 // router: every request that it gets goes to one of its backends.
 //
-// Slow clients hold no backend: up to 1 MiB of a response is read ahead of one
-// that falls behind, and a request's body of up to 1 MiB is read before a
-// backend is picked; 128 MiB in all, and beyond that both go through as they
-// come. Event streams, gRPC, upgrades and answers with "X-Accel-Buffering: no"
-// always do.
+// Slow clients hold no backend: a response is read ahead of one that falls behind,
+// and a request's body before a backend is picked, up to 1 MiB of each in memory
+// and what is longer on the disk. What there is no room for goes through as it
+// comes: see [Spool]. Event streams, gRPC, upgrades and answers with
+// "X-Accel-Buffering: no" always do.
 //
 // A backend that answered HTTP/1.0 knows no chunks: an upload of unknown length
 // is read to its end, up to 64 MiB within the same memory, and sent with a length.

@@ -126,22 +126,3 @@ func (t *try) measure() error {
 	t.call.Request, t.call.Trailer = &r, nil
 	return nil
 }
-
-// A Spool says where the bodies of requests are that have not come as a whole and
-// are longer than what is kept of one in memory, 1 MiB. No backend is picked before
-// a body is there, so that a slow upload holds none.
-//
-// A body without a length, or of gRPC, may be one side of a dialogue: if it is
-// not whole at once it goes through as it comes, as do bodies that there is no
-// room for. Such may hold a quarter of the places that [Limit] gives, and those of
-// one client an eighth, until they have come. Beyond, the first are read before a
-// backend is picked, like all others, and the second answered with 503. A rule
-// that says that its answers are streams has places of its own.
-type Spool struct {
-	// Dir is the directory for them, which is better not one in memory. The
-	// files have no names. Empty: that of [os.TempDir].
-	Dir string
-	// Bytes is how much they may take in all, and those of one client a quarter
-	// of it. 0: 1 GiB. Negative: none is put on the disk.
-	Bytes int64
-}

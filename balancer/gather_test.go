@@ -13,8 +13,8 @@ import (
 func empty(t *testing.T, p *Pool) {
 	t.Helper()
 	synctest.Wait()
-	if m, d, c := p.depot.memory.held(), p.depot.disk.held(), p.coming.held(); m != 0 || d != 0 || c != 0 {
-		t.Errorf("afterwards %d bytes are held in memory, %d on the disk, %d places by what comes", m, d, c)
+	if m, a, d, c := p.depot.memory.held(), p.depot.answers.held(), p.depot.disk.held(), p.coming.held(); m != 0 || a != 0 || d != 0 || c != 0 {
+		t.Errorf("afterwards %d and %d bytes are held in memory, %d on the disk, %d places by what comes", m, a, d, c)
 	}
 }
 

@@ -50,7 +50,8 @@ type Options struct {
 	Timeouts Timeouts
 	// Limit bounds the requests in hand.
 	Limit Limit
-	// Spool keeps the bodies of requests until they are whole.
+	// Spool keeps bodies for slow clients: of requests until they are whole, and of
+	// responses until they are taken.
 	Spool Spool
 	// TLS is for https and tls backends, with the certificates that this side
 	// shows. Nil: the system's roots.

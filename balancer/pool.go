@@ -31,9 +31,8 @@ type Pool struct {
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
 	retried  atomic.Uint64
 	budget   budget
-	buffered atomic.Int64 // bytes of responses kept for slow clients
-	depot    depot        // of requests
-	coming   quota        // places held by requests whose bodies have not come yet
+	depot    depot // of bodies kept for slow clients
+	coming   quota // places held by requests whose bodies have not come yet
 	queue    queue
 	carried  carried         // connections in hand
 	dialer   net.Dialer      // of those

@@ -114,13 +114,15 @@ func logRequest(r *http.Request, err error) []slog.Attr {
 // buffers are what bodies are copied through.
 var buffers bufferPool
 
+const bufferSize = 32 << 10
+
 type bufferPool struct{ pool sync.Pool }
 
 func (b *bufferPool) Get() []byte {
-	if p, ok := b.pool.Get().(*[32 << 10]byte); ok {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
 		return p[:]
 	}
-	return new([32 << 10]byte)[:]
+	return new([bufferSize]byte)[:]
 }
 
-func (b *bufferPool) Put(s []byte) { b.pool.Put((*[32 << 10]byte)(s)) }
+func (b *bufferPool) Put(s []byte) { b.pool.Put((*[bufferSize]byte)(s)) }

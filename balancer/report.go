@@ -89,8 +89,8 @@ func (p *Pool) Report() health.Report {
 	r.Metrics = []health.Metric{
 		health.Level("requests_in_flight", "Requests from their pick to the end of their body, streams too.", "", float64(p.inflight.Load())),
 		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.queue.len())),
-		health.Level("buffered", "Memory that holds responses and requests of slow clients.", "bytes", float64(p.buffered.Load()+p.depot.memory.held())),
-		health.Level("spooled", "Disk that holds requests that have not come as a whole.", "bytes", float64(p.depot.disk.held())),
+		health.Level("buffered", "Memory that holds responses and requests of slow clients.", "bytes", float64(p.depot.answers.held()+p.depot.memory.held())),
+		health.Level("spooled", "Disk that holds responses and requests of slow clients.", "bytes", float64(p.depot.disk.held())),
 		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
 		health.Level("connections", "Connections of ServeTCP in hand.", "", float64(p.carried.conns.Load())),
 		health.Count("connections_refused_total", "Connections that could not be carried.", p.carried.refused.Load()),

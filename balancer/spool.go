@@ -4,43 +4,18 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"github.com/foretier/foretier/internal/transit"
 )
 
-// What the bodies of requests may take that are read before a backend is picked.
-// No client gets more than a quarter of either.
+// What the bodies of requests may take of memory that are read before a backend is
+// picked. See Spool for the disk.
 const (
-	spoolEach   = bufferEach // of one body in memory; what is longer goes to the disk
+	spoolEach   = bufferEach // of one body; what is longer goes to the disk
 	spoolMemory = 64 << 20   // of all bodies of a pool
-	spoolDisk   = 1 << 30    // likewise, by default: see Spool
 	spoolFirst  = 4 << 10    // what is held of a body of which nothing has come yet
 	spoolPiece  = 32 << 10   // what is held in memory of a body on the disk
 )
-
-// errNoRoom means that a body cannot be kept: there is as much as may be.
-var errNoRoom = errors.New("balancer: no room for a request's body")
-
-// A depot is what all spools of a pool have in common.
-type depot struct {
-	dir    string
-	most   int64 // bytes on the disk
-	memory quota
-	disk   quota
-	lines  transit.Lines
-	fail   func(error) // is told, now and then, why the disk takes nothing
-}
-
-func (d *depot) init(p *Pool) {
-	d.dir, d.most = p.opts.Spool.Dir, max(p.opts.Spool.Bytes, 0)
-	d.fail = func(err error) {
-		p.log.Error("the body of a request cannot be put on the disk: see Options.Spool", "err", err)
-	}
-}
 
 // A spool lets a request's body be read before it is sent, and be sent more than
 // once. What is gathered in advance is kept however long it is, as far as the
@@ -57,16 +32,14 @@ type spool struct {
 	turn   chan struct{} // held while src is read, which may take long
 
 	mu      sync.Mutex
-	file    *os.File // guarded by mu: the first of what is kept, or nil
-	filed   int64    // guarded by mu: how much that is
-	kept    []byte   // guarded by mu: what follows it
-	whole   bool     // guarded by mu: file and kept are everything from the start
-	err     error    // guarded by mu: how src ended
-	memory  int64    // guarded by mu: what it holds of the depot's
-	disk    int64    // guarded by mu: likewise
-	readers int      // guarded by mu: attempts that may still read
-	settled bool     // guarded by mu: there will be no further attempt
-	ended   func()   // guarded by mu: is called once, when nothing more comes; may be nil
+	file    *file  // guarded by mu: the first of what is kept, or nil
+	kept    []byte // guarded by mu: what follows it
+	whole   bool   // guarded by mu: file and kept are everything from the start
+	err     error  // guarded by mu: how src ended
+	memory  int64  // guarded by mu: what it holds of the depot's
+	readers int    // guarded by mu: attempts that may still read
+	settled bool   // guarded by mu: there will be no further attempt
+	ended   func() // guarded by mu: is called once, when nothing more comes; may be nil
 }
 
 func newSpool(src io.Reader, limit int64, d *depot, client netip.Addr) *spool {
@@ -147,49 +120,30 @@ func (s *spool) roomLocked(n int64) ([]byte, error) {
 	return room, nil
 }
 
-// unloadLocked moves what is in memory to the disk.
+// unloadLocked moves what is in memory to the disk. Reads and writes of a file are
+// waited for by the one exchange alone.
 func (s *spool) unloadLocked() error {
-	d, n := s.depot, int64(len(s.kept))
-	if !d.disk.take(s.client, n, d.most, d.most/4) {
-		return errNoRoom
+	f := s.file
+	if f == nil {
+		f = s.depot.file(s.client)
 	}
-	if err := s.writeLocked(); err != nil {
-		d.disk.give(s.client, n)
-		if _, ok := d.lines.Allow(time.Now()); ok {
-			d.fail(err)
+	if err := f.append(s.kept); err != nil {
+		if s.file == nil {
+			f.drop()
 		}
-		return errNoRoom
+		return err
 	}
-	s.disk += n
-	s.filed += n
+	s.file = f
 	s.kept = s.kept[:0]
 	if back := s.memory - spoolPiece; back > 0 {
 		s.kept = make([]byte, 0, spoolPiece)
 		s.memory -= back
-		d.memory.give(s.client, back)
+		s.depot.memory.give(s.client, back)
 	}
 	return nil
 }
 
-// writeLocked writes what is in memory behind what is on the disk. Reads of a
-// file are never waited for by others than the one exchange, nor are its writes.
-func (s *spool) writeLocked() error {
-	if s.file == nil {
-		f, err := os.CreateTemp(s.depot.dir, "foretier-")
-		if err != nil {
-			return err
-		}
-		s.file = f
-		// Without a name it goes with the process, however that ends.
-		if err := os.Remove(f.Name()); err != nil {
-			return err
-		}
-	}
-	_, err := s.file.WriteAt(s.kept, s.filed)
-	return err
-}
-
-func (s *spool) sizeLocked() int64 { return s.filed + int64(len(s.kept)) }
+func (s *spool) sizeLocked() int64 { return s.file.len() + int64(len(s.kept)) }
 
 // endLocked keeps how the body ended.
 func (s *spool) endLocked(err error) {
@@ -269,18 +223,15 @@ func (s *spool) end() {
 // brings its bytes to nobody.
 func (s *spool) dropLocked() {
 	s.whole = false
-	s.kept, s.filed = nil, 0
+	s.kept = nil
 	if s.file != nil {
-		_ = s.file.Close() // it was only read
+		s.file.drop()
 		s.file = nil
 	}
 	if s.memory > 0 {
 		s.depot.memory.give(s.client, s.memory)
+		s.memory = 0
 	}
-	if s.disk > 0 {
-		s.depot.disk.give(s.client, s.disk)
-	}
-	s.memory, s.disk = 0, 0
 }
 
 type spoolReader struct {
@@ -328,14 +279,15 @@ func (r *spoolReader) known(p []byte) (int, error) {
 		return 0, errBodyClosed
 	}
 	var n int
+	filed := s.file.len()
 	switch {
-	case r.off < s.filed:
+	case r.off < filed:
 		var err error
-		if n, err = s.file.ReadAt(p[:min(int64(len(p)), s.filed-r.off)], r.off); n == 0 && err != nil {
+		if n, err = s.file.ReadAt(p[:min(int64(len(p)), filed-r.off)], r.off); n == 0 && err != nil {
 			return 0, err
 		}
 	case r.off < s.sizeLocked():
-		n = copy(p, s.kept[r.off-s.filed:])
+		n = copy(p, s.kept[r.off-filed:])
 	default:
 		return 0, s.err
 	}

@@ -362,7 +362,7 @@ func (t *try) receive(res *http.Response) error {
 	if b.src == http.NoBody || x.stream || streams(res.Header) {
 		return nil
 	}
-	a := newAhead(x.pool, b)
+	a := newAhead(x.pool, b, res.ContentLength)
 	res.Body = a
 	if w, ok := b.src.(interface{ Whole() bool }); unproven(res) || ok && w.Whole() {
 		a.answer()

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -147,3 +150,55 @@ func TestAbandonedFetchesLeaveThePoolToOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowReadersLeaveThePoolToOthers: 24 visits of a page of 8 MB at 10 places, of
+// one visitor who takes nothing of it, of which kernels take 3 MB. nginx, which puts on the disk what a client
+// does not take (proxy_max_temp_file_size), serves all others.
+func TestSlowReadersLeaveThePoolToOthers(t *testing.T) {
+	const readers, size = 24, 8 << 20
+	for kind, length := range map[string]string{"with a length": strconv.Itoa(size), "without one": ""} {
+		backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "no-store")
+			if r.URL.Path != "/large" {
+				_, _ = io.WriteString(w, "page")
+				return
+			}
+			if length != "" {
+				w.Header().Set("Content-Length", length)
+			}
+			for range size / len(noise) {
+				if _, err := w.Write(noise); err != nil {
+					return
+				}
+			}
+		})
+		for name, flags := range map[string][]string{"cache": nil, "no cache": {"-cache", "0"}} {
+			t.Run(kind+", "+name, func(t *testing.T) {
+				t.Parallel()
+				addr, _ := startGateway(t, append(flags, "-backends", backend, "-max-requests", "10")...)
+				var last net.Conn
+				for i := range readers {
+					last = dialFrom(t, "127.0.0.2", addr)
+					if i < readers-1 { // else its kernel would take the most of the page
+						_ = last.(*net.TCPConn).SetReadBuffer(4 << 10)
+					}
+					if _, err := fmt.Fprintf(last, "GET /large?%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", i); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(100 * time.Millisecond) // until they are where they would hold something
+				othersAreServed(t, addr)
+				res, err := http.ReadResponse(bufio.NewReader(last), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n, err := io.Copy(io.Discard, res.Body); n != size || err != nil || res.StatusCode != 200 {
+					t.Errorf("whoever takes it after all gets %d, %d bytes, %v", res.StatusCode, n, err)
+				}
+			})
+		}
+	}
+}
+
+// noise is a piece of a page.
+var noise = bytes.Repeat([]byte("0123456789abcde\n"), 4<<10)
