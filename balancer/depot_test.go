@@ -405,6 +405,41 @@ func TestAClientThatLeavesFreesTheDisk(t *testing.T) {
 	}
 }
 
+// TestADiskThatFillsUp in the middle of an answer costs nobody a byte of it.
+func TestADiskThatFillsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := filled(8 << 20)
+		p := newPool(t, here(func(w http.ResponseWriter, _ *http.Request) {
+			for rest := page; len(rest) > 0; rest = rest[16<<10:] {
+				_, _ = w.Write(rest[:16<<10])
+				time.Sleep(time.Millisecond)
+			}
+		}), Options{Spool: Spool{Dir: t.TempDir()}})
+		res := ask(t, p)
+		begin(t, res)
+		time.Sleep(300 * time.Millisecond)
+		a := res.Body.(*ahead)
+		a.mu.Lock()
+		deaf, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", a.file.disk.Fd())) // takes no more
+		if err != nil {
+			a.mu.Unlock()
+			t.Skip(err)
+		}
+		_ = a.file.disk.Close()
+		a.file.disk = deaf
+		a.mu.Unlock()
+		time.Sleep(time.Minute)
+		if n := inHand(p); n != 1 {
+			t.Errorf("%d places are held", n)
+		}
+		if rest, err := io.ReadAll(res.Body); err != nil || !bytes.Equal(rest, page[1024:]) {
+			t.Errorf("got %d bytes, %v", len(rest), err)
+		}
+		_ = res.Body.Close()
+		empty(t, p)
+	})
+}
+
 // TestNothingIsMixedUp between memory, disk and what goes through, whoever is
 // faster when.
 func TestNothingIsMixedUp(t *testing.T) {

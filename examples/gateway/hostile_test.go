@@ -200,5 +200,73 @@ func TestSlowReadersLeaveThePoolToOthers(t *testing.T) {
 	}
 }
 
+// TestSlowReadersOfEveryProtocol get all that they were sent, from servers of both
+// protocols, whose places others have meanwhile: of a page, of a part of it, and
+// of one whose coding is its server's.
+func TestSlowReadersOfEveryProtocol(t *testing.T) {
+	page := bytes.Repeat(noise, 8<<20/len(noise))
+	h := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		switch r.URL.Path {
+		case "/page":
+			_, _ = io.WriteString(w, "page")
+		case "/coded":
+			w.Header().Set("Content-Encoding", "gzip") // says it
+			_, _ = w.Write(page)
+		default:
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(page))
+		}
+	}
+	for name, backend := range map[string]string{"HTTP/1.1": backendFunc(t, h), "HTTP/2": h2cBackend(t, h)} {
+		for proto, to := range protocolClients(t, "-backends", backend, "-max-requests", "4", "-cache", "0") {
+			t.Run(proto+" to "+name, func(t *testing.T) {
+				type reader struct {
+					res  *http.Response
+					want []byte
+				}
+				var readers []reader
+				for i := range 6 {
+					path, want := "/large", page
+					if i%3 == 1 {
+						path = "/coded"
+					}
+					client, url := to(path)
+					r, err := http.NewRequest("GET", url, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Header.Set("Accept-Encoding", "gzip")
+					if i%3 == 2 {
+						r.Header.Set("Range", "bytes=1000-")
+						want = page[1000:]
+					}
+					res, err := client.Do(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer res.Body.Close()
+					readers = append(readers, reader{res, want})
+				}
+				for range 8 {
+					client, url := to("/page")
+					res, err := client.Get(url)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if body, err := io.ReadAll(res.Body); res.StatusCode != 200 || string(body) != "page" || err != nil {
+						t.Errorf("another visitor's page: %d %q, %v", res.StatusCode, body, err)
+					}
+					_ = res.Body.Close()
+				}
+				for i, r := range readers {
+					if got, err := io.ReadAll(r.res.Body); err != nil || !bytes.Equal(got, r.want) {
+						t.Errorf("reader %d: %d, %d of %d bytes, %v", i, r.res.StatusCode, len(got), len(r.want), err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // noise is a piece of a page.
 var noise = bytes.Repeat([]byte("0123456789abcde\n"), 4<<10)
