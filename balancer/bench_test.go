@@ -7,9 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
 func many(n int) []Backend {
@@ -87,6 +90,32 @@ func benchmarkProxy(b *testing.B, size int) {
 				if w.n != len(page) {
 					b.Fatalf("got %d bytes", w.n)
 				}
+			}
+		})
+	}
+}
+
+// BenchmarkRoundTrip is what the pool itself takes of a request, with and without
+// a limit.
+func BenchmarkRoundTrip(b *testing.B) {
+	answer := roundTrip(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	})
+	backends, way := ways(answer, answer, answer, answer)
+	for name, limit := range map[string]Limit{"unlimited": {}, "limited": {InFlight: 100, Streams: 1000}} {
+		b.Run(name, func(b *testing.B) {
+			p := newPool(b, backends, Options{Limit: limit, Transport: way})
+			r := httptest.NewRequest("GET", "http://shop.example/product/7?color=red", nil)
+			ctx, rec := transit.With(r.Context())
+			rec.Client = netip.MustParseAddr("192.0.2.1") // as behind an edge
+			r = r.WithContext(ctx)
+			b.ReportAllocs()
+			for b.Loop() {
+				res, err := p.RoundTrip(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = res.Body.Close()
 			}
 		})
 	}

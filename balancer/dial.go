@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -120,6 +122,7 @@ type link struct {
 	pool   *Pool
 	entry  *entry
 	ticket load.Ticket
+	held   holding
 	start  time.Time
 	conn   net.Conn
 	once   sync.Once
@@ -167,6 +170,7 @@ func (p *Pool) connect(ctx context.Context, client net.Conn) (*link, error) {
 	if client != nil {
 		if host, _, err := net.SplitHostPort(remote(client)); err == nil {
 			c.key = hashString(host)
+			c.addr, _ = netip.ParseAddr(host) // else it counts in all alone
 		}
 	}
 	l, err := c.acquire(ctx)
@@ -197,6 +201,7 @@ type connecting struct {
 	pool   *Pool
 	client net.Conn
 	key    uint64
+	addr   netip.Addr // whose share of the places it takes
 	tried  []*member
 	before error // of the attempt before
 }
@@ -205,12 +210,12 @@ type connecting struct {
 func (c *connecting) acquire(ctx context.Context) (*link, error) {
 	p := c.pool
 	l, err := c.take()
-	if err != ErrBusy {
+	if !worthAWait(err) {
 		return l, err
 	}
-	full := p.queue.wait(ctx, p.closing.Done(), p.opts.Limit, func() bool {
+	full := p.queue.wait(ctx, p.closing.Done(), p.opts.Limit, transit.Network(c.addr), func() error {
 		l, err = c.take()
-		return err != ErrBusy
+		return err
 	})
 	return l, cmp.Or(full, err)
 }
@@ -232,6 +237,10 @@ func (c *connecting) take() (*link, error) {
 		} else if !e.load.TryStart(&l.ticket, now, limit) {
 			continue // another was faster
 		}
+		if due := l.held.take(c.places(), snap.use, e); !due && len(c.tried) == 0 {
+			l.free()
+			continue
+		}
 		p.carried.add(l)
 		// From here on it is cut when its backend must no longer be used. If
 		// that was decided since the pick, it has not been told.
@@ -245,11 +254,16 @@ func (c *connecting) take() (*link, error) {
 	}
 }
 
-// pick returns the backend for the next attempt, [ErrBusy] if those that would
-// serve are full, or [ErrNoBackend].
+func (c *connecting) places() places { return c.pool.places(fair.Of(c.addr), false) }
+
+// pick returns the backend for the next attempt, [ErrBusy] or errShare if those
+// that would serve are full, or [ErrNoBackend].
 func (c *connecting) pick(snap *snapshot, now time.Time) (*entry, error) {
 	limit := c.pool.opts.Limit.InFlight
-	full := false
+	full, own := false, false
+	if len(c.tried) == 0 && c.places().over(snap.use, 0) {
+		return nil, errShare
+	}
 	var scratch [8]*entry
 	filter := func(list []*entry, careful bool) []*entry {
 		out := scratch[:0]
@@ -258,6 +272,8 @@ func (c *connecting) pick(snap *snapshot, now time.Time) (*entry, error) {
 			case slices.Contains(c.tried, e.member), e.Handler != nil:
 			case limit > 0 && e.load.InFlight() >= limit:
 				full = true
+			case len(c.tried) == 0 && c.places().overAt(e, 0):
+				own = true
 			case careful && e.verdict.Trial && e.load.InFlight() > 0:
 			case careful && e.avoid.Load() > now.UnixNano():
 			default:
@@ -272,6 +288,9 @@ func (c *connecting) pick(snap *snapshot, now time.Time) (*entry, error) {
 	}
 	if len(list) == 0 && full {
 		return nil, ErrBusy
+	}
+	if len(list) == 0 && own {
+		return nil, errShare
 	}
 	if len(list) == 0 && len(c.tried) > 0 {
 		// The backups, and those in disgrace, lowest tier first.
@@ -451,6 +470,7 @@ func (l *link) release() {
 	l.mu.Unlock()
 	l.pool.carried.remove(l)
 	l.ticket.Done()
+	l.held.give()
 	if l.pool.opts.Limit.InFlight > 0 {
 		l.pool.queue.wake()
 	}

@@ -14,8 +14,8 @@ import (
 var (
 	// ErrNoBackend means that the pool has no backend that may serve.
 	ErrNoBackend = errors.New("balancer: no backend available")
-	// ErrBusy means that all backends have as much in hand as [Limit] allows,
-	// and that no place came free in time.
+	// ErrBusy means that all backends have as much in hand as [Limit] allows, in
+	// all or of this client, and that no place came free in time.
 	ErrBusy = errors.New("balancer: all backends are busy")
 	// ErrRefused means that [Options.Refuse] matched.
 	ErrRefused = errors.New("balancer: request refused by the pool's guard")

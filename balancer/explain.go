@@ -35,7 +35,7 @@ func (p *Pool) Explain(r *http.Request) health.Decision {
 		return d
 	}
 	switch {
-	case c.err == ErrBusy || c.err == nil && x.behind() > 0:
+	case worthAWait(c.err) || c.err == nil && x.behind() > 0:
 		d.Verdict, d.Why = x.explainQueue(c)
 		return d
 	case c.err == ErrNoBackend:
@@ -64,18 +64,40 @@ func (p *Pool) Explain(r *http.Request) health.Decision {
 
 // explainQueue tells how a request waits for a place, or why it does not.
 func (x *exchange) explainQueue(c choice) (verdict, why string) {
-	limit, before := x.pool.opts.Limit, x.pool.queue.len()
+	p := x.pool
+	limit, before := p.opts.Limit, p.queue.len()
 	why = c.why
 	switch {
 	case c.err == nil:
 		why = "others wait for a place"
+	case c.err == errShare:
+		why = x.explainShare(c)
 	case c.entry != nil:
 		why = fmt.Sprintf("the client is bound to %s, which has %d of %d requests in hand", c.entry.Name, c.entry.load.InFlight(), limit.InFlight)
 	}
-	if before >= max(limit.Queue, 0) {
-		return "503", fmt.Sprintf("%s, and so is the queue, with %d of %d", why, before, max(limit.Queue, 0))
+	switch p.queue.admits(limit, clientOf(x.req)) {
+	case ErrBusy:
+		return "503", fmt.Sprintf("%s, and the queue is full, with %d of %d", why, before, max(limit.Queue, 0))
+	case errShare:
+		return "503", fmt.Sprintf("%s, and as many of its requests wait as one client's may, among %d of %d", why, before, limit.Queue)
 	}
 	return "waits", fmt.Sprintf("%s: behind %d others for up to %v, then 503", why, before, limit.Wait)
+}
+
+// explainShare tells of which places the client has its share.
+func (x *exchange) explainShare(c choice) string {
+	mine, list, where := x.places(false), c.list, "in all"
+	switch {
+	case c.entry != nil:
+		list, where = []*entry{c.entry}, "at "+c.entry.Name+", to which it is bound"
+	case !mine.over(c.snap.use, 0):
+		list, where = c.snap.use, "at each"
+	}
+	free := 0
+	for _, e := range list {
+		free += mine.free(e)
+	}
+	return fmt.Sprintf("the client has its share of the places %s: it holds %d, and the %d that are free are kept for others", where, mine.held(list), free)
 }
 
 // A previewer is a policy that can tell its pick beforehand, without counting

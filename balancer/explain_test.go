@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,14 @@ func TestExplainAgreesWithServing(t *testing.T) {
 		"all are full, without a queue":        {limit: Limit{InFlight: 1, Queue: -1}, busy: []string{"a", "b"}, want: "503", why: "full"},
 		"an upgrade where streams are full":    {limit: Limit{Streams: 1}, busy: []string{"sa", "sb"}, edit: header("Accept", "text/event-stream"), want: "503", why: "streams"},
 		"a page where streams are full":        {limit: Limit{Streams: 1}, busy: []string{"sa", "sb", "b"}, want: "a"},
+		"has its share of all":                 {limit: Limit{InFlight: 8, Wait: time.Second}, busy: times(7, "a", "b"), want: "waits", why: "share of the places in all: it holds 14, and the 2", waited: time.Second},
+		"has its share of one":                 {limit: Limit{InFlight: 8}, busy: times(7, "b"), want: "a"},
+		"has its share where it is bound":      {limit: Limit{InFlight: 8, Wait: time.Second}, busy: times(7, "b"), edit: at("b"), want: "waits", why: "places at b, to which it is bound: it holds 7, and the 1", waited: time.Second},
+		"has its share, without a queue":       {limit: Limit{InFlight: 8, Queue: -1}, busy: times(7, "a", "b"), want: "503", why: "share of the places"},
+		"another has its share":                {limit: Limit{InFlight: 8}, busy: times(7, "a"), edit: func(r *http.Request) { from(9)(r); at("a")(r) }, want: "a"},
+		"waits as often as it may":             {limit: Limit{InFlight: 1, Queue: 2}, busy: []string{"a", "b", "a"}, want: "503", why: "as many of its requests wait as one client's may"},
+		"another may wait":                     {limit: Limit{InFlight: 1, Queue: 2, Wait: time.Second}, busy: []string{"a", "b", "a"}, edit: from(9), want: "waits", why: "behind 1", waited: time.Second},
+		"has its share of the streams":         {limit: Limit{Streams: 8}, busy: times(7, "sa", "sb"), edit: header("Accept", "text/event-stream"), want: "503", why: "own streams"},
 		"refused":                              {opts: guard("/page"), want: "refused"},
 		"refused behind the base path":         {opts: guard("/base/page"), want: "refused", why: "would get"},
 		"closed":                               {opts: func(p *Pool) { _ = p.Close() }, want: "503", why: "closed"},
@@ -121,6 +130,14 @@ func TestExplainAgreesWithServing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// times returns n times each of names.
+func times(n int, names ...string) (out []string) {
+	for _, name := range names {
+		out = append(out, slices.Repeat([]string{name}, n)...)
+	}
+	return out
 }
 
 // onPath is a guard of one path.

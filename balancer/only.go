@@ -37,6 +37,7 @@ func (p *Pool) Only(name string, filters ...func(Status) bool) *Pool {
 		changed: make(chan struct{}),
 		dialer:  newDialer(opts.TCP),
 		hop:     p.hop,
+		shares:  p.shares,
 		of:      root,
 		filters: slices.Clone(filters),
 	}

@@ -34,6 +34,7 @@ type Pool struct {
 	depot    depot // of bodies kept for slow clients
 	coming   quota // places held by requests whose bodies have not come yet
 	queue    queue
+	shares   shares          // of the places, by client
 	carried  carried         // connections in hand
 	dialer   net.Dialer      // of those
 	closing  context.Context // ends with Close
@@ -64,6 +65,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		changed: make(chan struct{}),
 		dialer:  newDialer(opts.TCP),
 	}
+	p.shares = newShares(opts.Limit)
 	p.carried.init()
 	p.depot.init(p)
 	p.roles.memory = opts.Roles.Memory

@@ -3,15 +3,24 @@ package balancer
 import (
 	"container/list"
 	"context"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // A queue holds the requests that wait for a place at a backend, first come
-// first served.
+// first served. Who may not have a place that others may stands aside for them.
 type queue struct {
+	any     atomic.Int64 // of those that wait, how many take any place
 	mu      sync.Mutex
-	waiters list.List // guarded by mu, of chan struct{} with room for one
+	waiters list.List // guarded by mu, of *waiter
+	by      quota     // of the queue's room
+}
+
+type waiter struct {
+	woken chan struct{} // with room for one
+	aside bool          // guarded by the queue's mu: it waits for its own backend, or its own share
 }
 
 // wake lets the first who waits try.
@@ -26,7 +35,7 @@ func (q *queue) wakeLocked(el *list.Element) {
 		return
 	}
 	select {
-	case el.Value.(chan struct{}) <- struct{}{}:
+	case el.Value.(*waiter).woken <- struct{}{}:
 	default: // it has been woken and has not tried yet
 	}
 }
@@ -37,47 +46,95 @@ func (q *queue) len() int {
 	return q.waiters.Len()
 }
 
-// wait calls try, now and each time a place came free, until it says done.
-func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limit, try func() bool) error {
-	if limit.Queue < 0 {
-		return ErrBusy
-	}
-	q.mu.Lock()
-	if q.waiters.Len() >= limit.Queue {
-		q.mu.Unlock()
-		return ErrBusy
-	}
-	woken := make(chan struct{}, 1)
-	el := q.waiters.PushBack(woken)
-	q.mu.Unlock()
+// before returns how many wait whom a newcomer must not overtake.
+func (q *queue) before() int { return int(q.any.Load()) }
 
-	defer func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		next := el.Next()
-		q.waiters.Remove(el)
-		// The call that woke this one may serve another too.
-		q.wakeLocked(next)
-	}()
+// admitLocked takes room for one more of a client's, or returns why there is none:
+// a client's may be no more than are left free, which alone is half of all.
+func (q *queue) admitLocked(limit Limit, client netip.Addr) error {
+	left := limit.Queue - q.waiters.Len()
+	if left <= 0 {
+		return ErrBusy
+	}
+	if !q.by.take(client, 1, int64(limit.Queue), int64(left)) {
+		return errShare
+	}
+	return nil
+}
+
+// admits returns why the queue would not take a request, or nil.
+func (q *queue) admits(limit Limit, client netip.Addr) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.admitLocked(limit, client); err != nil {
+		return err
+	}
+	q.by.give(client, 1)
+	return nil
+}
+
+// enter puts one who waits at the end, if there is room.
+func (q *queue) enter(limit Limit, client netip.Addr) (*list.Element, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.admitLocked(limit, client); err != nil {
+		return nil, err
+	}
+	q.any.Add(1)
+	return q.waiters.PushBack(&waiter{woken: make(chan struct{}, 1)}), nil
+}
+
+// leave takes el out. The call that woke it may serve another too.
+func (q *queue) leave(el *list.Element, client netip.Addr) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !el.Value.(*waiter).aside {
+		q.any.Add(-1)
+	}
+	next := el.Next()
+	q.waiters.Remove(el)
+	q.by.give(client, 1)
+	q.wakeLocked(next)
+}
+
+// stay takes note of what el waits for now. If it was woken, what came free was
+// not for it, and the next may want it.
+func (q *queue) stay(el *list.Element, aside, woken bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if w := el.Value.(*waiter); w.aside != aside {
+		w.aside = aside
+		q.any.Add(map[bool]int64{true: -1, false: 1}[aside])
+	}
+	if woken {
+		q.wakeLocked(el.Next())
+	}
+}
+
+// wait calls try, now and each time a place came free, until its error is none
+// that is worth a wait.
+func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limit, client netip.Addr, try func() error) error {
+	el, err := q.enter(limit, client)
+	if err != nil {
+		return err
+	}
+	defer q.leave(el, client)
 	timer := time.NewTimer(limit.Wait)
 	defer timer.Stop()
-	for passOn := false; !try(); passOn = true {
-		if passOn {
-			// What came free was not for this one, which waits for its own
-			// backend: the next may want it.
-			q.mu.Lock()
-			q.wakeLocked(el.Next())
-			q.mu.Unlock()
+	for woken := false; ; woken = true {
+		err := try()
+		if !worthAWait(err) {
+			return nil
 		}
+		q.stay(el, err != ErrBusy, woken)
 		select {
-		case <-woken:
+		case <-el.Value.(*waiter).woken:
 		case <-timer.C:
-			return ErrBusy
+			return err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-closing:
 			return ErrClosed
 		}
 	}
-	return nil
 }

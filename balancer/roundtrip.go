@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -39,8 +40,9 @@ type exchange struct {
 	trailers  []string    // what may follow it
 	pin       string      // the backend that the client is bound to
 	key       uint64
-	stream    bool // it counts as a stream: a rule says so, or its answer has
-	mayStream bool // it asks for one
+	who       fair.Key // whose share of the places it takes
+	stream    bool     // it counts as a stream: a rule says so, or its answer has
+	mayStream bool     // it asks for one
 	tried     []*member
 	repeats   int      // attempts after one that may have been executed
 	before    []failed // the attempts that failed
@@ -106,6 +108,9 @@ func (x *exchange) prepare() {
 		x.stream = t.Streams
 	}
 	x.mayStream = asksForStream(r.Header)
+	if p.opts.Limit.InFlight > 0 || p.opts.Limit.Streams > 0 {
+		x.who = fair.Of(transit.Client(r))
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.spool = newSpool(r.Body, p.opts.Retry.Body, &p.depot, clientOf(r))
 		x.trailers = announcedTrailers(r)
@@ -227,25 +232,25 @@ func (x *exchange) acquire() (*try, error) {
 		return x.wait()
 	}
 	t, err := x.acquireNow()
-	if err == ErrBusy {
+	if worthAWait(err) {
 		return x.wait()
 	}
 	return t, err
 }
 
-// behind returns how many who came before wait for a place.
+// behind returns how many who came before wait for any place.
 func (x *exchange) behind() int {
 	if x.pool.opts.Limit.InFlight == 0 || x.stream {
 		return 0
 	}
-	return x.pool.queue.len()
+	return x.pool.queue.before()
 }
 
 func (x *exchange) wait() (t *try, err error) {
 	p := x.pool
-	full := p.queue.wait(x.req.Context(), p.closing.Done(), p.opts.Limit, func() bool {
+	full := p.queue.wait(x.req.Context(), p.closing.Done(), p.opts.Limit, clientOf(x.req), func() error {
 		t, err = x.acquireNow()
-		return err != ErrBusy
+		return err
 	})
 	if full != nil {
 		return nil, full
@@ -268,6 +273,12 @@ func (x *exchange) acquireNow() (*try, error) {
 			!x.stream && !e.load.TryStart(&t.ticket, now, limit.InFlight) {
 			continue // another was faster
 		}
+		// A further attempt is the same request, which has been let in.
+		if due := t.held.take(x.places(x.stream), x.pool.current(now).use, e); !due && len(x.tried) == 0 {
+			t.ticket.Leave()
+			t.free()
+			continue
+		}
 		if x.tried == nil {
 			x.tried = x.room[:0]
 		}
@@ -285,7 +296,7 @@ type choice struct {
 	list  []*entry // who is considered
 	entry *entry   // nil: the policy picks
 	why   string   // this one, or none
-	err   error    // [ErrBusy], [ErrNoBackend]: nobody
+	err   error    // [ErrBusy] or what wraps it, [ErrNoBackend]: nobody
 }
 
 // choose decides for the next attempt.
@@ -294,9 +305,17 @@ func (x *exchange) choose(now time.Time) choice {
 	snap := p.current(now)
 	c := choice{snap: snap, list: snap.use}
 	limited := p.opts.Limit.InFlight > 0 || p.opts.Limit.Streams > 0
+	if limited && len(x.tried) == 0 {
+		if c.err = x.crowds(snap.use); c.err != nil {
+			c.why = "what is free is kept for others"
+			return c
+		}
+	}
 	if x.pin != "" && len(x.tried) == 0 {
 		if e := snap.byName[x.pin]; e != nil && snap.serves(e, now) {
-			c.entry, c.why, c.err = e, "the client is bound to it", x.full(e)
+			if c.entry, c.why, c.err = e, "the client is bound to it", x.full(e); c.err == ErrBusy {
+				c.err = errBound
+			}
 			return c
 		}
 	}
@@ -334,8 +353,8 @@ func (x *exchange) candidates(c choice, now time.Time) Candidates {
 	return Candidates{now: now, list: c.list, stream: x.stream || x.mayStream}
 }
 
-// pick returns the backend for the next attempt, [ErrBusy] if those that would
-// serve are full, or [ErrNoBackend].
+// pick returns the backend for the next attempt, [ErrBusy] or what wraps it if
+// those that would serve are full, or [ErrNoBackend].
 func (x *exchange) pick(now time.Time) (*entry, error) {
 	c := x.choose(now)
 	if c.err != nil {

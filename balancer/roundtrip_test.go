@@ -469,8 +469,8 @@ func TestLimitQueuesAndTurnsAway(t *testing.T) {
 			now.Add(-1)
 		}), Options{Limit: Limit{InFlight: 2, Queue: 12}})
 		codes := make(chan int)
-		for range 20 {
-			go func() { codes <- get(p, "GET", "/", nil).Code }()
+		for i := range 20 { // of one client half would wait
+			go func() { codes <- get(p, "GET", "/", nil, from(i)).Code }()
 		}
 		count := map[int]int{}
 		for range 20 {

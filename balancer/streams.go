@@ -1,9 +1,11 @@
 package balancer
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/foretier/foretier/internal/fields"
 )
@@ -37,26 +39,56 @@ func mediaType(h http.Header) string {
 	return strings.ToLower(strings.Trim(kind, " \t"))
 }
 
+// places are those of one kind as they are to x's client.
+func (x *exchange) places(stream bool) places { return x.pool.places(x.who, stream) }
+
 // full returns why e has no place for one more request like x, or nil.
 func (x *exchange) full(e *entry) error {
 	limit := x.pool.opts.Limit
-	if (x.stream || x.mayStream) && limit.Streams > 0 && e.load.Streams() >= limit.Streams {
-		return errStreams
+	if (x.stream || x.mayStream) && limit.Streams > 0 {
+		if e.load.Streams() >= limit.Streams {
+			return errStreams
+		}
+		if len(x.tried) == 0 && x.places(true).overAt(e, 0) {
+			return errStreamShare
+		}
 	}
-	if !x.stream && limit.InFlight > 0 && e.load.InFlight() >= limit.InFlight {
-		return ErrBusy
+	if !x.stream && limit.InFlight > 0 {
+		if e.load.InFlight() >= limit.InFlight {
+			return ErrBusy
+		}
+		if len(x.tried) == 0 && x.places(false).overAt(e, 0) {
+			return errShare
+		}
 	}
 	return nil
 }
 
-// allFull returns why none of them has a place.
+// crowds returns why x's client has no place at any of use, of which some have
+// places, or nil.
+func (x *exchange) crowds(use []*entry) error {
+	if (x.stream || x.mayStream) && x.places(true).over(use, 0) {
+		return errStreamShare
+	}
+	if !x.stream && x.places(false).over(use, 0) {
+		return errShare
+	}
+	return nil
+}
+
+// allFull returns why none of them has a place: what is worth a wait, if anything
+// is, and rather what any end of a request may change.
 func (x *exchange) allFull(list []*entry) error {
+	var why error
 	for _, e := range list {
-		if err := x.full(e); err == ErrBusy {
-			return err // which is worth a wait
+		switch err := x.full(e); {
+		case err == ErrBusy:
+			return err
+		case why == nil || err == errShare:
+			why = err
 		}
 	}
-	return errStreams
+	return cmp.Or(why, ErrBusy) // a place has come free meanwhile
 }
 
 // settle counts the answered request as what it has turned out to be.
@@ -65,13 +97,18 @@ func (t *try) settle(res *http.Response) error {
 	if !isStream(res) || x.stream {
 		return nil
 	}
-	if !t.ticket.Stream(x.pool.opts.Limit.Streams) {
+	p := x.pool
+	if !t.ticket.Stream(p.opts.Limit.Streams) {
 		return errStreams
 	}
+	t.held.give()
 	x.stream = true
+	if !t.held.take(x.places(true), p.current(time.Now()).use, t.entry) {
+		return errStreamShare
+	}
 	x.rec.Streaming()
-	if x.pool.opts.Limit.InFlight > 0 {
-		x.pool.queue.wake()
+	if p.opts.Limit.InFlight > 0 {
+		p.queue.wake()
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type try struct {
 	exchange *exchange
 	entry    *entry
 	ticket   load.Ticket
+	held     holding
 	start    time.Time
 	ended    sync.Once
 	ctx      context.Context    // of the client's request, with the limit of everything
@@ -416,6 +417,7 @@ func (t *try) end() {
 
 func (t *try) free() {
 	t.ticket.Done()
+	t.held.give()
 	if p := t.exchange.pool; p.opts.Limit.InFlight > 0 {
 		p.queue.wake()
 	}
