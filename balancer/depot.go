@@ -19,6 +19,8 @@ import (
 // gives, and those of one client an eighth, until they have come. Beyond, the first
 // are read before a backend is picked, like all others, and the second answered
 // with 503. A rule that says that its answers are streams has places of its own.
+// What a rule's own limit counts (router.Limit.InFlight) is given up for as long
+// as a body is waited for. If the rule has none left afterwards there is 429.
 //
 // Of responses, since they are read ahead of a client that falls behind, so that
 // a slow reader holds no backend: its place is free once the body has been read

@@ -56,6 +56,8 @@ func statusOf(err error, r *http.Request) int {
 		return http.StatusForbidden
 	case errors.Is(err, ErrLoop):
 		return http.StatusLoopDetected
+	case errors.Is(err, errTurn):
+		return http.StatusTooManyRequests
 	case errors.Is(err, errLength):
 		return http.StatusLengthRequired
 	case errors.As(err, &large):

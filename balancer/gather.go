@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -17,15 +18,24 @@ const dialogueAfter = 20 * time.Millisecond
 // many others are as may hold places of backends meanwhile.
 var errEarly = fmt.Errorf("%w: with requests whose bodies are still coming", ErrBusy)
 
+// errTurn means that the request's rule has as many others in hand as it may, now
+// that the body is there.
+var errTurn = errors.New("balancer: as many requests are in hand as the rule's limit allows")
+
 // gather reads the request's body before a backend is picked, so that a slow
 // upload holds none. What may be a dialogue, whose client waits for an answer
 // before it says more, goes through as it comes, as does what there is no room
 // for: if there is one of the places that such bodies may hold. A rule whose
-// answers are streams has places of its own.
+// answers are streams has places of its own. The request's turn within its rule's
+// limit is given up meanwhile.
 func (x *exchange) gather() error {
 	n := x.req.ContentLength
 	if x.spool == nil || x.stream || n == 0 {
 		return nil
+	}
+	if x.rec != nil && x.rec.Turn != nil {
+		x.turn = x.rec.Turn
+		x.turn.Pause()
 	}
 	var err error
 	if n > 0 && !dialogue(x.req.Header) {
@@ -33,18 +43,15 @@ func (x *exchange) gather() error {
 	} else {
 		err = x.listen(n)
 	}
-	if err != errNoRoom || x.early() {
-		return cleared(err)
+	switch {
+	case err == errNoRoom && !x.early():
+		return errEarly
+	case err != nil && err != errNoRoom:
+		return err
+	case x.turn != nil && !x.turn.Resume(false): // if it has not been
+		return errTurn
 	}
-	return errEarly
-}
-
-// cleared returns err, but for errNoRoom.
-func cleared(err error) error {
-	if err == errNoRoom {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // dialogue reports whether a request with this header may go on after its answer
@@ -82,29 +89,50 @@ func (x *exchange) listen(n int64) error {
 	}
 }
 
-// early asks for one of the places at backends that requests may hold whose
-// bodies have not come yet: a quarter of all, of which half are any one client's.
-// It is given back when the body has come. Without a limit of what the backends
-// have in hand, all may.
+// early asks for what a request may hold whose body has not come yet: a place at
+// a backend and, if its rule counts, one of the rule's. Both are given back, or are
+// as any other's, when the body has come.
 func (x *exchange) early() bool {
+	give, ok := x.earlyPlace()
+	if !ok {
+		return false
+	}
+	turn := x.turn
+	if turn != nil && !turn.Resume(true) {
+		give()
+		return false
+	}
+	x.spool.onEnd(func() {
+		give()
+		if turn != nil {
+			turn.Whole()
+		}
+	})
+	return true
+}
+
+// earlyPlace takes one of the places at backends that requests may hold whose
+// bodies have not come yet: a quarter of all, of which half are any one client's.
+// Without a limit of what the backends have in hand, all may.
+func (x *exchange) earlyPlace() (give func(), ok bool) {
 	p := x.pool
+	nothing := func() {}
 	if p.opts.Limit.InFlight == 0 {
-		return true
+		return nothing, true
 	}
 	use := int64(len(p.current(time.Now()).use))
 	if use == 0 {
-		return true // nobody serves, which is better said at once
+		return nothing, true // nobody serves, which is better said at once
 	}
 	most := max(use*int64(p.opts.Limit.InFlight)/4, 1)
 	if use*int64(p.opts.Limit.InFlight) == 1 {
-		return false // the only place
+		return nil, false // the only place
 	}
 	client := x.spool.client
 	if !p.coming.take(client, 1, most, max(most/2, 1)) {
-		return false
+		return nil, false
 	}
-	x.spool.onEnd(func() { p.coming.give(client, 1) })
-	return true
+	return func() { p.coming.give(client, 1) }, true
 }
 
 // measure reads a body of unknown length to its end and makes the call one with

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // empty fails the test if p still holds something of a request.
@@ -173,4 +178,79 @@ func TestADialogueGoesOn(t *testing.T) {
 		_ = res.Body.Close()
 		empty(t, p)
 	})
+}
+
+// noted is a rule's turn that takes note of what it is told.
+type noted struct {
+	mu         sync.Mutex
+	said       []string // guarded by mu
+	full, busy bool     // no place afterwards, and none before the body is there
+}
+
+func (t *noted) say(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.said = append(t.said, what)
+}
+
+func (t *noted) Pause() { t.say("pause") }
+func (t *noted) Whole() { t.say("whole") }
+func (t *noted) Resume(early bool) bool {
+	if early {
+		t.say("early")
+		return !t.busy
+	}
+	t.say("resume")
+	return !t.full
+}
+
+// TestARulesPlaceIsGivenUpForABody, and is had again before a backend is picked.
+func TestARulesPlaceIsGivenUpForABody(t *testing.T) {
+	const late = time.Minute
+	cases := map[string]struct {
+		full, busy bool
+		body       func() io.Reader
+		length     int64
+		terms      transit.Terms
+		want       int
+		said       []string
+	}{
+		"none":               {body: func() io.Reader { return nil }, want: 200},
+		"at once":            {body: func() io.Reader { return strings.NewReader("order") }, length: 5, want: 200, said: []string{"pause", "resume"}},
+		"late":               {body: func() io.Reader { return io.MultiReader(later{late}, strings.NewReader("order")) }, length: 5, want: 200, said: []string{"pause", "resume"}},
+		"late, and no place": {full: true, body: func() io.Reader { return strings.NewReader("order") }, length: 5, want: 429, said: []string{"pause", "resume"}},
+		"it breaks off":      {body: func() io.Reader { return failing{io.ErrUnexpectedEOF} }, length: 5, want: 499, said: []string{"pause"}},
+		"a dialogue":         {body: func() io.Reader { return io.MultiReader(later{late}, strings.NewReader("order")) }, length: -1, want: 200, said: []string{"pause", "early", "resume", "whole"}},
+		"too many of them":   {busy: true, body: func() io.Reader { return io.MultiReader(later{late}, strings.NewReader("order")) }, length: -1, want: 200, said: []string{"pause", "early", "resume"}},
+		"a rule of streams":  {body: func() io.Reader { return io.MultiReader(later{late}, strings.NewReader("order")) }, length: 5, terms: transit.Terms{Streams: true}, want: 200},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				p := newPool(t, here(func(_ http.ResponseWriter, r *http.Request) {
+					asked++
+					_, _ = io.Copy(io.Discard, r.Body)
+				}), Options{Limit: Limit{InFlight: 8}})
+				ctx, rec := transit.With(t.Context())
+				turn := &noted{full: c.full, busy: c.busy}
+				rec.Turn, rec.Terms = turn, c.terms
+				w := get(p, "POST", "/", c.body(), func(r *http.Request) {
+					*r = *r.WithContext(ctx)
+					r.ContentLength = c.length
+				})
+				synctest.Wait()
+				turn.mu.Lock()
+				defer turn.mu.Unlock()
+				if w.Code != c.want || !slices.Equal(turn.said, c.said) {
+					t.Errorf("got %d, the rule was told %v, want %d, %v", w.Code, turn.said, c.want, c.said)
+				}
+				if again := w.Header().Get("Retry-After"); (w.Code == 429) != (again == "1") || asked != map[bool]int{true: 1}[w.Code == 200] {
+					t.Errorf("got %d: Retry-After %q, the backend was asked %d times", w.Code, again, asked)
+				}
+				empty(t, p)
+				noneHeld(t, p)
+			})
+		})
+	}
 }

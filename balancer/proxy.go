@@ -33,7 +33,7 @@ func (p *Pool) newProxy() *httputil.ReverseProxy {
 // ServeHTTP proxies r to a backend. Its path and query go on as they were sent,
 // behind the path of the backend's URL; of what a path must not hold raw (RFC
 // 3986, section 3.3), such as a brace, each byte is escaped. What cannot be served
-// is answered with 403, 408, 411, 413, 502, 503, 504 or 508; a client that went
+// is answered with 403, 408, 411, 413, 429, 502, 503, 504 or 508; a client that went
 // away is logged as 499.
 func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if transit.From(r.Context()) == nil {
@@ -98,7 +98,9 @@ func (p *Pool) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.opts.Error(w, r, err)
 		return
 	}
-	if errors.Is(err, ErrBusy) {
+	if errors.Is(err, errTurn) {
+		w.Header().Set("Retry-After", "1")
+	} else if errors.Is(err, ErrBusy) {
 		w.Header().Set("Retry-After", "5")
 	}
 	transit.Fail(w, r, statusOf(err, r), err)

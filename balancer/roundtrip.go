@@ -35,10 +35,11 @@ type exchange struct {
 	rec       *transit.Record // may be nil
 	timeouts  Timeouts
 	retry     transit.Retry
-	header    http.Header // what every attempt sends
-	spool     *spool      // nil without a body
-	trailers  []string    // what may follow it
-	pin       string      // the backend that the client is bound to
+	header    http.Header  // what every attempt sends
+	spool     *spool       // nil without a body
+	turn      transit.Turn // of the rule's places, which it gave up for its body; nil: none
+	trailers  []string     // what may follow it
+	pin       string       // the backend that the client is bound to
 	key       uint64
 	who       fair.Key // whose share of the places it takes
 	stream    bool     // it counts as a stream: a rule says so, or its answer has

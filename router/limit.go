@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -23,9 +24,16 @@ type Limit struct {
 	// at least 1.
 	Burst int
 	// InFlight is how many requests the rule serves at once, of all clients:
-	// its share of a pool's slots. A connection that is upgraded and an answer
-	// of text/event-stream leave it, unless the rule has Streams. Zero means no
-	// limit.
+	// its share of a pool's slots. One client may hold seven times as many as
+	// are left free: alone all but an eighth, and of fewer than eight all. A
+	// connection that is upgraded and an answer of text/event-stream leave it,
+	// unless the rule has Streams. Zero means no limit.
+	//
+	// While a pool below waits for a request's body, the request holds none,
+	// and gets 429 if there is none once the body is there. A body that goes on
+	// to its backend as it comes (see balancer.Spool) is counted before: a
+	// quarter of all may be of such requests, and half of that of each client's,
+	// but one at least, unless there is only one.
 	InFlight int
 }
 
@@ -56,9 +64,9 @@ const (
 // who has very many of one kind takes no room from the other.
 type limiter struct {
 	Limit
-	every    time.Duration // between two requests at Rate
-	inFlight atomic.Int64
-	limited  atomic.Uint64
+	every   time.Duration // between two requests at Rate
+	places  *places       // nil without InFlight
+	limited atomic.Uint64
 
 	mu    sync.Mutex
 	v4    accounts // guarded by mu: by address
@@ -74,6 +82,9 @@ func newLimiter(l Limit) *limiter {
 		l.Burst = max(1, int(l.Rate))
 	}
 	lim := &limiter{Limit: l}
+	if l.InFlight > 0 {
+		lim.places = &places{limit: l.InFlight}
+	}
 	if l.Rate > 0 {
 		lim.every = time.Duration(float64(time.Second) / l.Rate)
 	}
@@ -83,30 +94,32 @@ func newLimiter(l Limit) *limiter {
 	return lim
 }
 
-// enter asks for one request more. ok is false if it must wait; otherwise
-// leave must be called when it has ended. A nil limiter lets all in.
-func (l *limiter) enter(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	if l == nil {
-		return 0, true
+// enter asks for one request more. ok is false if it must wait; otherwise the
+// turn, which is nil without InFlight, must be left when it has ended.
+func (l *limiter) enter(client netip.Addr, now time.Time) (t *turn, wait time.Duration, ok bool) {
+	if l.places != nil {
+		if t = l.places.enter(client, &l.limited); t == nil {
+			l.limited.Add(1)
+			return nil, time.Second, false
+		}
 	}
-	if n := l.inFlight.Add(1); l.InFlight > 0 && n > int64(l.InFlight) {
-		wait, ok = time.Second, false
-	} else {
-		wait, ok = l.take(client, now)
+	if wait, ok = l.take(client, now); ok {
+		return t, 0, true
 	}
-	if !ok {
-		l.inFlight.Add(-1)
-		l.limited.Add(1)
+	if t != nil {
+		t.leave()
 	}
-	return wait, ok
+	l.limited.Add(1)
+	return nil, wait, false
 }
 
-// allows tells what enter would answer, and counts nothing.
+// allows tells what enter would answer, and counts nothing. A nil limiter lets
+// all in.
 func (l *limiter) allows(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
 	if l == nil {
 		return 0, true
 	}
-	if l.InFlight > 0 && l.inFlight.Load() >= int64(l.InFlight) {
+	if l.places != nil && !l.places.free(fair.Of(client)) {
 		return time.Second, false
 	}
 	if l.Rate == 0 {
@@ -147,12 +160,6 @@ func (l *limiter) addLocked(s sum, now time.Time) {
 	}
 	l.sites.add(s.site, s.siteDue, now)
 	l.v6.add(s.client, s.due, now)
-}
-
-func (l *limiter) leave() {
-	if l != nil {
-		l.inFlight.Add(-1)
-	}
 }
 
 // take counts one request of a client, unless it must wait.

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -121,19 +122,36 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if rule.limiter != nil {
-		wait, ok := rule.limiter.enter(transit.Client(r), time.Now())
+		turn, wait, ok := rule.limiter.enter(transit.Client(r), time.Now())
 		if !ok {
 			w.Header().Set("Retry-After", strconv.Itoa(seconds(wait)))
 			rt.fail(w, r, http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r)))
 			return
 		}
-		leave := sync.OnceFunc(rule.limiter.leave)
-		defer leave()
-		if !rule.Streams { // else what it limits is streams
-			rec.OnStream(leave)
+		if turn != nil {
+			if rec == nil {
+				var ctx context.Context
+				ctx, rec = transit.With(r.Context())
+				r = r.WithContext(ctx)
+				v.r = r
+			}
+			defer rule.counts(turn, rec)()
 		}
 	}
 	rule.handler.ServeHTTP(w, rt.forward(w, v, rule, rec, t.agree(v, i)))
+}
+
+// counts shows a request's turn to the stages below, until the function that it
+// returns ends it.
+func (c *compiled) counts(t *turn, rec *transit.Record) (end func()) {
+	t.outer, rec.Turn = rec.Turn, t
+	if !c.Streams { // else what it limits is streams
+		rec.OnStream(t.leave)
+	}
+	return func() {
+		rec.Turn = t.outer
+		t.leave()
+	}
 }
 
 // refuses returns the status with which the rule answers a request itself, and

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,6 +18,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/router"
 )
 
 // These tests are of visitors who would hold what all share.
@@ -270,3 +276,136 @@ func TestSlowReadersOfEveryProtocol(t *testing.T) {
 
 // noise is a piece of a page.
 var noise = bytes.Repeat([]byte("0123456789abcde\n"), 4<<10)
+
+// visitor is a client of its own loopback address, over one version of HTTP.
+func visitor(t *testing.T, from string, h2 bool, roots *x509.CertPool) *http.Client {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{RootCAs: roots}, DialContext: d.DialContext}
+	transport.Protocols.SetHTTP1(!h2)
+	transport.Protocols.SetHTTP2(h2)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+// askAs returns the status and the body of an answer.
+func askAs(client *http.Client, method, page string, body io.Reader) (int, string, error) {
+	r, err := http.NewRequest(method, page, body)
+	if err != nil {
+		return 0, "", err
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(got), err
+}
+
+// TestSlowPagesLeaveThePoolToOthers: one visitor's 100 GETs of a slow page at 40
+// places of two backends, over as many connections or over one.
+func TestSlowPagesLeaveThePoolToOthers(t *testing.T) {
+	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			slow := make(chan struct{})
+			var open atomic.Int64
+			serve := func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Cache-Control", "no-store")
+				if r.URL.Path == "/slow" {
+					open.Add(1)
+					defer open.Add(-1)
+					<-slow
+				}
+				_, _ = io.WriteString(w, "page")
+			}
+			cert, key, roots := certificate(t)
+			addr, _ := startGateway(t, "-backends", backendFunc(t, serve)+","+backendFunc(t, serve), "-max-requests", "20", "-tls-cert", cert, "-tls-key", key)
+			_, port, err := net.SplitHostPort(addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			front := "https://localhost:" + port
+			one, other := visitor(t, "127.0.0.2", h2, roots), visitor(t, "127.0.0.3", h2, roots)
+			var pages sync.WaitGroup
+			for i := range 100 {
+				pages.Go(func() { _, _, _ = askAs(one, "GET", fmt.Sprint(front, "/slow?", i), nil) })
+			}
+			defer pages.Wait()
+			defer close(slow)
+			for deadline := time.Now().Add(5 * time.Second); open.Load() < 35 && time.Now().Before(deadline); {
+				time.Sleep(10 * time.Millisecond)
+			}
+			for i := range 58 {
+				if status, body, err := askAs(other, "GET", fmt.Sprint(front, "/page?", i), nil); status != 200 || body != "page" {
+					t.Fatalf("another visitor's page: %d %q, %v", status, body, err)
+				}
+			}
+			if n := open.Load(); n != 35 {
+				t.Errorf("one visitor has %d of 40 places, want 35", n)
+			}
+		})
+	}
+}
+
+// TestSlowUploadsLeaveARuleToOthers: a rule that serves four requests at once goes
+// on doing so, and no more, beside uploads of which nothing comes.
+func TestSlowUploadsLeaveARuleToOthers(t *testing.T) {
+	for name, head := range map[string]string{
+		"announced": "Content-Length: 2000000\r\n\r\n",
+		"chunked":   "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+		"as gRPC":   "Content-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var now, most atomic.Int64
+			pool, err := balancer.New(balancer.Backends(backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+				n := now.Add(1)
+				defer now.Add(-1)
+				for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				time.Sleep(5 * time.Millisecond)
+				_, _ = io.WriteString(w, "page")
+			})), balancer.Options{Limit: balancer.Limit{InFlight: 100}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = pool.Close() })
+			rules, err := router.New(router.Options{}, router.Rule{Name: "forms", To: pool, Limit: router.Limit{InFlight: 4}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			front := httptest.NewServer(rules)
+			t.Cleanup(front.Close)
+			addr := front.Listener.Addr().String()
+			for range 24 {
+				conn := dialFrom(t, "127.0.0.2", addr)
+				if _, err := io.WriteString(conn, "POST /form HTTP/1.1\r\nHost: a\r\n"+head); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(100 * time.Millisecond) // until they are where they would hold something
+			other := visitor(t, "127.0.0.3", false, nil)
+			for i := range 10 {
+				if status, body, err := askAs(other, "POST", fmt.Sprint(front.URL, "/?", i), strings.NewReader("an order")); status != 200 || body != "page" {
+					t.Errorf("another visitor's order: %d %q, %v", status, body, err)
+				}
+			}
+			codes := make(chan int, 40)
+			for range cap(codes) {
+				go func() {
+					status, _, _ := askAs(other, "POST", front.URL, strings.NewReader("an order"))
+					codes <- status
+				}()
+			}
+			got := map[int]int{}
+			for range cap(codes) {
+				got[<-codes]++
+			}
+			if got[200] == 0 || got[200]+got[429] != cap(codes) || most.Load() > 4 {
+				t.Errorf("of 40 at once: %v, %d at a time, want 200 and 429, and four", got, most.Load())
+			}
+		})
+	}
+}

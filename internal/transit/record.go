@@ -65,6 +65,10 @@ type Record struct {
 	// means no. Set by cache on the record of a fetch.
 	Storable func(status int, h http.Header) bool
 
+	// Turn is the request's place among those that its rule serves at once, or
+	// nil. Set by router.
+	Turn Turn
+
 	awaits atomic.Int64 // see Await
 
 	mu     sync.Mutex
@@ -86,6 +90,19 @@ type Terms struct {
 	// Streams says that the answer may take as long as its client wants, so that
 	// it is no work in hand: see balancer.Limit.
 	Streams bool
+}
+
+// A Turn is a request's place among those that its rule serves at once, which is
+// given up while the request's body comes: who sends nothing holds none. It is
+// safe for concurrent use, also after the rule has served the request.
+type Turn interface {
+	// Pause gives the place up.
+	Pause()
+	// Resume asks for it again, and reports whether there is one. early says
+	// that the body is still coming: there are few for such requests.
+	Resume(early bool) bool
+	// Whole says that nothing more comes of a body for which Resume was early.
+	Whole()
 }
 
 // Retry says which requests may be sent to a second backend.
