@@ -213,7 +213,7 @@ func (c *connecting) acquire(ctx context.Context) (*link, error) {
 	if !worthAWait(err) {
 		return l, err
 	}
-	full := p.queue.wait(ctx, p.closing.Done(), p.opts.Limit, transit.Network(c.addr), func() error {
+	full := p.queue.wait(ctx, p.closing.Done(), p.opts.Limit, transit.Network(c.addr), func() bool { return !c.places().over(p.snap.Load().use, 0) }, func() error {
 		l, err = c.take()
 		return err
 	})

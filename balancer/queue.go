@@ -21,22 +21,30 @@ type queue struct {
 type waiter struct {
 	woken chan struct{} // with room for one
 	aside bool          // guarded by the queue's mu: it waits for its own backend, or its own share
+	may   func() bool   // reports whether one that stands aside may have a place now; takes no lock
 }
 
-// wake lets the first who waits try.
+// wake lets the first who waits and may have a place try. Who stands aside is not
+// woken in vain, which one client's waiting requests would make each end of
+// another's pay for.
 func (q *queue) wake() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wakeLocked(q.waiters.Front())
 }
 
+// wakeLocked begins at el, which may be nil.
 func (q *queue) wakeLocked(el *list.Element) {
-	if el == nil {
+	for ; el != nil; el = el.Next() {
+		w := el.Value.(*waiter)
+		if w.aside && !w.may() {
+			continue
+		}
+		select {
+		case w.woken <- struct{}{}:
+		default: // it has been woken and has not tried yet
+		}
 		return
-	}
-	select {
-	case el.Value.(*waiter).woken <- struct{}{}:
-	default: // it has been woken and has not tried yet
 	}
 }
 
@@ -74,14 +82,14 @@ func (q *queue) admits(limit Limit, client netip.Addr) error {
 }
 
 // enter puts one who waits at the end, if there is room.
-func (q *queue) enter(limit Limit, client netip.Addr) (*list.Element, error) {
+func (q *queue) enter(limit Limit, client netip.Addr, may func() bool) (*list.Element, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.admitLocked(limit, client); err != nil {
 		return nil, err
 	}
 	q.any.Add(1)
-	return q.waiters.PushBack(&waiter{woken: make(chan struct{}, 1)}), nil
+	return q.waiters.PushBack(&waiter{woken: make(chan struct{}, 1), may: may}), nil
 }
 
 // leave takes el out. The call that woke it may serve another too.
@@ -112,9 +120,10 @@ func (q *queue) stay(el *list.Element, aside, woken bool) {
 }
 
 // wait calls try, now and each time a place came free, until its error is none
-// that is worth a wait.
-func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limit, client netip.Addr, try func() error) error {
-	el, err := q.enter(limit, client)
+// that is worth a wait. While that is another than ErrBusy it waits for something
+// of its own, and may says, without a lock, whether it is worth a try.
+func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limit, client netip.Addr, may func() bool, try func() error) error {
+	el, err := q.enter(limit, client, may)
 	if err != nil {
 		return err
 	}

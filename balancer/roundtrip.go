@@ -247,9 +247,20 @@ func (x *exchange) behind() int {
 	return x.pool.queue.before()
 }
 
+// may reports whether the client of a request that was not tried yet may have one
+// of the places where it may have any. It changes nothing and takes no lock.
+func (x *exchange) may() bool {
+	snap := x.pool.snap.Load()
+	if x.crowds(snap.use) != nil {
+		return false
+	}
+	e := snap.byName[x.pin]
+	return x.pin == "" || e == nil || !snap.serves(e, time.Now()) || x.full(e) == nil
+}
+
 func (x *exchange) wait() (t *try, err error) {
 	p := x.pool
-	full := p.queue.wait(x.req.Context(), p.closing.Done(), p.opts.Limit, clientOf(x.req), func() error {
+	full := p.queue.wait(x.req.Context(), p.closing.Done(), p.opts.Limit, clientOf(x.req), x.may, func() error {
 		t, err = x.acquireNow()
 		return err
 	})
