@@ -16,7 +16,9 @@ import (
 // measured fastest would serve alone. Equals are drawn by weight.
 //
 // So a backend that has become slow is left alone before the first of its
-// answers says so, and one that fails fast does not look fast.
+// answers says so, and one that fails fast does not look fast. Failures of those
+// who are bound to a backend count once they are several clients': one visitor
+// must not take the others' requests from it.
 func Adaptive() Policy { return adaptive{} }
 
 type adaptive struct{}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/foretier/foretier/health"
 )
@@ -68,6 +70,64 @@ func TestOneVisitorCondemnsNobody(t *testing.T) {
 			if out != c.out {
 				t.Errorf("%d of 6 are out, want %d", out, c.out)
 			}
+		})
+	}
+}
+
+// Nor does one visitor take their load away, by what fails or by whatever else is
+// said to that visitor alone; three do.
+func TestOneVisitorTakesNobodysLoad(t *testing.T) {
+	cases := map[string]struct {
+		status  int
+		clients int
+		stays   bool // each of the three gets its part of 600 requests
+	}{
+		"one, 500":                    {500, 1, true},
+		"one, 503":                    {503, 1, true},
+		"one who is to ask less":      {429, 1, true},
+		"one, 503 with Retry-After":   {-503, 1, true},
+		"one whose answers break off": {0, 1, true},
+		"two":                         {500, 2, true},
+		"three":                       {500, 3, false},
+		"three, asked for patience":   {429, 3, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				page := func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(time.Millisecond)
+					if !strings.HasPrefix(r.URL.Path, "/broken") {
+						return
+					}
+					switch c.status {
+					case 0:
+						panic(http.ErrAbortHandler)
+					case 429, -503:
+						w.Header().Set("Retry-After", "30")
+						w.WriteHeader(max(c.status, -c.status))
+					default:
+						w.WriteHeader(c.status)
+					}
+				}
+				p := newPool(t, here(page, page, page, page, page, page), Options{Affinity: cookie{}, Outlier: health.Outlier{Consecutive: -1, MinSuccess: -1}})
+				for i := range 200 {
+					get(p, "GET", fmt.Sprint("/", i), nil, from(i))
+				}
+				for i := range 40 {
+					for _, name := range []string{"a", "b", "c"} {
+						get(p, "POST", fmt.Sprint("/broken/", i), nil, from(i%c.clients), header("Cookie", "at="+name))
+					}
+				}
+				before := p.Backends()
+				for i := range 600 {
+					get(p, "GET", fmt.Sprint("/", i), nil, from(i))
+				}
+				for i, s := range p.Backends()[:3] {
+					if n := s.Requests - before[i].Requests; n > 60 != c.stays {
+						t.Errorf("%s gets %d of 600", s.Name, n)
+					}
+				}
+			})
 		})
 	}
 }

@@ -22,6 +22,7 @@ type member struct {
 	load      *load.Load
 	tracker   *health.Tracker
 	blame     blame
+	begged    blame // those whom it asked for patience
 	transport http.RoundTripper
 	target    health.Target
 

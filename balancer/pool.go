@@ -257,8 +257,8 @@ func (p *Pool) mayEjectLocked(e *entry, now time.Time, requests, doubtful bool) 
 	if hard {
 		return true
 	}
-	several, erred := e.blame.weigh(now.Add(-p.opts.Outlier.Window))
-	if requests && !several {
+	clients, urls, erred := e.blame.weigh(now.Add(-p.opts.Outlier.Window))
+	if requests && !(clients && urls) {
 		return false
 	}
 	all := p.snap.Load().all

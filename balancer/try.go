@@ -37,6 +37,7 @@ type try struct {
 	call     http1.Call         // over the pool's own connections
 	over     atomic.Int32       // see left
 	answered bool               // a header has come
+	steered  bool               // the client, or whoever made its cookie, has picked the backend
 
 	// Through any other transport:
 	mu        sync.Mutex
@@ -49,6 +50,7 @@ type try struct {
 // roundTrip sends the request. On an error the place is free again.
 func (t *try) roundTrip() (*http.Response, error) {
 	x, e := t.exchange, t.entry
+	t.steered = x.pin == e.Name || x.key != 0
 	if x.timeouts.Total > 0 {
 		t.ctx, t.cancel = context.WithTimeoutCause(t.ctx, x.timeouts.Total, fmt.Errorf("%w: not done after %v", ErrTimeout, x.timeouts.Total))
 	}
@@ -272,10 +274,14 @@ func (t *try) judge(now time.Time, res *http.Response) health.Outcome {
 	case status >= 500:
 		o = health.Erred
 	}
-	if patience {
+	if patience && t.begs(now) {
 		t.entry.spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
 	}
-	t.ticket.Header(now, o != health.Answered)
+	if o != health.Answered && !t.tells(now) {
+		t.ticket.Pardon(now)
+	} else {
+		t.ticket.Header(now, o != health.Answered)
+	}
 	return o
 }
 
@@ -301,10 +307,14 @@ func (t *try) judgeError(now time.Time, err error) {
 	case unprocessed(err) && !t.answered:
 		o = health.Erred // it works, and says what it does not do
 	}
-	if t.answered {
-		t.ticket.Broke(now)
+	if o != health.Refused && !t.tells(now) {
+		t.ticket.Pardon(now)
+	} else {
+		if t.answered {
+			t.ticket.Broke(now)
+		}
+		t.ticket.Header(now, true)
 	}
-	t.ticket.Header(now, true)
 	t.exchange.pool.observe(t.entry, now, t.exchange.req, o)
 }
 

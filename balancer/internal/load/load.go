@@ -170,6 +170,16 @@ func (t *Ticket) Broke(now time.Time) {
 	t.load.sample(now.UnixNano(), most*float64(t.load.pool.P90()), true)
 }
 
+// Pardon ends the wait with an answer that says nothing of how long one takes
+// here: a failure that may be the client's own. It makes nobody look slow, nor
+// fast, nor like one that nobody has tried.
+func (t *Ticket) Pardon(now time.Time) {
+	l := t.load
+	if t.leave() && !t.stream && l.samples.Load() == 0 {
+		l.sample(now.UnixNano(), float64(l.pool.Median()), false)
+	}
+}
+
 // Leave ends the wait without a verdict: the client went away.
 func (t *Ticket) Leave() { t.leave() }
 
