@@ -91,7 +91,10 @@ func (cr *crowd) count(c *conn) bool {
 	}
 	cr.mu.Unlock()
 	cr.close(off)
-	if !ok {
+	switch {
+	case len(off) > 0:
+		cr.say("connections of one client at the limit: idle ones are closed", n, limit, who)
+	case !ok:
 		cr.refused.Add(1)
 		cr.say("connections of one client beyond the limit", n, limit, who)
 	}
