@@ -133,10 +133,7 @@ func startFarm(t *testing.T, flags ...string) farm {
 	for i := range f.web {
 		f.web[i] = startApache(t, fmt.Sprintf("web%d", i))
 	}
-	bin := filepath.Join(t.TempDir(), "gateway")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	bin := buildGateway(t)
 	port := servertest.FreePort(t)
 	f.status = fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
 	f.gateway = servertest.Start(t, port, append([]string{bin,
@@ -153,6 +150,16 @@ func startFarm(t *testing.T, flags ...string) farm {
 		}
 	})
 	return f
+}
+
+// buildGateway returns the program.
+func buildGateway(t *testing.T) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "gateway")
+	if out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return file
 }
 
 func tail(s string, n int) string {
