@@ -32,6 +32,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/foretier/foretier/router/edge"
 )
 
 func main() {
@@ -50,14 +52,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "database: %v\n", err)
 		return 2
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	f, err := build(c, logger)
+	lines := edge.NewLogWriter(stderr, nil) // nobody waits for whoever reads the log
+	defer lines.Close()
+	f, err := build(c, slog.New(slog.NewTextHandler(lines, nil)))
 	if err != nil {
-		fmt.Fprintf(stderr, "database: %v\n", err)
+		fmt.Fprintf(lines, "database: %v\n", err)
 		return 2
 	}
 	if err := f.run(ctx); err != nil {
-		fmt.Fprintf(stderr, "database: %v\n", err)
+		fmt.Fprintf(lines, "database: %v\n", err)
 		return 1
 	}
 	return 0

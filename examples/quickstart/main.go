@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -33,11 +32,4 @@ func main() {
 	))
 	srv := must(edge.New(front, edge.Options{Addr: ":8080", Linger: -1})) // nobody balances over several of these
 	must(0, srv.Run(ctx, origin, apps, pages))
-}
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		log.Fatal(err)
-	}
-	return v
 }

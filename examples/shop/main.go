@@ -26,6 +26,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/memcachestore"
 	"github.com/foretier/foretier/session/redisstore"
@@ -68,10 +69,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *verbose {
 		level = slog.LevelInfo
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	lines := edge.NewLogWriter(stderr, nil) // nobody waits for whoever reads the log
+	defer lines.Close()
+	logger := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
 	store, shared, err := openStore(ctx, *redisURL, *memcached, logger)
 	if err != nil {
-		fmt.Fprintf(stderr, "shop: %v\n", err)
+		fmt.Fprintf(lines, "shop: %v\n", err)
 		return 2
 	}
 	if *tour {
@@ -79,12 +82,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	f, err := newFarm(*listen, *linger, store, logger)
 	if err != nil {
-		fmt.Fprintf(stderr, "shop: %v\n", err)
+		fmt.Fprintf(lines, "shop: %v\n", err)
 		return 2
 	}
 	greet(stdout, local(f.srv.Addr().String()))
 	if err := f.Run(ctx); err != nil {
-		fmt.Fprintf(stderr, "shop: %v\n", err)
+		fmt.Fprintf(lines, "shop: %v\n", err)
 		return 1
 	}
 	return 0

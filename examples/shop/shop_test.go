@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/foretier/foretier/internal/servertest"
 	"github.com/foretier/foretier/session"
@@ -193,6 +197,51 @@ func TestGreetingNamesTheAddress(t *testing.T) {
 		t.Errorf("got %s", out.String())
 	}
 }
+
+// TestLogWhoseReaderStandsStill: the shop serves and ends, though nobody reads
+// what it says.
+func TestLogWhoseReaderStandsStill(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	standing := make(chan struct{})
+	defer close(standing)
+	greeting, out := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"-listen", "127.0.0.1:0", "-v"}, out, writerFunc(func(p []byte) (int, error) {
+			<-standing
+			return len(p), nil
+		}))
+	}()
+	line, err := bufio.NewReader(greeting).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, greeting)
+	base := strings.TrimSpace(line[strings.Index(line, "http://"):])
+	client := &http.Client{Timeout: 20 * time.Second}
+	for range 10 {
+		res, err := client.Get(base + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	client.CloseIdleConnections()
+	cancel()
+	select {
+	case code := <-ended:
+		if code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not end")
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestParsePrice(t *testing.T) {
 	for in, want := range map[string]int{"5": 500, "12.50": 1250, "0": 0, "0.1": 10} {
