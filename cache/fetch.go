@@ -528,7 +528,9 @@ func keepTags(e, from *memory.Entry) {
 func (f *fetch) keep() bool {
 	chunks, reserved, ok := f.body.take()
 	if !ok {
-		f.mark(f.status, time.Now())
+		if f.written > f.h.cache.opts.MaxBody { // else for want of room, which passes
+			f.mark(f.status, time.Now())
+		}
 		return false
 	}
 	length := int64(-1)
