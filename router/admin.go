@@ -140,11 +140,12 @@ func (m *AdminMatcher) startsUnder(path string) bool {
 			rest = path
 		}
 		for _, w := range want {
-			var segment string
-			segment, rest, _ = strings.Cut(trimBlanks(rest, w), "/")
-			if ok = isSegment(segment, w); !ok {
+			// What is no slash in w ends a segment no sooner than the path.
+			if rest = trimBlanks(rest, w); !isSegment(rest, w) {
+				ok = false
 				break
 			}
+			_, rest, _ = strings.Cut(rest[len(w):], "/")
 		}
 		if ok {
 			return true
@@ -188,8 +189,8 @@ func blank(s string) int {
 	return 0
 }
 
-// isSegment reports whether segment is want, which is in lower case, or goes
-// on with what is no part of a word.
+// isSegment reports whether the first segment of a path is want, which is in lower
+// case, or goes on with what is no part of a word.
 func isSegment(segment, want string) bool {
 	if len(segment) < len(want) || !foldEqual(segment[:len(want)], want) {
 		return false

@@ -65,7 +65,7 @@ func sameTarget(r *http.Request, raw string) bool {
 		return true
 	}
 	sent := target.Sent(r.URL)
-	return raw == sent || target.Escape(raw) == sent
+	return raw == sent || target.IsEscaped(raw, sent)
 }
 
 // targetPath takes the path out of a request target in origin form or, with

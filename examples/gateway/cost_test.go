@@ -54,7 +54,7 @@ func TestNoFieldBuysWork(t *testing.T) {
 				// As large as the others, and nothing to take apart.
 				large := least(t, tier.srv, hostile{path: path + "/" + fill("a", targetRoom), header: http.Header{"X-Custom": {fill("a", headerRoom)}}}, 40)
 				for what, h := range hostiles(path) {
-					bound := max(maxTime, maxRatio*plain, yardstick(), 4*large)
+					bound := max(maxTime, maxRatio*plain, yardstick(), 2*large)
 					took := least(t, tier.srv, h, 4)
 					for range 10 {
 						if took <= bound {

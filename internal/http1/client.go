@@ -21,6 +21,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/internal/target"
 )
 
 // The limits of a connection's life.
@@ -81,7 +83,8 @@ type Call struct {
 	Wait  time.Duration // from the end of the request to the response's header; 0 and less: no limit
 	Idle  time.Duration // the longest pause inside the response's body; 0 and less: no limit
 
-	login    bool // it may log the connection in, which then serves nobody else
+	to       target.Target // of Request, once it is checked
+	login    bool          // it may log the connection in, which then serves nobody else
 	sent     atomic.Bool
 	mu       sync.Mutex
 	conn     *conn // guarded by mu: while it waits for the header

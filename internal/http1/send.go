@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/foretier/foretier/internal/target"
 )
 
 // send writes the request, or starts to: a body that is not short is written
@@ -80,7 +78,7 @@ func (cn *conn) head(call *Call, framing string) {
 	if method == "" {
 		method = http.MethodGet
 	}
-	to := target.Of(r.URL)
+	to := call.to
 	for _, s := range [...]string{method, " ", call.Base, to.Path} {
 		_, _ = w.WriteString(s)
 	}

@@ -17,7 +17,8 @@ var ErrInvalid = errors.New("http1: invalid request")
 // host, and notes whether the request may log its connection in.
 func (c *Call) check() error {
 	r := c.Request
-	to := target.Of(r.URL)
+	c.to = target.Of(r.URL)
+	to := c.to
 	switch {
 	case r.Method != "" && !token(r.Method):
 		return fmt.Errorf("%w: method %q", ErrInvalid, r.Method)

@@ -47,12 +47,13 @@ func Read(sent string) Readings {
 		return Readings{Canonical: sent}
 	}
 	var rd Readings
+	var canonical string
 	stage := sent
 	for depth := 0; ; depth++ {
 		if rd.Refusal = forbidden(stage, depth == 0); rd.Refusal != "" {
 			break
 		}
-		if rd.Refusal = rd.addStage(stage); rd.Refusal != "" {
+		if canonical, rd.Refusal = rd.addStage(stage); rd.Refusal != "" {
 			break
 		}
 		next, decoded, broken := unescape(stage)
@@ -72,45 +73,43 @@ func Read(sent string) Readings {
 	if rd.Refusal != "" {
 		return Readings{Refusal: rd.Refusal}
 	}
-	canonical, _ := Resolve(cutParams(stage))
 	rd.Canonical = canonical
 	rd.Others = slices.DeleteFunc(rd.Others, func(s string) bool { return s == canonical })
 	return rd
 }
 
-// addStage adds what servers make of one stage of decoding.
-func (rd *Readings) addStage(s string) (refusal string) {
+// addStage adds what servers make of one stage of decoding, and returns what is
+// left of it without parameters, merged and resolved.
+func (rd *Readings) addStage(s string) (canonical, refusal string) {
 	kept := [2]string{s, cutParams(s)}
 	for i, s := range kept {
 		if i == 1 && s == kept[0] {
 			break
 		}
-		if refusal = rd.add(s); refusal != "" {
-			return refusal
+		if canonical, refusal = rd.add(s); refusal != "" {
+			return "", refusal
 		}
 		if path, ok := cutAuthority(s); ok {
-			if refusal = rd.add(path); refusal != "" {
-				return refusal
+			if _, refusal = rd.add(path); refusal != "" {
+				return "", refusal
 			}
 		}
 	}
-	return ""
+	return canonical, ""
 }
 
-// add adds s, and s resolved.
-func (rd *Readings) add(s string) (refusal string) {
-	if slices.Contains(rd.Others, s) {
-		return "" // with what it resolves to: a resolved path resolves to itself
-	}
+// add adds s, and s resolved, which it returns.
+func (rd *Readings) add(s string) (resolved, refusal string) {
 	resolved, ok := Resolve(s)
 	if !ok {
-		return "leads above the root"
+		return "", "leads above the root"
 	}
-	rd.Others = append(rd.Others, s)
-	if !slices.Contains(rd.Others, resolved) {
-		rd.Others = append(rd.Others, resolved)
+	for _, reading := range [...]string{s, resolved} {
+		if !slices.Contains(rd.Others, reading) {
+			rd.Others = append(rd.Others, reading)
+		}
 	}
-	return ""
+	return resolved, ""
 }
 
 // plainByte marks the bytes that mean themselves to every server.
@@ -190,22 +189,22 @@ func overlong(s string) bool {
 // cutParams removes from each segment what begins with a semicolon
 // (RFC 3986, section 3.3), as Java servers do.
 func cutParams(s string) string {
-	semicolon := strings.IndexByte(s, ';')
-	if semicolon < 0 {
+	if strings.IndexByte(s, ';') < 0 {
 		return s
 	}
 	b := make([]byte, 0, len(s))
-	for semicolon >= 0 {
-		b = append(b, s[:semicolon]...)
-		s = s[semicolon:]
-		slash := strings.IndexByte(s, '/')
-		if slash < 0 {
-			return string(b)
+	params := false
+	for i := range len(s) {
+		if c := s[i]; c == '/' {
+			params = false
+		} else if c == ';' {
+			params = true
 		}
-		s = s[slash:]
-		semicolon = strings.IndexByte(s, ';')
+		if !params {
+			b = append(b, s[i])
+		}
 	}
-	return string(append(b, s...))
+	return string(b)
 }
 
 // cutAuthority removes a leading //authority, which servers that parse the

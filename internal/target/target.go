@@ -27,7 +27,10 @@ type Target struct {
 // Of returns the target that u stands for. A RawPath that no longer spells Path,
 // because somebody has rewritten that alone, does not count.
 func Of(u *url.URL) Target {
-	path := Escape(Sent(u))
+	path, isLegal := asSent(u)
+	if !isLegal {
+		path = Escape(path)
+	}
 	if path == "" {
 		path = "/" // RFC 9110, section 4.2.3
 	}
@@ -37,30 +40,73 @@ func Of(u *url.URL) Target {
 // Sent returns u's path to the byte: as the client sent it, or as it was
 // rewritten since.
 func Sent(u *url.URL) string {
-	if u.RawPath != "" && spells(u.RawPath, u.Path) {
-		return u.RawPath
-	}
-	return u.EscapedPath()
+	path, _ := asSent(u)
+	return path
 }
 
-// spells reports whether raw is path with some of its bytes escaped.
-func spells(raw, path string) bool {
-	n := 0
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		if c == '%' {
-			if !IsEscape(raw[i:]) {
+// asSent returns u's path to the byte, and whether it holds nothing that no path
+// may hold. A path is asked that by every stage, and may be 8,000 bytes that
+// must be escaped: what edge has kept, as nearly all is, costs one pass.
+func asSent(u *url.URL) (path string, isLegal bool) {
+	if u.RawPath != "" {
+		if ok, isLegal := spells(u.RawPath, u.Path); ok {
+			return u.RawPath, isLegal
+		}
+	} else if illegal(u.Path, &itself) < 0 {
+		return u.Path, true
+	}
+	return u.EscapedPath(), false
+}
+
+// itself marks the bytes that [url.URL.EscapedPath] leaves as they are.
+var itself = marks("-_.~$&+,/:;=@0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+// spells reports whether raw is path with some of its bytes escaped, and whether
+// the others are such as a path may hold.
+func spells(raw, path string) (ok, isLegal bool) {
+	isLegal = true
+	for n := range len(path) {
+		if raw == "" {
+			return false, false
+		}
+		c := raw[0]
+		if c != '%' {
+			isLegal = isLegal && legal[c]
+			raw = raw[1:]
+		} else if len(raw) < 3 {
+			return false, false
+		} else {
+			high, low := digit[raw[1]], digit[raw[2]]
+			if high|low > 15 {
+				return false, false
+			}
+			c = high<<4 | low
+			raw = raw[3:]
+		}
+		if c != path[n] {
+			return false, false
+		}
+	}
+	return raw == "", isLegal
+}
+
+// IsEscaped reports whether escaped is what [Escape] makes of path.
+func IsEscaped(path, escaped string) bool {
+	for i := range len(path) {
+		c := path[i]
+		if legal[c] && (c != '%' || IsEscape(path[i:])) {
+			if escaped == "" || escaped[0] != c {
 				return false
 			}
-			c = unhex(raw[i+1])<<4 | unhex(raw[i+2])
-			i += 2
+			escaped = escaped[1:]
+			continue
 		}
-		if n == len(path) || path[n] != c {
+		if len(escaped) < 3 || escaped[0] != '%' || escaped[1] != digits[c>>4] || escaped[2] != digits[c&15] {
 			return false
 		}
-		n++
+		escaped = escaped[3:]
 	}
-	return n == len(path)
+	return escaped == ""
 }
 
 // Append appends the target as it stands in a request line.
@@ -93,15 +139,14 @@ func (t Target) Set(u *url.URL) {
 // Keep returns u, or a copy of it that stands for the same target, whose
 // EscapedPath tells that. It is for handlers that know nothing of this package.
 func Keep(u *url.URL) *url.URL {
-	if u.RawPath == "" || !spells(u.RawPath, u.Path) {
+	if u.RawPath == "" {
 		return u
 	}
-	path := Escape(u.RawPath)
-	if path == u.RawPath {
+	if ok, isLegal := spells(u.RawPath, u.Path); !ok || isLegal {
 		return u
 	}
 	c := *u
-	c.RawPath = path
+	c.RawPath = Escape(u.RawPath)
 	return &c
 }
 
@@ -175,16 +220,29 @@ func escape(s string, legal *[256]bool) string {
 	if clean {
 		return s
 	}
-	b := make([]byte, 0, len(s)+16)
+	room := len(s)
 	for i := range len(s) {
-		b = appendByte(b, s[i], legal[s[i]] && (s[i] != '%' || IsEscape(s[i:])))
+		if !legal[s[i]] || s[i] == '%' {
+			room += 2
+		}
 	}
-	return string(b)
+	var b strings.Builder
+	b.Grow(room)
+	for i := range len(s) {
+		if c := s[i]; legal[c] && (c != '%' || IsEscape(s[i:])) {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
+		}
+	}
+	return b.String()
 }
+
+// digits are those that escapes are written with.
+const digits = "0123456789ABCDEF"
 
 // appendByte appends c, or its escape.
 func appendByte(b []byte, c byte, raw bool) []byte {
-	const digits = "0123456789ABCDEF"
 	if raw {
 		return append(b, c)
 	}
@@ -199,15 +257,22 @@ func IsEscape(s string) bool {
 var hex = marks("0123456789abcdefABCDEF")
 
 // unhex returns the value of a hexadecimal digit.
-func unhex(c byte) byte {
-	switch {
-	case c <= '9':
-		return c - '0'
-	case c <= 'F':
-		return c - 'A' + 10
+func unhex(c byte) byte { return digit[c] }
+
+// digit holds the values of hexadecimal digits, and more than 15 for what is
+// none.
+var digit = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
 	}
-	return c - 'a' + 10
-}
+	for i, c := range []byte("0123456789abcdef") {
+		t[c] = byte(i)
+	}
+	for i, c := range []byte(digits) {
+		t[c] = byte(i)
+	}
+	return t
+}()
 
 // unescape decodes the percent-escapes of s once. What is no escape stays;
 // broken reports that there was such.

@@ -2,6 +2,7 @@ package target
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -93,6 +94,38 @@ func TestTargetAllocatesNothing(t *testing.T) {
 	}
 }
 
+// What is to be escaped is so once, by Keep: whoever asks later only looks.
+func TestEscapedOnce(t *testing.T) {
+	for _, c := range []string{"{", "\xe9", "é", "[a]", "%41{", "{/"} {
+		line := "/" + strings.Repeat(c, 7000/len(c))
+		u, err := url.ParseRequestURI(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u = Keep(u)
+		buf := make([]byte, 0, 30000)
+		if n := testing.AllocsPerRun(100, func() {
+			Of(Keep(u)).Append(buf)
+			if !IsEscaped(line, Sent(u)) {
+				t.Error("not the same")
+			}
+		}); n != 0 {
+			t.Errorf("%s: %g allocations", c, n)
+		}
+	}
+}
+
+func TestIsEscaped(t *testing.T) {
+	paths := []string{"", "/", "/{", "/%7b", "/%7B", "/%7", "/%", "/%25", "/%257", "/%zz", "/%25zz", "/é", "/%C3%A9", "/%c3%a9", "/[", "/%5B", "/a b", "/a%20b", "/a%20", "/a%2"}
+	for _, path := range paths {
+		for _, other := range paths {
+			if got := IsEscaped(path, other); got != (Escape(path) == other) {
+				t.Errorf("%q, %q: %t", path, other, got)
+			}
+		}
+	}
+}
+
 // FuzzTarget: what goes on decodes to the path that came, and going on once
 // more changes nothing.
 func FuzzTarget(f *testing.F) {
@@ -105,6 +138,9 @@ func FuzzTarget(f *testing.F) {
 			return
 		}
 		to := Of(u)
+		if !IsEscaped(Sent(u), to.Path) || (to.Path == Sent(u)) != IsEscaped(to.Path, Sent(u)) {
+			t.Errorf("%q goes on as %q", line, to)
+		}
 		again, err := url.ParseRequestURI(to.String())
 		if err != nil {
 			t.Fatalf("%q goes on as %q: %v", line, to, err)
