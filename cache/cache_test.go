@@ -396,6 +396,7 @@ func TestSetCookieIsNotShared(t *testing.T) {
 func TestBadOptions(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"name": {Name: "a b"}, "small": {MaxBytes: 1}, "body": {MaxBody: -1}, "wait": {Wait: -1}, "fetch": {Fetch: -1}, "orders": {Orders: make([]netip.Prefix, 1)},
+		"orders of both families": {Orders: []netip.Prefix{netip.MustParsePrefix("::ffff:0.0.0.0/90")}},
 	} {
 		if _, err := New(opts); err == nil {
 			t.Errorf("%s: no error", name)

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/foretier/foretier/internal/given"
 )
 
 // Options configures a [Cache]. The zero value is valid.
@@ -110,7 +112,6 @@ func (o Options) withDefaults() (Options, error) {
 	o.Fetch = cmp.Or(o.Fetch, 60*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.IgnoreCookies = slices.Clone(o.IgnoreCookies)
-	o.Orders = slices.Clone(o.Orders)
 
 	var errs []error
 	var err error
@@ -120,12 +121,8 @@ func (o Options) withDefaults() (Options, error) {
 	if !isToken(o.Name) {
 		errs = append(errs, fmt.Errorf("cache: Name %q is not a token", o.Name))
 	}
-	for i, net := range o.Orders {
-		if !net.IsValid() {
-			errs = append(errs, fmt.Errorf("cache: Orders has %v, which is no network", net))
-		} else if net.Addr().Is4In6() && net.Bits() >= 96 {
-			o.Orders[i] = netip.PrefixFrom(net.Addr().Unmap(), net.Bits()-96) // as clients are known
-		}
+	if o.Orders, err = given.Prefixes(o.Orders); err != nil {
+		errs = append(errs, fmt.Errorf("cache: Orders: %w", err))
 	}
 	if o.MaxBytes < 1<<20 {
 		errs = append(errs, fmt.Errorf("cache: MaxBytes is %d, less than 1 MiB", o.MaxBytes))

@@ -21,7 +21,7 @@ func announced(l net.Listener, from []netip.Prefix) net.Listener {
 		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
 			peer, err := netip.ParseAddrPort(o.Upstream.String())
 			for _, p := range from {
-				if err == nil && p.Contains(peer.Addr().Unmap()) {
+				if err == nil && p.Contains(peer.Addr().Unmap().WithZone("")) {
 					return proxyproto.REQUIRE, nil
 				}
 			}

@@ -344,7 +344,9 @@ func Peer(r *http.Request) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	return ap.Addr().Unmap()
+	// No prefix contains an address with a zone, as that of a neighbour on the
+	// link has: a rule against fe80::/10 would be open.
+	return ap.Addr().Unmap().WithZone("")
 }
 
 // Network returns what counts as one client where something is shared out: an

@@ -194,3 +194,14 @@ func TestMalformedIsNotGone(t *testing.T) {
 		t.Error("nobody has gone")
 	}
 }
+
+// A peer on the link has a zone, and no prefix contains an address with one.
+func TestPeerIsWithinPrefixes(t *testing.T) {
+	for remote, network := range map[string]string{
+		"[fe80::1%eth0]:80": "fe80::/10", "[::ffff:192.0.2.1]:80": "192.0.2.0/24", "[::ffff:192.0.2.1%1]:80": "192.0.2.0/24", "192.0.2.1:80": "192.0.2.1/32",
+	} {
+		if peer := Peer(&http.Request{RemoteAddr: remote}); !netip.MustParsePrefix(network).Contains(peer) {
+			t.Errorf("%s is %v, which is not within %s", remote, peer, network)
+		}
+	}
+}
