@@ -507,12 +507,31 @@ func TestPitfallUnkeyedInput(t *testing.T) {
 	})
 	t.Run("an error that states a long life", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			b := &backend{header: control("max-age=86400"), answer: func(w http.ResponseWriter, _ *http.Request, n int) { w.WriteHeader(400) }}
+			b := &backend{header: control("max-age=86400"), answer: func(w http.ResponseWriter, _ *http.Request, n int) { w.WriteHeader(500) }}
 			_, h := open(t, Options{}, b)
 			get(h, "http://a.example/")
 			time.Sleep(11 * time.Second)
 			if get(h, "http://a.example/"); b.calls.Load() != 2 {
 				t.Error("stored for longer than 10 s")
+			}
+		})
+	})
+	t.Run("an answer to somebody's fields that states a long life", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			for _, status := range []int{400, 401, 403, 412, 415, 416, 417, 431, 451} {
+				b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+					if len(r.Header["X-Custom"]) > 0 || r.Header["Referer"] != nil {
+						w.WriteHeader(status)
+						return
+					}
+					w.Write([]byte("page"))
+				}}
+				_, h := open(t, Options{}, b)
+				get(h, "http://a.example/", "X-Custom", strings.Repeat("a", 9000))
+				want(t, get(h, "http://a.example/"), 200, "page")
+				time.Sleep(61 * time.Second) // stale: nobody's error takes its place
+				get(h, "http://a.example/", "Referer", "http://evil.example/")
+				want(t, get(h, "http://a.example/"), 200, "page")
 			}
 		})
 	})

@@ -160,15 +160,17 @@ func heuristicallyCacheable(status int) bool {
 }
 
 // OfRequest reports whether a status speaks of the fields of the one request
-// that it answers, such as a range, a condition or an expectation, or of how
-// much one client asks, and not of the resource. Such an answer is nobody
+// that it answers, such as a range, a condition or an expectation, of who asks, or
+// of how much one client asks, and not of the resource. Such an answer is nobody
 // else's, however long it says that it lives: its fields are neither in the key
 // nor, as a rule, in Vary.
 func OfRequest(status int, h http.Header) bool {
 	switch status {
 	case http.StatusNotAcceptable:
 		return len(h["Vary"]) == 0
-	case http.StatusUnauthorized,
+	case http.StatusBadRequest, // a field that is too long or odd for a server, with which anybody can bring it about (CPDoS)
+		http.StatusForbidden, http.StatusUnavailableForLegalReasons, // who asks, from where, with which Referer
+		http.StatusUnauthorized,
 		http.StatusIMUsed, // RFC 3229: a difference to what A-IM and If-None-Match name
 		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusLengthRequired,
 		http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
