@@ -175,11 +175,15 @@ func joinParts(parts []string) string {
 // made of values as net/http reads them, a value that it refuses, or the second
 // of two, would change a page without changing its key.
 func cookiePairs(r *http.Request, list []string) []string {
-	out := make([]string, len(list))
+	pairs := make([][]byte, len(list))
 	for name, pair := range fields.Cookies(r.Header) {
 		if i := slices.Index(list, name); i >= 0 {
-			out[i] += pair + ";"
+			pairs[i] = append(append(pairs[i], pair...), ';') // there may be hundreds of one name
 		}
+	}
+	out := make([]string, len(list))
+	for i, p := range pairs {
+		out[i] = string(p)
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
 	"net/netip"
 	"net/textproto"
@@ -113,7 +114,7 @@ func Host(hosts ...string) Matcher {
 }
 
 func (m hostMatcher) match(v *view) bool {
-	host := hostname(v.r.Host)
+	host := v.host()
 	for _, h := range m {
 		if suffix, ok := strings.CutPrefix(h, "*"); ok {
 			if len(host) > len(suffix) && strings.HasSuffix(host, suffix) {
@@ -142,6 +143,17 @@ func (m hostMatcher) check() error {
 		}
 	}
 	return notEmpty("Host", len(m))
+}
+
+// host returns the host that was asked for, which is read once.
+func (v *view) host() string {
+	if v.rd == nil {
+		return hostname(v.r.Host)
+	}
+	if v.rd.host == "" {
+		v.rd.host = hostname(v.r.Host)
+	}
+	return v.rd.host
 }
 
 // hostname returns host in lower case, without port and trailing dot.
@@ -217,10 +229,7 @@ func Cookie(name string, values ...string) Matcher {
 }
 
 func (m cookieMatcher) match(v *view) bool {
-	for name, pair := range fields.Cookies(v.r.Header) {
-		if name != m.name {
-			continue
-		}
+	for pair := range v.cookies(m.name) {
 		_, value, _ := strings.Cut(pair, "=")
 		value = textproto.TrimString(value)
 		if len(m.values) == 0 || slices.Contains(m.values, value) || slices.Contains(m.values, unquote(value)) {
@@ -228,6 +237,36 @@ func (m cookieMatcher) match(v *view) bool {
 		}
 	}
 	return false
+}
+
+// manyLooks is after how many looks at the cookies of one request they are put
+// in order: for fewer they are gone through each time, which costs less.
+const manyLooks = 4
+
+// cookies yields the cookies of a name, as they were sent. Rules that look at
+// cookies may be many, each is asked for every reading of the path, and a hostile
+// header holds hundreds.
+func (v *view) cookies(name string) iter.Seq[string] {
+	rd := v.rd
+	if rd != nil {
+		rd.looks++
+	}
+	if rd == nil || rd.looks <= manyLooks {
+		return func(yield func(string) bool) {
+			for sent, pair := range fields.Cookies(v.r.Header) {
+				if sent == name && !yield(pair) {
+					return
+				}
+			}
+		}
+	}
+	if rd.cookies == nil {
+		rd.cookies = make(map[string][]string)
+		for sent, pair := range fields.Cookies(v.r.Header) {
+			rd.cookies[sent] = append(rd.cookies[sent], pair)
+		}
+	}
+	return slices.Values(rd.cookies[name])
 }
 
 // unquote returns what stands between the quotes of a cookie's value (RFC 6265,

@@ -15,6 +15,11 @@ type readings struct {
 	judged []verdict
 	// tested is what functions have said of the request: each is asked once.
 	tested []tested
+	// host is what was asked for, once a matcher has wanted to know.
+	host string
+	// cookies are the request's by name, once matchers have looked often.
+	cookies map[string][]string
+	looks   int // at cookies
 }
 
 type verdict struct {
