@@ -311,7 +311,7 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	if j.Immutable {
 		e.Flags |= memory.Immutable
 	}
-	vary := law.Selecting(answer)
+	vary := law.SelectingOf(a.r.Header, answer)
 	name := nameOf(a.url)
 	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url {
 		return e

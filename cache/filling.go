@@ -66,7 +66,7 @@ func (a *ask) told(h http.Header) bool {
 	if len(a.strange) == 0 {
 		return true
 	}
-	return len(except(a.strange, law.Selecting(h))) == 0
+	return len(except(a.strange, law.SelectingOf(a.r.Header, h))) == 0
 }
 
 // except returns the names that the fields of selecting, separated by commas,

@@ -199,3 +199,46 @@ func TestVariantsCostWhatIsSent(t *testing.T) {
 		}
 	}
 }
+
+// TestOriginThatIsAllowed: an application that allows the very origin that asks, and
+// forgets to say that its answer varies, does not let one site decide for all.
+func TestOriginThatIsAllowed(t *testing.T) {
+	const evil, good = "https://evil.example", "https://app.example"
+	for name, c := range map[string]struct {
+		allow   func(origin string) string
+		origins []string
+		calls   int32
+	}{
+		// Who sends no Origin is told nothing, and gets a page for all.
+		"whoever asks": {func(origin string) string { return origin }, []string{evil, good}, 2},
+		"all":          {func(string) string { return "*" }, []string{evil, good, ""}, 1},
+		"one":          {func(string) string { return good }, []string{evil, good, ""}, 1},
+		"one, itself":  {func(string) string { return good }, []string{good, evil, ""}, 2},
+	} {
+		b := &backend{answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			if allow := c.allow(r.Header.Get("Origin")); allow != "" {
+				w.Header().Set("Access-Control-Allow-Origin", allow)
+			}
+		}}
+		_, h := open(t, Options{}, b)
+		for range 3 {
+			for _, origin := range c.origins {
+				var header []string
+				if origin != "" {
+					header = []string{"Origin", origin}
+				}
+				w := get(h, "http://a.example/", header...)
+				if got := w.Header().Get("Access-Control-Allow-Origin"); got != c.allow(origin) {
+					t.Errorf("%s: %q is told %q", name, origin, got)
+				}
+				if vary := w.Header()["Vary"]; vary != nil {
+					t.Errorf("%s: Vary: %q", name, vary)
+				}
+			}
+		}
+		if n := b.calls.Load(); n > c.calls {
+			t.Errorf("%s: %d calls, at most %d wanted", name, n, c.calls)
+		}
+	}
+}

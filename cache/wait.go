@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -80,7 +79,7 @@ func (h *handler) use(w http.ResponseWriter, a *ask, f *fetch, leads bool) (n ne
 			return n, false
 		}
 		if !leads && !f.suits(a) {
-			n.whole, n.selecting, n.alone = true, law.Selecting(f.answer), f.validatesAlways()
+			n.whole, n.selecting, n.alone = true, selectingOf(f.entry), f.validatesAlways()
 			return n, false
 		}
 		if !h.join(w, a, f, leads) {
@@ -116,6 +115,12 @@ func (f *fetch) suits(a *ask) bool {
 		return false
 	}
 	return f.entry.HTTPS == a.https && a.fits(f.entry) && !f.h.cache.log.overtaken(f.position, f.entry)
+}
+
+// selectingOf returns the fields on which what is stored varies.
+func selectingOf(e *memory.Entry) string {
+	selecting, _ := e.Vary()
+	return selecting
 }
 
 // validatesAlways reports whether what f brought serves its leader only: each

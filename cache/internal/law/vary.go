@@ -28,6 +28,24 @@ func Selecting(response http.Header) string {
 	return strings.Join(slices.Compact(names), ",")
 }
 
+// SelectingOf returns [Selecting] of a response to a request with this header: it
+// depends on Origin as well, even if it forgets to say so, where it allows the
+// very origin that asked. Who comes first would else decide which site may read
+// the page, and no other could.
+func SelectingOf(request, response http.Header) string {
+	selecting := Selecting(response)
+	origin := request["Origin"]
+	if len(origin) != 1 || origin[0] == "*" || !slices.Contains(response["Access-Control-Allow-Origin"], origin[0]) {
+		return selecting
+	}
+	if selecting == "" {
+		return "Origin"
+	}
+	names := append(strings.Split(selecting, ","), "Origin")
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ",")
+}
+
 // A Selector tells which variants of a response one request selects (RFC 9111,
 // section 4.1). It reads each field of the request once, however many variants
 // it is asked about. It is for one goroutine.
