@@ -74,8 +74,8 @@ func judge(name []byte) claim {
 		last&ip != 0, all&ip != 0 && all&(former|hop|carrier|peer|address) != 0,
 		last&address != 0 && all&(former|hop|carrier|peer|request) != 0,
 		last&port != 0 && all&peer != 0,
-		all&user != 0 && all&proven != 0,
-		all&certificate != 0 && (alone || all&(former|hop|peer|secure) != 0),
+		all&user != 0 && all&proven != 0, last&user != 0 && all&former != 0,
+		all&certificate != 0 && (alone || all&(former|hop|peer|secure|attribute) != 0),
 		all&secure != 0:
 		return ofClient
 	}
@@ -109,6 +109,8 @@ const (
 	request   // the request itself
 	proven    // somebody who was let in
 
+	attribute // of a certificate
+
 	filler // says nothing, but stands between such words
 )
 
@@ -124,19 +126,23 @@ var words = map[string]word{
 	"url": path, "uri": path, "path": path, "pathinfo": path,
 	"method": method, "verb": method,
 	"user": user, "username": user, "userid": user, "userinfo": user, "uid": user, "group": user, "groups": user, "role": user, "roles": user, "principal": user,
-	"cert": certificate, "certs": certificate, "certificate": certificate, "dn": certificate, "sdn": certificate,
+	"cert": certificate, "certs": certificate, "certificate": certificate, "x509": certificate | attribute, "dn": certificate, "sdn": certificate,
 	"for": whom,
 
 	"forwarded": forwarded, "forward": forwarded, "forwarder": forwarded, "forwared": forwarded, "fwd": forwarded,
 	"original": former, "orig": former, "originating": former, "rewrite": former, "rewritten": former, "override": former,
-	"overridden": former, "overwrite": former, "real": former | peer, "true": former | peer, "replaced": former, "unencoded": former,
+	"overridden": former, "overwrite": former, "raw": former, "escaped": former, "real": former | peer, "true": former | peer, "replaced": former, "unencoded": former,
 	"proxy": hop | proven, "proxied": hop, "reproxy": hop, "upstream": hop, "backend": hop, "base": hop, "invoke": hop, "matched": hop,
+	"public": carrier, "origin": carrier, "internal": carrier,
 	"cdn": carrier, "edge": carrier, "lb": carrier, "front": carrier, "frontend": carrier, "gateway": carrier, "external": carrier,
 	"client": peer, "peer": peer, "viewer": peer, "visitor": peer, "source": peer, "src": peer, "connecting": peer, "connection": peer,
 	"cluster": peer, "socket": peer, "remote": peer | proven,
-	"request": request, "req": request, "http": request, "server": request, "script": request, "destination": request, "dest": request,
-	"authenticated": proven, "auth": proven, "webauth": proven, "sso": proven, "verified": proven, "trusted": proven, "logged": proven,
+	"request": request, "requested": request, "req": request, "http": request, "server": request, "script": request, "destination": request, "dest": request,
+	"authenticated": proven, "auth": proven, "webauth": proven, "sso": proven, "verified": proven | attribute, "trusted": proven, "logged": proven,
+	"ldap": proven, "krb": proven, "kerberos": proven, "saml": proven, "oidc": proven, "jwt": proven, "effective": proven,
 	"oam": proven, "sm": proven, "iv": proven, "shib": proven, "consumer": proven,
+
+	"subject": attribute, "issuer": attribute, "serial": attribute, "fingerprint": attribute,
 
 	"id": filler, "name": filler, "was": filler, "x": filler,
 }
@@ -206,6 +212,7 @@ var families = func() map[string][]prefixed {
 		},
 		ofClient: { // that a proxy with a login or a load balancer in front says
 			"x-envoy-", "x-appengine-",
+			"x-jwt-claim-", // of Istio
 			"x-auth-request-", "x-authenticated-", "x-webauth-",
 			"x-authentik-", "x-authelia-", "x-pomerium-", "x-vouch-",
 			"x-shib-", "shib-", "mellon-", "oidc-claim-",
@@ -250,7 +257,7 @@ var known = func() map[string]claim {
 			"X-Custom-Ip-Authorization", "Cloudfront-Viewer-Address", "Client-Verify", "X-Client-Verify", "X-Client-Verified",
 			"Remote-Host", "X-Remote-Host", "Remote-Name", "Remote-Email", "Remote-Ident", "X-Remote-Name", "X-Remote-Email", "Auth-Type",
 			"X-Consumer-Id", "X-Consumer-Custom-Id", "X-Anonymous-Consumer", "X-Credential-Identifier", "Sm-Universalid",
-			"X-Endpoint-Api-Userinfo", "X-Apigateway-Api-Userinfo", "X-Subject-Dn", "X-Issuer-Dn", "X-User-Dn",
+			"X-Endpoint-Api-Userinfo", "X-Apigateway-Api-Userinfo", "X-Userinfo", "Eppn", "X-Eppn", "X-Subject-Dn", "X-Issuer-Dn", "X-User-Dn",
 		},
 		ofTarget: {
 			"Expect", "Http2-Settings", // meant for this hop
@@ -258,7 +265,7 @@ var known = func() map[string]claim {
 			"Cf-Visitor", "X-Script-Name", "Script-Name", "X-Script-Filename", "Script-Filename", "Path-Info", "X-Path-Info",
 			"Path-Translated", "Query-String", "X-Query-String", "Document-Root", "Document-Uri", "X-Server-Name", "Server-Name",
 			"Redirect", "Redirect-Url", "Redirect-Uri", "Redirect-Status", "X-Virtual-Host", "X-Host-Name", "X-Is-Https", "X-Host-Header", "X-Internal-Redirect",
-			"X-Now-Route-Matches", "X-Http-Status-Code-Override",
+			"X-Now-Route-Matches", "X-Http-Status-Code-Override", "X-Https-On", "Authority", "X-Authority", "X-Fqdn", "X-Ingress-Path",
 		},
 	} {
 		for _, name := range names {
