@@ -15,11 +15,18 @@ import (
 	"time"
 )
 
-// A front is a gateway as one visitor or another sees it, over TLS, which has both
-// versions of HTTP.
+// A front is a gateway as one visitor or another sees it: over TLS as a rule, which
+// has both versions of HTTP.
 type front struct {
 	addr string
-	tls  *tls.Config
+	tls  *tls.Config // nil: without
+}
+
+func (f front) url() string {
+	if f.tls == nil {
+		return "http://" + f.addr
+	}
+	return "https://" + f.addr
 }
 
 // startFront serves what the flags say until the test ends.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -29,19 +28,18 @@ import (
 
 const hostileVisitor = "127.0.0.2"
 
-// served wants 58 pages that are not stored for others than the hostile visitor, over
-// both versions of HTTP, at once.
+// served wants 58 pages that are not stored for others than the hostile visitor, at
+// once, and over both versions of HTTP if there are both.
 func (f front) served(t *testing.T) {
 	t.Helper()
 	const pages, visitors = 58, 6
 	var next, ok atomic.Int64
-	begun := time.Now()
 	var wg sync.WaitGroup
 	for i := range visitors {
-		client := f.client(t, fmt.Sprintf("127.0.1.%d", i+1), i%2 == 0)
+		client := f.client(t, fmt.Sprintf("127.0.1.%d", i+1), i%2 == 0 && f.tls != nil)
 		wg.Go(func() {
 			for n := next.Add(1); n <= pages; n = next.Add(1) {
-				page, err := visit(client, fmt.Sprintf("https://%s/page?%d", f.addr, n))
+				page, err := visit(client, fmt.Sprintf("%s/page?%d", f.url(), n))
 				if page == "page" && err == nil {
 					ok.Add(1)
 				} else {
@@ -53,9 +51,6 @@ func (f front) served(t *testing.T) {
 	wg.Wait()
 	if n := ok.Load(); n < pages {
 		t.Errorf("others got %d of %d pages", n, pages)
-	}
-	if took := time.Since(begun); took > 3*time.Second {
-		t.Errorf("others waited for %v", took)
 	}
 }
 
@@ -73,8 +68,8 @@ func visit(client *http.Client, url string) (string, error) {
 	return string(body), err
 }
 
-// slowShop answers /slow after 4 s, whether or not anybody waits, as PHP does, and
-// everything else at once.
+// slowShop answers /slow at the end of the test, whether or not anybody waits, as PHP
+// does with what takes long, and everything else at once.
 func slowShop(t *testing.T) (url string, asked *atomic.Int64) {
 	t.Helper()
 	asked = new(atomic.Int64)
@@ -83,10 +78,7 @@ func slowShop(t *testing.T) (url string, asked *atomic.Int64) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if strings.HasPrefix(r.URL.Path, "/slow") {
 			asked.Add(1)
-			select {
-			case <-time.After(4 * time.Second):
-			case <-ended:
-			}
+			<-ended
 			w.Header().Set("Cache-Control", "max-age=60")
 		} else {
 			w.Header().Set("Cache-Control", "no-store")
@@ -144,7 +136,7 @@ func TestE2ESlowUploads(t *testing.T) {
 				// Others upload as well.
 				for i := range 4 {
 					client := f.client(t, fmt.Sprintf("127.0.1.%d", i+1), i%2 == 0)
-					res, err := client.Post("https://"+f.addr+"/form", "text/plain", bytes.NewReader(make([]byte, c.length)))
+					res, err := client.Post(f.url()+"/form", "text/plain", bytes.NewReader(make([]byte, c.length)))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -157,70 +149,77 @@ func TestE2ESlowUploads(t *testing.T) {
 	}
 }
 
+// soon waits for what comes soon where nothing is in the way.
+func soon(done func() bool) {
+	for end := time.Now().Add(3 * time.Second); !done() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // TestE2EAbandonedVisits: a visitor asks for slow pages and takes them back at once,
 // more often than the server has places and may be waited for. nginx leaves its
 // server when its client has left, and answers all others.
 func TestE2EAbandonedVisits(t *testing.T) {
 	t.Parallel()
-	page := func(i int) string { return fmt.Sprintf("/slow?%d", i) }
-	// streams has one connection ask for 90 pages at a time.
-	streams := func(provoked bool, reset func(c *h2, stream uint32)) func(*testing.T, front) {
-		return func(t *testing.T, f front) {
-			const rounds, each = 4, 90
+	const rounds = 4
+	page := func(round, i int) string { return fmt.Sprintf("/slow?%d.%d", round, i) }
+	// streams resets those of one connection, or has the server do it.
+	streams := func(kind byte, payload string) func(*testing.T, front, func(int64)) {
+		return func(t *testing.T, f front, arrive func(int64)) {
+			const each = 90
 			c := f.h2(t, hostileVisitor)
 			for round := range rounds {
 				var open []uint32
 				for i := range each {
-					open = append(open, c.ask(page(round*each+i), ""))
+					open = append(open, c.ask(page(round, i), ""))
 				}
-				time.Sleep(100 * time.Millisecond) // so that the server is asked
+				arrive(each)
 				for _, stream := range open {
-					reset(c, stream)
+					c.send(kind, 0, stream, []byte(payload))
 				}
-				if provoked {
-					until(t, "the streams to be reset", func() bool { return c.resets.Load() == int64((round+1)*each) })
+				if kind != frameReset {
+					soon(func() bool { return c.resets.Load() == int64((round+1)*each) })
 				}
+			}
+			if n := c.resets.Load(); kind != frameReset && n < rounds*each {
+				t.Errorf("the server has reset %d streams only: that shows nothing", n)
 			}
 		}
 	}
-	for name, leave := range map[string]func(*testing.T, front){
-		"240 connections, closed": func(t *testing.T, f front) {
-			var wg sync.WaitGroup
-			for i := range 8 {
-				wg.Go(func() {
-					for j := range 30 {
-						conn := f.dial(t, hostileVisitor, "http/1.1")
-						_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", page(i*30+j))
-						time.Sleep(20 * time.Millisecond) // so that the server is asked
-						_ = conn.Close()
-					}
-				})
+	for name, leave := range map[string]func(t *testing.T, f front, arrive func(n int64)){
+		"240 connections, closed": func(t *testing.T, f front, arrive func(int64)) {
+			const each = 240 / rounds
+			for round := range rounds {
+				var open []net.Conn
+				for i := range each {
+					open = append(open, f.dial(t, hostileVisitor, "http/1.1"))
+					_, _ = fmt.Fprintf(open[i], "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", page(round, i))
+				}
+				arrive(each)
+				for _, conn := range open {
+					_ = conn.Close()
+				}
 			}
-			wg.Wait()
 		},
-		"90 streams at a time, reset": streams(false, func(c *h2, stream uint32) {
-			c.send(frameReset, 0, stream, []byte{0, 0, 0, 8}) // CANCEL
-		}),
+		"90 streams at a time, reset": streams(frameReset, "\x00\x00\x00\x08"), // CANCEL
 		// The client makes the server reset them, which some have counted as the
 		// server's own doing.
-		"90 streams at a time, reset for a window that grows by nothing": streams(true, func(c *h2, stream uint32) {
-			c.send(frameWindow, 0, stream, []byte{0, 0, 0, 0})
-		}),
-		"90 streams at a time, reset for data after the end": streams(true, func(c *h2, stream uint32) {
-			c.send(frameData, 0, stream, []byte("x"))
-		}),
-		"90 streams at a time, reset for a window without bounds": streams(true, func(c *h2, stream uint32) {
-			c.send(frameWindow, 0, stream, []byte{0x7f, 0xff, 0xff, 0xff})
-		}),
+		"90 streams at a time, reset for a window that grows by nothing": streams(frameWindow, "\x00\x00\x00\x00"),
+		"90 streams at a time, reset for a window without bounds":        streams(frameWindow, "\x7f\xff\xff\xff"),
+		"90 streams at a time, reset for data after the end":             streams(frameData, "x"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			shop, asked := slowShop(t)
 			f := startFront(t, "-backends", shop)
-			leave(t, f)
+			var visits int64
+			leave(t, f, func(n int64) { // so that the server has been asked
+				visits += n
+				soon(func() bool { return asked.Load() >= visits })
+			})
 			f.served(t)
-			if n := asked.Load(); n < 200 {
-				t.Errorf("the server was asked %d times only: that shows nothing", n)
+			if n := asked.Load(); n < visits {
+				t.Errorf("the server was asked %d times of %d", n, visits)
 			}
 		})
 	}
@@ -248,50 +247,53 @@ func file(n int, chunked bool) http.HandlerFunc {
 }
 
 // TestE2EOneSlowReader: of a file that is too large to be stored, which shows only
-// while it comes, one takes 2 KB a second. The next has it at once, as behind nginx,
-// where it took 0.6 s.
+// while it comes, one takes 2 KB a second. Those who come along with that one have it
+// at once, and so do those who come later, as behind nginx, where it took 0.6 s.
 func TestE2EOneSlowReader(t *testing.T) {
 	t.Parallel()
-	const size = 24 << 20
-	shop := backendFunc(t, file(size, true))
+	const size, pause = 24 << 20, 500 * time.Millisecond
+	body := file(size, true)
+	shop := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(pause) // so that others join before there is anything to read
+		body(w, r)
+	})
 	for _, slow := range []string{"http/1.1", "h2"} {
 		t.Run(slow, func(t *testing.T) {
 			t.Parallel()
 			f := startFront(t, "-backends", shop, "-cache", "64MiB") // of which a file may be 4 MiB
-			ctx, stop := context.WithCancel(t.Context())
-			first := f.client(t, hostileVisitor, slow == "h2")
-			first.Timeout = 0
-			first.Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10}
-			r, err := http.NewRequestWithContext(ctx, "GET", "https://"+f.addr+"/file", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			res, err := first.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				defer res.Body.Close()
-				for p := make([]byte, 512); ctx.Err() == nil; time.Sleep(250 * time.Millisecond) {
-					if _, err := io.ReadFull(res.Body, p); err != nil && ctx.Err() == nil {
-						t.Errorf("the slow one: %v", err)
-						return
+			if slow == "h2" {
+				f.h2(t, hostileVisitor).ask("/file", "") // and takes what the window lets through
+			} else {
+				first := f.dial(t, hostileVisitor, slow)
+				_ = first.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
+				_, _ = fmt.Fprintf(first, "GET /file HTTP/1.1\r\nHost: %s\r\n\r\n", f.addr)
+				var wg sync.WaitGroup
+				t.Cleanup(wg.Wait)
+				wg.Go(func() {
+					for p := make([]byte, 512); t.Context().Err() == nil; time.Sleep(250 * time.Millisecond) {
+						if _, err := io.ReadFull(first, p); err != nil && t.Context().Err() == nil {
+							t.Errorf("the slow one: %v", err)
+							return
+						}
 					}
-				}
-			})
-			time.Sleep(300 * time.Millisecond) // until the first is in everybody's way
-			for i, h2 := range []bool{false, true} {
-				begun := time.Now()
-				got, err := visit(f.client(t, fmt.Sprintf("127.0.1.%d", i+1), h2), "https://"+f.addr+"/file")
-				if len(got) != size || err != nil {
-					t.Errorf("another: %d bytes of %d, %v", len(got), size, err)
-				}
-				if took := time.Since(begun); took > 3*time.Second {
-					t.Errorf("another waited for %v", took)
-				}
+				})
 			}
-			stop()
+			time.Sleep(pause / 5) // so that the slow one leads
+			var wg sync.WaitGroup
+			for i, after := range []time.Duration{0, 0, 3 * pause, 3 * pause} {
+				client := f.client(t, fmt.Sprintf("127.0.1.%d", i+1), i%2 == 0)
+				wg.Go(func() {
+					time.Sleep(after)
+					begun := time.Now()
+					got, err := visit(client, f.url()+"/file")
+					if len(got) != size || err != nil {
+						t.Errorf("another, %v later: %d bytes of %d, %v", after, len(got), size, err)
+					}
+					if took := time.Since(begun); took > 10*time.Second { // on a machine that does much else
+						t.Errorf("another, %v later, waited for %v", after, took)
+					}
+				})
+			}
 			wg.Wait()
 		})
 	}
@@ -358,7 +360,7 @@ func TestE2EMemoryOfSlowReaders(t *testing.T) {
 					most, still = n, 0
 				}
 			}
-			t.Logf("%d MiB of %d", most/mib, limit/mib)
+			t.Logf("%d MiB, %d at most", most/mib, limit/mib)
 			if most > limit {
 				t.Errorf("the heap has grown by %d MiB, %d at most are for %d visits and a cache of %d", most/mib, limit/mib, visits, c.max/mib)
 			}
@@ -376,7 +378,7 @@ func TestE2EMemoryOfSlowReaders(t *testing.T) {
 func TestE2EHitsBesideSlowReaders(t *testing.T) {
 	t.Parallel()
 	const files, hot = 17, 80
-	large, small := file(7_500_000, false), file(20_000, false)
+	large, small := file(7_500_000, false), file(100_000, false)
 	for _, proto := range []string{"http/1.1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
 			t.Parallel()
@@ -391,7 +393,7 @@ func TestE2EHitsBesideSlowReaders(t *testing.T) {
 			client := f.client(t, "127.0.1.1", true)
 			hits := func() (n int) {
 				for i := range hot {
-					res, err := client.Get(fmt.Sprintf("https://%s/hot?%d", f.addr, i))
+					res, err := client.Get(fmt.Sprintf("%s/hot?%d", f.url(), i))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -408,7 +410,7 @@ func TestE2EHitsBesideSlowReaders(t *testing.T) {
 				t.Fatalf("%d of %d hot pages are stored before", n, hot)
 			}
 			for i := range files {
-				if body, err := visit(client, fmt.Sprintf("https://%s/file?%d", f.addr, i)); len(body) != 7_500_000 || err != nil {
+				if body, err := visit(client, fmt.Sprintf("%s/file?%d", f.url(), i)); len(body) != 7_500_000 || err != nil {
 					t.Fatalf("%d bytes, %v", len(body), err)
 				}
 				path := fmt.Sprintf("/file?%d", i)
@@ -470,7 +472,7 @@ func TestE2EManyWaitForOnePage(t *testing.T) {
 	for i := range next {
 		client := f.client(t, fmt.Sprintf("127.0.1.%d", i+1), i%2 == 0)
 		go func() {
-			page, err := visit(client, "https://"+f.addr+"/sale")
+			page, err := visit(client, f.url()+"/sale")
 			answers <- answer{page, err}
 		}()
 	}
@@ -520,7 +522,7 @@ func TestE2EOneVisitorCondemnsNobody(t *testing.T) {
 	others := func(n int) map[string]int {
 		load := make(map[string]int)
 		for i := range n {
-			page, err := visit(f.client(t, fmt.Sprintf("127.0.1.%d", i%200+1), false), fmt.Sprintf("https://%s/page?%d", f.addr, i))
+			page, err := visit(f.client(t, fmt.Sprintf("127.0.1.%d", i%200+1), false), fmt.Sprintf("%s/page?%d", f.url(), i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -533,7 +535,7 @@ func TestE2EOneVisitorCondemnsNobody(t *testing.T) {
 		if i == 1000 {
 			t.Fatalf("pins at %d servers", len(pins))
 		}
-		res, err := hostile.Get("https://" + f.addr + "/cart")
+		res, err := hostile.Get(f.url() + "/cart")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -545,7 +547,7 @@ func TestE2EOneVisitorCondemnsNobody(t *testing.T) {
 	}
 	for range orders {
 		for name, cookies := range pins {
-			r, err := http.NewRequestWithContext(t.Context(), "POST", "https://"+f.addr+"/order", nil)
+			r, err := http.NewRequestWithContext(t.Context(), "POST", f.url()+"/order", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -562,35 +564,42 @@ func TestE2EOneVisitorCondemnsNobody(t *testing.T) {
 			}
 		}
 	}
+	// Half of the load is the three's, a tenth where the visitor's failures count. One
+	// that the machine has slowed down for a moment may have less on its own.
 	const pages = 180
-	load := others(pages)
-	for i := range servers {
-		if name := fmt.Sprint("web", i); load[name] < pages/servers/3 {
-			t.Errorf("%s has %d of %d pages: %v", name, load[name], pages, load)
-		}
+	load, n := others(pages), 0
+	for name := range pins {
+		n += load[name]
+	}
+	if n < pages/4 {
+		t.Errorf("the three have %d of %d pages: %v", n, pages, load)
 	}
 }
 
 // TestE2EConnectionsBeyondTheDescriptors: more connections than the process may have
-// descriptors, of one visitor and of several, with nothing asked on them. The others
-// are served, and the log says what happens, once a second. nginx closes idle
+// descriptors, of one visitor and of several, with nothing asked on them, or half a
+// line. The others are served, and the log says what happens, once a second. nginx closes idle
 // connections too when it has none left, and says so.
 func TestE2EConnectionsBeyondTheDescriptors(t *testing.T) {
 	t.Parallel()
 	const descriptors, idle = 256, 400
 	shop, _ := slowShop(t)
 	gateway := buildGateway(t)
-	for name, visitors := range map[string]int{"one visitor": 1, "40 visitors": 40} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		visitors int
+		asked    string
+	}{{"one visitor", 1, ""}, {"40 visitors", 40, ""}, {"one who has begun to ask", 1, "GET / HT"}} {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			cert, key, roots := certificate(t)
 			port := servertest.FreePort(t)
 			s := servertest.Start(t, port, "sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, descriptors), gateway,
-				"-listen", fmt.Sprintf("127.0.0.1:%d", port), "-backends", shop, "-tls-cert", cert, "-tls-key", key)
-			f := front{s.Addr, &tls.Config{RootCAs: roots, ServerName: "localhost"}}
+				"-listen", fmt.Sprintf("127.0.0.1:%d", port), "-backends", shop)
+			f := front{addr: s.Addr}
 			begun := time.Now()
 			for i := range idle {
-				dialFrom(t, fmt.Sprintf("127.0.0.%d", 2+i%visitors), f.addr)
+				conn := dialFrom(t, fmt.Sprintf("127.0.0.%d", 2+i%c.visitors), f.addr)
+				_, _ = io.WriteString(conn, c.asked) // or it has been closed
 			}
 			f.served(t)
 			lines := strings.Count(s.Output(), "level=ERROR")
