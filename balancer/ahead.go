@@ -85,7 +85,7 @@ func (a *ahead) answerLocked() { a.most, a.held = bufferEach, false }
 // returns how the body broke off, if it did.
 func (a *ahead) hold() error {
 	enough := false
-	timer := time.AfterFunc(holdTime, func() {
+	timer := time.AfterFunc(a.pool.depot.hold, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		enough = true

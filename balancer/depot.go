@@ -49,7 +49,8 @@ var errNoRoom = errors.New("balancer: no room for a body")
 // a quarter of anything.
 type depot struct {
 	dir     string
-	most    int64 // bytes on the disk
+	most    int64         // bytes on the disk
+	hold    time.Duration // for which an answer may be held
 	disk    quota
 	memory  quota // of requests
 	answers quota // of memory too
@@ -58,7 +59,7 @@ type depot struct {
 }
 
 func (d *depot) init(p *Pool) {
-	d.dir, d.most = p.opts.Spool.Dir, max(p.opts.Spool.Bytes, 0)
+	d.dir, d.most, d.hold = p.opts.Spool.Dir, max(p.opts.Spool.Bytes, 0), holdTime
 	d.fail = func(err error) {
 		p.log.Error("a body cannot be kept on the disk: see Options.Spool", "err", err)
 	}

@@ -80,6 +80,7 @@ func TestAServerThatDiesMidPageIsNotNoticed(t *testing.T) {
 				good := httptest.NewServer(servedBy("good"))
 				defer good.Close()
 				p := newPool(t, []Backend{{Name: "bad", URL: bad}, {Name: "good", URL: good.URL, Tier: 1}}, Options{})
+				p.depot.hold = patience // on a busy machine what is written at once comes late
 				front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					ctx, rec := transit.With(r.Context())
 					rec.Terms.Retry = c.retry
