@@ -219,6 +219,49 @@ func TestUnprocessedOverHTTP2GoesElsewhere(t *testing.T) {
 // A rolling restart of backends over HTTP/2 loses no order, and none is placed
 // twice.
 func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
+	// Go's server closes a connection 250 ms after its GOAWAY, and the reset that
+	// whoever writes then is answered with takes the GOAWAY away. Where this process
+	// has stood still for as long, a lost order says nothing of the pool.
+	const grace, tries = 200 * time.Millisecond, 5
+	for range tries {
+		still := make(chan time.Duration)
+		stop := make(chan struct{})
+		go func() { still <- longestPause(stop) }()
+		lost, placed := rollingRestart(t)
+		close(stop)
+		pause := <-still
+		if placed == 0 {
+			t.Error("no order was placed")
+		}
+		if lost == 0 || t.Failed() {
+			return
+		}
+		if pause < grace {
+			t.Fatalf("of %d orders %d were lost", placed, lost)
+		}
+		t.Logf("of %d orders %d were lost, and the process has stood still for %v", placed, lost, pause)
+	}
+	t.Error("the machine is too busy to tell")
+}
+
+// longestPause returns for how long this process stood still at most until stop.
+func longestPause(stop <-chan struct{}) (longest time.Duration) {
+	const every = 5 * time.Millisecond
+	for last := time.Now(); ; {
+		select {
+		case <-stop:
+			return longest
+		case <-time.After(every):
+		}
+		now := time.Now()
+		longest, last = max(longest, now.Sub(last)), now
+	}
+}
+
+// rollingRestart places orders while two backends are restarted in turn, and
+// returns how many were lost, of how many.
+func rollingRestart(t *testing.T) (lost, placed int32) {
+	t.Helper()
 	var taken sync.Map
 	var twice atomic.Int32
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -250,7 +293,7 @@ func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 	go func() { probing <- p.Run(t.Context()) }()
 	stop, each := make(chan struct{}), make(chan struct{}, 1)
 	var wg sync.WaitGroup
-	var lost, placed atomic.Int32
+	var gone, all atomic.Int32
 	for i := range 8 {
 		wg.Go(func() {
 			for n := 0; ; n++ {
@@ -263,13 +306,13 @@ func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 				r := httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader(order)))
 				w := httptest.NewRecorder()
 				p.ServeHTTP(w, r)
-				placed.Add(1)
+				all.Add(1)
 				select {
 				case each <- struct{}{}:
 				default:
 				}
 				if _, ok := taken.Load(order); w.Code != 200 || !ok {
-					lost.Add(1)
+					gone.Add(1)
 				}
 			}
 		})
@@ -299,9 +342,10 @@ func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 	if err := <-probing; err != nil {
 		t.Error(err)
 	}
-	if lost.Load() != 0 || twice.Load() != 0 || placed.Load() == 0 {
-		t.Errorf("of %d orders %d were lost, %d placed twice", placed.Load(), lost.Load(), twice.Load())
+	if n := twice.Load(); n != 0 {
+		t.Errorf("%d orders were placed twice, or came in part", n)
 	}
+	return gone.Load(), all.Load()
 }
 
 // A backend that has begun to answer has looked at the request, whatever it says
