@@ -28,6 +28,17 @@ func (n names) match(name string) bool {
 	return false
 }
 
+// mayBegin reports whether one of the patterns may match a name that begins with
+// first.
+func (n names) mayBegin(first byte) bool {
+	for _, pattern := range n {
+		if pattern != "" && (pattern[0] == first || pattern == "*") {
+			return true
+		}
+	}
+	return false
+}
+
 // appendURL appends what names a response within the cache, besides scheme and
 // the parts that a rule adds: the host and the target as they are forwarded.
 func appendURL(buf []byte, r *http.Request, query Query) []byte {
@@ -95,15 +106,18 @@ func (q Query) apply(raw string) string {
 	}
 	type parameter struct{ name, text string }
 	var kept []parameter
-	if !q.Sort && !q.drops(raw) {
+	if !q.Sort && !q.dropsAny(raw) {
 		return raw
 	}
 	dropped := false
 	for text := range strings.SplitSeq(raw, "&") {
-		name := parameterName(text)
-		if name != "" && names(q.Drop).match(name) {
+		if q.drops(text) {
 			dropped = true
 			continue
+		}
+		name := ""
+		if q.Sort {
+			name = parameterName(text)
 		}
 		kept = append(kept, parameter{name, text})
 	}
@@ -124,8 +138,8 @@ func (q Query) apply(raw string) string {
 	return b.String()
 }
 
-// drops reports whether one of the parameters of a query is dropped.
-func (q Query) drops(raw string) bool {
+// dropsAny reports whether one of the parameters of a query is dropped.
+func (q Query) dropsAny(raw string) bool {
 	for raw != "" {
 		text := raw
 		if i := strings.IndexByte(raw, '&'); i >= 0 {
@@ -133,11 +147,32 @@ func (q Query) drops(raw string) bool {
 		} else {
 			raw = ""
 		}
-		if name := parameterName(text); name != "" && names(q.Drop).match(name) {
+		if q.drops(text) {
 			return true
 		}
 	}
 	return false
+}
+
+// drops reports whether a parameter is dropped. Few names begin as one that is:
+// the others are not decoded, of which a hostile query has thousands.
+func (q Query) drops(text string) bool {
+	if text == "" || !names(q.Drop).mayBegin(firstByte(text)) {
+		return false
+	}
+	name := parameterName(text)
+	return name != "" && names(q.Drop).match(name)
+}
+
+// firstByte returns the first byte of an encoded name.
+func firstByte(text string) byte {
+	switch {
+	case text[0] == '+':
+		return ' '
+	case target.IsEscape(text):
+		return target.Unescape(text[1], text[2])
+	}
+	return text[0]
 }
 
 // parameterName returns the name of a parameter, decoded if it can be.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 )
 
@@ -13,8 +14,10 @@ import (
 // 9110, section 14). The header is already set, the conditions are answered.
 func serveRange(w http.ResponseWriter, r *http.Request, e *memory.Entry) {
 	part := &http.Request{Method: r.Method, Header: http.Header{"Range": r.Header["Range"]}}
-	if lines := r.Header["If-Range"]; lines != nil {
-		part.Header["If-Range"] = lines
+	if lines := r.Header["If-Range"]; len(lines) > 0 {
+		if part.Header["If-Range"] = lines; !law.MayBeRange(lines[0]) {
+			delete(part.Header, "Range") // nothing would match, after a long look
+		}
 	}
 	header := w.Header()
 	delete(header, "Content-Length")

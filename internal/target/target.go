@@ -64,6 +64,9 @@ var itself = marks("-_.~$&+,/:;=@0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJK
 // spells reports whether raw is path with some of its bytes escaped, and whether
 // the others are such as a path may hold.
 func spells(raw, path string) (ok, isLegal bool) {
+	if len(raw) == len(path) { // as net/url leaves no plain one, but others do
+		return raw == path && strings.IndexByte(raw, '%') < 0, illegal(raw, &legal) < 0
+	}
 	isLegal = true
 	for n := range len(path) {
 		if raw == "" {
@@ -253,6 +256,9 @@ func appendByte(b []byte, c byte, raw bool) []byte {
 func IsEscape(s string) bool {
 	return len(s) >= 3 && s[0] == '%' && hex[s[1]] && hex[s[2]]
 }
+
+// Unescape returns the byte that an escape with these two digits stands for.
+func Unescape(high, low byte) byte { return digit[high]<<4 | digit[low] }
 
 var hex = marks("0123456789abcdefABCDEF")
 

@@ -17,6 +17,9 @@ const (
 // other zones and wrong weekdays too. A two-digit year more than 50 years
 // ahead of now is in the past.
 func ParseDate(s string, now time.Time) (time.Time, bool) {
+	if len(s) > len("Wednesday, 02-Jan-06 15:04:05 GMT") { // a hostile one may be as long as a header
+		return time.Time{}, false
+	}
 	upper := strings.ToUpper(s)
 	for _, form := range [...]string{imfFixdate, rfc850, asctime} {
 		t, err := time.Parse(form, upper)
@@ -34,6 +37,13 @@ func ParseDate(s string, now time.Time) (time.Time, bool) {
 		return t, strings.EqualFold(t.Format(form), s)
 	}
 	return time.Time{}, false
+}
+
+// MayBeRange reports whether the value of an If-Range may be an entity tag or a
+// date (RFC 9110, section 13.1.5). It looks no further than at its beginning and
+// its length.
+func MayBeRange(s string) bool {
+	return strings.HasPrefix(s, `"`) || strings.HasPrefix(s, "W/") || len(s) <= len("Wednesday, 02-Jan-06 15:04:05 GMT")
 }
 
 // single returns a field that must be there once (RFC 9110, section 5.3).

@@ -86,6 +86,26 @@ func TestDeltaSeconds(t *testing.T) {
 	}
 }
 
+// A date that is as long as a header is none, and is not looked at for long.
+func TestLongDates(t *testing.T) {
+	now := time.Now()
+	for _, unit := range []string{"\xe9", "é", "a", "Sun, 06 Nov 1994 08:49:37 GMT,"} {
+		line := strings.Repeat(unit, 32000/len(unit))
+		if n := testing.AllocsPerRun(10, func() {
+			if _, ok := ParseDate(line, now); ok || MayBeRange(line) {
+				t.Errorf("%q is a date", unit)
+			}
+		}); n != 0 {
+			t.Errorf("%q: %g allocations", unit, n)
+		}
+	}
+	for _, line := range []string{`"a"`, `W/"a"`, "Wednesday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT", `"` + strings.Repeat("a", 300) + `"`} {
+		if !MayBeRange(line) {
+			t.Errorf("%s is none", line)
+		}
+	}
+}
+
 func TestParseDate(t *testing.T) {
 	good := map[string]time.Time{
 		"Sun, 06 Nov 1994 08:49:37 GMT":    time.Date(1994, 11, 6, 8, 49, 37, 0, time.UTC),
