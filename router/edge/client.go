@@ -92,8 +92,11 @@ func scheme(r *http.Request, trusted bool) string {
 		return "https"
 	}
 	if trusted {
-		said := fields.List(r.Header["X-Forwarded-Proto"])
-		if len(said) > 0 && isSecure(said[len(said)-1]) {
+		last := ""
+		for said := range fields.Members(r.Header["X-Forwarded-Proto"]) {
+			last = said
+		}
+		if isSecure(last) {
 			return "https"
 		}
 	}
