@@ -29,7 +29,7 @@ type AdminMatcher struct {
 // authoritative server a little load; one that does not match although a
 // server reads it so is the bug that this matcher is there to prevent. A path
 // without an honest reading matches too, so a pool that refuses admin refuses
-// it.
+// it, and so does one that names more than 32 scripts ("/a.php/b.php/...").
 //
 // As a pool's Refuse it judges both what the client sent and what the request
 // has become.
@@ -106,13 +106,19 @@ func (m *AdminMatcher) matchReadings(rd *readings) bool {
 // under reports whether path, or what follows a *.php segment in it, lies at
 // or below a prefix.
 func (m *AdminMatcher) under(path string) bool {
+	scripts := 0
 	for more := true; more; path, more = behindScript(path) {
-		if m.startsUnder(path) {
+		if m.startsUnder(path) || scripts > maxScripts {
 			return true
 		}
+		scripts++
 	}
 	return false
 }
+
+// maxScripts is how many scripts a path may name. No server reads a longer one in
+// earnest, and what stands behind each is looked at, in every reading.
+const maxScripts = 32
 
 // behindScript returns what stands behind the first segment of path that a server
 // may run as PHP, which gets the rest.
@@ -133,7 +139,10 @@ func behindScript(path string) (rest string, ok bool) {
 
 // startsUnder reports whether the first segments of path are those of a prefix.
 func (m *AdminMatcher) startsUnder(path string) bool {
-	bare := trimBlanks(path, "") // once for all prefixes: there may be many blanks
+	bare := path
+	if !starts(path) {
+		bare = trimBlanks(path, "") // once for all prefixes: there may be many blanks
+	}
 	for _, want := range m.segments {
 		rest, ok := bare, true
 		if len(want) > 0 && want[0][0] == '+' {
@@ -141,8 +150,10 @@ func (m *AdminMatcher) startsUnder(path string) bool {
 		}
 		for _, w := range want {
 			// What is no slash in w ends a segment no sooner than the path.
-			if rest = trimBlanks(rest, w); !isSegment(rest, w) {
-				ok = false
+			if !starts(rest) {
+				rest = trimBlanks(rest, w)
+			}
+			if ok = rest != "" && rest[0]|0x20 == w[0]|0x20 && isSegment(rest, w); !ok {
 				break
 			}
 			_, rest, _ = strings.Cut(rest[len(w):], "/")
@@ -152,6 +163,12 @@ func (m *AdminMatcher) startsUnder(path string) bool {
 		}
 	}
 	return false
+}
+
+// starts reports whether nothing stands before the first segment of path, as a
+// rule: a hostile path may be asked that a thousand times.
+func starts(path string) bool {
+	return path != "" && path[0] < utf8.RuneSelf && path[0] != '/' && path[0] != ' ' && path[0] != '+'
 }
 
 // trimBlanks removes slashes and blanks that stand before want, which may begin

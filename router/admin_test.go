@@ -2,7 +2,9 @@ package router
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -61,5 +63,26 @@ func TestAdminUnchecked(t *testing.T) {
 	r := &http.Request{RequestURI: "/%20x", URL: &url.URL{Path: "/ x", RawPath: "/%20x"}}
 	if !Admin("/").Match(r) || Admin().Match(r) {
 		t.Error("the root is not above everything, or nothing is above something")
+	}
+}
+
+// A path of many scripts is not looked through, but taken for admin; one of as
+// many as anybody has is judged by what it says.
+func TestManyScripts(t *testing.T) {
+	admin := Admin("/admin").Except("/admin/ajax.php", "/admin/public/*")
+	for path, want := range map[string]bool{
+		strings.Repeat("/a.php", 30):                        false,
+		strings.Repeat("/a.php", 30) + "/admin":             true,
+		strings.Repeat("/a.php", 40):                        true,
+		strings.Repeat("/a.php;x", 40):                      true,
+		strings.Repeat("/a.php", 1300) + "/admin":           true,
+		"/admin/public" + strings.Repeat("/a.php", 40):      true, // not excepted
+		"/admin/public/a.php":                               false,
+		"/shop" + strings.Repeat("/a", 1300) + "/index.php": false,
+	} {
+		r := httptest.NewRequest("GET", path, nil)
+		if got := admin.Match(r); got != want {
+			t.Errorf("%.40s (%d bytes): %t", path, len(path), got)
+		}
 	}
 }
