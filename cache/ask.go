@@ -180,7 +180,7 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	j := law.Judge(
 		law.Request{
 			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.noStore, Authorization: a.auth, Cookie: a.cookie,
-			SameLocation: r.Method == http.MethodPost && a.sameLocation(h),
+			SameLocation: r.Method == http.MethodPost && a.sameLocation(h), Trusted: a.obeyed,
 		},
 		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: opts.Name},
 	)

@@ -431,7 +431,7 @@ func (f *fetch) mark(status int, now time.Time) {
 	if status >= 500 {
 		d = time.Second
 	}
-	if !f.ask.personal() && !f.ask.partial && !law.OfRequest(status, f.header) { // what holds for theirs need not hold for others
+	if !f.ask.personal() && !f.ask.partial && !law.OfRequest(status, f.header) && !law.Provoked(status) { // what holds for theirs need not hold for others
 		f.h.cache.markers.set(f.ask.marker([]byte(f.ask.url)), now.Add(d))
 	}
 }

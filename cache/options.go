@@ -83,7 +83,9 @@ type Options struct {
 	// only (RFC 9111, section 5.2.1): those who may purge, as a rule. Those of
 	// all others are not looked at, nor sent along with a fetch, since a reload
 	// must not buy a backend's work, nor replace a page. What they get with
-	// no-store is not stored, whoever asks. Nil means nobody.
+	// no-store is not stored, whoever asks. A 400, 403 or 451, which anybody can
+	// bring about by odd fields, is kept for others only if one of these has asked,
+	// or a rule says so. Nil means nobody.
 	Orders []netip.Prefix
 	// FillFields names the fields of a request that may go along with one that
 	// fills the cache; "X-Shop-*" names all that begin so. A request with any

@@ -14,7 +14,6 @@ var reasons = map[string]string{
 	"304-etag-update-response-ETag":       "the 304 carries another ETag than was asked about; RFC 9111, section 4.3.4, forbids to update by it, so the origin is asked again without conditions, which the suite counts as a retry",
 	"conditional-lm-fresh-no-lm":          "wants 304 for a date before the response's own Date; RFC 9111, section 4.3.2, wants it for the Date or later",
 	"invalidate-M-SEARCH*":                "after a method that nobody has registered, what is stored is stale and served once more within grace while one fetch follows: anybody can send such a method",
-	"status-400-*":                        "a 400 is brought about by one request's fields, by anybody who sends some that the server does not like (CPDoS), so it is nobody else's",
 	"partial-store-partial-*":             "the part says that it ends at byte 9 and ends at byte 8; byte 9, which is asked for, is not stored",
 	"partial-store-partial-complete":      "a stored beginning is completed if it has a strong validator; without one nothing would say that the rest belongs to it (RFC 9110, section 15.3.7.3), so the whole is asked for",
 }

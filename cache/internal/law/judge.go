@@ -13,6 +13,7 @@ import (
 type Request struct {
 	Method        string
 	Range         bool // asks for one range, so that a part may be stored
+	Trusted       bool // its client brings nothing about to do harm
 	SameLocation  bool // Content-Location of the response is the URL of the request
 	NoStore       bool // Cache-Control: no-store
 	Authorization bool
@@ -113,6 +114,8 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 		return false, "a part" // section 3.3
 	case OfRequest(res.Status, res.Header):
 		return false, "speaks of one request's fields"
+	case Provoked(res.Status) && !req.Trusted:
+		return false, "anybody can bring it about"
 	case cc.Has("must-understand") && !understood:
 		return false, "must-understand"
 	case cc.Has("no-store") && !(cc.Has("must-understand") && understood):
@@ -160,23 +163,33 @@ func heuristicallyCacheable(status int) bool {
 }
 
 // OfRequest reports whether a status speaks of the fields of the one request
-// that it answers, such as a range, a condition or an expectation, of who asks, or
-// of how much one client asks, and not of the resource. Such an answer is nobody
+// that it answers, such as a range, a condition or an expectation, or of how
+// much one client asks, and not of the resource. Such an answer is nobody
 // else's, however long it says that it lives: its fields are neither in the key
 // nor, as a rule, in Vary.
 func OfRequest(status int, h http.Header) bool {
 	switch status {
 	case http.StatusNotAcceptable:
 		return len(h["Vary"]) == 0
-	case http.StatusBadRequest, // a field that is too long or odd for a server, with which anybody can bring it about (CPDoS)
-		http.StatusForbidden, http.StatusUnavailableForLegalReasons, // who asks, from where, with which Referer
-		http.StatusUnauthorized,
+	case http.StatusUnauthorized,
 		http.StatusIMUsed, // RFC 3229: a difference to what A-IM and If-None-Match name
 		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusLengthRequired,
 		http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 		http.StatusRequestedRangeNotSatisfiable, http.StatusExpectationFailed, http.StatusMisdirectedRequest,
 		http.StatusTooEarly, http.StatusUpgradeRequired, http.StatusPreconditionRequired,
 		http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge:
+		return true
+	}
+	return false
+}
+
+// Provoked reports whether a status may well speak of who asks, from where, and by
+// which fields, so that whoever wants to can bring it about for a good page
+// (CPDoS): by a field that is too long or odd for a server, or a Referer that it
+// does not like.
+func Provoked(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnavailableForLegalReasons:
 		return true
 	}
 	return false

@@ -258,6 +258,7 @@ func TestJudge(t *testing.T) {
 		"an error lives 10 s at most":        {get, 500, header("Cache-Control: max-age=60"), true, 10},
 		"502 too":                            {get, 502, header("Cache-Control: max-age=60"), true, 10},
 		"400":                                {get, 400, header("Cache-Control: max-age=60"), false, 10},
+		"400 for one who is trusted":         {with(func(r *Request) { r.Trusted = true }), 400, header("Cache-Control: max-age=60"), true, 10},
 		"403":                                {get, 403, header("Cache-Control: public, max-age=60"), false, 10},
 		"451":                                {get, 451, header("Cache-Control: public, max-age=60"), false, 10},
 		"401":                                {get, 401, header("Cache-Control: public, max-age=60"), false, 10},
