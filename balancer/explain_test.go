@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 )
 
 // Explain tells what serving then does: who answers, or with what status, at
@@ -69,7 +71,7 @@ func TestExplainAgreesWithServing(t *testing.T) {
 						}
 					}
 				}
-				rts := []http.RoundTripper{local{http.HandlerFunc(serve)}, local{http.HandlerFunc(serve)}}
+				rts := []http.RoundTripper{inprocess.Transport{Handler: http.HandlerFunc(serve)}, inprocess.Transport{Handler: http.HandlerFunc(serve)}}
 				backends, way := ways(rts...)
 				for i := range backends {
 					backends[i].URL += "/base"

@@ -17,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/health"
 )
 
@@ -29,7 +30,7 @@ func TestPitfallADialErrorTakesTheBodyAlong(t *testing.T) {
 	backends, way := ways(roundTrip(func(r *http.Request) (*http.Response, error) {
 		_ = r.Body.Close() // as a transport does that cannot connect
 		return refused(r)
-	}), local{http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	}), inprocess.Transport{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		got.Store(string(b))
 	})})
@@ -140,7 +141,7 @@ func TestPitfallAClientThatLeftIsRetried(t *testing.T) {
 func TestPitfallFailingFastLooksIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Millisecond) }
-		backends, way := ways(local{http.HandlerFunc(page)}, local{http.HandlerFunc(page)}, status(503))
+		backends, way := ways(inprocess.Transport{Handler: http.HandlerFunc(page)}, inprocess.Transport{Handler: http.HandlerFunc(page)}, status(503))
 		p := newPool(t, backends, Options{Transport: way, Outlier: health.Outlier{Consecutive: -1, MinSuccess: -1}})
 		for range 100 {
 			get(p, "GET", "/", nil)
@@ -279,7 +280,7 @@ func TestPitfallEverythingIsEjected(t *testing.T) {
 func TestPitfallPanicFeedsTheDead(t *testing.T) {
 	var dead atomic.Int32
 	refuses := roundTrip(func(r *http.Request) (*http.Response, error) { dead.Add(1); return refused(r) })
-	backends, way := ways(refuses, refuses, refuses, local{servedBy("d")})
+	backends, way := ways(refuses, refuses, refuses, inprocess.Transport{Handler: servedBy("d")})
 	p := newPool(t, backends, Options{Transport: way})
 	for range 20 {
 		get(p, "GET", "/", nil)
@@ -297,7 +298,7 @@ func TestPitfallPanicFeedsTheDead(t *testing.T) {
 
 // 14: Pingora resets the health of a server that gets a new weight.
 func TestPitfallANewWeightResetsHealth(t *testing.T) {
-	backends, way := ways(refused, local{servedBy("b")})
+	backends, way := ways(refused, inprocess.Transport{Handler: servedBy("b")})
 	p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
 	for range 10 {
 		get(p, "GET", "/", nil)
@@ -465,7 +466,7 @@ func TestOneThatRefusedIsTriedWhenAllOthersDo(t *testing.T) {
 			if down.Load() {
 				return refused.RoundTrip(r)
 			}
-			return local{servedBy(name)}.RoundTrip(r)
+			return inprocess.Transport{Handler: servedBy(name)}.RoundTrip(r)
 		})
 	}
 	backends, transport := ways(way(&downA, "a"), way(&downB, "b"))

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/target"
@@ -142,7 +143,7 @@ func (p *Pool) newMember(e *entry) *member {
 	}
 	switch {
 	case e.Handler != nil:
-		m.transport = local{e.Handler}
+		m.transport = inprocess.Transport{Handler: e.Handler}
 		m.target.Transport = m.transport
 	case p.opts.Transport != nil:
 		m.transport = p.opts.Transport(e.Backend)

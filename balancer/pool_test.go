@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/health"
 )
 
@@ -254,7 +255,7 @@ func TestModes(t *testing.T) {
 }
 
 func TestTiers(t *testing.T) {
-	way := map[string]http.RoundTripper{"a": refused, "b": local{servedBy("b")}}
+	way := map[string]http.RoundTripper{"a": refused, "b": inprocess.Transport{Handler: servedBy("b")}}
 	p := newPool(t, []Backend{{Name: "a", URL: "http://a"}, {Name: "b", URL: "http://b", Tier: 1}}, Options{
 		Transport: func(b Backend) http.RoundTripper { return way[b.Name] },
 	})

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/health"
 )
 
@@ -59,7 +60,7 @@ func TestRetryAfterAsksForPatience(t *testing.T) {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})
-		backends, way := ways(local{a}, local{servedBy("b")})
+		backends, way := ways(inprocess.Transport{Handler: a}, inprocess.Transport{Handler: servedBy("b")})
 		p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin(), Outlier: health.Outlier{MinSuccess: -1}})
 		tried := func() uint64 {
 			before := p.Backends()[0].Requests

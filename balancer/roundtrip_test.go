@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -32,14 +33,14 @@ func ways(rts ...http.RoundTripper) ([]Backend, func(Backend) http.RoundTripper)
 
 // status is a way to a backend that answers with one status.
 func status(code int) http.RoundTripper {
-	return local{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return inprocess.Transport{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(code)
 	})}
 }
 
 // reset is a way to a backend that takes the request and hangs up.
-var reset = local{http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(syscall.ECONNRESET) })}
+var reset = inprocess.Transport{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(syscall.ECONNRESET) })}
 
 // terms sets what a rule would ask.
 func terms(t transit.Terms) func(*http.Request) {
@@ -91,7 +92,7 @@ func TestRetry(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			backends, way := ways(c.first, local{servedBy("b")})
+			backends, way := ways(c.first, inprocess.Transport{Handler: servedBy("b")})
 			p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
 			edit := c.edit
 			if edit == nil {
@@ -147,11 +148,11 @@ func TestOneCrashCutsOffNobody(t *testing.T) {
 	const clients = 30
 	arrived := make(chan bool, clients)
 	crash := make(chan bool)
-	backends, way := ways(local{http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	backends, way := ways(inprocess.Transport{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		arrived <- true
 		<-crash
 		panic(syscall.ECONNRESET)
-	})}, local{servedBy("b")})
+	})}, inprocess.Transport{Handler: servedBy("b")})
 	p := newPool(t, backends[:1], Options{Transport: way})
 	codes := make(chan int, clients)
 	for range clients {
@@ -172,7 +173,7 @@ func TestOneCrashCutsOffNobody(t *testing.T) {
 }
 
 func TestWhatWasNotSentGoesOnToAnyoneLeft(t *testing.T) {
-	backends, way := ways(refused, refused, refused, local{servedBy("d")})
+	backends, way := ways(refused, refused, refused, inprocess.Transport{Handler: servedBy("d")})
 	p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
 	if w := get(p, "POST", "/", strings.NewReader("order")); w.Code != 200 {
 		t.Errorf("got %d", w.Code)
@@ -180,7 +181,7 @@ func TestWhatWasNotSentGoesOnToAnyoneLeft(t *testing.T) {
 }
 
 func TestTheLogLineSaysWhereItWent(t *testing.T) {
-	backends, way := ways(refused, local{servedBy("b")})
+	backends, way := ways(refused, inprocess.Transport{Handler: servedBy("b")})
 	p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
 	ctx, rec := transit.With(context.Background())
 	get(p, "GET", "/", nil, func(r *http.Request) { *r = *r.WithContext(ctx) })
@@ -204,11 +205,11 @@ func TestRetrySendsTheBodyAgain(t *testing.T) {
 	}{{1, 0, 200}, {64 << 10, 0, 200}, {64<<10 + 1, 0, 200}, {3 << 20, 0, 200}, {64 << 10, time.Second, 200}, {64<<10 + 1, time.Second, 502}} {
 		synctest.Test(t, func(t *testing.T) {
 			var got []byte
-			fails := local{http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			fails := inprocess.Transport{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				panic("hangs up")
 			})}
-			echo := local{http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			echo := inprocess.Transport{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				got, _ = io.ReadAll(r.Body)
 			})}
 			backends, way := ways(fails, echo)
@@ -417,7 +418,7 @@ func TestAffinityBindsAndKeepsAnswersApart(t *testing.T) {
 }
 
 func TestBoundToOneThatIsDown(t *testing.T) {
-	backends, way := ways(refused, local{servedBy("b")})
+	backends, way := ways(refused, inprocess.Transport{Handler: servedBy("b")})
 	p := newPool(t, backends, Options{Transport: way, Affinity: cookie{}})
 	for range 3 {
 		w := get(p, "GET", "/", nil, header("Cookie", "at=a"))
@@ -576,7 +577,7 @@ func TestASlowBodyDoesNotHoldUpItsRepeat(t *testing.T) {
 		}()
 		<-sent
 		return nil, syscall.ECONNRESET
-	}), local{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	}), inprocess.Transport{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		go func() {
 			_, _ = io.WriteString(feed, " and the rest")
 			_ = feed.Close()
@@ -610,7 +611,7 @@ func TestOneBrokenPageIsNoBrokenServer(t *testing.T) {
 		}
 	}
 	// One that answers everything so is.
-	backends, way := ways(local{http.HandlerFunc(page)}, local{http.HandlerFunc(page)}, status(500))
+	backends, way := ways(inprocess.Transport{Handler: http.HandlerFunc(page)}, inprocess.Transport{Handler: http.HandlerFunc(page)}, status(500))
 	p = newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
 	for i := range 100 {
 		if w := get(p, "GET", fmt.Sprint("/", i), nil, from(i)); w.Code != 200 {

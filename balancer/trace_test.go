@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/health"
 )
 
@@ -16,7 +17,7 @@ func TestTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		changed := make(chan string, 10)
-		backends, way := ways(refused, local{servedBy("b")}, local{servedBy("c")})
+		backends, way := ways(refused, inprocess.Transport{Handler: servedBy("b")}, inprocess.Transport{Handler: servedBy("c")})
 		p := newPool(t, backends, Options{Transport: way, Policy: First(), Trace: &Trace{
 			Picked: func(_ context.Context, d health.Decision) {
 				got = append(got, fmt.Sprintf("picked %s (%s) of %d", d.Verdict, d.Why, len(d.Steps)))

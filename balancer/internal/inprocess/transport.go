@@ -1,4 +1,6 @@
-package balancer
+// Package inprocess is the way to a handler in this process: no socket, and what a
+// handler relies on of net/http's own server.
+package inprocess
 
 import (
 	"bufio"
@@ -15,14 +17,14 @@ import (
 	"github.com/foretier/foretier/internal/target"
 )
 
-// local is the way to a handler in this process: an [http.RoundTripper] that
+// Transport is the way to a handler in this process: an [http.RoundTripper] that
 // opens no socket. The handler runs in a goroutine of its own; closing the
 // response's body cancels its request's context and waits for its end, as
 // net/http's own server would. Only one that brought no header in time is left
 // to itself: its client must not wait for it any longer.
-type local struct{ handler http.Handler }
+type Transport struct{ Handler http.Handler }
 
-func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	in := r.Clone(ctx)
 	in.Trailer = r.Trailer // whose values come with the body's end
@@ -49,10 +51,10 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	pr, pw := io.Pipe()
 	done := make(chan struct{})
-	w := &localWriter{header: make(http.Header), pipe: pw, head: r.Method == http.MethodHead, trace: trace, ready: make(chan *http.Response, 1)}
+	w := &writer{header: make(http.Header), pipe: pw, head: r.Method == http.MethodHead, trace: trace, ready: make(chan *http.Response, 1)}
 	w.res = &http.Response{
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
-		Body: &localBody{pr, cancel, done}, ContentLength: -1,
+		Body: &responseBody{pr, cancel, done}, ContentLength: -1,
 	}
 	stop := context.AfterFunc(r.Context(), func() { _ = pw.CloseWithError(context.Cause(r.Context())) })
 	failed := make(chan error, 1)
@@ -67,7 +69,7 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 				_ = pw.CloseWithError(err)
 			}
 		}()
-		l.handler.ServeHTTP(w, in)
+		t.Handler.ServeHTTP(w, in)
 		w.finish()
 	}()
 	select {
@@ -96,22 +98,22 @@ func (t *taken) Read(p []byte) (int, error) {
 	return n, err
 }
 
-type localBody struct {
+type responseBody struct {
 	*io.PipeReader
 	cancel context.CancelFunc
 	done   <-chan struct{} // closed when the handler has returned
 }
 
-func (b *localBody) Close() error {
+func (b *responseBody) Close() error {
 	b.cancel()
 	err := b.PipeReader.Close()
 	<-b.done
 	return err
 }
 
-// localWriter is the handler's side. A body goes through a pipe, so that a
+// writer is the handler's side. A body goes through a pipe, so that a
 // slow reader slows the handler, as a socket would.
-type localWriter struct {
+type writer struct {
 	header http.Header
 	trace  *httptrace.ClientTrace
 	res    *http.Response
@@ -124,9 +126,9 @@ type localWriter struct {
 	pipe *io.PipeWriter
 }
 
-func (w *localWriter) Header() http.Header { return w.header }
+func (w *writer) Header() http.Header { return w.header }
 
-func (w *localWriter) WriteHeader(status int) {
+func (w *writer) WriteHeader(status int) {
 	if w.wrote {
 		return
 	}
@@ -169,7 +171,7 @@ func (w *localWriter) WriteHeader(status int) {
 	w.ready <- res
 }
 
-func (w *localWriter) Write(p []byte) (int, error) {
+func (w *writer) Write(p []byte) (int, error) {
 	if _, ok := w.header["Content-Type"]; !ok && !w.wrote {
 		// What net/http's server does for handlers, and the pool for no backend.
 		w.header["Content-Type"] = []string{http.DetectContentType(p)}
@@ -184,7 +186,7 @@ func (w *localWriter) Write(p []byte) (int, error) {
 }
 
 // FlushError implements what [http.ResponseController] asks for.
-func (w *localWriter) FlushError() error {
+func (w *writer) FlushError() error {
 	w.WriteHeader(http.StatusOK)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -192,10 +194,10 @@ func (w *localWriter) FlushError() error {
 }
 
 // Flush implements [http.Flusher].
-func (w *localWriter) Flush() { _ = w.FlushError() }
+func (w *writer) Flush() { _ = w.FlushError() }
 
 // finish hands over the trailers and the end of the body.
-func (w *localWriter) finish() {
+func (w *writer) finish() {
 	w.WriteHeader(http.StatusOK)
 	err := w.FlushError()
 	for name := range w.res.Trailer {
