@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/balancer/internal/relay"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/transit"
@@ -39,8 +40,8 @@ func (p *Pool) DialContext(ctx context.Context, network, address string) (net.Co
 		return nil, err
 	}
 	raw := l.conn
-	if !l.onCut(func(error) { abort(raw) }) {
-		abort(raw)
+	if !l.onCut(func(error) { relay.Abort(raw) }) {
+		relay.Abort(raw)
 	}
 	if secure, ok := raw.(*tls.Conn); ok {
 		return &dialedTLS{secure, l}, nil
@@ -413,7 +414,7 @@ func (l *link) end() {
 	case !heard && !wrote:
 		l.free() // it says nothing
 		return
-	case !wrote && ended(l.conn): // it was told why it is not served
+	case !wrote && relay.Ended(l.conn): // it was told why it is not served
 		l.hungUp(time.Now())
 	}
 	l.finish(health.Answered)

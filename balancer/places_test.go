@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/relay"
 	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -399,7 +400,7 @@ func TestOneClientsConnectionsLeavePlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range append(links, other, own) {
-		abort(l.conn)
+		relay.Abort(l.conn)
 		l.free()
 	}
 	noneHeld(t, p)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/relay"
 	"github.com/foretier/foretier/health"
 )
 
@@ -89,6 +90,8 @@ func (p *Pool) ServeTCP(ctx context.Context, l net.Listener) error {
 	return err
 }
 
+var errDrained = errors.New("balancer: the listener is closed and the time to drain is over")
+
 // A server is one call of ServeTCP.
 type server struct {
 	pool  *Pool
@@ -155,21 +158,21 @@ func (s *server) carry(client net.Conn) {
 		p.refuse(client, err, true)
 		return
 	}
-	r := &relay{client: client, backend: l.conn, opts: p.opts.TCP, ended: func(hungUp bool) {
+	r := &relay.Relay{Client: client, Backend: l.conn, Idle: p.opts.TCP.Idle, HalfOpen: p.opts.TCP.HalfOpen, Ended: func(hungUp bool) {
 		p.doubt(l.entry)
 		if hungUp {
 			l.hungUp(time.Now())
 		}
 	}}
-	if !l.onCut(r.abort) {
-		r.abort(l.cause())
+	if !l.onCut(r.Abort) {
+		r.Abort(l.cause())
 	}
-	defer context.AfterFunc(s.ctx, func() { r.abort(context.Cause(s.ctx)) })()
-	err = r.run()
+	defer context.AfterFunc(s.ctx, func() { r.Abort(context.Cause(s.ctx)) })()
+	err = r.Run()
 	switch {
-	case r.fault == backendSide && !r.answered():
+	case r.BackendBroke() && !r.Answered():
 		l.finish(health.Failed)
-	case r.answered():
+	case r.Answered():
 		l.finish(health.Answered)
 	default:
 		l.free() // it says nothing about the backend
@@ -227,11 +230,11 @@ func (p *Pool) refuse(client net.Conn, why error, speak bool) {
 		_ = client.Close()
 		return
 	}
-	abort(client)
+	relay.Abort(client)
 }
 
 // tell logs how a connection ended.
-func (p *Pool) tell(client net.Conn, l *link, r *relay, err error) {
+func (p *Pool) tell(client net.Conn, l *link, r *relay.Relay, err error) {
 	level, text := slog.LevelDebug, "connection ended"
 	attrs := []slog.Attr{
 		slog.String("client", remote(client)), slog.String("backend", l.entry.Name),
@@ -241,7 +244,7 @@ func (p *Pool) tell(client net.Conn, l *link, r *relay, err error) {
 		level, text = slog.LevelInfo, "connection broke"
 		kind := &p.carried.broken
 		moved := errors.Is(err, ErrMoved) // which no client can have written
-		if moved || r.fault == backendSide {
+		if moved || r.BackendBroke() {
 			level, kind = slog.LevelWarn, &p.carried.failed
 		}
 		attrs = append(attrs, slog.Any("error", err))

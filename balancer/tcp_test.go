@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/relay"
 	"github.com/foretier/foretier/health"
 )
 
@@ -192,7 +193,7 @@ func TestServeTCPTriesAnotherBackend(t *testing.T) {
 func TestHangingUpAtOnceIsNotIdle(t *testing.T) {
 	bad := map[string]func(net.Conn){
 		"closes": func(net.Conn) {},
-		"resets": func(c net.Conn) { abort(c) },
+		"resets": func(c net.Conn) { relay.Abort(c) },
 		"says that it is full": func(c net.Conn) {
 			_, _ = io.WriteString(c, "ERR too many connections")
 		},
@@ -315,7 +316,7 @@ func TestHTTPProbeOfConnections(t *testing.T) {
 func TestStrangersWriteFewLines(t *testing.T) {
 	strangers := map[string]func(*net.TCPConn){
 		"leave":  func(c *net.TCPConn) { c.Close() },
-		"reset":  func(c *net.TCPConn) { abort(c) },
+		"reset":  func(c *net.TCPConn) { relay.Abort(c) },
 		"babble": func(c *net.TCPConn) { _, _ = io.WriteString(c, "hello\r\n"); c.Close() },
 		"have the backend reset": func(c *net.TCPConn) {
 			_, _ = io.WriteString(c, "!")
@@ -337,7 +338,7 @@ func TestStrangersWriteFewLines(t *testing.T) {
 				b := backend(t, listen(t), func(c net.Conn) {
 					first := make([]byte, 1)
 					if _, err := io.ReadFull(c, first); err == nil && first[0] == '!' {
-						abort(c)
+						relay.Abort(c)
 					}
 				})
 				p := newPool(t, Backends("tcp://"+b), Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Outlier: health.Outlier{Consecutive: -1, MinSuccess: -1}})
@@ -398,7 +399,7 @@ func TestServeTCPBadBackends(t *testing.T) {
 	resets := backend(t, listen(t), func(c net.Conn) {
 		_, _ = io.CopyN(c, strings.NewReader("half"), 4)
 		_, _ = io.ReadFull(c, make([]byte, 1)) // until the client has it
-		abort(c)
+		relay.Abort(c)
 	})
 	own, other := authority(t), authority(t)
 	wrong := backend(t, tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{other.issue(t, "127.0.0.1")}}), echo("x"))
@@ -651,7 +652,7 @@ func TestTunnel(t *testing.T) {
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(patience))
 			_, _ = io.WriteString(conn, "hello")
-			_ = closeWrite(conn)
+			_ = relay.CloseWrite(conn)
 			got, err := io.ReadAll(conn)
 			if want := "dbhello"; c.ok && (string(got) != want || err != nil) {
 				t.Errorf("got %q, %v, want %q", got, err, want)
@@ -737,18 +738,18 @@ func TestKernelTellsMovement(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	before, ok := moved(c)
+	before, ok := relay.Moved(c)
 	if _, err := io.WriteString(c, "hello"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}
-	after, _ := moved(c)
+	after, _ := relay.Moved(c)
 	if !ok || after < before+10 {
 		t.Errorf("from %d to %d (%t) by ten bytes", before, after, ok)
 	}
-	if dead(c) {
+	if relay.Dead(c) {
 		t.Error("a living connection is dead")
 	}
 }

@@ -1,4 +1,4 @@
-package balancer
+package relay
 
 import (
 	"net"
@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelCounts says that moved can tell.
+// kernelCounts says that Moved can tell.
 const kernelCounts = true
 
-// moved returns how many bytes the other end of c has sent and taken. It
+// Moved returns how many bytes the other end of c has sent and taken. It
 // reports false for what is not TCP.
-func moved(c net.Conn) (uint64, bool) {
+func Moved(c net.Conn) (uint64, bool) {
 	info := tcpInfo(c)
 	if info == nil {
 		return 0, false
@@ -19,15 +19,15 @@ func moved(c net.Conn) (uint64, bool) {
 	return info.Bytes_received + info.Bytes_acked, true
 }
 
-// dead reports whether the other end has reset c.
-func dead(c net.Conn) bool {
+// Dead reports whether the other end has reset c.
+func Dead(c net.Conn) bool {
 	const closed = 7 // TCP_CLOSE
 	info := tcpInfo(c)
 	return info != nil && info.State == closed
 }
 
-// ended reports whether the other end of c has ended its half, or all.
-func ended(c net.Conn) bool {
+// Ended reports whether the other end of c has ended its half, or all.
+func Ended(c net.Conn) bool {
 	const closed, closeWait = 7, 8 // TCP_CLOSE, TCP_CLOSE_WAIT
 	info := tcpInfo(c)
 	return info != nil && (info.State == closed || info.State == closeWait)

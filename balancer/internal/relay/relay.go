@@ -1,4 +1,5 @@
-package balancer
+// Package relay carries bytes between two connections.
+package relay
 
 import (
 	"errors"
@@ -10,24 +11,24 @@ import (
 	"time"
 )
 
-var (
-	errIdle    = errors.New("balancer: no byte either way for too long")
-	errDrained = errors.New("balancer: the listener is closed and the time to drain is over")
-)
+// ErrIdle means that nothing moved for as long as the relay allows.
+var ErrIdle = errors.New("balancer: no byte either way for too long")
 
-// A relay carries bytes between two connections, both ways.
+// A Relay carries bytes between two connections, both ways.
 //
 // Between two TCP connections the kernel does it (splice on Linux), so the
 // bytes are never seen here. What is needed to tell an idle connection from a
 // busy one is asked of the kernel too.
-type relay struct {
-	client, backend net.Conn
-	opts            TCP
-	ended           func(hungUp bool) // called if the backend is the first to end; see link.hungUp
-	first           sync.Once
-	early           atomic.Bool  // the backend was the first, and said something
-	up              atomic.Bool  // the client has said something; where the kernel counts, it knows
-	halves          atomic.Int32 // that have ended in order
+type Relay struct {
+	Client, Backend net.Conn
+	Idle            time.Duration     // without a byte either way, until it is broken off; not positive: never
+	HalfOpen        time.Duration     // likewise, once one side has ended its half
+	Ended           func(hungUp bool) // called if the backend is the first to end: without having served, if hungUp
+
+	first  sync.Once
+	early  atomic.Bool  // the backend was the first, and said something
+	up     atomic.Bool  // the client has said something; where the kernel counts, it knows
+	halves atomic.Int32 // that have ended in order
 
 	kernel bool          // the kernel counts
 	copied atomic.Uint64 // else this does
@@ -52,38 +53,38 @@ const (
 	backendSide
 )
 
-// run carries until both halves have ended, and closes both connections. It
+// Run carries until both halves have ended, and closes both connections. It
 // returns why it broke, or nil.
-func (r *relay) run() error {
-	r.kernel = kernelCounts && tcpOf(r.client) != nil && tcpOf(r.backend) != nil
-	r.watch(r.opts.Idle)
+func (r *Relay) Run() error {
+	r.kernel = kernelCounts && tcpOf(r.Client) != nil && tcpOf(r.Backend) != nil
+	r.watch(r.Idle)
 	var up sync.WaitGroup
-	up.Go(func() { r.half(r.backend, r.client, backendSide, clientSide) })
-	n := r.half(r.client, r.backend, clientSide, backendSide)
+	up.Go(func() { r.half(r.Backend, r.Client, backendSide, clientSide) })
+	n := r.half(r.Client, r.Backend, clientSide, backendSide)
 	r.down.Store(uint64(n))
 	up.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
-	if r.early.Load() && dead(r.backend) { // it did not read what it was sent
-		r.ended(true)
+	if r.early.Load() && Dead(r.Backend) { // it did not read what it was sent
+		r.Ended(true)
 	}
 	if r.timer != nil {
 		r.timer.Stop()
 	}
 	// Both ends have been told by the halves, or by abort.
-	_ = r.client.Close()
-	_ = r.backend.Close()
+	_ = r.Client.Close()
+	_ = r.Backend.Close()
 	return r.why
 }
 
 // half carries one way, and hands on the end.
-func (r *relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
+func (r *Relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
 	n, fault, err := r.copy(dst, src, dstSide, srcSide)
 	r.first.Do(func() {
-		if srcSide == backendSide && r.ended != nil && (err == nil || fault == backendSide && !errors.Is(err, net.ErrClosed)) {
+		if srcSide == backendSide && r.Ended != nil && (err == nil || fault == backendSide && !errors.Is(err, net.ErrClosed)) {
 			r.early.Store(true)
-			r.ended(n == 0 || err != nil || !r.asked() || dead(src))
+			r.Ended(n == 0 || err != nil || !r.asked() || Dead(src))
 		}
 	})
 	if err != nil {
@@ -91,13 +92,13 @@ func (r *relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
 		return n
 	}
 	// If that fails, the other half finds out.
-	_ = closeWrite(dst)
+	_ = CloseWrite(dst)
 	if r.halves.Add(1) == 2 {
 		return n
 	}
-	limit := r.opts.HalfOpen
-	if limit > 0 && r.opts.Idle > 0 {
-		limit = min(limit, r.opts.Idle)
+	limit := r.HalfOpen
+	if limit > 0 && r.Idle > 0 {
+		limit = min(limit, r.Idle)
 	}
 	r.watch(limit)
 	return n
@@ -105,11 +106,11 @@ func (r *relay) half(dst, src net.Conn, dstSide, srcSide side) int64 {
 
 // copy carries src's bytes to dst until src ends, and returns how many they
 // were and whose fault an error is.
-func (r *relay) copy(dst, src net.Conn, dstSide, srcSide side) (int64, side, error) {
+func (r *Relay) copy(dst, src net.Conn, dstSide, srcSide side) (int64, side, error) {
 	if d, ok := dst.(*net.TCPConn); ok && r.kernel {
 		if s, ok := src.(*net.TCPConn); ok {
 			n, err := io.Copy(d, s)
-			if err != nil && dead(dst) && !dead(src) {
+			if err != nil && Dead(dst) && !Dead(src) {
 				return n, dstSide, err
 			}
 			return n, srcSide, err
@@ -145,7 +146,7 @@ var relayBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // watch breaks the relay off once nothing has moved for limit; not positive:
 // never. A later call replaces the limit.
-func (r *relay) watch(limit time.Duration) {
+func (r *Relay) watch(limit time.Duration) {
 	if limit <= 0 {
 		return
 	}
@@ -163,7 +164,7 @@ func (r *relay) watch(limit time.Duration) {
 }
 
 // look is watch's timer: the limit is kept to a half.
-func (r *relay) look() {
+func (r *Relay) look() {
 	r.mu.Lock()
 	now := time.Now()
 	if n := r.bytes(); n != r.seen { // the first time always: to ask costs two system calls
@@ -176,22 +177,22 @@ func (r *relay) look() {
 	limit := r.limit
 	r.mu.Unlock()
 	if idle {
-		r.abort(fmt.Errorf("%w: %v", errIdle, limit))
+		r.Abort(fmt.Errorf("%w: %v", ErrIdle, limit))
 	}
 }
 
 // bytes returns a figure that grows with each byte that gets through.
-func (r *relay) bytes() uint64 {
+func (r *Relay) bytes() uint64 {
 	if !r.kernel {
 		return r.copied.Load()
 	}
-	a, _ := moved(r.client)
-	b, _ := moved(r.backend)
+	a, _ := Moved(r.Client)
+	b, _ := Moved(r.Backend)
 	return a + b
 }
 
 // broke ends the relay because of an error on one side.
-func (r *relay) broke(at side, err error) {
+func (r *Relay) broke(at side, err error) {
 	r.mu.Lock()
 	if r.why == nil && !r.over {
 		r.fault = at
@@ -202,12 +203,12 @@ func (r *relay) broke(at side, err error) {
 		}
 	}
 	r.mu.Unlock()
-	r.abort(err)
+	r.Abort(err)
 }
 
-// abort ends the relay at once, and so that neither end takes it for a proper
+// Abort ends the relay at once, and so that neither end takes it for a proper
 // end. It does not block.
-func (r *relay) abort(why error) {
+func (r *Relay) Abort(why error) {
 	r.mu.Lock()
 	over := r.over
 	if r.why == nil {
@@ -215,25 +216,28 @@ func (r *relay) abort(why error) {
 	}
 	r.mu.Unlock()
 	if !over {
-		abort(r.client)
-		abort(r.backend)
+		Abort(r.Client)
+		Abort(r.Backend)
 	}
 }
 
+// BackendBroke reports whether what Run returned was on the backend's side.
+func (r *Relay) BackendBroke() bool { return r.fault == backendSide }
+
 // asked reports whether the client has sent a byte.
-func (r *relay) asked() bool {
+func (r *Relay) asked() bool {
 	if r.kernel {
-		return received(r.client)
+		return received(r.Client)
 	}
 	return r.up.Load()
 }
 
-// answered reports whether the backend sent a byte.
-func (r *relay) answered() bool { return r.down.Load() > 0 }
+// Answered reports whether the backend sent a byte.
+func (r *Relay) Answered() bool { return r.down.Load() > 0 }
 
-// closeWrite ends the half that goes to c. A connection without halves is
+// CloseWrite ends the half that goes to c. A connection without halves is
 // closed.
-func closeWrite(c net.Conn) error {
+func CloseWrite(c net.Conn) error {
 	for {
 		switch w := c.(type) {
 		case interface{ CloseWrite() error }:
@@ -246,9 +250,9 @@ func closeWrite(c net.Conn) error {
 	}
 }
 
-// abort closes c at once, with a reset if it is TCP: the other end must not
+// Abort closes c at once, with a reset if it is TCP: the other end must not
 // take what it got for the whole.
-func abort(c net.Conn) {
+func Abort(c net.Conn) {
 	if t := tcpOf(c); t != nil {
 		_ = t.SetLinger(0) // at worst it ends in order
 		_ = t.Close()

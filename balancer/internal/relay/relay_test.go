@@ -1,6 +1,7 @@
-package balancer
+package relay
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -30,32 +31,35 @@ func newHalfPipe() (a, b *halfPipe) {
 	return &halfPipe{r: r1, w: w2}, &halfPipe{r: r2, w: w1}
 }
 
+// limits of a relay. HalfOpen 0: 30 s.
+type limits struct{ Idle, HalfOpen time.Duration }
+
 func TestRelayLimits(t *testing.T) {
 	cases := []struct {
 		name string
-		opts TCP
+		limits
 		play func(client, backend *halfPipe)
 		err  error
 		took time.Duration // to within the quarter that a limit is kept to
 	}{
-		{"no idle limit", TCP{}, func(c, b *halfPipe) {
+		{"no idle limit", limits{}, func(c, b *halfPipe) {
 			time.Sleep(24 * time.Hour)
 			_ = c.CloseWrite()
 			_ = b.CloseWrite()
 		}, nil, 24 * time.Hour},
-		{"idle", TCP{Idle: time.Minute}, func(c, b *halfPipe) {}, errIdle, time.Minute},
-		{"a byte keeps it", TCP{Idle: time.Minute}, func(c, b *halfPipe) {
+		{"idle", limits{Idle: time.Minute}, func(c, b *halfPipe) {}, ErrIdle, time.Minute},
+		{"a byte keeps it", limits{Idle: time.Minute}, func(c, b *halfPipe) {
 			for range 10 {
 				time.Sleep(40 * time.Second)
 				_, _ = c.Write([]byte("x"))
 				_, _ = b.Read(make([]byte, 1))
 			}
-		}, errIdle, 460 * time.Second},
-		{"a half open", TCP{}, func(c, b *halfPipe) { _ = c.CloseWrite() }, errIdle, 30 * time.Second},
-		{"a half open and an hour idle", TCP{Idle: time.Hour}, func(c, b *halfPipe) { _ = c.CloseWrite() }, errIdle, 30 * time.Second},
-		{"a half open and soon idle", TCP{Idle: time.Second}, func(c, b *halfPipe) { _ = c.CloseWrite() }, errIdle, time.Second},
-		{"the other half", TCP{}, func(c, b *halfPipe) { _ = b.CloseWrite() }, errIdle, 30 * time.Second},
-		{"a half open and busy", TCP{}, func(c, b *halfPipe) {
+		}, ErrIdle, 460 * time.Second},
+		{"a half open", limits{}, func(c, b *halfPipe) { _ = c.CloseWrite() }, ErrIdle, 30 * time.Second},
+		{"a half open and an hour idle", limits{Idle: time.Hour}, func(c, b *halfPipe) { _ = c.CloseWrite() }, ErrIdle, 30 * time.Second},
+		{"a half open and soon idle", limits{Idle: time.Second}, func(c, b *halfPipe) { _ = c.CloseWrite() }, ErrIdle, time.Second},
+		{"the other half", limits{}, func(c, b *halfPipe) { _ = b.CloseWrite() }, ErrIdle, 30 * time.Second},
+		{"a half open and busy", limits{}, func(c, b *halfPipe) {
 			_ = c.CloseWrite()
 			for range 10 {
 				time.Sleep(20 * time.Second)
@@ -64,14 +68,14 @@ func TestRelayLimits(t *testing.T) {
 			}
 			_ = b.CloseWrite()
 		}, nil, 200 * time.Second},
-		{"never half open for too long", TCP{HalfOpen: -1}, func(c, b *halfPipe) {
+		{"never half open for too long", limits{HalfOpen: -1}, func(c, b *halfPipe) {
 			_ = c.CloseWrite()
 			time.Sleep(time.Hour)
 			_ = b.CloseWrite()
 		}, nil, time.Hour},
-		{"stalled while it is written to", TCP{Idle: time.Minute}, func(c, b *halfPipe) {
+		{"stalled while it is written to", limits{Idle: time.Minute}, func(c, b *halfPipe) {
 			_, _ = b.Write([]byte("nobody takes this"))
-		}, errIdle, time.Minute},
+		}, ErrIdle, time.Minute},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -80,7 +84,7 @@ func TestRelayLimits(t *testing.T) {
 				far, backend := newHalfPipe()
 				go c.play(client, backend)
 				start := time.Now()
-				err := (&relay{client: near, backend: far, opts: c.opts.withDefaults()}).run()
+				err := (&Relay{Client: near, Backend: far, Idle: c.Idle, HalfOpen: cmp.Or(c.HalfOpen, 30*time.Second)}).Run()
 				took := time.Since(start)
 				if !errors.Is(err, c.err) || took < c.took || took > c.took+c.took/4+time.Second {
 					t.Errorf("ended after %v with %v, want %v with %v", took, err, c.took, c.err)
