@@ -509,13 +509,13 @@ func (s *snapshot) leaves(m *member) error {
 	for _, e := range s.others {
 		switch {
 		case e.member != m:
-		case slices.Contains(s.kept, e) && !e.rank.fenced:
+		case slices.Contains(s.kept, e) && !e.rank.Fenced:
 			if e.verdict.State == health.Down && e.verdict.Until.IsZero() {
 				return fmt.Errorf("%w: %s %s", ErrMoved, e.Name, e.verdict.Why)
 			}
 			return nil
 		default:
-			return fmt.Errorf("%w: %s is now %s", ErrMoved, e.Name, cmp.Or(e.rank.barred, e.rank.role, "of another kind"))
+			return fmt.Errorf("%w: %s is now %s", ErrMoved, e.Name, cmp.Or(e.rank.Barred, e.rank.Role, "of another kind"))
 		}
 	}
 	i := slices.IndexFunc(s.all, func(e *entry) bool { return e.member == m })
@@ -523,8 +523,8 @@ func (s *snapshot) leaves(m *member) error {
 		return nil
 	}
 	e := s.all[i]
-	if e.rank.fenced {
-		return fmt.Errorf("%w: %s is %s", ErrMoved, e.Name, e.rank.barred)
+	if e.rank.Fenced {
+		return fmt.Errorf("%w: %s is %s", ErrMoved, e.Name, e.rank.Barred)
 	}
 	if e.verdict.State != health.Down || !e.verdict.Until.IsZero() || slices.Contains(s.use, e) {
 		return nil

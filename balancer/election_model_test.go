@@ -206,7 +206,7 @@ func (w *world) promote(i int) {
 // both.
 func (w *world) mistake(i int) {
 	p, s := w.servers[w.primary], w.servers[i]
-	if i == w.primary || w.lies || !s.up || s.rw || !p.up || !p.rw || w.pool.roles.throne.Primary != p.name || !w.pool.roles.throne.seated {
+	if i == w.primary || w.lies || !s.up || s.rw || !p.up || !p.rw || w.pool.roles.throne.Primary != p.name || !w.pool.roles.throne.Seated {
 		return
 	}
 	s.rw, s.reign, s.known = true, -1, true
@@ -248,8 +248,8 @@ func (w *world) check() {
 	}
 	for _, e := range use {
 		reached[e.Name] = true
-		if e.rank.barred != "" || w.pool.roles.throne.Fenced[e.Name] != "" {
-			w.fail("%s is used, though %s", e.Name, e.rank.barred)
+		if e.rank.Barred != "" || w.pool.roles.throne.Fenced[e.Name] != "" {
+			w.fail("%s is used, though %s", e.Name, e.rank.Barred)
 		}
 		l := &link{pool: w.writes, entry: e}
 		h := &heldLink{name: e.Name, link: l}

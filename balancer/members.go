@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/election"
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
 )
@@ -47,7 +48,7 @@ const drainFor = 10 * time.Minute
 // leaves reports whether e would be available if its probe did not ask to drain
 // it.
 func (e *entry) leaves() bool {
-	return Mode(e.mode.Load()) == Ready && e.leaving.Load() && e.rank.barred == ""
+	return Mode(e.mode.Load()) == Ready && e.leaving.Load() && e.rank.Barred == ""
 }
 
 // wanted returns the mode that the operator or the backend itself asks for.
@@ -81,7 +82,7 @@ type entry struct {
 	url     *url.URL
 	base    string         // the URL's path, escaped
 	verdict health.Verdict // when the snapshot was made
-	rank    rank           // likewise
+	rank    election.Rank  // likewise
 }
 
 // A snapshot is what picks read. It is never modified.

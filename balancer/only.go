@@ -126,19 +126,19 @@ func (s Status) atBest() Status {
 
 // available reports whether e may get anything new: its operator and its role
 // allow it.
-func (e *entry) available() bool { return e.wanted() == Ready && e.rank.barred == "" }
+func (e *entry) available() bool { return e.wanted() == Ready && e.rank.Barred == "" }
 
 // none returns why nobody serves.
 func (s *snapshot) none() error {
 	var why []string
 	for _, e := range slices.Concat(s.all, s.others) {
-		if e.rank.barred != "" {
-			why = append(why, e.Name+" "+e.rank.barred)
-		} else if e.rank.role != "" {
-			what := e.Name + " is a " + e.rank.role
-			if e.rank.lag > 0 && e.rank.lag < math.MaxInt64 {
-				what += fmt.Sprintf(", %v behind", e.rank.lag.Round(time.Millisecond))
-			} else if e.rank.lag > 0 {
+		if e.rank.Barred != "" {
+			why = append(why, e.Name+" "+e.rank.Barred)
+		} else if e.rank.Role != "" {
+			what := e.Name + " is a " + e.rank.Role
+			if e.rank.Lag > 0 && e.rank.Lag < math.MaxInt64 {
+				what += fmt.Sprintf(", %v behind", e.rank.Lag.Round(time.Millisecond))
+			} else if e.rank.Lag > 0 {
 				what += ", nobody knows how far behind"
 			}
 			why = append(why, what)

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/election"
 	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/balancer/internal/load"
 	"github.com/foretier/foretier/health"
@@ -70,7 +71,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 	p.carried.init()
 	p.depot.init(p)
 	p.roles.memory = opts.Roles.Memory
-	if p.roles.throne, err = recall(opts.Roles.Memory); err != nil {
+	if p.roles.throne, err = election.Recall(opts.Roles.Memory); err != nil {
 		return nil, err
 	}
 	p.closing, p.close = context.WithCancel(context.Background())
@@ -212,11 +213,11 @@ func (e *entry) status(now time.Time) Status {
 		Latency:  e.load.Latency(now),
 		Requests: e.requests.Load(),
 		Failures: e.failures.Load(),
-		Role:     e.rank.role,
-		Epoch:    e.rank.epoch,
-		Lag:      e.rank.lag,
-		Primary:  e.rank.primary,
-		Barred:   e.rank.barred,
+		Role:     e.rank.Role,
+		Epoch:    e.rank.Epoch,
+		Lag:      e.rank.Lag,
+		Primary:  e.rank.Primary,
+		Barred:   e.rank.Barred,
 	}
 }
 

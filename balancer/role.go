@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/election"
 	"github.com/foretier/foretier/health"
 )
 
@@ -54,17 +55,17 @@ type roles struct {
 	vacant atomic.Bool // nobody is primary
 
 	mu     sync.Mutex // serializes elections; comes before Pool.mu
-	claims map[*member]*claim
-	throne throne                           // guarded by mu, like claims
-	ranks  atomic.Pointer[map[*member]rank] // the outcome, never modified
+	claims map[*member]*election.Claim
+	throne election.Throne                           // guarded by mu, like claims
+	ranks  atomic.Pointer[map[*member]election.Rank] // the outcome, never modified
 }
 
 // rank returns what the latest election made of m.
-func (r *roles) rank(m *member) rank {
+func (r *roles) rank(m *member) election.Rank {
 	if ranks := r.ranks.Load(); ranks != nil {
 		return (*ranks)[m]
 	}
-	return rank{}
+	return election.Rank{}
 }
 
 // probed takes what a probe that began at asked said of e's role, and reports
@@ -78,34 +79,34 @@ func (p *Pool) probed(e *entry, asked, now time.Time, res health.Result, err err
 	defer r.mu.Unlock()
 	c := p.claimLocked(e)
 	was := *c
-	if errors.Is(err, health.ErrTurnedAway) && !c.asked.IsZero() {
+	if errors.Is(err, health.ErrTurnedAway) && !c.Asked.IsZero() {
 		// It is there, and what it was still holds: no password and no full
 		// house makes another of it.
-		c.mute = e.tracker.Verdict(now).Mute
-		return p.electLocked(now, was.mute != c.mute)
+		c.Mute = e.tracker.Verdict(now).Mute
+		return p.electLocked(now, was.Mute != c.Mute)
 	}
 	if err != nil {
 		hard := health.Unreachable(err) || errors.Is(err, syscall.ECONNRESET)
 		// One slow answer takes no primary away: that is for the schedule to
 		// say. Who has never answered is not waited for.
-		if hard || e.tracker.Verdict(now).State == health.Down || c.asked.IsZero() {
-			c.miss(asked)
+		if hard || e.tracker.Verdict(now).State == health.Down || c.Asked.IsZero() {
+			c.Miss(asked)
 		}
-		c.known = true
+		c.Known = true
 		return p.electLocked(now, was != *c)
 	}
 	switch res.Role {
 	case "", health.RolePrimary, health.RoleReplica, health.RolePeer:
 	default:
-		if c.role != "" || !c.known {
+		if c.Role != "" || !c.Known {
 			p.log.LogAttrs(context.Background(), slog.LevelError, "the probe tells a role that there is not: the backend has none",
 				slog.String("backend", e.Name), slog.String("role", res.Role))
 		}
 		res.Role = ""
 	}
-	c.answer(asked, res)
+	c.Answer(asked, res)
 	r.active.Store(true)
-	return p.electLocked(now, was.role != c.role || was.away || was.epoch != c.epoch || was.last != c.last || !was.known)
+	return p.electLocked(now, was.Role != c.Role || was.Away || was.Epoch != c.Epoch || was.Last != c.Last || !was.Known)
 }
 
 // missed takes note that e refused a connection: what it was must be
@@ -118,8 +119,8 @@ func (p *Pool) missed(e *entry, now time.Time) {
 	}
 	r.mu.Lock()
 	c := p.claimLocked(e)
-	was := c.away
-	c.miss(now)
+	was := c.Away
+	c.Miss(now)
 	changed := p.electLocked(now, !was)
 	r.mu.Unlock()
 	if changed {
@@ -135,14 +136,14 @@ func (p *Pool) doubt(e *entry) {
 	}
 }
 
-func (p *Pool) claimLocked(e *entry) *claim {
+func (p *Pool) claimLocked(e *entry) *election.Claim {
 	r := &p.roles
 	if r.claims == nil {
-		r.claims = make(map[*member]*claim)
+		r.claims = make(map[*member]*election.Claim)
 	}
 	c := r.claims[e.member]
 	if c == nil {
-		c = &claim{name: e.Name}
+		c = &election.Claim{Name: e.Name}
 		r.claims[e.member] = c
 	}
 	return c
@@ -153,29 +154,29 @@ func (p *Pool) claimLocked(e *entry) *claim {
 func (p *Pool) electLocked(now time.Time, news bool) bool {
 	r := &p.roles
 	all := p.snap.Load().all
-	claims := make([]claim, len(all))
+	claims := make([]election.Claim, len(all))
 	there := make(map[*member]bool, len(all))
 	for i, e := range all {
 		claims[i] = *p.claimLocked(e)
 		there[e.member] = true
 	}
-	maps.DeleteFunc(r.claims, func(m *member, _ *claim) bool { return !there[m] })
+	maps.DeleteFunc(r.claims, func(m *member, _ *election.Claim) bool { return !there[m] })
 
 	old := r.throne
-	next := old.elect(claims)
-	changed := !next.equal(old)
+	next := old.Elect(claims)
+	changed := !next.Equal(old)
 	if changed {
 		p.enthroneLocked(now, old, next)
 	}
 	for _, c := range r.claims {
-		if next.seated && c.name == next.Primary {
-			c.left = time.Time{}
+		if next.Seated && c.Name == next.Primary {
+			c.Left = time.Time{}
 		}
 	}
-	r.vacant.Store(!next.seated)
-	ranks := make(map[*member]rank, len(all))
+	r.vacant.Store(!next.Seated)
+	ranks := make(map[*member]election.Rank, len(all))
 	for i, e := range all {
-		ranks[e.member] = next.rank(claims[i])
+		ranks[e.member] = next.Rank(claims[i])
 	}
 	if before := r.ranks.Swap(&ranks); before == nil || !maps.Equal(*before, ranks) {
 		changed = true
@@ -189,10 +190,10 @@ func (p *Pool) electLocked(now time.Time, news bool) bool {
 }
 
 // enthroneLocked makes next the outcome: remembered before anybody acts on it.
-func (p *Pool) enthroneLocked(now time.Time, old, next throne) {
+func (p *Pool) enthroneLocked(now time.Time, old, next election.Throne) {
 	r := &p.roles
-	if !next.remembers(old) {
-		if err := next.remember(r.memory); err != nil {
+	if !next.Remembers(old) {
+		if err := next.Remember(r.memory); err != nil {
 			p.log.LogAttrs(context.Background(), slog.LevelError, "cannot remember who is primary", slog.Any("error", err))
 		}
 	}
@@ -218,20 +219,20 @@ func (p *Pool) enthroneLocked(now time.Time, old, next throne) {
 		}
 	}
 	switch {
-	case next.seated && (!old.seated || old.Primary != next.Primary):
+	case next.Seated && (!old.Seated || old.Primary != next.Primary):
 		level, text := slog.LevelInfo, "is primary"
 		if old.Primary != "" && old.Primary != next.Primary {
 			level, text = slog.LevelWarn, "is primary in the place of "+old.Primary
 		}
 		tell(level, next.Primary, text)
-	case !next.seated && next.why != old.why:
+	case !next.Seated && next.Why != old.Why:
 		level := slog.LevelInfo // as at each start
-		if next.torn {
+		if next.Torn {
 			level = slog.LevelError
-		} else if old.seated {
+		} else if old.Seated {
 			level = slog.LevelWarn
 		}
-		tell(level, next.Primary, next.why)
+		tell(level, next.Primary, next.Why)
 	}
 }
 
@@ -250,21 +251,21 @@ func (p *Pool) SetPrimary(name string) error {
 			return fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, p.opts.Name)
 		}
 		c := p.claimLocked(e)
-		if !c.claims() {
+		if !c.Claims() {
 			return fmt.Errorf("balancer: %s does not say that it is primary: make it so first", name)
 		}
-		c.left = time.Time{}
-		t := throne{Primary: r.throne.Primary, Fenced: make(map[string]string), Deposed: maps.Clone(r.throne.Deposed)}
+		c.Left = time.Time{}
+		t := election.Throne{Primary: r.throne.Primary, Fenced: make(map[string]string), Deposed: maps.Clone(r.throne.Deposed)}
 		maps.Copy(t.Fenced, r.throne.Fenced)
-		var claims []claim
+		var claims []election.Claim
 		for _, o := range r.claims {
 			claims = append(claims, *o)
-			if o.name != name && o.claims() && o.role == health.RolePrimary {
-				t.Fenced[o.name] = "claims to be primary, and " + name + " was made so by hand"
+			if o.Name != name && o.Claims() && o.Role == health.RolePrimary {
+				t.Fenced[o.Name] = "claims to be primary, and " + name + " was made so by hand"
 			}
 		}
 		delete(t.Fenced, name)
-		t.enthrone(*c, claims)
+		t.Enthrone(*c, claims)
 		p.enthroneLocked(now, r.throne, t)
 		p.electLocked(now, true)
 		return nil

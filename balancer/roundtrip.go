@@ -386,7 +386,7 @@ func (s *snapshot) serves(e *entry, now time.Time) bool {
 	if mode == Drain && now.UnixNano() >= e.drained.Load() && !slices.Contains(s.use, e) {
 		mode = Maintenance
 	}
-	return mode != Maintenance && e.verdict.State != health.Down && e.rank.barred == ""
+	return mode != Maintenance && e.verdict.State != health.Down && e.rank.Barred == ""
 }
 
 // filter leaves out who was tried, who is full, and, if careful, who is on

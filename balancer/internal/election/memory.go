@@ -1,4 +1,4 @@
-package balancer
+package election
 
 import (
 	"encoding/json"
@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 )
 
-// recall reads who was primary when the file was written. A file that is not
+// Recall reads who was primary when the file was written. A file that is not
 // there is no memory; one that can't be read is an error, because to start
 // without memory is another decision.
-func recall(file string) (throne, error) {
-	var t throne
+func Recall(file string) (Throne, error) {
+	var t Throne
 	if file == "" {
 		return t, nil
 	}
@@ -25,14 +25,14 @@ func recall(file string) (throne, error) {
 		err = json.Unmarshal(b, &t)
 	}
 	if err != nil {
-		return throne{}, fmt.Errorf("balancer: Roles.Memory: %w: want the file that the pool wrote, or none", err)
+		return Throne{}, fmt.Errorf("balancer: Roles.Memory: %w: want the file that the pool wrote, or none", err)
 	}
 	return t, nil
 }
 
-// remember writes t to the file so that a crash leaves the old one or the new
+// Remember writes t to the file so that a crash leaves the old one or the new
 // one.
-func (t throne) remember(file string) (err error) {
+func (t Throne) Remember(file string) (err error) {
 	if file == "" {
 		return nil
 	}
