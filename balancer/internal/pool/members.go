@@ -1,0 +1,241 @@
+package pool
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/health"
+)
+
+// A Member is what a set keeps of a backend for as long as it has one of that
+// name in that place, whatever its weight, tier and labels become.
+type Member struct {
+	hash    uint64 // of the name
+	Load    *load.Load
+	Tracker *health.Tracker
+	blame   blame
+	begged  blame // those whom it asked for patience
+	Way     any   // to it, as setOptions.join has made it
+	Target  health.Target
+
+	mode       atomic.Uint32 // a mode
+	risen      atomic.Int64  // when it last came back, in ns; 0: never was away
+	reported   atomic.Uint64 // float64 bits: the share that a probe brought
+	reportedAt atomic.Int64  // when, in ns; 0: never
+	Spare      atomic.Int64  // until when it asks for patience, in ns
+	leaving    atomic.Bool   // a probe said that it wants to be drained
+	drained    atomic.Int64  // when Drain ends for those bound to it, in ns
+	Requests   atomic.Uint64
+	Failures   atomic.Uint64
+	avoid      atomic.Int64  // until when others are preferred to it, in ns
+	nudged     chan struct{} // room for one: it should be probed soon
+}
+
+// drainFor is how long a backend that drains goes on to serve those who are
+// bound to it.
+const drainFor = 10 * time.Minute
+
+// available reports whether e may get anything new: its operator and its judge
+// allow it.
+func (e *Entry) available() bool { return e.Wanted() == Ready && e.Standing.Barred == "" }
+
+// leaves reports whether e would be available if its probe did not ask to drain
+// it.
+func (e *Entry) leaves() bool {
+	return Mode(e.mode.Load()) == Ready && e.leaving.Load() && e.Standing.Barred == ""
+}
+
+// Wanted returns the mode that the operator or the backend itself asks for.
+func (m *Member) Wanted() Mode {
+	if set := Mode(m.mode.Load()); set != Ready || !m.leaving.Load() {
+		return set
+	}
+	return drain
+}
+
+// heard takes what a probe brought besides a state, and reports whether that
+// changes who serves.
+func (m *Member) heard(now time.Time, res health.Result) bool {
+	if res.Weight > 0 {
+		m.reported.Store(math.Float64bits(min(res.Weight, 10)))
+		m.reportedAt.Store(now.UnixNano())
+	}
+	if m.leaving.Swap(res.Drain) == res.Drain {
+		return false
+	}
+	if res.Drain {
+		m.drained.Store(now.Add(drainFor).UnixNano())
+	}
+	return true
+}
+
+// An Entry is a member as one snapshot configures it.
+type Entry struct {
+	Spec
+	*Member
+	Verdict  health.Verdict // when the snapshot was made
+	Standing Standing       // likewise
+}
+
+// A Snapshot is what picks read. It is never modified.
+type Snapshot struct {
+	All    []*Entry          // in the order given
+	Others []*Entry          // of an excerpt: the rest of the whole
+	Kept   []*Entry          // of these, those that keep their connections
+	ByName map[string]*Entry //
+	Use    []*Entry          // for requests that are bound to none
+	rest   []*Entry          // alive and not in use: where a request goes that use has failed
+	shut   []*Entry          // have refused connections lately, and no probe says more: they may be back
+	trial  bool              // one of use is on trial
+	forced bool              // those serve that ask to be drained
+	until  int64             // when it must be made anew, in ns
+}
+
+// Refresh makes the snapshots anew.
+func (s *Set) Refresh(now time.Time) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	s.RefreshLocked(now)
+}
+
+// RefreshLocked makes the snapshots anew from the members' states.
+func (s *Set) RefreshLocked(now time.Time) {
+	old := s.Whole.Snap.Load()
+	entries := make([]*Entry, len(old.All))
+	for i, e := range old.All {
+		entries[i] = &Entry{Spec: e.Spec, Member: e.Member}
+	}
+	s.publishLocked(entries, now)
+}
+
+// publishLocked judges the entries and swaps them in.
+func (s *Set) publishLocked(entries []*Entry, now time.Time) {
+	snap := &Snapshot{All: entries, ByName: make(map[string]*Entry, len(entries)), until: math.MaxInt64}
+	for _, e := range entries {
+		e.Verdict = e.Tracker.Verdict(now)
+		if v := e.Verdict; s.Opts.Probe != nil && v.State == health.Up && !v.Trial {
+			s.proven = true
+		}
+	}
+	for _, e := range entries {
+		s.believeLocked(e)
+		if s.Opts.Judge != nil {
+			e.Standing = s.Opts.Judge.Standing(e.Member)
+		}
+		if !e.Verdict.Risen.IsZero() {
+			e.risen.Store(e.Verdict.Risen.UnixNano())
+		}
+		if u := e.Verdict.Until; !u.IsZero() {
+			snap.until = min(snap.until, u.UnixNano())
+		}
+		snap.ByName[e.Name] = e
+	}
+	snap.choose(entries)
+	old := s.Whole.Snap.Load()
+	s.recordLocked(old, snap, now)
+	for _, v := range s.views {
+		v.showLocked(snap, now)
+	}
+	for _, e := range entries {
+		if was := old.ByName[e.Name]; was != nil && was.Member == e.Member && e.Verdict.State == health.Down && was.Verdict.State != health.Down {
+			e.rescue(snap)
+		}
+	}
+}
+
+// believeLocked takes e for down if its probe has never succeeded, and that of
+// another has: the check is there, and it says no, as Patroni's does on all but
+// one. That is for connections: of requests it may be a file that is missing,
+// and answers tell more.
+func (s *Set) believeLocked(e *Entry) {
+	if v := &e.Verdict; s.Opts.Strict && s.proven && v.Fails {
+		v.State, v.Await = health.Down, false
+		v.Why = "fails its probes, which others pass: " + v.Why
+	}
+}
+
+// A rescuer is who holds a ticket and may be moved to another backend.
+type rescuer interface{ Rescue() }
+
+// rescue moves the requests that wait on e, which has just turned down, to
+// another backend, if there is one that is alive: nobody should wait for a
+// minute on a server that is known to be dead. What may not be repeated keeps
+// waiting.
+func (e *Entry) rescue(snap *Snapshot) {
+	alive := len(snap.rest) > 0
+	for _, other := range snap.Use {
+		alive = alive || other.Verdict.State != health.Down
+	}
+	if !alive {
+		return
+	}
+	for _, owner := range e.Load.Owners() {
+		if w, ok := owner.(rescuer); ok {
+			w.Rescue()
+		}
+	}
+}
+
+// choose says who of list serves, and who of all is left beside them.
+func (s *Snapshot) choose(list []*Entry) {
+	s.Use = usable(list)
+	for _, e := range s.All {
+		switch v := e.Verdict; {
+		case !e.available() || slices.Contains(s.Use, e):
+		case v.State != health.Down:
+			s.rest = append(s.rest, e)
+		case !v.Until.IsZero():
+			s.shut = append(s.shut, e)
+		}
+	}
+	slices.SortStableFunc(s.rest, func(a, b *Entry) int { return cmp.Compare(a.Tier, b.Tier) })
+	for _, e := range s.Use {
+		s.trial = s.trial || e.Verdict.Trial
+		s.forced = s.forced || e.leaves()
+	}
+}
+
+// allLeave is what is told when nobody but them is left.
+const allLeave = "only backends that ask to be drained are left: they are used all the same"
+
+// usable returns who serves: of the first tier in which somebody may be alive
+// those whom health finds usable, and if nobody is alive anywhere, the least
+// hopeless. Those that a probe asks to drain are used where nobody else is
+// alive: who is to be drained by an operator is not.
+func usable(entries []*Entry) []*Entry {
+	alive := slices.ContainsFunc(entries, func(e *Entry) bool { return e.available() && e.Verdict.State != health.Down })
+	var ready []*Entry
+	lowest, last := math.MaxInt, math.MaxInt // tiers; last is of those too that ask to be used last
+	for _, e := range entries {
+		if !e.available() && (alive || !e.leaves()) {
+			continue
+		}
+		ready = append(ready, e)
+		if e.Verdict.State != health.Down {
+			last = min(last, e.Tier)
+			if !e.Verdict.Last {
+				lowest = min(lowest, e.Tier)
+			}
+		}
+	}
+	if lowest == math.MaxInt {
+		lowest = last
+	}
+	var of []*Entry
+	var verdicts []health.Verdict
+	for _, e := range ready {
+		if lowest == math.MaxInt || e.Tier == lowest {
+			of = append(of, e)
+			verdicts = append(verdicts, e.Verdict)
+		}
+	}
+	var use []*Entry
+	for _, i := range health.Usable(nil, verdicts) {
+		use = append(use, of[i])
+	}
+	return use
+}

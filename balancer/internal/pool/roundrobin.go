@@ -1,0 +1,57 @@
+package pool
+
+import "sync"
+
+// RoundRobin is smooth weighted round robin, as nginx has it.
+type RoundRobin struct {
+	mu      sync.Mutex
+	names   []uint64  // guarded by mu: the candidates of the latest pick, hashed
+	current []float64 // guarded by mu: what each is owed
+}
+
+// Choose gives each candidate its weight, takes the one that is owed most, and
+// takes from it what was given out (nginx's smooth weighted round robin).
+func (p *RoundRobin) Choose(q Query, c Candidates) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alignLocked(c)
+	best, most, total := 0, 0.0, 0.0
+	for i := range c.Len() {
+		w := c.weight(i)
+		total += w
+		if owed := p.current[i] + w; i == 0 || owed > most {
+			best, most = i, owed
+		}
+	}
+	if q.Peek {
+		return best
+	}
+	for i := range p.current {
+		p.current[i] += c.weight(i)
+	}
+	p.current[best] -= total
+	return best
+}
+
+func (*RoundRobin) Why() string { return "it is its turn" }
+
+// alignLocked makes what is owed belong to the candidates of this pick.
+func (p *RoundRobin) alignLocked(c Candidates) {
+	n := c.Len()
+	same := len(p.names) == n
+	for i := 0; same && i < n; i++ {
+		same = p.names[i] == c.hash(i)
+	}
+	if same {
+		return
+	}
+	owed := make(map[uint64]float64, len(p.names))
+	for i, name := range p.names {
+		owed[name] = p.current[i]
+	}
+	p.names, p.current = make([]uint64, n), make([]float64, n)
+	for i := range n {
+		p.names[i] = c.hash(i)
+		p.current[i] = owed[p.names[i]]
+	}
+}

@@ -1,0 +1,55 @@
+package pool
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Schemes are those by which backends are reached.
+type Schemes struct {
+	Names   []string
+	Example string // a URL that is one
+	Words   string // how a URL starts
+	Port    bool   // a port is needed, and there is no path
+}
+
+// Parse reads where a backend is. Its error says what would be right.
+func (s Schemes) Parse(raw string) (*url.URL, error) {
+	// The commonest mistake first: to net/url web1:8080 has a scheme web1.
+	scheme, rest, ok := strings.Cut(raw, "://")
+	shown := raw // without a password
+	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
+		shown = "..." + raw[i:]
+	}
+	switch {
+	case raw == "":
+		return nil, fmt.Errorf("has no URL: want one such as %q", s.Example)
+	case strings.HasPrefix(raw, "unix:") || strings.HasPrefix(raw, "/") || ok && strings.HasPrefix(rest, "unix:"):
+		return nil, fmt.Errorf("%q is a socket of this machine, which the pool does not reach: want the server to listen on an address, such as %s", shown, s.Example)
+	case !ok:
+		return nil, fmt.Errorf("%q has no scheme: want %q; the URL starts with %s", shown, s.Names[0]+"://"+strings.TrimSpace(shown), s.Words)
+	case !slices.Contains(s.Names, strings.ToLower(scheme)):
+		return nil, fmt.Errorf("%q: the URL starts with %s", shown, s.Words)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no URL: want one such as %s", shown, s.Example)
+	}
+	switch {
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("%q: the URL names no host", raw)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.ForceQuery:
+		return nil, fmt.Errorf("%s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
+	case s.Port && (u.Port() == "" || u.Path != ""):
+		return nil, fmt.Errorf("%q: want a host and a port, such as %s", raw, s.Example)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return nil, fmt.Errorf("%q: port %s: want one from 1 to 65535", raw, port)
+		}
+	}
+	return u, nil
+}

@@ -1,0 +1,179 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// A View is those of a set's members that pass a filter, with a queue of its
+// own. It is safe for concurrent use.
+type View struct {
+	Set     *Set
+	Closing context.Context // ends with close, and with the set
+	close   context.CancelFunc
+	filters []Filter // none: all pass
+	Snap    atomic.Pointer[Snapshot]
+	Limits  Limits
+	policy  Policy
+	queue   queue
+	shares  shares // of the places, by client: those of the set
+
+	Changed   chan struct{}   // guarded by set.mu: closed at the next change
+	published func(*Snapshot) // guarded by set.mu: is told each snapshot; nil: nobody is
+}
+
+// A Filter reports whether e passes now, and, at its best, would if nothing were
+// wrong with it for the moment: if it were up, without lag and without load.
+type Filter func(e *Entry, now time.Time, atBest bool) bool
+
+// newView returns a view that shows nothing yet.
+func newView(parent context.Context, s *Set, l Limits, p Policy, filters []Filter) *View {
+	v := &View{Set: s, Limits: l, policy: p, filters: filters, shares: s.shares, Changed: make(chan struct{})}
+	v.Closing, v.close = context.WithCancel(parent)
+	v.Snap.Store(new(Snapshot))
+	return v
+}
+
+// Only returns a view of those that pass a filter: with several, those that
+// pass the first are used as long as one of them is alive, then those that pass
+// the second, and so on. It ends with v.
+func (v *View) Only(filters []Filter) *View {
+	if outer := v.filters; outer != nil { // of an excerpt, less
+		for i, inner := range filters {
+			filters[i] = func(e *Entry, now time.Time, atBest bool) bool {
+				return inner(e, now, atBest) && slices.ContainsFunc(outer, func(f Filter) bool { return f(e, now, atBest) })
+			}
+		}
+	}
+	s := v.Set
+	out := newView(v.Closing, s, v.Limits, v.policy, filters)
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	s.views = append(s.views, out)
+	out.showLocked(s.Whole.Snap.Load(), time.Now())
+	return out
+}
+
+// Watch has f told each snapshot from now on, the present one at once, under the
+// set's lock: it must not block, nor call the set.
+func (v *View) Watch(f func(*Snapshot)) {
+	v.Set.Mu.Lock()
+	defer v.Set.Mu.Unlock()
+	v.published = f
+	f(v.Snap.Load())
+}
+
+// End takes the view off its set, and refuses further requests.
+func (v *View) End() {
+	v.close()
+	v.Set.Mu.Lock()
+	defer v.Set.Mu.Unlock()
+	v.Set.views = slices.DeleteFunc(v.Set.views, func(o *View) bool { return o == v })
+}
+
+// Current returns the snapshot that holds at now.
+func (v *View) Current(now time.Time) *Snapshot {
+	snap := v.Snap.Load()
+	if now.UnixNano() < snap.until {
+		return snap
+	}
+	v.Set.Refresh(now)
+	return v.Snap.Load()
+}
+
+// showLocked publishes what the filters leave of the whole.
+func (v *View) showLocked(whole *Snapshot, now time.Time) {
+	snap := whole
+	if v.filters != nil {
+		snap = v.narrow(whole, now)
+	}
+	v.Snap.Store(snap)
+	if v.published != nil {
+		v.published(snap)
+	}
+	close(v.Changed)
+	v.Changed = make(chan struct{})
+}
+
+// narrow returns what the filters leave of the whole.
+func (v *View) narrow(whole *Snapshot, now time.Time) *Snapshot {
+	snap := &Snapshot{ByName: make(map[string]*Entry), until: whole.until}
+	pass := make([]int, len(whole.All))      // the first filter that each passes
+	first, alive := math.MaxInt, math.MaxInt // that somebody well, or alive, passes
+	for i, e := range whole.All {
+		pass[i] = v.passes(e, now, false)
+		if pass[i] < 0 {
+			snap.Others = append(snap.Others, e)
+			if v.passes(e, now, true) >= 0 {
+				snap.Kept = append(snap.Kept, e)
+			}
+			continue
+		}
+		snap.All = append(snap.All, e)
+		snap.ByName[e.Name] = e
+		if !e.available() || e.Verdict.State == health.Down {
+			continue
+		}
+		alive = min(alive, pass[i])
+		if e.Verdict.State != health.Degraded {
+			first = min(first, pass[i])
+		}
+	}
+	if first == math.MaxInt {
+		first = alive
+	}
+	var list []*Entry
+	for i, e := range whole.All {
+		if pass[i] >= 0 && (first == math.MaxInt || pass[i] == first) {
+			list = append(list, e)
+		}
+	}
+	snap.choose(list)
+	return snap
+}
+
+// passes returns the first filter that e passes, or -1.
+func (v *View) passes(e *Entry, now time.Time, atBest bool) int {
+	return slices.IndexFunc(v.filters, func(f Filter) bool { return f(e, now, atBest) })
+}
+
+// Healthy reports whether there is one to serve that is not down.
+func (v *View) Healthy(now time.Time) bool {
+	for _, e := range v.Current(now).Use {
+		if e.Verdict.State != health.Down {
+			return true
+		}
+	}
+	return false
+}
+
+// Ready returns once a probe has told that one of those who serve is up; at once
+// without probes.
+func (v *View) Ready(ctx context.Context) error {
+	for {
+		v.Set.Mu.Lock()
+		changed := v.Changed
+		v.Set.Mu.Unlock()
+		if v.Set.Opts.Probe == nil {
+			return nil
+		}
+		for _, e := range v.Current(time.Now()).Use {
+			if e.Verdict.State == health.Up {
+				return nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return errors.Join(ErrNoBackend, context.Cause(ctx))
+		case <-v.Closing.Done():
+			return ErrClosed
+		}
+	}
+}
