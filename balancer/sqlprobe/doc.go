@@ -16,9 +16,9 @@
 //		return sql.OpenDB(connector), nil
 //	}, sqlprobe.Options{})
 //	defer probe.Close()
-//	db, err := balancer.New(balancer.Backends("tcp://10.0.0.31:3306", "tcp://10.0.0.32:3306"), balancer.Options{Probe: probe})
+//	db, err := tcp.New(tcp.Backends("tcp://10.0.0.31:3306", "tcp://10.0.0.32:3306"), tcp.Options{Probe: probe})
 //	if err != nil {
 //		return err
 //	}
-//	writes := db.Only("writes", balancer.Primary)
+//	writes := db.Only("writes", tcp.Primary)
 package sqlprobe

@@ -8,8 +8,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/balancer/sqlprobe"
+	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
 )
 
@@ -25,17 +25,17 @@ func Example() {
 	}, sqlprobe.Options{})
 	defer probe.Close()
 
-	db, err := balancer.New(balancer.Backends("tcp://10.0.0.31:3306", "tcp://10.0.0.32:3306"), balancer.Options{
+	db, err := tcp.New(tcp.Backends("tcp://10.0.0.31:3306", "tcp://10.0.0.32:3306"), tcp.Options{
 		Probe: probe,
-		// In production: Roles: balancer.Roles{Memory: "/var/lib/shop/primary"},
+		// In production: Roles: tcp.Roles{Memory: "/var/lib/shop/primary"},
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer db.Close()
-	writes := db.Only("writes", balancer.Primary)
-	reads := db.Only("reads", balancer.Replicas(5*time.Second), balancer.Primary)
+	writes := db.Only("writes", tcp.Primary)
+	reads := db.Only("reads", tcp.Replicas(5*time.Second), tcp.Primary)
 
 	// go db.Run(ctx), which probes. Until then nobody is known to be primary:
 	_, err = writes.DialContext(context.Background(), "tcp", "")

@@ -43,7 +43,7 @@ func (l listener) Accept() (net.Conn, error) {
 // conn has its header read before a server is bothered.
 type conn struct{ *proxyproto.Conn }
 
-// HandshakeContext is what [balancer.Pool.ServeTCP] begins with, as with TLS.
+// HandshakeContext is what [tcp.Pool.Serve] begins with, as with TLS.
 func (c conn) HandshakeContext(context.Context) error {
 	if _, err := c.Read(nil); err != nil {
 		return fmt.Errorf("PROXY header: %w", err)

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/balancer/tcp"
 )
 
 // A config is what the flags say, checked: nothing listens before it is whole.
@@ -30,7 +30,7 @@ type config struct {
 	memory         string
 	maxLag         time.Duration
 	maxConns       int
-	announce       balancer.ProxyProtocol
+	announce       tcp.ProxyProtocol
 	proxyFrom      []netip.Prefix // who may send a PROXY header, and must
 	certificate    []tls.Certificate
 	authorities    *x509.CertPool
@@ -246,14 +246,14 @@ func checkFolder(file string) error {
 	return nil
 }
 
-func parseAnnounce(s string) (balancer.ProxyProtocol, error) {
+func parseAnnounce(s string) (tcp.ProxyProtocol, error) {
 	switch s {
 	case "":
 		return 0, nil
 	case "v1":
-		return balancer.ProxyV1, nil
+		return tcp.ProxyV1, nil
 	case "v2":
-		return balancer.ProxyV2, nil
+		return tcp.ProxyV2, nil
 	}
 	return 0, errors.New("want v1 or v2")
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/balancer/tcp"
 )
 
 // write puts content into a file of the test's own.
@@ -75,7 +75,7 @@ func TestHelp(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	for kind, listen := range map[string]string{"mysql": "127.0.0.1:3306", "galera": "127.0.0.1:3306", "redis": "127.0.0.1:6379"} {
 		c, err := parse([]string{"-kind", kind, "-user", "probe", "-backends", "tcp://db:1"}, nil)
-		if err != nil || c.listen != listen || c.maxLag != 5*time.Second || c.announce != balancer.ProxyProtocol(0) || c.maxConns != 0 {
+		if err != nil || c.listen != listen || c.maxLag != 5*time.Second || c.announce != tcp.ProxyProtocol(0) || c.maxConns != 0 {
 			t.Errorf("%s: %+v, %v", kind, c, err)
 		}
 	}

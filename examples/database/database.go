@@ -16,8 +16,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/balancer/sqlprobe"
+	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/status"
 )
@@ -25,7 +25,7 @@ import (
 // A front is the program, listening and not yet serving.
 type front struct {
 	log    *slog.Logger
-	db     *balancer.Pool
+	db     *tcp.Pool
 	probe  io.Closer // nil: nothing to close
 	ports  []port
 	status net.Listener // nil: none
@@ -38,7 +38,13 @@ type front struct {
 // A port is a listener and the pool that serves it.
 type port struct {
 	net.Listener
-	pool *balancer.Pool
+	pool backends
+}
+
+// backends are the database, or those of it that a port is for.
+type backends interface {
+	Serve(context.Context, net.Listener) error
+	Healthy() bool
 }
 
 // build joins the packages as the configuration says, and listens.
@@ -49,13 +55,15 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 			err = errors.Join(err, f.close())
 		}
 	}()
-	opts := balancer.Options{
-		Name: "database", Logger: logger, Policy: balancer.LeastInFlight(0),
+	opts := tcp.Options{
+		Name: "database", Logger: logger, Policy: tcp.LeastInFlight(),
 		// A second without a primary is a second without a shop.
 		Schedule: health.Schedule{Every: time.Second, Changing: 250 * time.Millisecond, Timeout: time.Second},
-		Roles:    balancer.Roles{Memory: c.memory},
+		Memory:   c.memory,
 		TLS:      &tls.Config{RootCAs: c.authorities, Certificates: c.certificate},
-		TCP:      balancer.TCP{Conns: c.maxConns, Announce: c.announce, Refusal: refusals[c.kind]},
+		Conns:    c.maxConns,
+		Announce: c.announce,
+		Refusal:  refusals[c.kind],
 	}
 	switch c.kind {
 	case "mysql", "galera":
@@ -66,20 +74,20 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 	default:
 		opts.Probe = health.TCP()
 	}
-	if f.db, err = balancer.New(balancer.Backends(c.backends...), opts); err != nil {
+	if f.db, err = tcp.New(tcp.Backends(c.backends...), opts); err != nil {
 		return f, err
 	}
-	writes := f.db
+	var writes backends = f.db
 	reporters := []health.Reporter{f.db}
 	if kinds[c.kind].roles {
-		writes = f.db.Only("primary", balancer.Primary)
-		reporters = append(reporters, writes)
+		primary := f.db.Only("primary", tcp.Primary)
+		writes, reporters = primary, append(reporters, primary)
 	}
 	if err := f.listen(c, "listen", c.listen, writes); err != nil {
 		return f, err
 	}
 	if c.replicasListen != "" {
-		reads := f.db.Only("replicas", balancer.Replicas(c.maxLag), balancer.Primary)
+		reads := f.db.Only("replicas", tcp.Replicas(c.maxLag), tcp.Primary)
 		reporters = append(reporters, reads)
 		if err := f.listen(c, "replicas-listen", c.replicasListen, reads); err != nil {
 			return f, err
@@ -89,8 +97,8 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 		if f.draining.Load() {
 			return errDraining
 		}
-		if !writes.Healthy(nil) {
-			return balancer.ErrNoBackend
+		if !writes.Healthy() {
+			return tcp.ErrNoBackend
 		}
 		return nil
 	}})
@@ -120,7 +128,7 @@ func (c config) open(t health.Target) (*sql.DB, error) {
 }
 
 // listen opens one of the ports: PROXY header, then TLS, then bytes.
-func (f *front) listen(c config, flag, addr string, pool *balancer.Pool) error {
+func (f *front) listen(c config, flag, addr string, pool backends) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("-%s: %w", flag, err)
@@ -158,7 +166,7 @@ func (f *front) run(stop context.Context) error {
 	serving := len(f.ports)
 	ended := make(chan error)
 	for _, p := range f.ports {
-		go func() { ended <- p.pool.ServeTCP(ctx, p) }()
+		go func() { ended <- p.pool.Serve(ctx, p) }()
 	}
 	if f.status != nil {
 		serving++
@@ -212,7 +220,7 @@ var refusals = map[string]func(error) []byte{
 // greeting: error 1040, too many connections, or 1105, unknown.
 func refuseMySQL(err error) []byte {
 	code := uint16(1105)
-	if errors.Is(err, balancer.ErrBusy) {
+	if errors.Is(err, tcp.ErrBusy) {
 		code = 1040
 	}
 	text := err.Error()

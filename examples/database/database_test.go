@@ -23,7 +23,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
 )
 
@@ -334,7 +334,7 @@ func TestRefusals(t *testing.T) {
 		}
 		db.Close()
 	}
-	if got := refuseMySQL(balancer.ErrBusy); got[5] != 0x10 || got[6] != 0x04 {
+	if got := refuseMySQL(tcp.ErrBusy); got[5] != 0x10 || got[6] != 0x04 {
 		t.Errorf("too many connections: % x", got)
 	}
 	maria.says(t, "connection refused", "no backend available", "level=WARN")

@@ -24,8 +24,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/balancer/sqlprobe"
+	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/servertest"
 )
@@ -292,10 +292,10 @@ func connector(t *testing.T, c *mysql.Config) *sql.DB {
 }
 
 // ownPool is what a Go program has in the place of the proxy.
-func ownPool(t *testing.T, backends string) *balancer.Pool {
+func ownPool(t *testing.T, backends string) *tcp.Excerpt {
 	t.Helper()
 	probe := sqlprobe.New(config{user: "probe", password: "hush"}.open, sqlprobe.Options{})
-	pool, err := balancer.New(balancer.Backends(strings.Split(backends, ",")...), balancer.Options{
+	pool, err := tcp.New(tcp.Backends(strings.Split(backends, ",")...), tcp.Options{
 		Name: "own", Probe: probe, Logger: slog.New(slog.DiscardHandler),
 		Schedule: health.Schedule{Every: time.Second, Changing: 250 * time.Millisecond, Timeout: time.Second},
 	})
@@ -311,7 +311,7 @@ func ownPool(t *testing.T, backends string) *balancer.Pool {
 			t.Error(err)
 		}
 	})
-	return pool.Only("own primary", balancer.Primary)
+	return pool.Only("own primary", tcp.Primary)
 }
 
 // serverOf returns the id of the server that addr leads to.

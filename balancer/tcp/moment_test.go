@@ -1,0 +1,102 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/health"
+)
+
+// told brings the pool what a probe of the named backend said just now.
+func told(p *Pool, name, role string) {
+	now := time.Now()
+	if p.roles.Probed(p.view.Snap.Load().ByName[name], now, now, health.Result{State: health.Up, Role: role}, nil) {
+		p.set.Refresh(now)
+	}
+}
+
+// meddler picks the last candidate, after something has happened once.
+type meddler struct {
+	once    sync.Once
+	happens func()
+}
+
+func (*meddler) Why() string { return "the last" }
+
+func (m *meddler) Choose(_ pool.Query, c pool.Candidates) int {
+	m.once.Do(m.happens)
+	return c.Len() - 1
+}
+
+// TestFencedBetweenPickAndConnection has a backend fenced when it has just been
+// picked, and nothing is there yet that could be cut.
+func TestFencedBetweenPickAndConnection(t *testing.T) {
+	list := []Backend{
+		{Name: "a", URL: "tcp://" + backend(t, listen(t), echo("a"))},
+		{Name: "b", URL: "tcp://" + backend(t, listen(t), echo("b"))},
+	}
+	m := new(meddler)
+	p := newPool(t, list, Options{Policy: Policy{m}})
+	m.happens = func() { told(p, "b", health.RolePrimary) }
+	told(p, "b", health.RoleReplica)
+	told(p, "a", health.RolePrimary)
+	told(p, "b", health.RoleReplica)
+	if got := who(p); got != "a" {
+		t.Errorf("connected to %q", got)
+	}
+}
+
+// TestFencedWhileConnecting has a backend fenced during its TLS handshake.
+func TestFencedWhileConnecting(t *testing.T) {
+	ca := authority(t)
+	begun, on := make(chan bool), make(chan bool)
+	conf := &tls.Config{
+		Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1")},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			begun <- true
+			<-on
+			return nil, nil
+		},
+	}
+	b := backend(t, tls.NewListener(listen(t), conf), echo("b"))
+	list := []Backend{{Name: "a", URL: "tcp://127.0.0.1:1"}, {Name: "b", URL: "tls://" + b}}
+	p := newPool(t, list, Options{Dial: patience, TLS: &tls.Config{RootCAs: ca.pool}})
+	told(p, "b", health.RoleReplica)
+	told(p, "a", health.RolePrimary)
+	told(p, "b", health.RoleReplica)
+	reads := p.Only("reads", Replicas(time.Second))
+
+	dialed := make(chan net.Conn)
+	go func() {
+		c, err := reads.DialContext(context.Background(), "", "")
+		if err != nil {
+			t.Error(err)
+		}
+		dialed <- c
+	}()
+	<-begun
+	told(p, "b", health.RolePrimary)
+	on <- true
+	if c := <-dialed; c != nil {
+		defer c.Close()
+		if err := readFull(c, make([]byte, 1)); !errors.Is(err, ErrMoved) {
+			t.Errorf("by DialContext: %v", err)
+		}
+	}
+
+	told(p, "b", health.RoleReplica)
+	addr := carry(t, reads, nil)
+	c := dial(t, addr)
+	<-begun
+	told(p, "b", health.RolePrimary)
+	on <- true
+	if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Error("by Serve: a byte of a fenced backend")
+	}
+}

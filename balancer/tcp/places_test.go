@@ -1,0 +1,55 @@
+package tcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/foretier/foretier/balancer/internal/relay"
+)
+
+// A stranger is a client's connection from an address.
+type stranger struct {
+	net.Conn
+	addr string
+}
+
+func (s stranger) RemoteAddr() net.Addr {
+	a, _ := net.ResolveTCPAddr("tcp", s.addr)
+	return a
+}
+
+// TestOneClientsConnectionsLeavePlaces to those of others, of Serve; what the
+// process dials itself is nobody's.
+func TestOneClientsConnectionsLeavePlaces(t *testing.T) {
+	p := newPool(t, Backends("tcp://"+backend(t, listen(t), echo("a"))), Options{Limit: Limit{InFlight: 16, Queue: -1}})
+	var links []*link
+	for i := range 40 {
+		l, err := p.connect(context.Background(), stranger{addr: fmt.Sprint("192.0.2.1:", 1000+i)})
+		if err == nil {
+			links = append(links, l)
+		} else if !errors.Is(err, ErrBusy) {
+			t.Fatal(err)
+		}
+	}
+	if len(links) != 14 {
+		t.Errorf("one client has %d of 16 places", len(links))
+	}
+	other, err := p.connect(context.Background(), stranger{addr: "192.0.2.2:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := p.connect(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range append(links, other, own) {
+		relay.Abort(l.conn)
+		l.free()
+	}
+	if n := p.view.Counted(); n != 0 || p.Backends()[0].InFlight != 0 {
+		t.Errorf("afterwards %d are counted of clients", n)
+	}
+}

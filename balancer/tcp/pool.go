@@ -1,0 +1,341 @@
+package tcp
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/election"
+	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// A Pool gives connections to its backends. It is safe for concurrent use.
+type Pool struct {
+	*carrier
+	set *pool.Set
+}
+
+// An Excerpt gives connections to those backends of a [Pool] that pass a filter:
+// see [Pool.Only]. It is safe for concurrent use.
+type Excerpt struct{ *carrier }
+
+// A carrier is what pools and excerpts have in common: the way of connections to
+// the backends that a view shows.
+type carrier struct {
+	opts   Options
+	log    *slog.Logger
+	view   *pool.View
+	roles  *roles
+	dialer net.Dialer
+
+	retried atomic.Uint64
+	conns   atomic.Int64 // of Serve
+	refused atomic.Uint64
+	cut     atomic.Uint64
+
+	// What strangers can have written, by kind, so that one does not hide
+	// another.
+	unserved, ungreeted, broken, failed, exhausted transit.Lines
+
+	mu    sync.Mutex
+	links map[*link]struct{} // guarded by mu
+}
+
+// New returns a pool of the given backends, which may be none. It starts
+// nothing: see [Pool.Run]. Names must be unique.
+func New(backends []Backend, opts Options) (*Pool, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	log := opts.Logger.With("pool", opts.Name)
+	r := &roles{log: log, memory: opts.Memory}
+	if r.throne, err = election.Recall(opts.Memory); err != nil {
+		return nil, err
+	}
+	r.set = pool.New(pool.Options{
+		Name:     opts.Name,
+		Log:      log,
+		Probe:    opts.Probe,
+		Schedule: opts.Schedule,
+		Outlier:  opts.Outlier,
+		Source:   specsOf(opts.Source),
+		Join:     opts.join,
+		Leave:    func(any) {},
+		Judge:    r,
+		Strict:   true,
+	}, pool.Limits{InFlight: opts.Limit.InFlight, Queue: opts.Limit.Queue, Wait: opts.Limit.Wait}, opts.Policy.pool)
+	p := &Pool{carrier: newCarrier(opts, r.set.Whole, r), set: r.set}
+	if err := p.Update(backends); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// fewLines is how many lines of a kind may come at once; then it is one a
+// second.
+const fewLines = 5
+
+func newCarrier(opts Options, v *pool.View, r *roles) *carrier {
+	c := &carrier{
+		opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, roles: r,
+		dialer: newDialer(opts), links: make(map[*link]struct{}),
+	}
+	for _, l := range []*transit.Lines{&c.ungreeted, &c.broken, &c.failed} {
+		l.Burst = fewLines
+	}
+	v.Watch(c.cutLeaving)
+	return c
+}
+
+// Only returns those of the pool's backends that pass a filter: the same
+// backends with the same states and the same load, fewer of them. With several
+// filters, those that pass the first are used as long as one of them is alive,
+// then those that pass the second, and so on:
+//
+//	writes := db.Only("writes", tcp.Primary)
+//	reads := db.Only("reads", tcp.Replicas(5*time.Second), tcp.Primary)
+//
+// name is for logs and reports. A filter is asked at each change of a state or
+// a role, not for each connection; it must not call the pool. Connections to a
+// backend that passes none of them any more are cut, unless it was removed, or
+// would pass if it were at its best: up, without lag, without load. That is a
+// preference, and for new connections only.
+//
+// What is returned needs no Run, and ends with the pool; its Close ends it
+// alone.
+func (c *carrier) Only(name string, filters ...func(Status) bool) *Excerpt {
+	opts := c.opts
+	opts.Name = name
+	list := make([]pool.Filter, len(filters))
+	for i, f := range filters {
+		list[i] = func(e *pool.Entry, now time.Time, atBest bool) bool {
+			s := statusAt(e, now)
+			if atBest {
+				s = s.atBest()
+			}
+			return f(s)
+		}
+	}
+	return &Excerpt{newCarrier(opts, c.view.Only(list), c.roles)}
+}
+
+// Update replaces the backends. Those whose name and address are known keep
+// their state; new ones beside others start slowly; removed ones finish what
+// they have in hand. On an error nothing has changed.
+func (p *Pool) Update(backends []Backend) error {
+	specs, err := resolve(backends)
+	if err != nil {
+		return err
+	}
+	return p.set.Update(specs)
+}
+
+// Run probes the backends and follows the Source until ctx ends or the pool is
+// closed, and returns once all probes have ended. Without it, or without a
+// Probe, the pool learns from its connections alone. It is called once at a
+// time.
+func (p *Pool) Run(ctx context.Context) error {
+	p.set.Run(ctx)
+	return nil
+}
+
+// SetMode tells what an operator wants of the named backend. It returns
+// [ErrUnknown] if there is none.
+func (c *carrier) SetMode(name string, m Mode) error {
+	return c.view.Set.SetMode(name, pool.Mode(m))
+}
+
+// Act implements [health.Actor] with the verbs ready, drain and maintenance,
+// of which part is the backend, and primary, as [Pool.SetPrimary] explains it.
+func (c *carrier) Act(_ context.Context, part, verb, _ string) error {
+	if verb == health.RolePrimary {
+		return c.SetPrimary(part)
+	}
+	m, err := pool.ParseMode(verb)
+	if err != nil {
+		return err
+	}
+	return c.view.Set.SetMode(part, m)
+}
+
+// Close ends [Pool.Run] and what is probed, and refuses further connections.
+// What is in hand goes on. It is idempotent.
+func (p *Pool) Close() error {
+	p.set.End()
+	return nil
+}
+
+// Close refuses further connections. What is in hand goes on, and so does the
+// pool of which this is an excerpt. It is idempotent.
+func (e *Excerpt) Close() error {
+	e.view.End()
+	return nil
+}
+
+// Ready returns once the pool has been told by its probes that a backend is
+// up. A pool without a Probe is ready at once. It needs [Pool.Run] to be
+// running, and returns the cause of ctx's end if that comes first.
+func (c *carrier) Ready(ctx context.Context) error { return c.view.Ready(ctx) }
+
+// Backends returns how each backend is, in the order given.
+func (c *carrier) Backends() []Status {
+	now := time.Now()
+	snap := c.view.Current(now)
+	out := make([]Status, len(snap.All))
+	for i, e := range snap.All {
+		out[i] = statusAt(e, now)
+	}
+	return out
+}
+
+// Healthy reports whether there is a backend for a connection that is not down.
+func (c *carrier) Healthy() bool { return c.view.Healthy(time.Now()) }
+
+// Explain tells which backend a connection of a client at that address would go
+// to now, or what it would wait for, and how each backend stands.
+func (c *carrier) Explain(client net.Addr) health.Decision {
+	_, d := c.view.Explain(&pool.Ask{Repeatable: true, Key: keyOf(client)}, time.Now())
+	d.Part = "pool " + c.opts.Name
+	if c.view.Closing.Err() != nil {
+		d.Verdict, d.Why = "refused", ErrClosed.Error()
+	}
+	return d
+}
+
+// Report implements [health.Reporter].
+func (c *carrier) Report() health.Report {
+	now := time.Now()
+	r := c.view.Report(now, reportRole)
+	r.Name = c.opts.Name
+	if snap := c.view.Current(now); len(snap.Use) == 0 {
+		if err := none(snap); err != ErrNoBackend {
+			r.Why = err.Error()
+		}
+	}
+	r.Metrics = []health.Metric{
+		health.Level("connections", "Connections of Serve in hand.", "", float64(c.conns.Load())),
+		health.Level("connections_queued", "Connections that wait for a place at a backend.", "", float64(c.view.Waiting())),
+		health.Count("connections_refused_total", "Connections that could not be carried.", c.refused.Load()),
+		health.Count("connections_cut_total", "Connections cut because their backend was no longer to be used.", c.cut.Load()),
+		health.Count("retries_total", "Further attempts at another backend.", c.retried.Load()),
+	}
+	return r
+}
+
+func (c *carrier) add(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.links[l] = struct{}{}
+}
+
+func (c *carrier) remove(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.links, l)
+}
+
+// cutLeaving cuts the links whose backends snap no longer lets be used.
+func (c *carrier) cutLeaving(snap *pool.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.links {
+		if why := leaves(snap, l.entry.Member); why != nil {
+			l.cut(why)
+		}
+	}
+}
+
+// A way is what is kept of a backend.
+type way struct {
+	shed atomic.Int32 // connections in a row that it ended at once
+}
+
+func wayTo(e *pool.Entry) *way { return e.Way.(*way) }
+
+// A placed backend is one as it is configured, and its URL as it is read.
+type placed struct {
+	Backend
+	url *url.URL
+}
+
+// join says how a new backend is probed.
+func (o Options) join(s pool.Spec) (any, health.Target) {
+	b := s.Own.(*placed)
+	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
+	if o.Announce != 0 {
+		t.Preface = o.Announce.header(nil) // a probe has no client
+	}
+	return new(way), t
+}
+
+// resolve checks the backends and returns them as a set wants them.
+func resolve(backends []Backend) ([]pool.Spec, error) {
+	specs := make([]pool.Spec, len(backends))
+	seen := make(map[string]bool, len(backends))
+	for i, b := range backends {
+		b, u, err := b.resolve()
+		if err != nil {
+			return nil, err
+		}
+		if seen[b.Name] {
+			return nil, fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
+		}
+		seen[b.Name] = true
+		specs[i] = pool.Spec{Name: b.Name, At: u.String(), Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}
+	}
+	return specs, nil
+}
+
+// specsOf returns what a source yields as a set wants it.
+func specsOf(src Source) func(context.Context) iter.Seq2[[]pool.Spec, error] {
+	if src == nil {
+		return nil
+	}
+	return func(ctx context.Context) iter.Seq2[[]pool.Spec, error] {
+		return func(yield func([]pool.Spec, error) bool) {
+			for backends, err := range src.Backends(ctx) {
+				specs, bad := resolve(backends)
+				if bad != nil {
+					specs, err = nil, bad
+				}
+				if !yield(specs, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// statusAt returns how e is.
+func statusAt(e *pool.Entry, now time.Time) Status {
+	b := e.Own.(*placed).Backend
+	b.Labels = maps.Clone(b.Labels)
+	rank := rankOf(e)
+	return Status{
+		Backend:  b,
+		Mode:     Mode(e.Wanted()),
+		State:    e.Verdict.State,
+		Why:      e.Verdict.Why,
+		Since:    e.Verdict.Since,
+		Until:    e.Verdict.Until,
+		InFlight: e.Load.InFlight(),
+		Latency:  e.Load.Latency(now),
+		Conns:    e.Requests.Load(),
+		Failures: e.Failures.Load(),
+		Role:     rank.Role,
+		Epoch:    rank.Epoch,
+		Lag:      rank.Lag,
+		Primary:  rank.Primary,
+		Barred:   rank.Barred,
+	}
+}
