@@ -25,13 +25,13 @@ type Affinity interface {
 // bind lets the affinity bind, and keeps what became one client's own from
 // being shared. An answer that a cache in front means to share binds nobody,
 // because it would be the first visitor's binding that is shared.
-func (p *Pool) bind(res *http.Response, x *exchange) {
+func (p *proxy) bind(res *http.Response, x *exchange) {
 	h := res.Header
 	if x.rec != nil && x.rec.Storable != nil && x.rec.Storable(res.StatusCode, h) {
 		return
 	}
 	before := len(h["Set-Cookie"])
-	p.opts.Affinity.Bind(h, x.req, x.pin)
+	p.opts.Affinity.Bind(h, x.req, x.ask.Pin)
 	if len(h["Set-Cookie"]) == before {
 		return
 	}
@@ -41,7 +41,7 @@ func (p *Pool) bind(res *http.Response, x *exchange) {
 // OwnsCookie reports whether the cookie of that name is the pool's own, its
 // affinity's: it says nothing of what the client may see. The affinity tells
 // by a method of the same form.
-func (p *Pool) OwnsCookie(name string) bool {
+func (p *proxy) OwnsCookie(name string) bool {
 	o, ok := p.opts.Affinity.(interface{ OwnsCookie(name string) bool })
 	return ok && o.OwnsCookie(name)
 }

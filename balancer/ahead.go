@@ -34,7 +34,7 @@ const (
 // middle of a page is one that did not answer, as long as nobody has seen the
 // beginning.
 type ahead struct {
-	pool *Pool
+	pool *proxy
 	src  *body
 
 	mu     sync.Mutex
@@ -65,7 +65,7 @@ type piece struct {
 
 // newAhead returns src, of which length bytes will come (negative: nobody knows),
 // as one that may be read ahead. It is held until hold or answer is called.
-func newAhead(p *Pool, src *body, length int64) *ahead {
+func newAhead(p *proxy, src *body, length int64) *ahead {
 	a := &ahead{pool: p, src: src, most: holdEach, left: length, held: true}
 	a.grown.L = &a.mu
 	src.judged = true
@@ -218,7 +218,7 @@ func (a *ahead) takeLocked(p []byte) int {
 func (a *ahead) dropLocked(p *piece) {
 	buffers.Put(p.buf)
 	a.kept -= len(p.buf)
-	a.pool.depot.answers.give(a.client, int64(len(p.buf)))
+	a.pool.depot.answers.Give(a.client, int64(len(p.buf)))
 }
 
 // watchLocked starts to wait for the client's next read.
@@ -294,7 +294,7 @@ func (a *ahead) roomLocked() *piece {
 	}
 	answers := &a.pool.depot.answers
 	if a.file == nil {
-		if a.kept+bufferSize <= a.most && answers.take(a.client, bufferSize, bufferTotal, bufferTotal/4) {
+		if a.kept+bufferSize <= a.most && answers.Take(a.client, bufferSize, bufferTotal, bufferTotal/4) {
 			return a.pieceLocked()
 		}
 		if a.held || !a.late {
@@ -307,7 +307,7 @@ func (a *ahead) roomLocked() *piece {
 	}
 	// What is to be written is in memory for as long as the backend's place is
 	// held, whatever else is.
-	answers.take(a.client, bufferSize, math.MaxInt64, math.MaxInt64)
+	answers.Take(a.client, bufferSize, math.MaxInt64, math.MaxInt64)
 	return a.pieceLocked()
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,13 +78,13 @@ func TestASlowClientHoldsNoBackend(t *testing.T) {
 				if held := p.Backends()[0].InFlight+p.Backends()[0].Streams > 0; held != c.held {
 					t.Errorf("after a second the backend is held: %v, want %v", held, c.held)
 				}
-				if kept := p.depot.answers.held(); (kept > 0) == c.held || kept > bufferEach {
+				if kept := p.depot.answers.Held(); (kept > 0) == c.held || kept > bufferEach {
 					t.Errorf("%d bytes are kept", kept)
 				}
 				if got := <-done; !bytes.Equal(got, page) {
 					t.Errorf("the client got %d bytes, not the page", len(got))
 				}
-				if n := p.depot.answers.held(); n != 0 {
+				if n := p.depot.answers.Held(); n != 0 {
 					t.Errorf("%d bytes are still counted", n)
 				}
 			})
@@ -99,7 +100,7 @@ func TestWhatIsKeptIsLimited(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan bool)
 		const clients, others = 15, bufferTotal - 10<<20 // as if these were kept for others
-		p.depot.answers.used = others
+		p.depot.answers.Take(netip.Addr{}, others, others, 0)
 		for range clients {
 			go func() {
 				_, err := sip(p, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
@@ -108,7 +109,7 @@ func TestWhatIsKeptIsLimited(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := p.depot.answers.held(); n > bufferTotal || n < bufferTotal-1<<20 {
+		if n := p.depot.answers.Held(); n > bufferTotal || n < bufferTotal-1<<20 {
 			t.Errorf("%d MiB are kept for all, want 127 to 128", n>>20)
 		}
 		cancel()
@@ -117,7 +118,7 @@ func TestWhatIsKeptIsLimited(t *testing.T) {
 				t.Error("a client got a whole page")
 			}
 		}
-		if n := p.depot.answers.held(); n != others {
+		if n := p.depot.answers.Held(); n != others {
 			t.Errorf("%d bytes are still counted", n-others)
 		}
 	})
@@ -141,7 +142,7 @@ func TestAnAbortSurvivesTheBuffer(t *testing.T) {
 		if got, err := sip(p, httptest.NewRequest("GET", "/", nil)); err == nil {
 			t.Errorf("%d bytes were passed off as a whole page", len(got))
 		}
-		if n := p.depot.answers.held(); n != 0 {
+		if n := p.depot.answers.Held(); n != 0 {
 			t.Errorf("%d bytes are still counted", n)
 		}
 	})
@@ -185,7 +186,7 @@ func TestASlowUploadHoldsNoBackend(t *testing.T) {
 				if code, body := <-done, <-got; code != 200 || body != "order<nil>" {
 					t.Errorf("%d, the backend got %q", code, body)
 				}
-				if n := p.depot.answers.held(); n != 0 {
+				if n := p.depot.answers.Held(); n != 0 {
 					t.Errorf("%d bytes are still counted", n)
 				}
 			})
@@ -196,7 +197,7 @@ func TestASlowUploadHoldsNoBackend(t *testing.T) {
 func TestAShortUploadIsTheClientsFault(t *testing.T) {
 	p := newPool(t, here(servedBy("a")), Options{})
 	w := get(p, "POST", "/", strings.NewReader("half"), func(r *http.Request) { r.ContentLength = 8 })
-	if s := p.Backends()[0]; w.Code != 499 || s.Requests != 0 || p.depot.answers.held() != 0 {
+	if s := p.Backends()[0]; w.Code != 499 || s.Requests != 0 || p.depot.answers.Held() != 0 {
 		t.Errorf("got %d; the backend was asked %d times", w.Code, s.Requests)
 	}
 }

@@ -6,11 +6,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/target"
@@ -21,9 +20,8 @@ type Backend struct {
 	// Name is its identity in cookies, logs and metrics, which should outlive
 	// a change of address. Empty: the URL's host and port, in lower case.
 	Name string
-	// URL is where it is: http, https, or h2c for HTTP/2 without TLS; for
-	// connections, tcp, or tls for TCP in TLS, with a port. A path goes in
-	// front of each request's; a query or user is an error.
+	// URL is where it is: http, https, or h2c for HTTP/2 without TLS. A path
+	// goes in front of each request's; a query or user is an error.
 	URL string
 	// Handler serves in this process, instead of URL.
 	Handler http.Handler
@@ -59,15 +57,8 @@ const (
 	Maintenance
 )
 
-var modeNames = [...]string{"ready", "drain", "maintenance"}
-
 // String returns the mode's name in lower case.
-func (m Mode) String() string {
-	if int(m) < len(modeNames) {
-		return modeNames[m]
-	}
-	return fmt.Sprintf("mode(%d)", uint8(m))
-}
+func (m Mode) String() string { return pool.Mode(m).String() }
 
 // A Status is how a backend is at one moment.
 type Status struct {
@@ -83,15 +74,13 @@ type Status struct {
 	Latency  time.Duration // to expect until a response's header
 	Requests uint64        // tried here since the start
 	Failures uint64        // of these, without an answer or with 502, 503 or 504
-
-	Role    string        // as the probe last told: see [health.Result]; empty: none
-	Epoch   uint64        // likewise
-	Lag     time.Duration // likewise
-	Primary bool          // it is the one that takes the writes; when it does not answer, until another is
-	Barred  string        // why its role keeps connections from it; empty: nothing does
 }
 
-var schemes = []string{"http", "https", "h2c", "tcp", "tls"}
+// schemes are those of HTTP.
+var schemes = pool.Schemes{
+	Names: []string{"http", "https", "h2c"}, Example: "http://10.0.0.11:8080",
+	Words: "http://, https:// or h2c://; for connections there is balancer/tcp",
+}
 
 // resolve checks b and fills in what it leaves out.
 func (b Backend) resolve() (Backend, *url.URL, error) {
@@ -114,7 +103,10 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 		}
 		return b, &url.URL{Scheme: "http", Host: "handler.invalid"}, nil
 	}
-	u, err := parseURL(b.URL, schemes)
+	if b.URL == "" {
+		return b, nil, fmt.Errorf("balancer: backend has neither URL nor Handler: want a URL such as %q", schemes.Example)
+	}
+	u, err := schemes.Parse(b.URL)
 	if err != nil {
 		return b, nil, fmt.Errorf("balancer: backend %w", err)
 	}
@@ -126,45 +118,6 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 	base.Path = strings.TrimRight(base.Path, "/")
 	base.Set(u)
 	return b, u, nil
-}
-
-// parseURL reads where a backend is. Its error says what would be right.
-func parseURL(raw string, schemes []string) (*url.URL, error) {
-	const list = "http://, https:// or h2c://, or for connections tcp:// or tls://"
-	// The commonest mistake first: to net/url web1:8080 has a scheme web1.
-	scheme, rest, ok := strings.Cut(raw, "://")
-	shown := raw // without a password
-	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
-		shown = "..." + raw[i:]
-	}
-	switch {
-	case raw == "":
-		return nil, errors.New(`has neither URL nor Handler: want a URL such as "http://10.0.0.11:8080"`)
-	case strings.HasPrefix(raw, "unix:") || strings.HasPrefix(raw, "/") || ok && strings.HasPrefix(rest, "unix:"):
-		return nil, fmt.Errorf("%q is a socket of this machine, which the pool does not reach: want the server to listen on an address, such as http://127.0.0.1:8080", shown)
-	case !ok:
-		return nil, fmt.Errorf("%q has no scheme: want %q; the URL starts with %s", shown, "http://"+strings.TrimSpace(shown), list)
-	case !slices.Contains(schemes, strings.ToLower(scheme)):
-		return nil, fmt.Errorf("%q: the URL starts with %s", shown, list)
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%q is no URL: want one such as http://10.0.0.11:8080", shown)
-	}
-	switch {
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("%q: the URL names no host", raw)
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.ForceQuery:
-		return nil, fmt.Errorf("%s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
-	case (u.Scheme == "tcp" || u.Scheme == "tls") && (u.Port() == "" || u.Path != ""):
-		return nil, fmt.Errorf("%q: want a host and a port, such as %s://10.0.0.31:3306", raw, u.Scheme)
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return nil, fmt.Errorf("%q: port %s: want one from 1 to 65535", raw, port)
-		}
-	}
-	return u, nil
 }
 
 func (b Backend) label() string {

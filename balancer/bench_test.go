@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -28,10 +29,10 @@ func BenchmarkPick(b *testing.B) {
 		for name, policy := range map[string]Policy{"adaptive": Adaptive(), "hot": HotCold(), "least": LeastInFlight(2), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				p := newPool(b, many(n), Options{Policy: policy})
-				c := Candidates{now: time.Now(), list: p.snap.Load().use}
+				c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use}}
 				b.ReportAllocs()
 				for b.Loop() {
-					policy.Pick(Query{Now: c.now, Rand: rand.Uint64(), Key: 1}, c)
+					policy.Pick(Query{Now: c.of.Now, Rand: rand.Uint64(), Key: 1}, c)
 				}
 			})
 		}

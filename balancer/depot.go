@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -51,14 +52,14 @@ type depot struct {
 	dir     string
 	most    int64         // bytes on the disk
 	hold    time.Duration // for which an answer may be held
-	disk    quota
-	memory  quota // of requests
-	answers quota // of memory too
+	disk    fair.Quota
+	memory  fair.Quota // of requests
+	answers fair.Quota // of memory too
 	lines   transit.Lines
 	fail    func(error) // is told, now and then, why the disk takes nothing
 }
 
-func (d *depot) init(p *Pool) {
+func (d *depot) init(p *proxy) {
 	d.dir, d.most, d.hold = p.opts.Spool.Dir, max(p.opts.Spool.Bytes, 0), holdTime
 	d.fail = func(err error) {
 		p.log.Error("a body cannot be kept on the disk: see Options.Spool", "err", err)
@@ -110,7 +111,7 @@ func (f *file) len() int64 {
 func (f *file) reserve(n int64) error {
 	d := f.depot
 	if more := f.size + n - f.reserved; more > 0 {
-		if !d.disk.take(f.client, more, d.most, d.most/4) {
+		if !d.disk.Take(f.client, more, d.most, d.most/4) {
 			return errNoRoom
 		}
 		f.reserved += more
@@ -133,7 +134,7 @@ func (f *file) room() int64 { return f.reserved - f.size }
 func (f *file) trim() {
 	if n := f.room(); n > 0 {
 		f.reserved = f.size
-		f.depot.disk.give(f.client, n)
+		f.depot.disk.Give(f.client, n)
 	}
 }
 
@@ -168,6 +169,6 @@ func (f *file) drop() {
 		_ = f.disk.Close() // nobody wants to know any more
 	}
 	if f.reserved > 0 {
-		f.depot.disk.give(f.client, f.reserved)
+		f.depot.disk.Give(f.client, f.reserved)
 	}
 }

@@ -90,7 +90,7 @@ func TestASlowReaderOfALongAnswerHoldsNoBackend(t *testing.T) {
 					if n := inHand(p); n != 0 {
 						t.Errorf("%d places are held", n)
 					}
-					m, d := p.depot.answers.held(), p.depot.disk.held()
+					m, d := p.depot.answers.Held(), p.depot.disk.Held()
 					if m > bufferEach || d > 0 && m > bufferSize || d > int64(size)+bufferSize || size > bufferEach+2*bufferSize && d == 0 {
 						t.Errorf("%d bytes are held in memory, %d on the disk", m, d)
 					}
@@ -125,7 +125,7 @@ func TestWhatMustNotBeDelayedIsNotOnTheDisk(t *testing.T) {
 				res := ask(t, p)
 				begin(t, res)
 				time.Sleep(time.Minute)
-				if n, d := inHand(p), p.depot.disk.held(); n != 1 || d != 0 {
+				if n, d := inHand(p), p.depot.disk.Held(); n != 1 || d != 0 {
 					t.Errorf("%d places are held, %d bytes are on the disk", n, d)
 				}
 				_ = res.Body.Close()
@@ -186,7 +186,7 @@ func TestAnswersWithoutRoom(t *testing.T) {
 				if n := inHand(p); n != clients {
 					t.Errorf("%d places are held", n)
 				}
-				if m, d := p.depot.answers.held(), p.depot.disk.held(); m > clients*bufferEach || d > max(spool.Bytes, 0)/4 {
+				if m, d := p.depot.answers.Held(), p.depot.disk.Held(); m > clients*bufferEach || d > max(spool.Bytes, 0)/4 {
 					t.Errorf("%d bytes are held in memory, %d on the disk", m, d)
 				}
 				if n := log.Load(); n > 65 || (n > 0) != (name == "no such directory") {
@@ -219,25 +219,25 @@ func TestRoomThatComesFreeIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, here(writes(filled(3<<20))), Options{Spool: Spool{Dir: t.TempDir()}})
 		var others netip.Addr
-		p.depot.answers.take(others, bufferTotal, bufferTotal, 0)
-		p.depot.disk.take(others, spoolDisk, spoolDisk, 0)
+		p.depot.answers.Take(others, bufferTotal, bufferTotal, 0)
+		p.depot.disk.Take(others, spoolDisk, spoolDisk, 0)
 		res := ask(t, p, from(1))
 		begin(t, res)
 		time.Sleep(time.Minute)
 		if n := inHand(p); n != 1 {
 			t.Errorf("without room %d places are held", n)
 		}
-		p.depot.disk.give(others, spoolDisk) // memory is still full
+		p.depot.disk.Give(others, spoolDisk) // memory is still full
 		time.Sleep(2 * roomAfter)
 		synctest.Wait()
-		if n, m := inHand(p), p.depot.answers.held()-bufferTotal; n != 0 || m != 0 {
+		if n, m := inHand(p), p.depot.answers.Held()-bufferTotal; n != 0 || m != 0 {
 			t.Errorf("with room on the disk %d places are held, and %d bytes of memory", n, m)
 		}
 		if rest, err := io.ReadAll(res.Body); err != nil || !bytes.Equal(rest, filled(3 << 20)[1024:]) {
 			t.Errorf("got %d bytes, %v", len(rest), err)
 		}
 		_ = res.Body.Close()
-		p.depot.answers.give(others, bufferTotal)
+		p.depot.answers.Give(others, bufferTotal)
 		empty(t, p)
 	})
 }
@@ -252,9 +252,9 @@ func TestOneClientHasAQuarterOfWhatIsKept(t *testing.T) {
 		held                func(*depot) int64
 		most                int64
 	}{
-		"memory":               {900 << 10, 40, 40, true, Spool{Bytes: -1}, func(d *depot) int64 { return d.answers.held() }, bufferTotal / 4},
-		"disk":                 {3 << 20, 40, 19, true, Spool{Bytes: 256 << 20}, func(d *depot) int64 { return d.disk.held() }, 64 << 20},
-		"disk, length unknown": {3 << 20, 40, 20, false, Spool{Bytes: 256 << 20}, func(d *depot) int64 { return d.disk.held() }, 64 << 20},
+		"memory":               {900 << 10, 40, 40, true, Spool{Bytes: -1}, func(d *depot) int64 { return d.answers.Held() }, bufferTotal / 4},
+		"disk":                 {3 << 20, 40, 19, true, Spool{Bytes: 256 << 20}, func(d *depot) int64 { return d.disk.Held() }, 64 << 20},
+		"disk, length unknown": {3 << 20, 40, 20, false, Spool{Bytes: 256 << 20}, func(d *depot) int64 { return d.disk.Held() }, 64 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -307,7 +307,7 @@ func TestWhatCannotBeKeptAsAWholeIsNotOnTheDisk(t *testing.T) {
 		res := ask(t, p, from(1))
 		begin(t, res)
 		time.Sleep(time.Minute)
-		if n, d := inHand(p), p.depot.disk.held(); n != 1 || d != 0 {
+		if n, d := inHand(p), p.depot.disk.Held(); n != 1 || d != 0 {
 			t.Errorf("%d places are held, %d bytes are on the disk", n, d)
 		}
 		_ = res.Body.Close()
@@ -334,7 +334,7 @@ func TestAnAnswerWithoutEndIsBounded(t *testing.T) {
 				t.Fatalf("not what was sent: %v", err)
 			}
 			time.Sleep(time.Minute)
-			if d := p.depot.disk.held(); inHand(p) != 1 || d > 8<<20 || d < 6<<20 {
+			if d := p.depot.disk.Held(); inHand(p) != 1 || d > 8<<20 || d < 6<<20 {
 				t.Errorf("%d places are held, %d bytes are on the disk", inHand(p), d)
 			}
 		}
@@ -470,7 +470,7 @@ func TestNothingIsMixedUp(t *testing.T) {
 				}
 			}), Options{Spool: Spool{Dir: t.TempDir(), Bytes: 16 << 20}})
 			if seed%3 == 0 {
-				p.depot.answers.take(netip.Addr{}, bufferTotal, bufferTotal, 0) // all is on the disk at once
+				p.depot.answers.Take(netip.Addr{}, bufferTotal, bufferTotal, 0) // all is on the disk at once
 			}
 			res := ask(t, p, from(1))
 			next := uneven(seed+1, 100<<10)
@@ -493,7 +493,7 @@ func TestNothingIsMixedUp(t *testing.T) {
 			}
 			_ = res.Body.Close()
 			if seed%3 == 0 {
-				p.depot.answers.give(netip.Addr{}, bufferTotal)
+				p.depot.answers.Give(netip.Addr{}, bufferTotal)
 			}
 			empty(t, p)
 		})

@@ -4,7 +4,8 @@
 // A [Pool] is an [http.Handler], a reverse proxy that stands on the standard
 // library's, and below it an [http.RoundTripper] that picks a backend, tries
 // it, and tries another one while the client has not seen a byte. It is not a
-// router: every request that it gets goes to one of its backends.
+// router: every request that it gets goes to one of its backends. Connections
+// of other protocols are carried by package tcp below this one.
 //
 // Slow clients hold no backend: a response is read ahead of one that falls behind,
 // and a request's body before a backend is picked, up to 1 MiB of each in memory
@@ -21,8 +22,8 @@
 // request brought such credentials, or an answer offered them or told of them,
 // is closed after the answer; over HTTP/2 such a request has a connection of its
 // own. Negotiate with Kerberos, which is done in one request, works through a
-// pool. NTLM, which takes three on one connection, does not: its clients want a
-// TCP pool, [Pool.ServeTCP], or another scheme.
+// pool. NTLM, which takes three on one connection, does not: its clients want
+// package balancer/tcp, or another scheme.
 //
 //	pool, err := balancer.New(balancer.Backends("http://10.0.0.11:8080", "http://10.0.0.12:8080"), balancer.Options{
 //		Probe: health.HTTP("/healthz"),

@@ -19,7 +19,7 @@ import (
 // server then reads and writes at once (golang/go #40747). What is left of such
 // a body on the wire must not be taken for the next request, so the connection
 // ends with the answer.
-func (p *Pool) serveBody(w http.ResponseWriter, r *http.Request) {
+func (p *proxy) serveBody(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	body := transit.NewBody(r.Body)
 	uploads := new(sync.WaitGroup)
@@ -28,10 +28,10 @@ func (p *Pool) serveBody(w http.ResponseWriter, r *http.Request) {
 	defer uploads.Wait()
 	defer body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
 	if r.ProtoMajor != 1 || rc.EnableFullDuplex() != nil { // it takes care itself
-		p.proxy.ServeHTTP(newAnswering(w, r, nil), in)
+		p.reverse.ServeHTTP(newAnswering(w, r, nil), in)
 		return
 	}
-	p.proxy.ServeHTTP(newAnswering(w, r, body), in)
+	p.reverse.ServeHTTP(newAnswering(w, r, body), in)
 	if body.Err() != io.EOF {
 		// The server would wait for the rest before it ends the connection. An
 		// error means that the connection is gone already.

@@ -3,34 +3,28 @@ package balancer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
 )
 
 var (
 	// ErrNoBackend means that the pool has no backend that may serve.
-	ErrNoBackend = errors.New("balancer: no backend available")
+	ErrNoBackend = pool.ErrNoBackend
 	// ErrBusy means that all backends have as much in hand as [Limit] allows, in
 	// all or of this client, and that no place came free in time.
-	ErrBusy = errors.New("balancer: all backends are busy")
+	ErrBusy = pool.ErrBusy
 	// ErrRefused means that [Options.Refuse] matched.
 	ErrRefused = errors.New("balancer: request refused by the pool's guard")
 	// ErrTimeout means that a backend took longer than [Timeouts] allows.
 	ErrTimeout = errors.New("balancer: backend took too long")
 	// ErrClosed means that the pool has been closed.
-	ErrClosed = errors.New("balancer: pool is closed")
-	// ErrProtocol means that an HTTP request met a backend for connections,
-	// or a connection one that is a handler in this process.
-	ErrProtocol = errors.New("balancer: backend speaks another protocol")
-	// ErrMoved means that a connection was cut because its backend is no
-	// longer the one to be used: it went down, or its role moved.
-	ErrMoved = errors.New("balancer: connection cut, its backend is no longer in use")
+	ErrClosed = pool.ErrClosed
 	// ErrUnknown means that the pool has no backend of that name.
-	ErrUnknown = errors.New("balancer: no such backend")
+	ErrUnknown = pool.ErrUnknown
 )
 
 // statusGone is what nginx logs for a client that went away.
@@ -80,6 +74,3 @@ func isTimeout(err error) bool {
 	var t net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
-
-// fail says at which backend err came about.
-func (e *entry) fail(err error) error { return fmt.Errorf("backend %s: %w", e.Name, err) }

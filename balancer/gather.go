@@ -30,7 +30,7 @@ var errTurn = errors.New("balancer: as many requests are in hand as the rule's l
 // limit is given up meanwhile.
 func (x *exchange) gather() error {
 	n := x.req.ContentLength
-	if x.spool == nil || x.stream || n == 0 {
+	if x.spool == nil || x.ask.Stream || n == 0 {
 		return nil
 	}
 	if x.rec != nil && x.rec.Turn != nil {
@@ -120,7 +120,7 @@ func (x *exchange) earlyPlace() (give func(), ok bool) {
 	if p.opts.Limit.InFlight == 0 {
 		return nothing, true
 	}
-	use := int64(len(p.current(time.Now()).use))
+	use := int64(len(p.view.Current(time.Now()).Use))
 	if use == 0 {
 		return nothing, true // nobody serves, which is better said at once
 	}
@@ -129,10 +129,10 @@ func (x *exchange) earlyPlace() (give func(), ok bool) {
 		return nil, false // the only place
 	}
 	client := x.spool.client
-	if !p.coming.take(client, 1, most, max(most/2, 1)) {
+	if !p.coming.Take(client, 1, most, max(most/2, 1)) {
 		return nil, false
 	}
-	return func() { p.coming.give(client, 1) }, true
+	return func() { p.coming.Give(client, 1) }, true
 }
 
 // measure reads a body of unknown length to its end and makes the call one with

@@ -18,7 +18,7 @@ import (
 func empty(t *testing.T, p *Pool) {
 	t.Helper()
 	synctest.Wait()
-	if m, a, d, c := p.depot.memory.held(), p.depot.answers.held(), p.depot.disk.held(), p.coming.held(); m != 0 || a != 0 || d != 0 || c != 0 {
+	if m, a, d, c := p.depot.memory.Held(), p.depot.answers.Held(), p.depot.disk.Held(), p.coming.Held(); m != 0 || a != 0 || d != 0 || c != 0 {
 		t.Errorf("afterwards %d and %d bytes are held in memory, %d on the disk, %d places by what comes", m, a, d, c)
 	}
 }
@@ -65,7 +65,7 @@ func TestSlowUploadsTakeNoPlace(t *testing.T) {
 						t.Errorf("another visitor's page: %d", code)
 					}
 				}
-				if m := p.depot.memory.held(); m > 24*spoolFirst {
+				if m := p.depot.memory.Held(); m > 24*spoolFirst {
 					t.Errorf("%d bytes are held of 24 that came", m)
 				}
 				for _, feed := range feeds {

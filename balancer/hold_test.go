@@ -115,12 +115,12 @@ func TestAServerThatDiesMidPageIsNotNoticed(t *testing.T) {
 				}
 				res.Body.Close()
 				for range 100 {
-					if p.depot.answers.held() == 0 && p.inflight.Load() == 0 {
+					if p.depot.answers.Held() == 0 && p.inflight.Load() == 0 {
 						return
 					}
 					time.Sleep(10 * time.Millisecond) // the answer is out before its exchange is over
 				}
-				t.Errorf("afterwards %d bytes are held, %d requests in flight", p.depot.answers.held(), p.inflight.Load())
+				t.Errorf("afterwards %d bytes are held, %d requests in flight", p.depot.answers.Held(), p.inflight.Load())
 			})
 		}
 	}
@@ -180,8 +180,8 @@ func TestWhatIsHeldBack(t *testing.T) {
 					t.Errorf("%d failures, want 1", n)
 				}
 				synctest.Wait()
-				if p.depot.answers.held() != 0 || p.inflight.Load() != 0 {
-					t.Errorf("afterwards %d bytes are held, %d requests in flight", p.depot.answers.held(), p.inflight.Load())
+				if p.depot.answers.Held() != 0 || p.inflight.Load() != 0 {
+					t.Errorf("afterwards %d bytes are held, %d requests in flight", p.depot.answers.Held(), p.inflight.Load())
 				}
 			})
 		})

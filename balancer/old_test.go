@@ -7,8 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/foretier/foretier/internal/fair"
 )
 
 // oldBackend is a server of HTTP/1.0, which knows no chunks: it answers with
@@ -57,16 +60,23 @@ func TestUploadToHTTP10HasALength(t *testing.T) {
 		if w.Code != 200 || w.Body.String() != want {
 			t.Errorf("%d bytes: got %d %q, want %q", n, w.Code, w.Body, want)
 		}
-		if kept := p.depot.memory.held() + p.depot.disk.held(); kept != 0 {
+		if kept := p.depot.memory.Held() + p.depot.disk.Held(); kept != 0 {
 			t.Errorf("%d bytes are still counted", kept)
 		}
 	}
 	// What there is no room for must come with a length.
-	p.depot.memory.used, p.depot.disk.used = spoolMemory-64<<10, spoolDisk
+	full := func(q *fair.Quota, n int64) {
+		if !q.Take(netip.Addr{}, n, max(n, 0)+q.Held(), 0) {
+			t.Fatal("not taken")
+		}
+	}
+	full(&p.depot.memory, spoolMemory-64<<10)
+	full(&p.depot.disk, spoolDisk)
 	if w := get(p, "POST", "/", io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<20)))); w.Code != http.StatusLengthRequired {
 		t.Errorf("without memory: %d", w.Code)
 	}
-	p.depot.memory.used, p.depot.disk.used = 0, 0
+	p.depot.memory.Give(netip.Addr{}, spoolMemory-64<<10)
+	p.depot.disk.Give(netip.Addr{}, spoolDisk)
 	// One that the client breaks off is not sent as if it were whole.
 	if w := get(p, "POST", "/", io.MultiReader(strings.NewReader("half"), broken{})); w.Code != statusGone {
 		t.Errorf("broken off: %d %q", w.Code, w.Body)

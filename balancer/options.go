@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/given"
 )
@@ -53,13 +54,9 @@ type Options struct {
 	// Spool keeps bodies for slow clients: of requests until they are whole, and of
 	// responses until they are taken.
 	Spool Spool
-	// TLS is for https and tls backends, with the certificates that this side
+	// TLS is for https backends, with the certificates that this side
 	// shows. Nil: the system's roots.
 	TLS *tls.Config
-	// Roles is for a Probe that tells which backend is the primary.
-	Roles Roles
-	// TCP is for connections: [Pool.ServeTCP] and [Pool.DialContext].
-	TCP TCP
 	// Via is the pseudonym under which the pool stands in the Via of the
 	// requests that it proxies (RFC 9110, section 7.6.3): a token. What comes
 	// back to it by whatever detour is answered with 508, in place of going
@@ -143,6 +140,10 @@ type Limit struct {
 	Wait     time.Duration // how long each of them waits; 0: 5 s
 }
 
+func (l Limit) limits() pool.Limits {
+	return pool.Limits{InFlight: l.InFlight, Streams: l.Streams, Queue: l.Queue, Wait: l.Wait}
+}
+
 // withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
 	limited := o.Limit // as it was given
@@ -162,7 +163,6 @@ func (o Options) withDefaults() (Options, error) {
 	o.Limit.Queue = cmp.Or(o.Limit.Queue, 128)
 	o.Limit.Wait = cmp.Or(o.Limit.Wait, 5*time.Second)
 	o.Spool.Bytes = cmp.Or(o.Spool.Bytes, spoolDisk)
-	o.TCP = o.TCP.withDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -174,15 +174,8 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("balancer: %s is a nil %T: the constructor that returned it has failed", name, v)
 		}
 	}
-	if d, ok := o.Source.(dns); ok {
-		if err := d.check(); err != nil {
-			return o, fmt.Errorf("balancer: %w", err)
-		}
-	}
-	if p, ok := o.Probe.(interface{ Validate() error }); ok {
-		if err := p.Validate(); err != nil {
-			return o, fmt.Errorf("balancer: %w", err)
-		}
+	if err := pool.Validate(o.Source, o.Probe); err != nil {
+		return o, err
 	}
 	if math.IsNaN(o.Retry.Budget) {
 		return o, errors.New("balancer: Retry.Budget is no number")
@@ -193,7 +186,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Limit.InFlight < 0 || o.Limit.Streams < 0 || o.Limit.Wait < 0 {
 		return o, errors.New("balancer: Limit.InFlight, Limit.Streams and Limit.Wait are not negative")
 	}
-	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate(), o.TCP.validate()); err != nil {
+	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate()); err != nil {
 		return o, fmt.Errorf("balancer: %w", err)
 	}
 	return o, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,8 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/foretier/foretier/balancer/internal/relay"
-	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -38,13 +35,8 @@ func slow(w http.ResponseWriter, r *http.Request) {
 // noneHeld fails the test if p still counts something of any client.
 func noneHeld(t *testing.T, p *Pool) {
 	t.Helper()
-	for what, table := range map[string]*fair.Table{"requests": p.shares.requests, "streams": p.shares.streams} {
-		if table != nil && table.Sum() != 0 {
-			t.Errorf("afterwards %d %s are counted of clients", table.Sum(), what)
-		}
-	}
-	if n, by := p.queue.len(), p.queue.by.held(); n != 0 || by != 0 || p.queue.before() != 0 {
-		t.Errorf("afterwards %d wait, %d of clients, %d for any place", n, by, p.queue.before())
+	if n := p.view.Counted(); n != 0 || p.view.Waiting() != 0 {
+		t.Errorf("afterwards %d are counted of clients, %d wait", n, p.view.Waiting())
 	}
 	for _, s := range p.Backends() {
 		if s.InFlight != 0 || s.Streams != 0 {
@@ -214,12 +206,12 @@ func TestWhoHasItsShareStandsAside(t *testing.T) {
 			ask(1, "10ms") // four wait, half of the queue
 		}
 		ask(3, "100ms") // waits for client 2's place, behind client 1's
-		if n := p.queue.len(); n != 5 {
+		if n := p.view.Waiting(); n != 5 {
 			t.Errorf("%d wait, want 5", n)
 		}
 		time.Sleep(1050 * time.Millisecond) // client 3 has what was client 2's
-		if n := p.queue.len(); n != 4 || p.queue.before() != 0 {
-			t.Errorf("%d wait, %d for any place, want 4 and none", n, p.queue.before())
+		if n := p.view.Waiting(); n != 4 || p.view.InLine() != 0 {
+			t.Errorf("%d wait, %d for any place, want 4 and none", n, p.view.InLine())
 		}
 		all.Wait()
 		close(answers)
@@ -252,7 +244,7 @@ func TestOneClientDoesNotFillTheQueue(t *testing.T) {
 			go get(p, "GET", "/?4s", nil, from(1))
 		}
 		synctest.Wait()
-		if n := p.queue.len(); n != 64 {
+		if n := p.view.Waiting(); n != 64 {
 			t.Errorf("%d of one client wait, want half of 128", n)
 		}
 		var others sync.WaitGroup
@@ -260,7 +252,7 @@ func TestOneClientDoesNotFillTheQueue(t *testing.T) {
 			others.Go(func() { get(p, "GET", "/?1ms", nil, from(2+i)) })
 		}
 		synctest.Wait()
-		if n := p.queue.len(); n != 64+32 {
+		if n := p.view.Waiting(); n != 64+32 {
 			t.Errorf("%d wait, want 96", n)
 		}
 		others.Wait()
@@ -362,46 +354,4 @@ func TestExcerptsCountTogether(t *testing.T) {
 		synctest.Wait()
 		noneHeld(t, p)
 	})
-}
-
-// A stranger is a client's connection from an address.
-type stranger struct {
-	net.Conn
-	addr string
-}
-
-func (s stranger) RemoteAddr() net.Addr {
-	a, _ := net.ResolveTCPAddr("tcp", s.addr)
-	return a
-}
-
-// TestOneClientsConnectionsLeavePlaces to those of others, of ServeTCP; what the
-// process dials itself is nobody's.
-func TestOneClientsConnectionsLeavePlaces(t *testing.T) {
-	p := newPool(t, Backends("tcp://"+backend(t, listen(t), echo("a"))), Options{Limit: Limit{InFlight: 16, Queue: -1}})
-	var links []*link
-	for i := range 40 {
-		l, err := p.connect(context.Background(), stranger{addr: fmt.Sprint("192.0.2.1:", 1000+i)})
-		if err == nil {
-			links = append(links, l)
-		} else if !errors.Is(err, ErrBusy) {
-			t.Fatal(err)
-		}
-	}
-	if len(links) != 14 {
-		t.Errorf("one client has %d of 16 places", len(links))
-	}
-	other, err := p.connect(context.Background(), stranger{addr: "192.0.2.2:1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := p.connect(context.Background(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range append(links, other, own) {
-		relay.Abort(l.conn)
-		l.free()
-	}
-	noneHeld(t, p)
 }

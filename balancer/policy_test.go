@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/balancer/internal/pool"
 )
 
 // field returns candidates of equal weight, one for each number in hand.
@@ -140,8 +142,8 @@ func TestHashMovesOnlyTheKeysOfTheOneThatLeft(t *testing.T) {
 	moved, count := 0, map[string]int{}
 	const n = 5000
 	for k := range uint64(n) {
-		before := all[p.Pick(Query{Key: mix(k)}, Given(all...))].Name
-		after := less[p.Pick(Query{Key: mix(k)}, Given(less...))].Name
+		before := all[p.Pick(Query{Key: pool.Mix(k)}, Given(all...))].Name
+		after := less[p.Pick(Query{Key: pool.Mix(k)}, Given(less...))].Name
 		count[before]++
 		if before != after {
 			if before != "c" {
@@ -176,7 +178,7 @@ func TestHashByWeight(t *testing.T) {
 	list[0].Weight = 2
 	count := 0
 	for k := range uint64(10000) {
-		if Hash(nil, -1).Pick(Query{Key: mix(k)}, Given(list...)) == 0 {
+		if Hash(nil, -1).Pick(Query{Key: pool.Mix(k)}, Given(list...)) == 0 {
 			count++
 		}
 	}
@@ -187,7 +189,7 @@ func TestHashByWeight(t *testing.T) {
 
 func TestPicksDoNotAllocate(t *testing.T) {
 	p := newPool(t, Backends("http://h1", "http://h2", "http://h3", "http://h4", "http://h5", "http://h6"), Options{})
-	c := Candidates{now: time.Now(), list: p.snap.Load().use}
+	c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use}}
 	for name, policy := range map[string]Policy{"adaptive": Adaptive(), "hot": HotCold(), "least": LeastInFlight(2), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
 		policy.Pick(Query{Key: 1}, c)
 		if n := testing.AllocsPerRun(100, func() { policy.Pick(Query{Key: 1, Rand: 7}, c) }); n != 0 {
@@ -199,11 +201,11 @@ func TestPicksDoNotAllocate(t *testing.T) {
 func TestRamp(t *testing.T) {
 	at := time.Unix(1000, 0)
 	for after, want := range map[time.Duration]float64{0: 0.1, time.Second: 0.1, 15 * time.Second: 0.5, 30 * time.Second: 1, time.Hour: 1} {
-		if got := ramp(at.UnixNano(), at.Add(after)); got != want {
+		if got := pool.Ramp(at.UnixNano(), at.Add(after)); got != want {
 			t.Errorf("after %v: got %v, want %v", after, got, want)
 		}
 	}
-	if ramp(0, at) != 1 {
+	if pool.Ramp(0, at) != 1 {
 		t.Error("a backend that never was away starts slowly")
 	}
 }

@@ -3,55 +3,47 @@ package balancer
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/foretier/foretier/balancer/internal/election"
 	"github.com/foretier/foretier/balancer/internal/inprocess"
-	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/target"
 )
 
 // A Pool gives requests to its backends. It is safe for concurrent use.
 type Pool struct {
-	opts  Options
-	log   *slog.Logger
-	proxy *httputil.ReverseProxy
-	hop   hop
+	*proxy
+	set *pool.Set
+}
 
-	snap     atomic.Pointer[snapshot]
-	load     load.Pool
+// An Excerpt gives requests to those backends of a [Pool] that pass a filter:
+// see [Pool.Only]. It is safe for concurrent use.
+type Excerpt struct{ *proxy }
+
+// A proxy is what pools and excerpts have in common: the way of requests to the
+// backends that a view shows.
+type proxy struct {
+	opts    Options
+	log     *slog.Logger
+	view    *pool.View
+	reverse *httputil.ReverseProxy
+	hop     hop
+
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
 	retried  atomic.Uint64
 	budget   budget
-	depot    depot // of bodies kept for slow clients
-	coming   quota // places held by requests whose bodies have not come yet
-	queue    queue
-	shares   shares          // of the places, by client
-	carried  carried         // connections in hand
-	dialer   net.Dialer      // of those
-	closing  context.Context // ends with Close
-	close    context.CancelFunc
-
-	mu      sync.Mutex     // serializes writers of snap
-	changed chan struct{}  // guarded by mu: closed at the next change
-	events  []health.Event // guarded by mu: the latest, oldest first
-	proven  bool           // guarded by mu: a probe has succeeded, with a backend for connections
-	changes []Status       // guarded by mu: what Trace has not been told
-
-	roles    roles
-	of       *Pool               // the whole, of an excerpt: see Only
-	filters  []func(Status) bool // of an excerpt
-	excerpts []*Pool             // guarded by mu
+	depot    depot      // of bodies kept for slow clients
+	coming   fair.Quota // places held by requests whose bodies have not come yet
 }
 
 // New returns a pool of the given backends, which may be none. It starts
@@ -61,240 +53,129 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{
-		opts:    opts,
-		log:     opts.Logger.With("pool", opts.Name),
-		changed: make(chan struct{}),
-		dialer:  newDialer(opts.TCP),
-	}
-	p.shares = newShares(opts.Limit)
-	p.carried.init()
-	p.depot.init(p)
-	p.roles.memory = opts.Roles.Memory
-	if p.roles.throne, err = election.Recall(opts.Roles.Memory); err != nil {
-		return nil, err
-	}
-	p.closing, p.close = context.WithCancel(context.Background())
-	p.proxy = p.newProxy()
-	if p.hop, err = newHop(opts.Via); err != nil {
+	h, err := newHop(opts.Via)
+	if err != nil {
 		return nil, fmt.Errorf("balancer: %w", err)
 	}
-	p.snap.Store(new(snapshot))
+	s := pool.New(pool.Options{
+		Name:     opts.Name,
+		Log:      opts.Logger.With("pool", opts.Name),
+		Probe:    opts.Probe,
+		Schedule: opts.Schedule,
+		Outlier:  opts.Outlier,
+		Source:   specsOf(opts.Source),
+		Join:     opts.join,
+		Leave:    func(w any) { release(w.(*way).transport) },
+	}, opts.Limit.limits(), picker(opts.Policy))
+	if opts.Trace != nil && opts.Trace.Changed != nil {
+		s.Opts.Changed = func(e *pool.Entry, now time.Time) { opts.Trace.Changed(statusAt(e, now)) }
+	}
+	p := &Pool{proxy: newProxy(opts, s.Whole, h), set: s}
 	if err := p.Update(backends); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
+func newProxy(opts Options, v *pool.View, h hop) *proxy {
+	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h}
+	p.depot.init(p)
+	p.reverse = p.newReverse()
+	return p
+}
+
+// Only returns those of the pool's backends that pass a filter: the same
+// backends with the same states and the same load, fewer of them. With several
+// filters, those that pass the first are used as long as one of them is alive,
+// then those that pass the second, and so on:
+//
+//	blue := shop.Only("blue", func(s balancer.Status) bool { return s.Labels["color"] == "blue" })
+//
+// name is for logs and reports. A filter is asked at each change of a state,
+// not for each request; it must not call the pool. What is returned needs no
+// Run, and ends with the pool; its Close ends it alone.
+func (p *proxy) Only(name string, filters ...func(Status) bool) *Excerpt {
+	opts := p.opts
+	opts.Name = name
+	list := make([]pool.Filter, len(filters))
+	for i, f := range filters {
+		list[i] = func(e *pool.Entry, now time.Time, atBest bool) bool { return f(statusAt(e, now)) }
+	}
+	return &Excerpt{newProxy(opts, p.view.Only(list), p.hop)}
+}
+
 // Update replaces the backends. Those whose name and address are known keep
 // their state; new ones beside others start slowly; removed ones finish what
 // they have in hand. On an error nothing has changed.
 func (p *Pool) Update(backends []Backend) error {
-	p = p.root()
-	entries := make([]*entry, len(backends))
-	seen := make(map[string]bool, len(backends))
-	for i, b := range backends {
-		b, u, err := b.resolve()
-		if err != nil {
-			return err
-		}
-		if seen[b.Name] {
-			return fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
-		}
-		seen[b.Name] = true
-		entries[i] = &entry{Backend: b, url: u, base: target.Sent(u)}
+	specs, err := resolve(backends)
+	if err != nil {
+		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closing.Err() != nil {
-		return ErrClosed
-	}
-	old, now := p.snap.Load(), time.Now()
-	kept := make(map[*member]bool, len(entries))
-	for _, e := range entries {
-		if was := old.byName[e.Name]; was != nil && was.url.String() == e.url.String() && was.Handler == nil && e.Handler == nil {
-			e.member = was.member
-		} else {
-			e.member = p.newMember(e)
-			if len(old.all) > 0 { // it joins others that are warm
-				e.risen.Store(now.UnixNano())
-			}
-		}
-		kept[e.member] = true
-	}
-	p.publishLocked(entries, now)
-	for _, e := range old.all {
-		if !kept[e.member] {
-			release(e.transport)
-		}
-	}
+	return p.set.Update(specs)
+}
+
+// Run probes the backends and follows the Source until ctx ends or the pool is
+// closed, and returns once all probes have ended. Without it, or without a
+// Probe, the pool learns from its requests alone. It is called once at a time.
+func (p *Pool) Run(ctx context.Context) error {
+	p.set.Run(ctx)
 	return nil
-}
-
-func (p *Pool) newMember(e *entry) *member {
-	m := &member{
-		hash:    hashString(e.Name),
-		load:    load.New(&p.load),
-		tracker: health.NewTracker(p.opts.Schedule, p.opts.Outlier, p.opts.Probe != nil),
-		nudged:  make(chan struct{}, 1),
-	}
-	m.target = health.Target{Name: e.Name, URL: e.url, TLS: p.opts.TLS}
-	if announce := p.opts.TCP.Announce; announce != 0 && e.Handler == nil && (e.url.Scheme == "tcp" || e.url.Scheme == "tls") {
-		m.target.Preface = announce.header(nil) // a probe has no client
-	}
-	switch {
-	case e.Handler != nil:
-		m.transport = inprocess.Transport{Handler: e.Handler}
-		m.target.Transport = m.transport
-	case p.opts.Transport != nil:
-		m.transport = p.opts.Transport(e.Backend)
-		m.target.Transport = m.transport
-	default:
-		m.transport = newTransport(e.url, p.opts)
-	}
-	return m
-}
-
-// release lets go of a transport's idle connections.
-func release(rt any) {
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
 }
 
 // SetMode tells what an operator wants of the named backend. It returns
 // [ErrUnknown] if there is none.
-func (p *Pool) SetMode(name string, m Mode) error {
-	p = p.root()
-	if m > Maintenance {
-		return fmt.Errorf("balancer: %v is none of Ready, Drain and Maintenance", m)
+func (p *proxy) SetMode(name string, m Mode) error {
+	return p.view.Set.SetMode(name, pool.Mode(m))
+}
+
+// Act implements [health.Actor] with the verbs ready, drain and maintenance,
+// of which part is the backend.
+func (p *proxy) Act(_ context.Context, part, verb, _ string) error {
+	m, err := pool.ParseMode(verb)
+	if err != nil {
+		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.snap.Load().byName[name]
-	if e == nil {
-		return fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, p.opts.Name)
-	}
-	now := time.Now()
-	if m == Drain {
-		e.drained.Store(now.Add(drainFor).UnixNano())
-	}
-	if Mode(e.mode.Swap(uint32(m))) != m {
-		p.eventLocked(now, name, "set to "+m.String())
-		p.refreshLocked(now)
-	}
+	return p.view.Set.SetMode(part, m)
+}
+
+// Close ends [Pool.Run] and what is probed, refuses further requests, and lets
+// go of idle connections. What is in hand is finished. It is idempotent.
+func (p *Pool) Close() error {
+	p.set.End()
 	return nil
 }
 
+// Close refuses further requests. What is in hand is finished, and the pool of
+// which this is an excerpt goes on. It is idempotent.
+func (e *Excerpt) Close() error {
+	e.view.End()
+	return nil
+}
+
+// Ready returns once the pool has been told by its probes that a backend is
+// up. A pool without a Probe is ready at once. It needs [Pool.Run] to be
+// running, and returns the cause of ctx's end if that comes first.
+func (p *proxy) Ready(ctx context.Context) error { return p.view.Ready(ctx) }
+
 // Backends returns how each backend is, in the order given.
-func (p *Pool) Backends() []Status {
+func (p *proxy) Backends() []Status {
 	now := time.Now()
-	snap := p.current(now)
-	out := make([]Status, len(snap.all))
-	for i, e := range snap.all {
-		out[i] = e.status(now)
+	snap := p.view.Current(now)
+	out := make([]Status, len(snap.All))
+	for i, e := range snap.All {
+		out[i] = statusAt(e, now)
 	}
 	return out
 }
 
-func (e *entry) status(now time.Time) Status {
-	b := e.Backend
-	b.Labels = maps.Clone(b.Labels)
-	return Status{
-		Backend:  b,
-		Mode:     e.wanted(),
-		State:    e.verdict.State,
-		Why:      e.verdict.Why,
-		Since:    e.verdict.Since,
-		Until:    e.verdict.Until,
-		InFlight: e.load.InFlight(),
-		Streams:  e.load.Streams(),
-		Waiting:  e.load.Waiting(),
-		Latency:  e.load.Latency(now),
-		Requests: e.requests.Load(),
-		Failures: e.failures.Load(),
-		Role:     e.rank.Role,
-		Epoch:    e.rank.Epoch,
-		Lag:      e.rank.Lag,
-		Primary:  e.rank.Primary,
-		Barred:   e.rank.Barred,
-	}
-}
-
-// observe judges what became of a request at e; r is nil for a connection.
-func (p *Pool) observe(e *entry, now time.Time, r *http.Request, o health.Outcome) {
-	p.judge(e, now, r, o, false)
-}
-
-// judge is observe. doubtful says that o may be how a protocol goes, so that
-// the others must do clearly better.
-func (p *Pool) judge(e *entry, now time.Time, r *http.Request, o health.Outcome, doubtful bool) {
-	p = p.root()
-	if r != nil && (o == health.Failed || o == health.Erred) {
-		e.blame.add(now, r, o)
-	}
-	if o == health.Failed || o == health.Refused {
-		e.failures.Add(1)
-	}
-	eject, changed := e.tracker.Observe(now, o)
-	if !eject && !changed {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if eject && p.mayEjectLocked(e, now, r != nil, doubtful) {
-		e.tracker.Eject(now, rand.Float64())
-	}
-	p.refreshLocked(now)
-}
-
-// mayEjectLocked reports whether e may be taken out: on hard evidence always;
-// on soft only while enough others are left, and for a low share of answers
-// only if the others' is clearly better: one broken page that everybody asks
-// for is no broken server. The same holds for doubtful evidence. Of requests
-// several clients' must have failed, and several: see [blameClients].
-func (p *Pool) mayEjectLocked(e *entry, now time.Time, requests, doubtful bool) bool {
-	hard, share := e.tracker.Suspect()
-	share = share || doubtful
-	if hard {
-		return true
-	}
-	clients, urls, erred := e.blame.weigh(now.Add(-p.opts.Outlier.Window))
-	if requests && !(clients && urls) {
-		return false
-	}
-	all := p.snap.Load().all
-	out, good, asked := 0, 0.0, 0
-	for _, other := range all {
-		if other.member == e.member {
-			continue
-		}
-		if other.verdict.State == health.Degraded && !other.verdict.Until.IsZero() {
-			out++
-			continue
-		}
-		part, n := other.tracker.Share(now)
-		good, asked = good+part*float64(n), asked+n
-	}
-	if own, _ := e.tracker.Share(now); share && asked > 0 && good/float64(asked) < own+clearlyBetter {
-		return false
-	}
-	if requests && erred && out >= max(1, int(erredShare*float64(len(all)))) {
-		return false
-	}
-	return p.opts.Outlier.MayEject(out, len(all))
-}
-
-// clearlyBetter is by how much the others' share of answers must be higher.
-const clearlyBetter = 0.25
-
 // BasePaths returns the paths that the backends' URLs put in front of a
 // request's, each once.
-func (p *Pool) BasePaths() []string {
+func (p *proxy) BasePaths() []string {
 	var out []string
-	for _, e := range p.snap.Load().all {
-		if e.base != "" && !slices.Contains(out, e.url.Path) {
-			out = append(out, e.url.Path)
+	for _, e := range p.view.Snap.Load().All {
+		if w := wayTo(e); w.base != "" && !slices.Contains(out, w.url.Path) {
+			out = append(out, w.url.Path)
 		}
 	}
 	return out
@@ -302,29 +183,119 @@ func (p *Pool) BasePaths() []string {
 
 // Healthy reports whether the pool could serve r by a backend that is not
 // down.
-func (p *Pool) Healthy(*http.Request) bool {
-	for _, e := range p.current(time.Now()).use {
-		if e.verdict.State != health.Down {
-			return true
-		}
+func (p *proxy) Healthy(*http.Request) bool { return p.view.Healthy(time.Now()) }
+
+// Report implements [health.Reporter].
+func (p *proxy) Report() health.Report {
+	r := p.view.Report(time.Now(), nil)
+	r.Name = p.opts.Name
+	r.Metrics = []health.Metric{
+		health.Level("requests_in_flight", "Requests from their pick to the end of their body, streams too.", "", float64(p.inflight.Load())),
+		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.view.Waiting())),
+		health.Level("buffered", "Memory that holds responses and requests of slow clients.", "bytes", float64(p.depot.answers.Held()+p.depot.memory.Held())),
+		health.Level("spooled", "Disk that holds responses and requests of slow clients.", "bytes", float64(p.depot.disk.Held())),
+		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
 	}
-	return false
+	return r
 }
 
-// Close ends [Pool.Run] and what is probed, refuses further requests, and lets
-// go of idle connections. What is in hand is finished. It is idempotent.
-func (p *Pool) Close() error {
-	p.close()
-	if p.of != nil {
-		p.of.mu.Lock()
-		defer p.of.mu.Unlock()
-		p.of.excerpts = slices.DeleteFunc(p.of.excerpts, func(v *Pool) bool { return v == p })
+// A way is how a backend is reached over HTTP.
+type way struct {
+	transport http.RoundTripper
+	url       *url.URL
+	base      string // the URL's path, escaped
+}
+
+func wayTo(e *pool.Entry) *way { return e.Way.(*way) }
+
+// A placed backend is one as it is configured, and its URL as it is read.
+type placed struct {
+	Backend
+	url *url.URL
+}
+
+// join makes the way to a new backend.
+func (o Options) join(c pool.Spec) (any, health.Target) {
+	b := c.Own.(*placed)
+	w := &way{url: b.url, base: target.Sent(b.url)}
+	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
+	switch {
+	case b.Handler != nil:
+		w.transport = inprocess.Transport{Handler: b.Handler}
+		t.Transport = w.transport
+	case o.Transport != nil:
+		w.transport = o.Transport(b.Backend)
+		t.Transport = w.transport
+	default:
+		w.transport = newTransport(b.url, o)
+	}
+	return w, t
+}
+
+// release lets go of a transport's idle connections.
+func release(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// resolve checks the backends and returns them as a set wants them.
+func resolve(backends []Backend) ([]pool.Spec, error) {
+	specs := make([]pool.Spec, len(backends))
+	seen := make(map[string]bool, len(backends))
+	for i, b := range backends {
+		b, u, err := b.resolve()
+		if err != nil {
+			return nil, err
+		}
+		if seen[b.Name] {
+			return nil, fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
+		}
+		seen[b.Name] = true
+		specs[i] = pool.Spec{Name: b.Name, Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}
+		if b.Handler == nil { // two handlers of one name may be two
+			specs[i].At = u.String()
+		}
+	}
+	return specs, nil
+}
+
+// specsOf returns what a source yields as a set wants it.
+func specsOf(src Source) func(context.Context) iter.Seq2[[]pool.Spec, error] {
+	if src == nil {
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.snap.Load().all {
-		release(e.transport)
+	return func(ctx context.Context) iter.Seq2[[]pool.Spec, error] {
+		return func(yield func([]pool.Spec, error) bool) {
+			for backends, err := range src.Backends(ctx) {
+				specs, bad := resolve(backends)
+				if bad != nil {
+					specs, err = nil, bad
+				}
+				if !yield(specs, err) {
+					return
+				}
+			}
+		}
 	}
-	return nil
+}
+
+// statusAt returns how e is.
+func statusAt(e *pool.Entry, now time.Time) Status {
+	b := e.Own.(*placed).Backend
+	b.Labels = maps.Clone(b.Labels)
+	return Status{
+		Backend:  b,
+		Mode:     Mode(e.Wanted()),
+		State:    e.Verdict.State,
+		Why:      e.Verdict.Why,
+		Since:    e.Verdict.Since,
+		Until:    e.Verdict.Until,
+		InFlight: e.Load.InFlight(),
+		Streams:  e.Load.Streams(),
+		Waiting:  e.Load.Waiting(),
+		Latency:  e.Load.Latency(now),
+		Requests: e.Requests.Load(),
+		Failures: e.Failures.Load(),
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/inprocess"
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
 )
 
@@ -126,7 +127,7 @@ func TestNewRefusesWhatMakesNoSense(t *testing.T) {
 		{Backends("http://unix:/run/shop.sock"), Options{}, "is a socket of this machine"},
 		{Backends("unix:///run/shop.sock"), Options{}, "is a socket of this machine"},
 		{Backends("/run/shop.sock"), Options{}, "is a socket of this machine"},
-		{Backends("tcp://db"), Options{}, "want a host and a port"},
+		{Backends("tcp://db:3306"), Options{}, "for connections there is balancer/tcp"},
 		{[]Backend{{Name: "a", Handler: (*Pool)(nil)}}, Options{}, "Handler is a nil *balancer.Pool"},
 		{nil, Options{Source: DNS("apps.internal:8080", 0)}, `DNS: "apps.internal:8080" has no scheme: want "http://apps.internal:8080"`},
 		{nil, Options{Source: DNS("http+srv://_http._tcp.apps:80", 0)}, "an SRV record names the port"},
@@ -183,18 +184,18 @@ func TestNoBackend(t *testing.T) {
 
 func TestUpdateKeepsState(t *testing.T) {
 	p := newPool(t, Backends("http://127.0.0.1:1", "http://127.0.0.1:2"), Options{})
-	first := p.snap.Load().byName["127.0.0.1:1"].member
-	share := func(name string) float64 { return p.snap.Load().byName[name].share(time.Now()) }
+	first := p.view.Snap.Load().ByName["127.0.0.1:1"].Member
+	share := func(name string) float64 { return p.view.Snap.Load().ByName[name].Share(time.Now()) }
 	if share("127.0.0.1:1") != 1 {
 		t.Error("the first backends start slowly, and nobody else is there")
 	}
 	if err := p.Update([]Backend{{URL: "http://127.0.0.1:1", Weight: 5}, {URL: "http://127.0.0.1:3"}}); err != nil {
 		t.Fatal(err)
 	}
-	if p.snap.Load().byName["127.0.0.1:1"].member != first {
+	if p.view.Snap.Load().ByName["127.0.0.1:1"].Member != first {
 		t.Error("a new weight made the pool forget the backend")
 	}
-	if share("127.0.0.1:1") != 5 || share("127.0.0.1:3") != rampFrom {
+	if share("127.0.0.1:1") != 5 || share("127.0.0.1:3") != pool.RampFrom {
 		t.Errorf("shares %v, %v; want those that come later to start slowly", share("127.0.0.1:1"), share("127.0.0.1:3"))
 	}
 	if p.Update(Backends("nonsense")) == nil || len(p.Backends()) != 2 {

@@ -17,9 +17,9 @@ import (
 
 const slogError = slog.LevelError
 
-// newProxy returns the standard library's reverse proxy above the pool, which
+// newReverse returns the standard library's reverse proxy above the pool, which
 // brings trailers, 1xx responses, upgrades and flushing of streams.
-func (p *Pool) newProxy() *httputil.ReverseProxy {
+func (p *proxy) newReverse() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Transport:    p,
 		Rewrite:      p.rewrite,
@@ -35,28 +35,29 @@ func (p *Pool) newProxy() *httputil.ReverseProxy {
 // 3986, section 3.3), such as a brace, each byte is escaped. What cannot be served
 // is answered with 403, 408, 411, 413, 429, 502, 503, 504 or 508; a client that went
 // away is logged as 499.
-func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if transit.From(r.Context()) == nil {
 		ctx, _ := transit.With(r.Context())
 		r = r.WithContext(ctx)
 	}
-	if p.hop.seen(r.Header) {
-		p.fail(w, r, ErrLoop)
-		return
-	}
-	if n, counts := maxForwards(r); counts && n == 0 {
+	switch err := p.admit(r); err {
+	case nil:
+	case errLast:
 		answerLast(w, r)
+		return
+	default:
+		p.fail(w, r, err)
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		p.serveBody(w, r)
 		return
 	}
-	p.proxy.ServeHTTP(newAnswering(w, r, nil), r)
+	p.reverse.ServeHTTP(newAnswering(w, r, nil), r)
 }
 
 // rewrite makes the request that goes out.
-func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
+func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	forward(pr)
 	p.hop.sign(pr.Out.Header, pr.In)
 	if n, counts := maxForwards(pr.In); counts {
@@ -81,7 +82,7 @@ func (p *Pool) rewrite(pr *httputil.ProxyRequest) {
 }
 
 // fail answers a request that got no response.
-func (p *Pool) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if a, ok := w.(*answering); ok {
 		a.own = true
 	}

@@ -4,22 +4,19 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/fair"
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/internal/transit"
 )
 
 // RoundTrip sends r to a backend and, while that is allowed, to a second one
 // if the first fails. The URL's scheme and host are replaced by the backend's.
 // It implements [http.RoundTripper].
-func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := p.newExchange(r)
 	res, err := x.run()
 	if err != nil && r.Body != nil {
@@ -30,39 +27,32 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // An exchange is one request on its way through the pool.
 type exchange struct {
-	pool      *Pool
-	req       *http.Request
-	rec       *transit.Record // may be nil
-	timeouts  Timeouts
-	retry     transit.Retry
-	header    http.Header  // what every attempt sends
-	spool     *spool       // nil without a body
-	turn      transit.Turn // of the rule's places, which it gave up for its body; nil: none
-	trailers  []string     // what may follow it
-	pin       string       // the backend that the client is bound to
-	key       uint64
-	who       fair.Key // whose share of the places it takes
-	stream    bool     // it counts as a stream: a rule says so, or its answer has
-	mayStream bool     // it asks for one
-	tried     []*member
-	repeats   int      // attempts after one that may have been executed
-	before    []failed // the attempts that failed
-	last      failed   // the latest attempt
-	took      time.Duration
-	scratch   [8]*entry
-	room      [2]*member // for tried
+	pool     *proxy
+	ask      pool.Ask // for a place
+	req      *http.Request
+	rec      *transit.Record // may be nil
+	timeouts Timeouts
+	retry    transit.Retry
+	header   http.Header  // what every attempt sends
+	spool    *spool       // nil without a body
+	turn     transit.Turn // of the rule's places, which it gave up for its body; nil: none
+	trailers []string     // what may follow it
+	repeats  int          // attempts after one that may have been executed
+	before   []failed     // the attempts that failed
+	last     failed       // the latest attempt
+	took     time.Duration
 }
 
-func (p *Pool) newExchange(r *http.Request) *exchange {
+func (p *proxy) newExchange(r *http.Request) *exchange {
 	return &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
 }
 
 // refuses returns why r goes to no backend, or nil.
-func (p *Pool) refuses(r *http.Request) error {
-	if p.closing.Err() != nil {
+func (p *proxy) refuses(r *http.Request) error {
+	if p.view.Closing.Err() != nil {
 		return ErrClosed
 	}
-	if p.opts.Refuse != nil && p.opts.Refuse.Match(r) {
+	if p.guards(r) {
 		return ErrRefused
 	}
 	return nil
@@ -106,12 +96,10 @@ func (x *exchange) prepare() {
 		x.timeouts.Header = override(t.Header, x.timeouts.Header)
 		x.timeouts.Idle = override(t.Idle, x.timeouts.Idle)
 		x.timeouts.Total = override(t.Total, x.timeouts.Total)
-		x.stream = t.Streams
+		x.ask.Stream = t.Streams
 	}
-	x.mayStream = asksForStream(r.Header)
-	if p.opts.Limit.InFlight > 0 || p.opts.Limit.Streams > 0 {
-		x.who = fair.Of(transit.Client(r))
-	}
+	x.ask.MayStream = asksForStream(r.Header)
+	x.ask.Repeatable, x.ask.Request, x.ask.Client = x.repeatable(), r, transit.Client(r)
 	if r.Body != nil && r.Body != http.NoBody {
 		x.spool = newSpool(r.Body, p.opts.Retry.Body, &p.depot, clientOf(r))
 		x.trailers = announcedTrailers(r)
@@ -119,8 +107,9 @@ func (x *exchange) prepare() {
 	x.header = r.Header
 	if p.opts.Affinity != nil {
 		var key string
-		if x.pin, key = p.opts.Affinity.Choose(r); key != "" {
-			x.key = hashString(key)
+		if x.ask.Pin, key = p.opts.Affinity.Choose(r); key != "" {
+			x.ask.Bind = pool.Hash64(key)
+			x.ask.Key = x.ask.Bind
 		}
 		x.header = r.Header.Clone()
 		p.opts.Affinity.Strip(x.header)
@@ -155,7 +144,7 @@ func (x *exchange) attempts() (*http.Response, error) {
 			if err != nil {
 				return nil, x.failure(t, err)
 			}
-			x.pin = t.entry.Name
+			x.ask.Pin = t.entry.Name
 			t.finish(res)
 			return res, nil
 		}
@@ -201,7 +190,7 @@ type failed struct {
 
 // failure returns the error of an exchange that ended with err at t.
 func (x *exchange) failure(t *try, err error) error {
-	err = t.entry.fail(err)
+	err = t.entry.Fail(err)
 	for _, f := range x.before {
 		err = fmt.Errorf("%w (before: backend %s: %v)", err, f.backend, f.err)
 	}
@@ -227,182 +216,27 @@ func (x *exchange) LogValue() slog.Value {
 	return slog.StringValue(b.String())
 }
 
-// acquire picks a backend, and waits in the queue if all are full.
+// acquire takes a place at a backend, and waits in the queue if all are full.
 func (x *exchange) acquire() (*try, error) {
-	if x.behind() > 0 {
-		return x.wait()
-	}
-	t, err := x.acquireNow()
-	if worthAWait(err) {
-		return x.wait()
-	}
-	return t, err
-}
-
-// behind returns how many who came before wait for any place.
-func (x *exchange) behind() int {
-	if x.pool.opts.Limit.InFlight == 0 || x.stream {
-		return 0
-	}
-	return x.pool.queue.before()
-}
-
-// may reports whether the client of a request that was not tried yet may have one
-// of the places where it may have any. It changes nothing and takes no lock.
-func (x *exchange) may() bool {
-	snap := x.pool.snap.Load()
-	if x.crowds(snap.use) != nil {
-		return false
-	}
-	e := snap.byName[x.pin]
-	return x.pin == "" || e == nil || !snap.serves(e, time.Now()) || x.full(e) == nil
-}
-
-func (x *exchange) wait() (t *try, err error) {
-	p := x.pool
-	full := p.queue.wait(x.req.Context(), p.closing.Done(), p.opts.Limit, clientOf(x.req), x.may, func() error {
+	var t *try
+	err := x.pool.view.Acquire(x.req.Context(), &x.ask, func() (err error) {
 		t, err = x.acquireNow()
 		return err
 	})
-	if full != nil {
-		return nil, full
-	}
 	return t, err
 }
 
-// acquireNow picks a backend that was not tried and has a place.
+// acquireNow takes a place at a backend that was not tried.
 func (x *exchange) acquireNow() (*try, error) {
-	limit := x.pool.opts.Limit
-	for {
-		now := time.Now()
-		e, err := x.pick(now)
-		if err != nil {
-			return nil, err
-		}
-		t := &try{exchange: x, entry: e, start: now, ctx: x.req.Context()}
-		t.ticket.Owner = t
-		if x.stream && !e.load.TryStream(&t.ticket, now, limit.Streams) ||
-			!x.stream && !e.load.TryStart(&t.ticket, now, limit.InFlight) {
-			continue // another was faster
-		}
-		// A further attempt is the same request, which has been let in.
-		if due := t.held.take(x.places(x.stream), x.pool.current(now).use, e); !due && len(x.tried) == 0 {
-			t.ticket.Leave()
-			t.free()
-			continue
-		}
-		if x.tried == nil {
-			x.tried = x.room[:0]
-		}
-		x.tried = append(x.tried, e.member)
-		e.requests.Add(1)
-		return t, nil
+	t := &try{exchange: x, start: time.Now(), ctx: x.req.Context()}
+	t.place.Owner = t
+	c, err := x.pool.view.Take(&x.ask, &t.place, t.start)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// A choice is what the pool decides for the next attempt at one moment: one
-// backend, or several among which the policy picks, or none. Serving acts on it,
-// and [Pool.Explain] tells it.
-type choice struct {
-	snap  *snapshot
-	list  []*entry // who is considered
-	entry *entry   // nil: the policy picks
-	why   string   // this one, or none
-	err   error    // [ErrBusy] or what wraps it, [ErrNoBackend]: nobody
-}
-
-// choose decides for the next attempt.
-func (x *exchange) choose(now time.Time) choice {
-	p := x.pool
-	snap := p.current(now)
-	c := choice{snap: snap, list: snap.use}
-	limited := p.opts.Limit.InFlight > 0 || p.opts.Limit.Streams > 0
-	if limited && len(x.tried) == 0 {
-		if c.err = x.crowds(snap.use); c.err != nil {
-			c.why = "what is free is kept for others"
-			return c
-		}
-	}
-	if x.pin != "" && len(x.tried) == 0 {
-		if e := snap.byName[x.pin]; e != nil && snap.serves(e, now) {
-			if c.entry, c.why, c.err = e, "the client is bound to it", x.full(e); c.err == ErrBusy {
-				c.err = errBound
-			}
-			return c
-		}
-	}
-	if snap.trial || limited || len(x.tried) > 0 {
-		c.list = x.filter(snap.use, true)
-		if len(c.list) == 0 {
-			c.list = x.filter(snap.use, false)
-		}
-		if len(c.list) == 0 && len(x.tried) > 0 {
-			// The backups, and those in disgrace, lowest tier first.
-			c.list = x.filter(snap.rest, true)
-			if len(c.list) == 0 {
-				c.list = x.filter(snap.shut, false)
-			}
-			c.list = c.list[:min(len(c.list), 1)]
-		}
-		if len(c.list) == 0 && len(x.tried) == 0 && len(snap.use) > 0 {
-			c.err, c.why = x.allFull(snap.use), "all that may serve are full"
-			return c
-		}
-	}
-	switch {
-	case len(c.list) == 0:
-		c.err, c.why = ErrNoBackend, "no backend may serve"
-	case len(c.list) == 1:
-		c.entry, c.why = c.list[0], "the only one that may serve"
-	case x.key != 0:
-		c.entry, c.why = c.list[rendezvous(x.key, x.candidates(c, now), 1.25)], "by the client's key"
-	}
-	return c
-}
-
-// candidates are those of c as a policy sees them.
-func (x *exchange) candidates(c choice, now time.Time) Candidates {
-	return Candidates{now: now, list: c.list, stream: x.stream || x.mayStream}
-}
-
-// pick returns the backend for the next attempt, [ErrBusy] or what wraps it if
-// those that would serve are full, or [ErrNoBackend].
-func (x *exchange) pick(now time.Time) (*entry, error) {
-	c := x.choose(now)
-	if c.err != nil {
-		return nil, c.err
-	}
-	if c.entry == nil {
-		i := x.pool.opts.Policy.Pick(Query{Now: now, Rand: rand.Uint64(), Key: x.key, Request: x.req}, x.candidates(c, now))
-		c.entry, c.why = c.list[i], "the policy's pick"
-	}
-	x.picked(c, now)
-	return c.entry, nil
-}
-
-// serves reports whether e may serve, at now, a client that is bound to it.
-func (s *snapshot) serves(e *entry, now time.Time) bool {
-	mode := e.wanted()
-	if mode == Drain && now.UnixNano() >= e.drained.Load() && !slices.Contains(s.use, e) {
-		mode = Maintenance
-	}
-	return mode != Maintenance && e.verdict.State != health.Down && e.rank.Barred == ""
-}
-
-// filter leaves out who was tried, who is full, and, if careful, who is on
-// trial and has its one request, or would get one that can't be repeated.
-func (x *exchange) filter(use []*entry, careful bool) []*entry {
-	out := x.scratch[:0]
-	for _, e := range use {
-		if slices.Contains(x.tried, e.member) || x.full(e) != nil {
-			continue
-		}
-		if careful && e.verdict.Trial && (e.load.InFlight() > 0 || !x.repeatable()) {
-			continue
-		}
-		out = append(out, e)
-	}
-	return out
+	t.entry, t.way = c.Entry, wayTo(c.Entry)
+	x.picked(c, t.start)
+	return t, nil
 }
 
 // repeatable reports whether executing the request twice does no harm.

@@ -483,8 +483,8 @@ func TestLimitQueuesAndTurnsAway(t *testing.T) {
 			t.Errorf("at most %d at once, %v", most.Load(), count)
 		}
 		w := get(p, "GET", "/", nil)
-		if w.Code != 200 || p.queue.len() != 0 {
-			t.Errorf("afterwards: %d, %d wait", w.Code, p.queue.len())
+		if w.Code != 200 || p.view.Waiting() != 0 {
+			t.Errorf("afterwards: %d, %d wait", w.Code, p.view.Waiting())
 		}
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/foretier/foretier/balancer/internal/pool"
 )
 
 // nameServer is one without a network.
@@ -51,7 +53,7 @@ func listed(p *Pool) string {
 func TestDNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &nameServer{addrs: []string{"10.0.0.2", "10.0.0.1", "2001:db8::1"}}
-		p := newPool(t, nil, Options{Source: dns{"http://apps.internal:8080", 30 * time.Second, server}})
+		p := newPool(t, nil, Options{Source: source{pool.DNS{URL: "http://apps.internal:8080", Schemes: schemes, Every: 30 * time.Second, Resolver: server}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
@@ -64,7 +66,7 @@ func TestDNS(t *testing.T) {
 		}
 		const all = "10.0.0.1:8080*1/0 10.0.0.2:8080*1/0 [2001:db8::1]:8080*1/0"
 		want("at once", all)
-		kept := p.snap.Load().byName["10.0.0.1:8080"].member
+		kept := p.view.Snap.Load().ByName["10.0.0.1:8080"].Member
 		for what, fails := range map[string]func(){
 			"an error":        func() { server.set(errors.New("no server")) },
 			"an empty answer": func() { server.set(nil) },
@@ -78,7 +80,7 @@ func TestDNS(t *testing.T) {
 		want("a change", "10.0.0.1:8080*1/0 10.0.0.2:8080*1/0 10.0.0.3:8080*1/0 [2001:db8::1]:8080*1/0")
 		time.Sleep(60 * time.Second)
 		want("a change that lasts", "10.0.0.1:8080*1/0 10.0.0.3:8080*1/0")
-		if p.snap.Load().byName["10.0.0.1:8080"].member != kept {
+		if p.view.Snap.Load().ByName["10.0.0.1:8080"].Member != kept {
 			t.Error("a backend that stayed was forgotten")
 		}
 		if server.asked != 6 {
@@ -99,19 +101,19 @@ func TestDNS(t *testing.T) {
 func TestDNSTellsAFewOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &nameServer{addrs: []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"}}
-		p := newPool(t, nil, Options{Source: dns{"http://apps.internal:8080", 30 * time.Second, server}})
+		p := newPool(t, nil, Options{Source: source{pool.DNS{URL: "http://apps.internal:8080", Schemes: schemes, Every: 30 * time.Second, Resolver: server}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		synctest.Wait()
-		before := p.snap.Load().byName
+		before := p.view.Snap.Load().ByName
 		for i := range 10 {
 			n := i % 2 * 3
 			server.set(nil, fmt.Sprintf("10.0.0.%d", n+1), fmt.Sprintf("10.0.0.%d", n+2), fmt.Sprintf("::ffff:10.0.0.%d", n+3))
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
 			for name, e := range before {
-				if now := p.snap.Load().byName[name]; now == nil || now.member != e.member {
+				if now := p.view.Snap.Load().ByName[name]; now == nil || now.Member != e.Member {
 					t.Fatalf("after answer %d %s is another", i, name)
 				}
 			}
@@ -131,7 +133,7 @@ func TestDNSTellsAFewOfMany(t *testing.T) {
 func TestFirstLookupFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &nameServer{err: errors.New("no server")}
-		p := newPool(t, nil, Options{Source: dns{"http://apps.internal:8080", 30 * time.Second, server}})
+		p := newPool(t, nil, Options{Source: source{pool.DNS{URL: "http://apps.internal:8080", Schemes: schemes, Every: 30 * time.Second, Resolver: server}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
@@ -166,12 +168,12 @@ func TestDNSLeavesOutWhatIsWrong(t *testing.T) {
 		var log lines
 		good := &net.SRV{Target: "a.internal.", Port: 80, Priority: 10, Weight: 5}
 		server := &nameServer{srv: []*net.SRV{good}}
-		p := newPool(t, nil, Options{Logger: log.logger(), Source: dns{"http+srv://_http._tcp.apps.internal", 30 * time.Second, server}})
+		p := newPool(t, nil, Options{Logger: log.logger(), Source: source{pool.DNS{URL: "http+srv://_http._tcp.apps.internal", Schemes: schemes, Every: 30 * time.Second, Resolver: server}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		synctest.Wait()
-		before := p.snap.Load().byName["a.internal:80"].member
+		before := p.view.Snap.Load().ByName["a.internal:80"].Member
 		for what, srv := range map[string][]*net.SRV{
 			"capitals":            {{Target: "A.Internal.", Port: 80, Priority: 10, Weight: 5}},
 			"a name that is none": {good, {Target: "b c.internal.", Port: 80, Priority: 10}},
@@ -185,7 +187,7 @@ func TestDNSLeavesOutWhatIsWrong(t *testing.T) {
 			server.mu.Unlock()
 			time.Sleep(31 * time.Second)
 			synctest.Wait()
-			if got := listed(p); got != "a.internal:80*5/0" || p.snap.Load().byName["a.internal:80"].member != before {
+			if got := listed(p); got != "a.internal:80*5/0" || p.view.Snap.Load().ByName["a.internal:80"].Member != before {
 				t.Errorf("%s: got %s", what, got)
 			}
 		}
@@ -210,17 +212,17 @@ func TestDNSLeavesOutWhatIsWrong(t *testing.T) {
 func TestCapitalsAreNoOtherBackend(t *testing.T) {
 	p := newPool(t, Backends("http://Web1.internal:8080/Shop"), Options{})
 	before := p.Backends()[0].Name
-	member := p.snap.Load().byName[before].member
+	member := p.view.Snap.Load().ByName[before].Member
 	if err := p.Update(Backends("http://web1.INTERNAL:8080/Shop")); err != nil {
 		t.Fatal(err)
 	}
-	if e := p.snap.Load().byName["web1.internal:8080"]; before != "web1.internal:8080" || e == nil || e.member != member {
+	if e := p.view.Snap.Load().ByName["web1.internal:8080"]; before != "web1.internal:8080" || e == nil || e.Member != member {
 		t.Errorf("%s became another: %v", before, listed(p))
 	}
 	if err := p.Update(Backends("http://web1.internal:8080/shop")); err != nil {
 		t.Fatal(err)
 	}
-	if p.snap.Load().byName["web1.internal:8080"].member == member {
+	if p.view.Snap.Load().ByName["web1.internal:8080"].Member == member {
 		t.Error("another path is the same backend")
 	}
 }
@@ -230,12 +232,12 @@ func TestDNSOfServices(t *testing.T) {
 		{Target: "b.internal.", Port: 81, Priority: 20, Weight: 0},
 		{Target: "a.internal.", Port: 80, Priority: 10, Weight: 5},
 	}}
-	got, err := dns{"h2c+srv://_http._tcp.apps.internal/shop", 0, server}.look(context.Background())
+	got, err := source{pool.DNS{URL: "h2c+srv://_http._tcp.apps.internal/shop", Schemes: schemes, Every: 0, Resolver: server}}.Look(context.Background())
 	if err != nil || len(got) != 2 || got[0].URL != "h2c://a.internal:80/shop" || got[0].Weight != 5 || got[0].Tier != 0 ||
 		got[1].URL != "h2c://b.internal:81/shop" || got[1].Weight != 1 || got[1].Tier != 1 {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if d := DNS("http://web", 0).(dns); d.every != 30*time.Second {
-		t.Errorf("looked up every %v", d.every)
+	if d := DNS("http://web", 0).(source); d.Every != 30*time.Second {
+		t.Errorf("looked up every %v", d.Every)
 	}
 }

@@ -102,7 +102,7 @@ func (s *spool) roomLocked(n int64) ([]byte, error) {
 			grow = min(grow, left)
 		}
 		switch {
-		case s.file == nil && has+grow <= spoolEach && s.depot.memory.take(s.client, grow, spoolMemory, spoolMemory/4):
+		case s.file == nil && has+grow <= spoolEach && s.depot.memory.Take(s.client, grow, spoolMemory, spoolMemory/4):
 			s.kept = append(make([]byte, 0, has+grow), s.kept...)
 			s.memory += grow
 		case has == 0:
@@ -138,7 +138,7 @@ func (s *spool) unloadLocked() error {
 	if back := s.memory - spoolPiece; back > 0 {
 		s.kept = make([]byte, 0, spoolPiece)
 		s.memory -= back
-		s.depot.memory.give(s.client, back)
+		s.depot.memory.Give(s.client, back)
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ func (s *spool) dropLocked() {
 		s.file = nil
 	}
 	if s.memory > 0 {
-		s.depot.memory.give(s.client, s.memory)
+		s.depot.memory.Give(s.client, s.memory)
 		s.memory = 0
 	}
 }

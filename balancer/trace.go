@@ -36,17 +36,3 @@ func (t *try) tried(now time.Time, status int, err error) {
 	}
 	trace.Tried(t.exchange.req.Context(), Attempt{Backend: t.entry.Name, Status: status, Err: err, Took: now.Sub(t.start)})
 }
-
-// tellChanges tells the changes that have come up, and returns once there are none.
-func (p *Pool) tellChanges() {
-	if p.opts.Trace == nil || p.opts.Trace.Changed == nil {
-		return
-	}
-	p.mu.Lock()
-	changes := p.changes
-	p.changes = nil
-	p.mu.Unlock()
-	for _, s := range changes {
-		p.opts.Trace.Changed(s)
-	}
-}

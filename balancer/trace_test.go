@@ -32,8 +32,8 @@ func TestTrace(t *testing.T) {
 		go func() { done <- p.Run(ctx) }()
 		get(p, "GET", "/", nil)
 		want := []string{
-			"picked a (the policy's pick) of 3", "tried a: 0 connection refused",
-			"picked b (the policy's pick; attempt 2) of 3", "tried b: 200 <nil>",
+			"picked a (the first in order) of 3", "tried a: 0 connection refused",
+			"picked b (the first in order; attempt 2) of 3", "tried b: 200 <nil>",
 		}
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("got %q", got)
@@ -49,35 +49,35 @@ func TestTrace(t *testing.T) {
 	})
 }
 
-func TestExplainTellsCosts(t *testing.T) {
+func TestExplainTellsFigures(t *testing.T) {
 	cases := []struct {
 		policy Policy
 		want   string
 	}{
-		{Adaptive(), "pool pool: b (the lowest cost; of many, three are drawn and compared)\n  - a: up, weight 1, 1 in hand, 10ms to a response, cost 2\n"},
-		{LeastInFlight(0), "pool pool: b (the fewest requests in hand for its weight)\n  - a: up, weight 1, 1 in hand, 10ms to a response, cost 1\n"},
+		{Adaptive(), "pool pool: b (the lowest cost; of many, three are drawn and compared)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
+		{LeastInFlight(0), "pool pool: b (the fewest requests in hand for its weight)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
 		{First(), "pool pool: a (the first in order)\n"},
 		{RoundRobin(), "pool pool: a (it is its turn)\n"},
 		{Hash(nil, 0), "pool pool: "},
-		{HotCold(), "pool pool: any of those not excluded (the policy picks at the moment of the request (balancer.hotCold))\n"},
+		{HotCold(), "pool pool: b (the fastest of those with little in hand)\n"},
 	}
 	for _, c := range cases {
 		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{Policy: c.policy})
 		now := time.Now()
-		for _, e := range p.snap.Load().all {
-			e.tracker.Observe(now, health.Answered)
+		for _, e := range p.view.Snap.Load().All {
+			e.Tracker.Observe(now, health.Answered)
 			for range 4 {
 				t := new(try)
-				e.load.Start(&t.ticket, now)
-				t.ticket.Header(now.Add(10*time.Millisecond), false)
-				t.ticket.Done()
+				e.Load.Start(&t.place.Ticket, now)
+				t.place.Header(now.Add(10*time.Millisecond), false)
+				t.place.Done()
 			}
 		}
 		var held try
-		p.snap.Load().all[0].load.Start(&held.ticket, now)
-		p.mu.Lock()
-		p.refreshLocked(now)
-		p.mu.Unlock()
+		p.view.Snap.Load().All[0].Load.Start(&held.place.Ticket, now)
+		p.set.Mu.Lock()
+		p.set.RefreshLocked(now)
+		p.set.Mu.Unlock()
 		r := httptest.NewRequest("GET", "/", nil)
 		got := p.Explain(r).String()
 		if again := p.Explain(r).String(); line(got) != line(again) {

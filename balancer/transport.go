@@ -19,8 +19,6 @@ import (
 func newTransport(u *url.URL, o Options) http.RoundTripper {
 	dialer := net.Dialer{Timeout: max(o.Timeouts.Dial, 0), KeepAlive: 30 * time.Second}
 	switch u.Scheme {
-	case "tcp", "tls":
-		return notHTTP{}
 	case "http":
 		address := health.Target{URL: u}.Address()
 		return http1.New(func(ctx context.Context) (net.Conn, error) {

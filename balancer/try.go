@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/target"
@@ -27,9 +27,9 @@ import (
 // place from the pick to the end of the response's body.
 type try struct {
 	exchange *exchange
-	entry    *entry
-	ticket   load.Ticket
-	held     holding
+	entry    *pool.Entry
+	way      *way // to it
+	place    pool.Place
 	start    time.Time
 	ended    sync.Once
 	ctx      context.Context    // of the client's request, with the limit of everything
@@ -50,18 +50,18 @@ type try struct {
 // roundTrip sends the request. On an error the place is free again.
 func (t *try) roundTrip() (*http.Response, error) {
 	x, e := t.exchange, t.entry
-	t.steered = x.pin == e.Name || x.key != 0
+	t.steered = x.ask.Pin == e.Name || x.ask.Bind != 0
 	if x.timeouts.Total > 0 {
 		t.ctx, t.cancel = context.WithTimeoutCause(t.ctx, x.timeouts.Total, fmt.Errorf("%w: not done after %v", ErrTimeout, x.timeouts.Total))
 	}
 	var res *http.Response
 	var err error
-	if refuse := x.pool.opts.Refuse; refuse != nil && refuse.Match(t.request()) {
-		t.ticket.Leave()
+	if x.pool.opts.Refuse != nil && x.pool.guards(t.request()) {
+		t.place.Leave()
 		t.end()
 		return nil, ErrRefused
 	}
-	res, err = t.send(e.transport)
+	res, err = t.send(t.way.transport)
 	if err == nil {
 		t.answered = true
 		o := t.judge(time.Now(), res)
@@ -84,12 +84,12 @@ func (t *try) roundTrip() (*http.Response, error) {
 
 // request returns the request as it goes out.
 func (t *try) request() *http.Request {
-	return t.exchange.request(t.ctx, t.entry)
+	return t.exchange.request(t.ctx, t.way)
 }
 
-func (x *exchange) request(ctx context.Context, e *entry) *http.Request {
+func (x *exchange) request(ctx context.Context, w *way) *http.Request {
 	out := x.req.WithContext(ctx)
-	out.URL = join(e.url, x.req.URL)
+	out.URL = join(w.url, x.req.URL)
 	out.Header = x.header
 	return out
 }
@@ -128,7 +128,7 @@ func (t *try) direct(c *http1.Client) (*http.Response, error) {
 	t.call.Again = x.again
 	t.call.Trailer = x.trailers
 	if x.req.URL.Path != "*" {
-		t.call.Base = t.entry.base
+		t.call.Base = t.way.base
 	}
 	if x.spool != nil {
 		t.call.Body = x.spool.body
@@ -275,12 +275,12 @@ func (t *try) judge(now time.Time, res *http.Response) health.Outcome {
 		o = health.Erred
 	}
 	if patience && t.begs(now) {
-		t.entry.spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
+		t.entry.Spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
 	}
 	if o != health.Answered && !t.tells(now) {
-		t.ticket.Pardon(now)
+		t.place.Pardon(now)
 	} else {
-		t.ticket.Header(now, o != health.Answered)
+		t.place.Header(now, o != health.Answered)
 	}
 	return o
 }
@@ -297,7 +297,7 @@ func asked(retryAfter string) time.Duration {
 func (t *try) judgeError(now time.Time, err error) {
 	var client *clientError
 	if t.exchange.gone() || errors.As(err, &client) || errors.Is(err, http1.ErrInvalid) || err == errRescued {
-		t.ticket.Leave()
+		t.place.Leave()
 		return
 	}
 	o := health.Failed
@@ -308,12 +308,12 @@ func (t *try) judgeError(now time.Time, err error) {
 		o = health.Erred // it works, and says what it does not do
 	}
 	if o != health.Refused && !t.tells(now) {
-		t.ticket.Pardon(now)
+		t.place.Pardon(now)
 	} else {
 		if t.answered {
-			t.ticket.Broke(now)
+			t.place.Broke(now)
 		}
-		t.ticket.Header(now, true)
+		t.place.Header(now, true)
 	}
 	t.exchange.pool.observe(t.entry, now, t.exchange.req, o)
 }
@@ -351,9 +351,7 @@ func (t *try) unsent(err error) bool {
 
 // abandon gives back the place of a try that was not begun.
 func (t *try) abandon() {
-	t.ticket.Leave()
-	t.entry.requests.Add(^uint64(0))
-	t.free()
+	t.exchange.pool.view.Abandon(t.entry, &t.place)
 }
 
 // receive makes res's body one that holds the place until it ends. It returns
@@ -370,7 +368,7 @@ func (t *try) receive(res *http.Response) error {
 		return nil
 	}
 	res.Body = b
-	if b.src == http.NoBody || x.stream || streams(res.Header) {
+	if b.src == http.NoBody || x.ask.Stream || streams(res.Header) {
 		return nil
 	}
 	a := newAhead(x.pool, b, res.ContentLength)
@@ -425,13 +423,7 @@ func (t *try) end() {
 	})
 }
 
-func (t *try) free() {
-	t.ticket.Done()
-	t.held.give()
-	if p := t.exchange.pool; p.opts.Limit.InFlight > 0 {
-		p.queue.wake()
-	}
-}
+func (t *try) free() { t.exchange.pool.view.Free(&t.place) }
 
 // A body is a response's body that frees its place when it ends.
 type body struct {
@@ -470,7 +462,7 @@ func (b *body) broke(err error) error {
 	if x.gone() {
 		return err
 	}
-	err = t.entry.fail(fmt.Errorf("response broke off: %w", err))
+	err = t.entry.Fail(fmt.Errorf("response broke off: %w", err))
 	x.rec.Fail(err)
 	x.pool.observe(t.entry, time.Now(), t.exchange.req, health.Failed)
 	if x.rec == nil || !x.rec.Logged {
@@ -497,6 +489,33 @@ func (b *body) release() {
 type upgraded struct {
 	*body
 	io.Writer
+}
+
+// observe judges what became of a request at e.
+func (p *proxy) observe(e *pool.Entry, now time.Time, r *http.Request, o health.Outcome) {
+	res := pool.Result{Outcome: o, Request: true}
+	if o == health.Failed || o == health.Erred {
+		res.Witness = witness(now, r, o)
+	}
+	p.view.Set.Observe(e, now, res)
+}
+
+// errRescued ends the wait for a backend that turned down.
+var errRescued = errors.New("balancer: the backend turned down meanwhile")
+
+// Rescue ends the wait if the request may be sent elsewhere. It does not wait
+// for that to happen.
+func (t *try) Rescue() {
+	x := t.exchange
+	if !x.again() || !x.pool.budget.spend(time.Now(), x.pool.opts.Retry) {
+		return
+	}
+	t.call.Abort(errRescued)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.interrupt != nil {
+		t.interrupt(errRescued)
+	}
 }
 
 // join returns where u is at the backend.
