@@ -14,6 +14,7 @@ import (
 // An AdminMatcher matches requests that any server could take for one below
 // its prefixes. See [Admin].
 type AdminMatcher struct {
+	noParams
 	prefixes []string
 	segments [][]string // of prefixes, in lower case
 	except   []string

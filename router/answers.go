@@ -116,7 +116,10 @@ func (d *redirect) check(when Matcher) error {
 	if !slices.Contains([]int{301, 302, 303, 307, 308}, d.status) {
 		return fmt.Errorf("Redirect: %d is no redirect", d.status)
 	}
-	known := paramsOf(when)
+	var known []string
+	if when != nil {
+		known = when.parameters()
+	}
 	for rest := d.target; ; {
 		_, after, found := strings.Cut(rest, "{")
 		if !found {

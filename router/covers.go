@@ -35,10 +35,10 @@ func covers(wide, narrow Matcher) bool {
 		return ok && eachIn(n.patterns, w.patterns, func(n, w pattern) bool { return w.covers(n) })
 	case methodMatcher:
 		n, ok := narrow.(methodMatcher)
-		return ok && eachIn(n, w, func(n, w string) bool { return n == w || n == "HEAD" && w == "GET" })
+		return ok && eachIn(n.methods, w.methods, func(n, w string) bool { return n == w || n == "HEAD" && w == "GET" })
 	case hostMatcher:
 		n, ok := narrow.(hostMatcher)
-		return ok && eachIn(n, w, func(n, w string) bool {
+		return ok && eachIn(n.hosts, w.hosts, func(n, w string) bool {
 			return n == w || strings.HasPrefix(w, "*") && strings.HasSuffix(n, w[1:])
 		})
 	case headerMatcher:

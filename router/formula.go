@@ -132,11 +132,11 @@ func (d *dimensions) has(key string) bool { _, ok := d.index[key]; return ok }
 func (d *dimensions) collect(m Matcher) {
 	switch m := m.(type) {
 	case methodMatcher:
-		for _, method := range m {
+		for _, method := range m.methods {
 			d.add("method", "", func(r *http.Request) { r.Method = method })
 		}
 	case hostMatcher:
-		for _, h := range m {
+		for _, h := range m.hosts {
 			host := strings.Replace(h, "*", "zz", 1)
 			d.add("host", "", func(r *http.Request) { r.Host = host })
 		}
@@ -161,7 +161,7 @@ func (d *dimensions) collect(m Matcher) {
 		if !d.has("client") {
 			d.add("client", "", func(r *http.Request) { r.RemoteAddr = "unknown" })
 		}
-		for _, p := range m {
+		for _, p := range m.prefixes {
 			for _, a := range []netip.Addr{p.Masked().Addr(), lastAddr(p), p.Addr()} {
 				d.add("client", "", func(r *http.Request) { r.RemoteAddr = netip.AddrPortFrom(a, 1024).String() })
 			}

@@ -26,8 +26,16 @@ type Matcher interface {
 	String() string
 
 	match(*view) bool
-	check() error // why it can never be used in a rule
+	check() error         // why it can never be used in a rule
+	parameters() []string // the names of those that every request of it has
+	bind(v *view) *params // what these are in v, which it matches, or nil
 }
+
+// noParams is embedded by matchers without parameters.
+type noParams struct{}
+
+func (noParams) parameters() []string { return nil }
+func (noParams) bind(*view) *params   { return nil }
 
 // A view is a request with one of its readings chosen.
 type view struct {
@@ -63,14 +71,17 @@ func list[T any](name string, args []T) string {
 	return b.String()
 }
 
-type methodMatcher []string
+type methodMatcher struct {
+	noParams
+	methods []string
+}
 
 // Method matches any of the methods, which are case-sensitive (RFC 9110,
 // section 9.1). GET includes HEAD.
-func Method(methods ...string) Matcher { return methodMatcher(slices.Clone(methods)) }
+func Method(methods ...string) Matcher { return methodMatcher{methods: slices.Clone(methods)} }
 
 func (m methodMatcher) match(v *view) bool {
-	for _, method := range m {
+	for _, method := range m.methods {
 		if v.r.Method == method || method == http.MethodGet && (v.r.Method == http.MethodHead || v.r.Method == "") {
 			return true
 		}
@@ -79,9 +90,9 @@ func (m methodMatcher) match(v *view) bool {
 }
 
 func (m methodMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
-func (m methodMatcher) String() string             { return list("Method", m) }
+func (m methodMatcher) String() string             { return list("Method", m.methods) }
 func (m methodMatcher) check() error {
-	for _, method := range m {
+	for _, method := range m.methods {
 		if !fields.Token(method) {
 			return fmt.Errorf("Method(%q) is no method: want each by itself, such as Method(%q, %q)", method, "GET", "POST")
 		}
@@ -89,24 +100,27 @@ func (m methodMatcher) check() error {
 			return fmt.Errorf("Method(%q) never matches, methods are case-sensitive: want %q", method, upper)
 		}
 	}
-	return notEmpty("Method", len(m))
+	return notEmpty("Method", len(m.methods))
 }
 
 // usualMethods are those that nobody means in another case.
 var usualMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
 	"PURGE", "BAN", "REFRESH", "QUERY", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"}
 
-type hostMatcher []string
+type hostMatcher struct {
+	noParams
+	hosts []string
+}
 
 // Host matches the host that was asked for, in any case, without port and
 // trailing dot. "*.shop.example" matches every host below shop.example, but
 // not shop.example itself.
 func Host(hosts ...string) Matcher {
-	m := make(hostMatcher, len(hosts))
+	m := hostMatcher{hosts: make([]string, len(hosts))}
 	for i, h := range hosts {
-		m[i] = strings.ToLower(strings.TrimSuffix(h, "."))
+		m.hosts[i] = strings.ToLower(strings.TrimSuffix(h, "."))
 		if addr, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil && addr.Is6() {
-			m[i] = "[" + addr.String() + "]"
+			m.hosts[i] = "[" + addr.String() + "]"
 		}
 	}
 	return m
@@ -114,7 +128,7 @@ func Host(hosts ...string) Matcher {
 
 func (m hostMatcher) match(v *view) bool {
 	host := hostname(v.r.Host)
-	for _, h := range m {
+	for _, h := range m.hosts {
 		if suffix, ok := strings.CutPrefix(h, "*"); ok {
 			if len(host) > len(suffix) && strings.HasSuffix(host, suffix) {
 				return true
@@ -127,9 +141,9 @@ func (m hostMatcher) match(v *view) bool {
 }
 
 func (m hostMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
-func (m hostMatcher) String() string             { return list("Host", m) }
+func (m hostMatcher) String() string             { return list("Host", m.hosts) }
 func (m hostMatcher) check() error {
-	for _, h := range m {
+	for _, h := range m.hosts {
 		name := strings.TrimPrefix(h, "*.")
 		switch {
 		case strings.HasPrefix(name, "[") && hostname(name) == name:
@@ -141,7 +155,7 @@ func (m hostMatcher) check() error {
 			return fmt.Errorf("Host(%q) is no host: want letters, digits, hyphens and dots", h)
 		}
 	}
-	return notEmpty("Host", len(m))
+	return notEmpty("Host", len(m.hosts))
 }
 
 // hostname returns host in lower case, without port and trailing dot.
@@ -159,6 +173,7 @@ func hostname(host string) string {
 }
 
 type headerMatcher struct {
+	noParams
 	name   string
 	values []string
 }
@@ -166,7 +181,7 @@ type headerMatcher struct {
 // Header matches if the request has the field name and, if values are given,
 // one of its lines is one of them, byte for byte.
 func Header(name string, values ...string) Matcher {
-	return headerMatcher{http.CanonicalHeaderKey(name), slices.Clone(values)}
+	return headerMatcher{name: http.CanonicalHeaderKey(name), values: slices.Clone(values)}
 }
 
 func (m headerMatcher) match(v *view) bool {
@@ -205,6 +220,7 @@ func checkValues(kind, name string, values []string) error {
 }
 
 type cookieMatcher struct {
+	noParams
 	name   string
 	values []string
 }
@@ -213,7 +229,7 @@ type cookieMatcher struct {
 // given, with one of them, in quotes or not. A cookie whose value net/http
 // refuses counts too: a backend may accept it.
 func Cookie(name string, values ...string) Matcher {
-	return cookieMatcher{name, slices.Clone(values)}
+	return cookieMatcher{name: name, values: slices.Clone(values)}
 }
 
 func (m cookieMatcher) match(v *view) bool {
@@ -251,7 +267,10 @@ func (m cookieMatcher) check() error {
 	return checkValues("Cookie", m.name, m.values)
 }
 
-type clientMatcher []netip.Prefix
+type clientMatcher struct {
+	noParams
+	prefixes []netip.Prefix
+}
 
 // Client matches if who asks, as edge.Client says, is within one of the
 // prefixes. A client whose address is not known is within none. A prefix of
@@ -259,26 +278,27 @@ type clientMatcher []netip.Prefix
 func Client(prefixes ...netip.Prefix) Matcher {
 	unmapped, err := given.Prefixes(prefixes)
 	if err != nil {
-		return clientMatcher(slices.Clone(prefixes)) // check says it again
+		return clientMatcher{prefixes: slices.Clone(prefixes)} // check says it again
 	}
-	return clientMatcher(unmapped)
+	return clientMatcher{prefixes: unmapped}
 }
 
 func (m clientMatcher) match(v *view) bool {
 	client := transit.Client(v.r)
-	return slices.ContainsFunc(m, func(p netip.Prefix) bool { return p.Contains(client) })
+	return slices.ContainsFunc(m.prefixes, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
 func (m clientMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
-func (m clientMatcher) String() string             { return list("Client", m) }
+func (m clientMatcher) String() string             { return list("Client", m.prefixes) }
 func (m clientMatcher) check() error {
-	if _, err := given.Prefixes(m); err != nil {
+	if _, err := given.Prefixes(m.prefixes); err != nil {
 		return fmt.Errorf("%s: not a prefix: %w", m, err)
 	}
-	return notEmpty("Client", len(m))
+	return notEmpty("Client", len(m.prefixes))
 }
 
 type testMatcher struct {
+	noParams
 	name string
 	f    func(*http.Request) bool
 	id   unsafe.Pointer // tells f from other functions
@@ -291,7 +311,7 @@ type testMatcher struct {
 // trip to a store perhaps. It is one function where it is one function value:
 // make the Matcher, or f, once and use it in all rules.
 func Test(name string, f func(*http.Request) bool) Matcher {
-	return testMatcher{name, f, closure(reflect.ValueOf(f))}
+	return testMatcher{name: name, f: f, id: closure(reflect.ValueOf(f))}
 }
 
 func (m testMatcher) match(v *view) bool {
@@ -361,10 +381,13 @@ func (m anyMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
 func (m anyMatcher) String() string             { return list("Any", m) }
 func (m anyMatcher) check() error               { return checkAll("Any", m) }
 
-type notMatcher struct{ m Matcher }
+type notMatcher struct {
+	noParams
+	m Matcher
+}
 
 // Not matches if m does not.
-func Not(m Matcher) Matcher { return notMatcher{m} }
+func Not(m Matcher) Matcher { return notMatcher{m: m} }
 
 func (m notMatcher) match(v *view) bool         { return !m.m.match(v) }
 func (m notMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }

@@ -17,66 +17,72 @@ type params struct {
 	found   *chi.Context // nil if chi has not been asked yet
 }
 
-// bind returns the parameters of the first pattern with parameters by which m
-// matches v, or nil.
-func bind(m Matcher, v *view) *params {
-	switch m := m.(type) {
-	case *pathMatcher:
-		for i := range m.patterns {
-			p := &m.patterns[i]
-			if p.literal || p.rest {
-				switch {
-				case !p.match(v.path):
-					continue
-				case p.literal:
-					return nil
-				}
-				return &params{pattern: p, path: v.path}
+// bind returns what the first pattern with parameters by which m matches v finds.
+func (m *pathMatcher) bind(v *view) *params {
+	for i := range m.patterns {
+		p := &m.patterns[i]
+		if p.literal || p.rest {
+			switch {
+			case !p.match(v.path):
+				continue
+			case p.literal:
+				return nil
 			}
-			if found := chi.NewRouteContext(); strings.HasPrefix(v.path, p.prefix) && p.mux.Match(found, http.MethodGet, v.path) {
-				return &params{p, v.path, found}
-			}
+			return &params{pattern: p, path: v.path}
 		}
-	case allMatcher:
-		for _, part := range m {
-			if found := bind(part, v); found != nil {
-				return found
-			}
-		}
-	case anyMatcher:
-		for _, part := range m {
-			if part.match(v) {
-				return bind(part, v)
-			}
+		if found := chi.NewRouteContext(); strings.HasPrefix(v.path, p.prefix) && p.mux.Match(found, http.MethodGet, v.path) {
+			return &params{p, v.path, found}
 		}
 	}
 	return nil
 }
 
-// paramsOf returns the names of the parameters that every request of m has.
-func paramsOf(m Matcher) (names []string) {
-	each := func(n int, of func(int) []string) {
-		for i := range n {
-			if found := of(i); i == 0 {
-				names = slices.Clone(found)
-			} else {
-				names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(found, name) })
-			}
+func (m *pathMatcher) parameters() []string {
+	return common(m.patterns, func(p pattern) []string { return paramNames(p.text) })
+}
+
+// bind returns what the first part that has any finds.
+func (m allMatcher) bind(v *view) *params {
+	for _, part := range m {
+		if found := part.bind(v); found != nil {
+			return found
 		}
 	}
-	switch m := m.(type) {
-	case *pathMatcher:
-		each(len(m.patterns), func(i int) []string { return paramNames(m.patterns[i].text) })
-	case anyMatcher:
-		each(len(m), func(i int) []string { return paramsOf(m[i]) })
-	case allMatcher:
-		for _, part := range m { // bind takes the first that has any
-			if names = paramsOf(part); len(names) > 0 {
-				break
-			}
+	return nil
+}
+
+func (m allMatcher) parameters() []string {
+	for _, part := range m {
+		if names := part.parameters(); len(names) > 0 {
+			return names
 		}
 	}
-	return names
+	return nil
+}
+
+func (m anyMatcher) bind(v *view) *params {
+	for _, part := range m {
+		if part.match(v) {
+			return part.bind(v)
+		}
+	}
+	return nil
+}
+
+func (m anyMatcher) parameters() []string {
+	return common(m, Matcher.parameters)
+}
+
+// common returns the names that all of list have.
+func common[T any](list []T, names func(T) []string) (out []string) {
+	for i, of := range list {
+		if found := names(of); i == 0 {
+			out = slices.Clone(found)
+		} else {
+			out = slices.DeleteFunc(out, func(name string) bool { return !slices.Contains(found, name) })
+		}
+	}
+	return out
 }
 
 // paramNames returns the names in a pattern, in order. One with a lone * at its

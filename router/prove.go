@@ -79,7 +79,7 @@ func (t table) matchers(out []Matcher, depth int) []Matcher {
 			out = append(out, c.When)
 		}
 		if len(c.Allow) > 0 {
-			out = append(out, clientMatcher(c.Allow))
+			out = append(out, c.allowed())
 		}
 		for h := range below(c.To) {
 			if inner, ok := h.(*Router); ok && depth < maxDepth {
@@ -147,7 +147,7 @@ func (p *prover) allowed(rule *compiled, class *pathClass) formula {
 	if len(rule.Allow) == 0 {
 		return constant(true)
 	}
-	return p.dims.formula(clientMatcher(rule.Allow), class)
+	return p.dims.formula(rule.allowed(), class)
 }
 
 // mayBreak reports whether any request at all could break the claim at h.

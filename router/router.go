@@ -140,7 +140,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // why, or 0.
 func (c *compiled) refuses(v *view) (status int, cause error) {
 	switch {
-	case len(c.Allow) > 0 && !clientMatcher(c.Allow).match(v):
+	case len(c.Allow) > 0 && !c.allowed().match(v):
 		return http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, c.Name, transit.Client(v.r))
 	case c.MaxBody >= 0 && v.r.ContentLength > c.MaxBody:
 		return http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, c.Name, v.r.ContentLength, c.MaxBody)
@@ -167,7 +167,7 @@ func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *t
 		rec.Terms = rule.terms
 	}
 	if rule.When != nil {
-		if params := bind(rule.When, v); params != nil {
+		if params := rule.When.bind(v); params != nil {
 			out = params.attach(out)
 		}
 	}

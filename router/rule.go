@@ -156,6 +156,9 @@ func checkChain(h http.Handler, when Matcher, depth int) error {
 // matches reports whether the rule takes the request, seen as v.
 func (c *compiled) matches(v *view) bool { return c.When == nil || c.When.match(v) }
 
+// allowed is the condition that Allow is, if it is not empty.
+func (c *compiled) allowed() clientMatcher { return clientMatcher{prefixes: c.Allow} }
+
 // words is the rule's condition in words.
 func (c *compiled) words() string {
 	if c.When == nil {
