@@ -55,7 +55,7 @@ func (m *AdminMatcher) Except(paths ...string) *AdminMatcher {
 // Match implements [Matcher].
 func (m *AdminMatcher) Match(r *http.Request) bool {
 	now := readRequest(r)
-	if m.matchReadings(&now) {
+	if m.matchReadings(&now.Readings) {
 		return true
 	}
 	if r.RequestURI != "" {
@@ -65,7 +65,7 @@ func (m *AdminMatcher) Match(r *http.Request) bool {
 			return true
 		}
 		if !sameTarget(r, raw) {
-			if sent := read(raw); m.matchReadings(&sent) {
+			if sent := read(raw); m.matchReadings(&sent.Readings) {
 				return true
 			}
 		}
@@ -73,26 +73,26 @@ func (m *AdminMatcher) Match(r *http.Request) bool {
 	// Some handlers look at RawPath even where it contradicts Path.
 	if raw := r.URL.RawPath; raw != "" && raw != target.Sent(r.URL) {
 		stale := read(raw)
-		return m.matchReadings(&stale)
+		return m.matchReadings(&stale.Readings)
 	}
 	return false
 }
 
 func (m *AdminMatcher) match(v *view) bool {
 	if len(v.rd.Others) == 0 {
-		return m.matchReadings(v.rd)
+		return m.matchReadings(&v.rd.Readings)
 	}
 	for _, known := range v.rd.judged {
 		if known.m == m {
 			return known.admin
 		}
 	}
-	admin := m.matchReadings(v.rd)
+	admin := m.matchReadings(&v.rd.Readings)
 	v.rd.judged = append(v.rd.judged, verdict{m, admin})
 	return admin
 }
 
-func (m *AdminMatcher) matchReadings(rd *readings) bool {
+func (m *AdminMatcher) matchReadings(rd *target.Readings) bool {
 	if rd.Refusal != "" {
 		return true
 	}

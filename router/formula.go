@@ -12,15 +12,17 @@ import (
 // leaves are sets of values of one dimension.
 type formula struct {
 	op    byte   // one of the below
-	dim   int    // of opIn
-	set   []bool // of opIn, over the dimension's values
+	dim   int    // of a leaf
+	set   []bool // of a leaf, over the dimension's values
 	parts []formula
 }
 
 const (
 	opTrue  = 'T'
 	opFalse = 'F'
-	opIn    = 'i'
+	opIn    = 'i' // its value is in the set
+	opHas   = 'h' // one of its values is in the set, where it may have several
+	opLacks = 'l' // none is
 	opAnd   = '&'
 	opOr    = '|'
 )
@@ -48,6 +50,10 @@ func (f formula) not() formula {
 			set[i] = !in
 		}
 		return formula{op: opIn, dim: f.dim, set: set}
+	case opHas:
+		return formula{op: opLacks, dim: f.dim, set: f.set}
+	case opLacks:
+		return formula{op: opHas, dim: f.dim, set: f.set}
 	}
 	out := formula{op: opAnd, parts: make([]formula, len(f.parts))}
 	if f.op == opAnd {
@@ -81,113 +87,180 @@ func join(op byte, parts []formula) formula {
 	return formula{op: op, parts: kept}
 }
 
-// A state says which values of each dimension are still possible. States are
-// never modified.
-type state [][]bool
+// A state says what is known of each dimension of a request. States are never
+// modified.
+type state []knowledge
+
+type knowledge struct {
+	possible []bool   // the values that it may have
+	needs    [][]bool // sets of each of which it has one, where it may have several
+}
 
 // A dimension is one thing that matchers look at besides the path, and values
-// of it, of which no two are told apart by any matcher that are not both
-// there. The first is what a request has by default.
+// of it: whatever value a request has, no matcher tells it from one of these. A
+// request has one of them, the first by default, or if several is set any number,
+// by default none; a matcher then matches it if it matches one of its values alone.
 type dimension struct {
-	key    string
-	values []func(*http.Request)
-	names  []string // for Assuming; empty where the request shows the value
+	key     string
+	several bool
+	values  []func(*http.Request)
+	names   []string // for Assuming; empty where the request shows the value
 }
 
-// dimensions are all things that a set of matchers looks at.
-type dimensions struct {
-	list  []dimension
-	index map[string]int
-	sets  map[string]formula // of matchers that look at no path, by their words
+// A space is all that a set of matchers tells apart.
+type space struct {
+	word     string // that no matcher names, for whatever is none of what they name
+	list     []dimension
+	index    map[string]int
+	shown    map[string]bool    // values of dimensions with several
+	sets     map[string]formula // of matchers that look at no path, by their words
+	paths    []string           // in the syntax of chi, that matchers name
+	prefixes []string           // below which they look at every reading
 }
 
-func newDimensions(ms []Matcher) *dimensions {
-	d := &dimensions{index: make(map[string]int), sets: make(map[string]formula)}
-	d.add("method", "", func(r *http.Request) { r.Method = http.MethodGet })
-	d.add("host", "", func(r *http.Request) { r.Host = "shop.example" })
-	d.add("host", "", func(r *http.Request) { r.Host = "zz.invalid" })
-	for _, m := range []string{"HEAD", "POST", "PUT", "ZZ"} {
-		d.add("method", "", func(r *http.Request) { r.Method = m })
+func newSpace(ms []Matcher) *space {
+	d := &space{word: unnamed(ms), index: make(map[string]int), shown: make(map[string]bool), sets: make(map[string]formula)}
+	d.add("method", func(r *http.Request) { r.Method = http.MethodGet })
+	d.add("host", func(r *http.Request) { r.Host = "shop.example" })
+	d.add("host", func(r *http.Request) { r.Host = d.word + ".invalid" })
+	d.add("host", func(r *http.Request) { r.Host = d.word }) // below no host
+	for _, m := range []string{"HEAD", "POST", "PUT", strings.ToUpper(d.word)} {
+		d.add("method", func(r *http.Request) { r.Method = m })
 	}
 	for _, m := range ms {
-		d.collect(m)
+		m.tell(d)
 	}
 	return d
 }
 
-func (d *dimensions) add(key, name string, value func(*http.Request)) {
+// unnamed returns a word that stands nowhere in what matchers say.
+func unnamed(ms []Matcher) string {
+	var named strings.Builder
+	for _, m := range ms {
+		named.WriteString(strings.ToLower(m.String()) + "\n")
+	}
+	word := "zz"
+	for strings.Contains(named.String(), word) {
+		word += "z"
+	}
+	return word
+}
+
+// dimension returns the index of the dimension key.
+func (d *space) dimension(key string) int {
 	i, ok := d.index[key]
 	if !ok {
 		i = len(d.list)
 		d.index[key] = i
 		d.list = append(d.list, dimension{key: key})
 	}
-	d.list[i].values = append(d.list[i].values, value)
-	d.list[i].names = append(d.list[i].names, name)
+	return i
 }
 
-func (d *dimensions) has(key string) bool { _, ok := d.index[key]; return ok }
+// add adds a value of the dimension key, of which a request has one.
+func (d *space) add(key string, value func(*http.Request)) {
+	d.addNamed(key, "", value)
+}
 
-// collect adds the values that m tells apart.
-func (d *dimensions) collect(m Matcher) {
-	switch m := m.(type) {
-	case methodMatcher:
-		for _, method := range m.methods {
-			d.add("method", "", func(r *http.Request) { r.Method = method })
-		}
-	case hostMatcher:
-		for _, h := range m.hosts {
-			host := strings.Replace(h, "*", "zz", 1)
-			d.add("host", "", func(r *http.Request) { r.Host = host })
-		}
-	case headerMatcher:
-		key := "header " + m.name
-		if !d.has(key) {
-			d.add(key, "", func(*http.Request) {})
-			d.add(key, "", func(r *http.Request) { r.Header.Set(m.name, "zz") })
-		}
-		for _, v := range m.values {
-			d.add(key, "", func(r *http.Request) { r.Header.Set(m.name, v) })
-		}
-	case cookieMatcher:
-		key := "cookie " + m.name
-		if !d.has(key) {
-			d.add(key, "", func(*http.Request) {})
-		}
-		for _, v := range append([]string{"zz"}, m.values...) {
-			d.add(key, "", func(r *http.Request) { r.AddCookie(&http.Cookie{Name: m.name, Value: v}) })
-		}
-	case clientMatcher:
-		if !d.has("client") {
-			d.add("client", "", func(r *http.Request) { r.RemoteAddr = "unknown" })
-		}
-		for _, p := range m.prefixes {
-			for _, a := range []netip.Addr{p.Masked().Addr(), lastAddr(p), p.Addr()} {
-				d.add("client", "", func(r *http.Request) { r.RemoteAddr = netip.AddrPortFrom(a, 1024).String() })
+func (d *space) addNamed(key, name string, value func(*http.Request)) {
+	dim := &d.list[d.dimension(key)]
+	dim.values, dim.names = append(dim.values, value), append(dim.names, name)
+}
+
+// addSeveral adds a value of the dimension key, of which a request may have
+// several. The name tells it from others.
+func (d *space) addSeveral(key, name string, value func(*http.Request)) {
+	if id := key + "\x00" + name; !d.shown[id] {
+		d.shown[id] = true
+		d.add(key, value)
+		d.list[d.index[key]].several = true
+	}
+}
+
+// addOpen adds a dimension of which nobody knows whether a request has it. The
+// names are for Assuming.
+func (d *space) addOpen(key, no, yes string) {
+	if !d.has(key) {
+		d.addNamed(key, no, func(*http.Request) {})
+		d.addNamed(key, yes, func(*http.Request) {})
+	}
+}
+
+func (d *space) has(key string) bool { _, ok := d.index[key]; return ok }
+
+func (m methodMatcher) tell(d *space) {
+	for _, method := range m.methods {
+		d.add("method", func(r *http.Request) { r.Method = method })
+	}
+}
+
+func (m hostMatcher) tell(d *space) {
+	for _, h := range m.hosts {
+		host := strings.Replace(h, "*", d.word, 1)
+		d.add("host", func(r *http.Request) { r.Host = host })
+	}
+}
+
+func (m headerMatcher) key() string { return "header " + m.name }
+
+func (m headerMatcher) tell(d *space) {
+	for _, v := range append([]string{d.word}, m.values...) {
+		d.addSeveral(m.key(), v, func(r *http.Request) { r.Header.Add(m.name, v) })
+	}
+}
+
+func (m cookieMatcher) key() string { return "cookie " + m.name }
+
+func (m cookieMatcher) tell(d *space) {
+	for _, v := range append([]string{d.word}, m.values...) {
+		// Not by AddCookie, which takes quotes off.
+		d.addSeveral(m.key(), v, func(r *http.Request) {
+			pairs := append(r.Header["Cookie"], m.name+"="+v)
+			r.Header["Cookie"] = []string{strings.Join(pairs, "; ")}
+		})
+	}
+}
+
+func (m clientMatcher) tell(d *space) {
+	if !d.has("client") {
+		d.add("client", func(r *http.Request) { r.RemoteAddr = "unknown" })
+	}
+	for _, p := range m.prefixes {
+		for _, a := range []netip.Addr{p.Masked().Addr(), lastAddr(p), lastAddr(p).Next()} {
+			if a.IsValid() {
+				d.add("client", func(r *http.Request) { r.RemoteAddr = netip.AddrPortFrom(a, 1024).String() })
 			}
 		}
-	case testMatcher:
-		if key := m.String(); !d.has(key) {
-			d.add(key, m.String()+" says no", func(*http.Request) {})
-			d.add(key, m.String()+" says yes", func(*http.Request) {})
+	}
+}
+
+func (m testMatcher) tell(d *space) {
+	d.addOpen(m.String(), m.String()+" says no", m.String()+" says yes")
+}
+
+func (m *pathMatcher) tell(d *space) {
+	for _, p := range m.patterns {
+		d.paths = append(d.paths, p.text)
+		if p.regular() {
+			d.addOpen("path "+p.text, "", p.text+" does not match another path like it")
 		}
-	case *pathMatcher:
-		for _, p := range m.patterns {
-			if key := "path " + p.text; p.regular() && !d.has(key) {
-				d.add(key, "", func(*http.Request) {})
-				d.add(key, p.text+" does not match another path like it", func(*http.Request) {})
-			}
-		}
-	case allMatcher:
-		for _, part := range m {
-			d.collect(part)
-		}
-	case anyMatcher:
-		for _, part := range m {
-			d.collect(part)
-		}
-	case notMatcher:
-		d.collect(m.m)
+	}
+}
+
+func (m *AdminMatcher) tell(d *space) {
+	d.prefixes = append(d.prefixes, m.prefixes...)
+	for _, e := range m.except {
+		d.paths = append(d.paths, e, strings.TrimSuffix(e, "/*")+"/"+d.word)
+	}
+}
+
+func (m allMatcher) tell(d *space) { tellAll(m, d) }
+func (m anyMatcher) tell(d *space) { tellAll(m, d) }
+func (m notMatcher) tell(d *space) { m.m.tell(d) }
+
+func tellAll(ms []Matcher, d *space) {
+	for _, m := range ms {
+		m.tell(d)
 	}
 }
 
@@ -202,50 +275,51 @@ func lastAddr(p netip.Prefix) netip.Addr {
 }
 
 // all is the state in which everything is possible.
-func (d *dimensions) all() state {
+func (d *space) all() state {
 	s := make(state, len(d.list))
 	for i, dim := range d.list {
-		s[i] = slices.Repeat([]bool{true}, len(dim.values))
+		s[i].possible = slices.Repeat([]bool{true}, len(dim.values))
 	}
 	return s
 }
 
-// formula returns what m, or everything if it is nil, says of a class.
-func (d *dimensions) formula(m Matcher, class *pathClass) formula {
-	switch m := m.(type) {
-	case nil:
-		return constant(true)
-	case *AdminMatcher:
-		return constant(m.matchReadings(&class.rd))
-	case *pathMatcher:
-		parts := make([]formula, 0, len(m.patterns))
-		for i := range m.patterns {
-			p := &m.patterns[i]
-			switch {
-			case class.rd.Refusal != "" || !p.match(class.rd.Canonical):
-			case p.regular():
-				parts = append(parts, formula{op: opIn, dim: d.index["path "+p.text], set: []bool{true, false}})
-			default:
-				return constant(true)
-			}
-		}
-		return join(opOr, parts)
-	case allMatcher:
-		return d.compound(opAnd, m, class)
-	case anyMatcher:
-		return d.compound(opOr, m, class)
-	case notMatcher:
-		return d.formula(m.m, class).not()
-	case testMatcher:
-		return formula{op: opIn, dim: d.index[m.String()], set: []bool{false, true}}
-	}
-	return d.set(m)
+func (m methodMatcher) says(d *space, _ *pathClass) formula { return d.set("method", m) }
+func (m hostMatcher) says(d *space, _ *pathClass) formula   { return d.set("host", m) }
+func (m headerMatcher) says(d *space, _ *pathClass) formula { return d.set(m.key(), m) }
+func (m cookieMatcher) says(d *space, _ *pathClass) formula { return d.set(m.key(), m) }
+func (m clientMatcher) says(d *space, _ *pathClass) formula { return d.set("client", m) }
+
+func (m testMatcher) says(d *space, _ *pathClass) formula {
+	return formula{op: opIn, dim: d.index[m.String()], set: []bool{false, true}}
 }
 
-func (d *dimensions) compound(op byte, ms []Matcher, class *pathClass) formula {
+func (m *AdminMatcher) says(_ *space, class *pathClass) formula {
+	return constant(m.matchReadings(&class.rd))
+}
+
+func (m *pathMatcher) says(d *space, class *pathClass) formula {
+	parts := make([]formula, 0, len(m.patterns))
+	for i := range m.patterns {
+		p := &m.patterns[i]
+		switch {
+		case class.rd.Refusal != "" || !p.match(class.rd.Canonical):
+		case p.regular():
+			parts = append(parts, formula{op: opIn, dim: d.index["path "+p.text], set: []bool{true, false}})
+		default:
+			return constant(true)
+		}
+	}
+	return join(opOr, parts)
+}
+
+func (m allMatcher) says(d *space, class *pathClass) formula { return sayAll(opAnd, m, d, class) }
+func (m anyMatcher) says(d *space, class *pathClass) formula { return sayAll(opOr, m, d, class) }
+func (m notMatcher) says(d *space, class *pathClass) formula { return m.m.says(d, class).not() }
+
+func sayAll(op byte, ms []Matcher, d *space, class *pathClass) formula {
 	parts := make([]formula, 0, len(ms))
 	for _, part := range ms {
-		f := d.formula(part, class)
+		f := part.says(d, class)
 		if f.isFalse() && op == opAnd || f.isTrue() && op == opOr {
 			return f
 		}
@@ -254,13 +328,16 @@ func (d *dimensions) compound(op byte, ms []Matcher, class *pathClass) formula {
 	return join(op, parts)
 }
 
-// set returns the values of its dimension that m matches.
-func (d *dimensions) set(m Matcher) formula {
+// set returns the values of the dimension key that m matches.
+func (d *space) set(key string, m Matcher) formula {
 	words := m.String()
 	if f, ok := d.sets[words]; ok {
 		return f
 	}
-	f := formula{op: opIn, dim: d.index[dimensionOf(m)]}
+	f := formula{op: opIn, dim: d.index[key]}
+	if d.list[f.dim].several {
+		f.op = opHas
+	}
 	for _, value := range d.list[f.dim].values {
 		r := &http.Request{URL: &url.URL{Path: "/"}, Header: http.Header{}}
 		value(r)
@@ -270,29 +347,15 @@ func (d *dimensions) set(m Matcher) formula {
 	return f
 }
 
-func dimensionOf(m Matcher) string {
-	switch m := m.(type) {
-	case methodMatcher:
-		return "method"
-	case hostMatcher:
-		return "host"
-	case headerMatcher:
-		return "header " + m.name
-	case cookieMatcher:
-		return "cookie " + m.name
-	}
-	return "client"
-}
-
 // satisfy calls yield with states that together are all of s in which f holds,
 // and returns its first error. No two states overlap.
-func (d *dimensions) satisfy(f formula, s state, yield func(state) error) error {
+func (d *space) satisfy(f formula, s state, yield func(state) error) error {
 	switch f.op {
 	case opTrue:
 		return yield(s)
 	case opFalse:
 		return nil
-	case opIn:
+	case opIn, opHas, opLacks:
 		if narrowed, ok := s.narrow(f); ok {
 			return yield(narrowed)
 		}
@@ -314,45 +377,86 @@ func (d *dimensions) satisfy(f formula, s state, yield func(state) error) error 
 	return d.satisfy(f.parts[0].not(), s, func(s state) error { return d.satisfy(rest, s, yield) })
 }
 
-// narrow returns s with one dimension limited to f's set, or false if nothing
-// is left.
+// narrow returns s with what a leaf adds to it, or false if nothing is left.
 func (s state) narrow(f formula) (state, bool) {
 	old := s[f.dim]
-	left, changed := false, false
-	for i, in := range f.set {
-		left = left || in && old[i]
-		changed = changed || old[i] && !in
+	now := old
+	switch f.op {
+	case opIn:
+		now.possible = both(old.possible, f.set, true)
+	case opLacks:
+		now.possible = both(old.possible, f.set, false)
+	case opHas:
+		now.needs = append(slices.Clip(old.needs), f.set)
 	}
-	if !left || !changed {
-		return s, left
+	if f.op == opIn && !slices.Contains(now.possible, true) ||
+		slices.ContainsFunc(now.needs, func(need []bool) bool { return first(now.possible, need) < 0 }) {
+		return s, false
 	}
-	values := make([]bool, len(old))
-	for i, in := range f.set {
-		values[i] = in && old[i]
+	if f.op != opHas && slices.Equal(now.possible, old.possible) {
+		return s, true
 	}
 	out := slices.Clone(s)
-	out[f.dim] = values
+	out[f.dim] = now
 	return out, true
 }
 
+// both returns those of possible that are in the set, or those that are not.
+func both(possible, set []bool, in bool) []bool {
+	out := make([]bool, len(possible))
+	for i := range possible {
+		out[i] = possible[i] && set[i] == in
+	}
+	return out
+}
+
+// first returns the first index that is in both sets, or -1.
+func first(a, b []bool) int {
+	for i := range a {
+		if a[i] && b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
 // request returns a request of a class and state.
-func (d *dimensions) request(class *pathClass, s state) *http.Request {
+func (d *space) request(class *pathClass, s state) *http.Request {
 	r := &http.Request{Header: http.Header{}, RequestURI: class.raw, RemoteAddr: "192.0.2.1:1024", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody}
 	var err error
 	if r.URL, err = url.ParseRequestURI(class.raw); err != nil {
 		r.URL = &url.URL{Path: class.raw}
 	}
 	for i, dim := range d.list {
-		dim.values[slices.Index(s[i], true)](r)
+		dim.apply(r, s[i])
 	}
 	return r
 }
 
+// apply gives r the fewest values that are known of it.
+func (dim *dimension) apply(r *http.Request, k knowledge) {
+	if !dim.several {
+		dim.values[slices.Index(k.possible, true)](r)
+		return
+	}
+	has := make([]bool, len(dim.values))
+	for _, need := range k.needs {
+		if first(has, need) < 0 {
+			i := first(k.possible, need)
+			has[i] = true
+			dim.values[i](r)
+		}
+	}
+}
+
 // assumed names the answers that s presupposes.
-func (d *dimensions) assumed(s state) (out []string) {
+func (d *space) assumed(s state) (out []string) {
 	for i, dim := range d.list {
-		if first := slices.Index(s[i], true); !slices.Equal(s[i], slices.Repeat([]bool{true}, len(s[i]))) && dim.names[first] != "" {
-			out = append(out, dim.names[first])
+		if dim.several || !slices.Contains(s[i].possible, false) {
+			continue
+		}
+		if name := dim.names[slices.Index(s[i].possible, true)]; name != "" {
+			out = append(out, name)
 		}
 	}
 	return out

@@ -29,6 +29,9 @@ type Matcher interface {
 	check() error         // why it can never be used in a rule
 	parameters() []string // the names of those that every request of it has
 	bind(v *view) *params // what these are in v, which it matches, or nil
+
+	tell(*space)                     // adds what it tells apart
+	says(*space, *pathClass) formula // what it says of the requests of a class
 }
 
 // noParams is embedded by matchers without parameters.

@@ -4,50 +4,22 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+
+	"github.com/foretier/foretier/internal/target"
 )
 
 // A pathClass is a path that stands for those that no matcher tells from it.
 type pathClass struct {
 	raw string
-	rd  readings
+	rd  target.Readings
 }
 
-func newPathClass(raw string) *pathClass { return &pathClass{raw, read(raw)} }
-
-// anySegment is a segment that no rule names.
-const anySegment = "zz"
+func newPathClass(raw string) *pathClass { return &pathClass{raw, target.Read(raw)} }
 
 // pathClasses returns representatives of what the matchers, and base paths
 // before a path, tell apart.
-func pathClasses(ms []Matcher, bases []string) (out []*pathClass) {
-	var paths, prefixes []string
-	var collect func(m Matcher)
-	collect = func(m Matcher) {
-		switch m := m.(type) {
-		case *pathMatcher:
-			for _, p := range m.patterns {
-				paths = append(paths, p.text)
-			}
-		case *AdminMatcher:
-			prefixes = append(prefixes, m.prefixes...)
-			for _, e := range m.except {
-				paths = append(paths, e, strings.TrimSuffix(e, "/*")+"/"+anySegment)
-			}
-		case allMatcher:
-			for _, part := range m {
-				collect(part)
-			}
-		case anyMatcher:
-			for _, part := range m {
-				collect(part)
-			}
-		case notMatcher:
-			collect(m.m)
-		}
-	}
-	for _, m := range ms {
-		collect(m)
-	}
+func (d *space) pathClasses(bases []string) (out []*pathClass) {
+	paths, prefixes := slices.Clone(d.paths), slices.Clone(d.prefixes)
 	for _, list := range []*[]string{&paths, &prefixes} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
@@ -61,9 +33,9 @@ func pathClasses(ms []Matcher, bases []string) (out []*pathClass) {
 		}
 	}
 	add("/")
-	add("/" + anySegment)
+	add("/" + d.word)
 	for _, p := range prefixes {
-		for _, form := range adminForms(p) {
+		for _, form := range adminForms(p, d.word) {
 			add(form)
 		}
 		for _, base := range bases {
@@ -74,7 +46,7 @@ func pathClasses(ms []Matcher, bases []string) (out []*pathClass) {
 		}
 	}
 	for _, text := range paths {
-		for _, path := range fill(text) {
+		for _, path := range fill(text, d.word) {
 			add(path)
 			for _, p := range prefixes {
 				add(p + "/.." + path) // read unresolved it is admin
@@ -82,28 +54,28 @@ func pathClasses(ms []Matcher, bases []string) (out []*pathClass) {
 		}
 		for _, p := range prefixes {
 			// Parameters that take the prefix's own segments.
-			add(fillWith(text, strings.Trim(p, "/")))
+			add(fillWith(text, strings.Trim(p, "/"), d.word))
 		}
 	}
 	return slices.DeleteFunc(out, func(c *pathClass) bool { return c.rd.Refusal != "" })
 }
 
 // adminForms are the forms of a prefix that readings tell apart.
-func adminForms(p string) []string {
+func adminForms(p, word string) []string {
 	segments := strings.Count(p, "/")
 	return []string{
 		p,
-		p + "/" + anySegment,
+		p + "/" + word,
 		strings.ToUpper(p),
 		"/%" + hex(p[1]) + p[2:],
 		"/" + p,
 		"/%20" + p[1:],
 		p + ";x",
 		p + ".x",
-		"/" + anySegment + "/.." + p,
+		"/" + word + "/.." + p,
 		"/index.php" + p,
-		"//" + anySegment + p,
-		p + strings.Repeat("/..", segments) + "/" + anySegment,
+		"//" + word + p,
+		p + strings.Repeat("/..", segments) + "/" + word,
 	}
 }
 
@@ -113,19 +85,19 @@ func hex(c byte) string {
 }
 
 // fill returns paths that a chi pattern matches.
-func fill(text string) []string {
-	out := []string{fillWith(text, "")}
+func fill(text, word string) []string {
+	out := []string{fillWith(text, "", word)}
 	if dir, ok := strings.CutSuffix(text, "*"); ok {
-		for _, path := range fillAll(dir) {
-			out = append(out, path+anySegment+"/"+anySegment)
+		for _, path := range fillAll(dir, word) {
+			out = append(out, path+word+"/"+word)
 		}
 	}
-	return append(out, fillAll(text)...)
+	return append(out, fillAll(text, word)...)
 }
 
 // fillAll fills the parameters of text in, once for each kind of example.
-func fillAll(text string) []string {
-	a, b := fillWith(text, anySegment), fillWith(text, "q")
+func fillAll(text, word string) []string {
+	a, b := fillWith(text, word, word), fillWith(text, "q", word)
 	if a == b {
 		return []string{a}
 	}
@@ -133,8 +105,9 @@ func fillAll(text string) []string {
 }
 
 // fillWith replaces parameters without a regular expression and a last * by s,
-// and those with one by what it matches.
-func fillWith(text, s string) string {
+// and those with one by what it matches. A parameter is never empty: word stands
+// in it then.
+func fillWith(text, s, word string) string {
 	var b strings.Builder
 	for text != "" {
 		switch text[0] {
@@ -148,7 +121,7 @@ func fillWith(text, s string) string {
 			case regular:
 				b.WriteString(example(expr))
 			case s == "":
-				b.WriteString(anySegment)
+				b.WriteString(word)
 			default:
 				b.WriteString(s)
 			}

@@ -37,7 +37,7 @@ var errTooHard = errors.New("router: too many classes of requests to prove a cla
 // A prover holds what does not change during a proof.
 type prover struct {
 	claim Claim
-	dims  *dimensions
+	dims  *space
 	steps int
 }
 
@@ -49,12 +49,12 @@ func (t table) prove(c Claim) error {
 	if c.Of != nil {
 		matchers = append(matchers, c.Of)
 	}
-	p := &prover{claim: c, dims: newDimensions(matchers)}
+	p := &prover{claim: c, dims: newSpace(matchers)}
 	bases := t.basePaths()
 	var opaque error
-	for _, class := range pathClasses(matchers, bases) {
+	for _, class := range p.dims.pathClasses(bases) {
 		// As it comes: whatever the claim is about must not reach others.
-		err := p.dims.satisfy(p.dims.formula(c.Of, class), p.dims.all(), func(s state) error {
+		err := p.dims.satisfy(says(c.Of, p.dims, class), p.dims.all(), func(s state) error {
 			return p.walk(t, class, s, "")
 		})
 		if err == nil && c.Of != nil && len(bases) > 0 {
@@ -107,7 +107,7 @@ func (p *prover) walk(t table, class *pathClass, s state, mode string) error {
 	var fs []formula
 	last := -1 // the last rule that could break the claim
 	for i, rule := range t {
-		fs = append(fs, p.dims.formula(rule.When, class))
+		fs = append(fs, says(rule.When, p.dims, class))
 		if !fs[i].isFalse() && p.mayBreak(rule.To, mode, 0) {
 			last = i
 		}
@@ -142,12 +142,20 @@ func (p *prover) walkFrom(t table, fs []formula, i int, class *pathClass, s stat
 	return nil
 }
 
+// says is what m, or everything if it is nil, says of a class.
+func says(m Matcher, d *space, class *pathClass) formula {
+	if m == nil {
+		return constant(true)
+	}
+	return m.says(d, class)
+}
+
 // allowed says which requests rule hands on.
 func (p *prover) allowed(rule *compiled, class *pathClass) formula {
 	if len(rule.Allow) == 0 {
 		return constant(true)
 	}
-	return p.dims.formula(rule.allowed(), class)
+	return rule.allowed().says(p.dims, class)
 }
 
 // mayBreak reports whether any request at all could break the claim at h.
@@ -182,7 +190,7 @@ func (p *prover) reach(rule *compiled, h http.Handler, class *pathClass, s state
 		if err := p.reach(rule, f.first, class, s, mode, depth+1); err != nil {
 			return err
 		}
-		return p.dims.satisfy(p.dims.formula(Method(http.MethodGet), class), s, func(s state) error {
+		return p.dims.satisfy(Method(http.MethodGet).says(p.dims, class), s, func(s state) error {
 			return p.reach(rule, f.then, class, s, mode, depth+1)
 		})
 	}
@@ -203,7 +211,7 @@ func (p *prover) reach(rule *compiled, h http.Handler, class *pathClass, s state
 	}
 	for _, base := range basesOf(h) {
 		out := newPathClass(joinPath(base, class.raw))
-		err := p.dims.satisfy(p.dims.formula(p.claim.Of, out), s, func(s state) error {
+		err := p.dims.satisfy(says(p.claim.Of, p.dims, out), s, func(s state) error {
 			return p.counterexample(rule, h, class, s, out.raw)
 		})
 		if err != nil {
