@@ -87,13 +87,25 @@ func join(op byte, parts []formula) formula {
 	return formula{op: op, parts: kept}
 }
 
-// A state says what is known of each dimension of a request. States are never
-// modified.
-type state []knowledge
+// A state says what is known of a request. The nil state knows nothing. States
+// are never modified.
+type state []known
 
-type knowledge struct {
-	possible []bool   // the values that it may have
+// known is what is known of one dimension.
+type known struct {
+	dim      int
+	possible []bool   // the values that it may have; nil for all
 	needs    [][]bool // sets of each of which it has one, where it may have several
+}
+
+// of returns what s knows of a dimension, and where that stands, or len(s).
+func (s state) of(dim int) (known, int) {
+	for i := range s {
+		if s[i].dim == dim {
+			return s[i], i
+		}
+	}
+	return known{dim: dim}, len(s)
 }
 
 // A dimension is one thing that matchers look at besides the path, and values
@@ -107,15 +119,29 @@ type dimension struct {
 	names   []string // for Assuming; empty where the request shows the value
 }
 
-// A space is all that a set of matchers tells apart.
+// A pathPattern is a set of paths that a matcher names.
+type pathPattern interface {
+	// String tells it from others.
+	String() string
+	// Paths returns some of its paths, with word where any segment may stand.
+	Paths(word string) []string
+	// Filled returns one of its paths, with segments where any may stand.
+	Filled(segments, word string) string
+	// Covers reports whether it holds all paths of another. It may be wrong only
+	// by saying no.
+	Covers(pathPattern) bool
+}
+
+// A space is all that a set of matchers tells apart. A nil one matches everything.
 type space struct {
 	word     string // that no matcher names, for whatever is none of what they name
 	list     []dimension
 	index    map[string]int
 	shown    map[string]bool    // values of dimensions with several
 	sets     map[string]formula // of matchers that look at no path, by their words
-	paths    []string           // in the syntax of chi, that matchers name
-	prefixes []string           // below which they look at every reading
+	patterns []pathPattern
+	told     [][]pathPattern // the same, by matcher
+	prefixes []string        // below which they look at every reading
 }
 
 func newSpace(ms []Matcher) *space {
@@ -128,7 +154,11 @@ func newSpace(ms []Matcher) *space {
 		d.add("method", func(r *http.Request) { r.Method = m })
 	}
 	for _, m := range ms {
-		m.tell(d)
+		begin := len(d.patterns)
+		if m != nil {
+			m.tell(d)
+		}
+		d.told = append(d.told, d.patterns[begin:])
 	}
 	return d
 }
@@ -137,7 +167,9 @@ func newSpace(ms []Matcher) *space {
 func unnamed(ms []Matcher) string {
 	var named strings.Builder
 	for _, m := range ms {
-		named.WriteString(strings.ToLower(m.String()) + "\n")
+		if m != nil {
+			named.WriteString(strings.ToLower(m.String()) + "\n")
+		}
 	}
 	word := "zz"
 	for strings.Contains(named.String(), word) {
@@ -184,6 +216,12 @@ func (d *space) addOpen(key, no, yes string) {
 		d.addNamed(key, no, func(*http.Request) {})
 		d.addNamed(key, yes, func(*http.Request) {})
 	}
+}
+
+// maybe says that a request has the second value of the open dimension key.
+func (d *space) maybe(key string) formula {
+	d.addOpen(key, "", "")
+	return formula{op: opIn, dim: d.index[key], set: []bool{false, true}}
 }
 
 func (d *space) has(key string) bool { _, ok := d.index[key]; return ok }
@@ -239,10 +277,11 @@ func (m testMatcher) tell(d *space) {
 }
 
 func (m *pathMatcher) tell(d *space) {
-	for _, p := range m.patterns {
-		d.paths = append(d.paths, p.text)
+	for i := range m.patterns {
+		p := &m.patterns[i]
+		d.patterns = append(d.patterns, p)
 		if p.regular() {
-			d.addOpen("path "+p.text, "", p.text+" does not match another path like it")
+			d.addOpen(p.text, "", p.text+" does not match another path like it")
 		}
 	}
 }
@@ -250,7 +289,7 @@ func (m *pathMatcher) tell(d *space) {
 func (m *AdminMatcher) tell(d *space) {
 	d.prefixes = append(d.prefixes, m.prefixes...)
 	for _, e := range m.except {
-		d.paths = append(d.paths, e, strings.TrimSuffix(e, "/*")+"/"+d.word)
+		d.patterns = append(d.patterns, exception(e))
 	}
 }
 
@@ -274,15 +313,6 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// all is the state in which everything is possible.
-func (d *space) all() state {
-	s := make(state, len(d.list))
-	for i, dim := range d.list {
-		s[i].possible = slices.Repeat([]bool{true}, len(dim.values))
-	}
-	return s
-}
-
 func (m methodMatcher) says(d *space, _ *pathClass) formula { return d.set("method", m) }
 func (m hostMatcher) says(d *space, _ *pathClass) formula   { return d.set("host", m) }
 func (m headerMatcher) says(d *space, _ *pathClass) formula { return d.set(m.key(), m) }
@@ -290,10 +320,13 @@ func (m cookieMatcher) says(d *space, _ *pathClass) formula { return d.set(m.key
 func (m clientMatcher) says(d *space, _ *pathClass) formula { return d.set("client", m) }
 
 func (m testMatcher) says(d *space, _ *pathClass) formula {
-	return formula{op: opIn, dim: d.index[m.String()], set: []bool{false, true}}
+	return d.maybe(m.String())
 }
 
-func (m *AdminMatcher) says(_ *space, class *pathClass) formula {
+func (m *AdminMatcher) says(d *space, class *pathClass) formula {
+	if class == nil {
+		return d.maybe(m.String())
+	}
 	return constant(m.matchReadings(&class.rd))
 }
 
@@ -302,9 +335,11 @@ func (m *pathMatcher) says(d *space, class *pathClass) formula {
 	for i := range m.patterns {
 		p := &m.patterns[i]
 		switch {
+		case class == nil:
+			parts = append(parts, d.maybe(p.text))
 		case class.rd.Refusal != "" || !p.match(class.rd.Canonical):
 		case p.regular():
-			parts = append(parts, formula{op: opIn, dim: d.index["path "+p.text], set: []bool{true, false}})
+			parts = append(parts, d.maybe(p.text).not())
 		default:
 			return constant(true)
 		}
@@ -379,7 +414,7 @@ func (d *space) satisfy(f formula, s state, yield func(state) error) error {
 
 // narrow returns s with what a leaf adds to it, or false if nothing is left.
 func (s state) narrow(f formula) (state, bool) {
-	old := s[f.dim]
+	old, at := s.of(f.dim)
 	now := old
 	switch f.op {
 	case opIn:
@@ -396,24 +431,26 @@ func (s state) narrow(f formula) (state, bool) {
 	if f.op != opHas && slices.Equal(now.possible, old.possible) {
 		return s, true
 	}
-	out := slices.Clone(s)
-	out[f.dim] = now
+	out := make(state, max(len(s), at+1))
+	copy(out, s)
+	out[at] = now
 	return out, true
 }
 
 // both returns those of possible that are in the set, or those that are not.
 func both(possible, set []bool, in bool) []bool {
-	out := make([]bool, len(possible))
-	for i := range possible {
-		out[i] = possible[i] && set[i] == in
+	out := make([]bool, len(set))
+	for i := range set {
+		out[i] = (possible == nil || possible[i]) && set[i] == in
 	}
 	return out
 }
 
-// first returns the first index that is in both sets, or -1.
-func first(a, b []bool) int {
-	for i := range a {
-		if a[i] && b[i] {
+// first returns the first index that is in both sets, of which the first may be nil
+// for all, or -1.
+func first(possible, set []bool) int {
+	for i := range set {
+		if set[i] && (possible == nil || possible[i]) {
 			return i
 		}
 	}
@@ -428,15 +465,16 @@ func (d *space) request(class *pathClass, s state) *http.Request {
 		r.URL = &url.URL{Path: class.raw}
 	}
 	for i, dim := range d.list {
-		dim.apply(r, s[i])
+		k, _ := s.of(i)
+		dim.apply(r, k)
 	}
 	return r
 }
 
 // apply gives r the fewest values that are known of it.
-func (dim *dimension) apply(r *http.Request, k knowledge) {
+func (dim *dimension) apply(r *http.Request, k known) {
 	if !dim.several {
-		dim.values[slices.Index(k.possible, true)](r)
+		dim.values[max(0, slices.Index(k.possible, true))](r)
 		return
 	}
 	has := make([]bool, len(dim.values))
@@ -452,10 +490,11 @@ func (dim *dimension) apply(r *http.Request, k knowledge) {
 // assumed names the answers that s presupposes.
 func (d *space) assumed(s state) (out []string) {
 	for i, dim := range d.list {
-		if dim.several || !slices.Contains(s[i].possible, false) {
+		k, _ := s.of(i)
+		if dim.several || !slices.Contains(k.possible, false) {
 			continue
 		}
-		if name := dim.names[slices.Index(s[i].possible, true)]; name != "" {
+		if name := dim.names[slices.Index(k.possible, true)]; name != "" {
 			out = append(out, name)
 		}
 	}

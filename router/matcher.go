@@ -31,7 +31,7 @@ type Matcher interface {
 	bind(v *view) *params // what these are in v, which it matches, or nil
 
 	tell(*space)                     // adds what it tells apart
-	says(*space, *pathClass) formula // what it says of the requests of a class
+	says(*space, *pathClass) formula // what it says of the requests of a class, or of any path if that is nil
 }
 
 // noParams is embedded by matchers without parameters.

@@ -19,11 +19,12 @@ func newPathClass(raw string) *pathClass { return &pathClass{raw, target.Read(ra
 // pathClasses returns representatives of what the matchers, and base paths
 // before a path, tell apart.
 func (d *space) pathClasses(bases []string) (out []*pathClass) {
-	paths, prefixes := slices.Clone(d.paths), slices.Clone(d.prefixes)
-	for _, list := range []*[]string{&paths, &prefixes} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-	}
+	prefixes := slices.Clone(d.prefixes)
+	slices.Sort(prefixes)
+	prefixes = slices.Compact(prefixes)
+	byName := func(a, b pathPattern) int { return strings.Compare(a.String(), b.String()) }
+	patterns := slices.SortedFunc(slices.Values(d.patterns), byName)
+	patterns = slices.CompactFunc(patterns, func(a, b pathPattern) bool { return byName(a, b) == 0 })
 
 	seen := make(map[string]bool)
 	add := func(raw string) {
@@ -45,8 +46,8 @@ func (d *space) pathClasses(bases []string) (out []*pathClass) {
 			}
 		}
 	}
-	for _, text := range paths {
-		for _, path := range fill(text, d.word) {
+	for _, pattern := range patterns {
+		for _, path := range pattern.Paths(d.word) {
 			add(path)
 			for _, p := range prefixes {
 				add(p + "/.." + path) // read unresolved it is admin
@@ -54,7 +55,7 @@ func (d *space) pathClasses(bases []string) (out []*pathClass) {
 		}
 		for _, p := range prefixes {
 			// Parameters that take the prefix's own segments.
-			add(fillWith(text, strings.Trim(p, "/"), d.word))
+			add(pattern.Filled(strings.Trim(p, "/"), d.word))
 		}
 	}
 	return slices.DeleteFunc(out, func(c *pathClass) bool { return c.rd.Refusal != "" })
@@ -83,6 +84,27 @@ func hex(c byte) string {
 	const digits = "0123456789ABCDEF"
 	return string([]byte{digits[c>>4], digits[c&15]})
 }
+
+// String, Paths and Filled are the pattern to a prover.
+func (p *pattern) String() string { return p.text }
+
+func (p *pattern) Paths(word string) []string { return fill(p.text, word) }
+
+func (p *pattern) Filled(segments, word string) string { return fillWith(p.text, segments, word) }
+
+// An exception is a path of [AdminMatcher.Except], to a prover.
+type exception string
+
+func (e exception) String() string { return "except " + string(e) }
+
+func (e exception) Paths(word string) []string {
+	below := strings.TrimSuffix(string(e), "/*") + "/" + word
+	return append(fill(string(e), word), below)
+}
+
+func (e exception) Filled(segments, word string) string { return fillWith(string(e), segments, word) }
+
+func (e exception) Covers(pathPattern) bool { return false }
 
 // fill returns paths that a chi pattern matches.
 func fill(text, word string) []string {

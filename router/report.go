@@ -82,9 +82,9 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 	i := t.pick(v)
 	rule := t[i]
 	for _, c := range t[:i] {
-		d.Steps = append(d.Steps, fmt.Sprintf("rule %q does not match: %s", c.Name, c.words()))
+		d.Steps = append(d.Steps, fmt.Sprintf("rule %q does not match: %s", c.Name, c.words))
 	}
-	d.Verdict, d.Why = fmt.Sprintf("rule %q", rule.Name), rule.words()+" matches "+rd.Canonical
+	d.Verdict, d.Why = fmt.Sprintf("rule %q", rule.Name), rule.words+" matches "+rd.Canonical
 	if rule.When == nil {
 		d.Why = "it takes what the others leave"
 	}

@@ -77,6 +77,7 @@ var ErrRules = errors.New("router: unusable rules")
 // compiled is a rule ready to be asked. It is immutable but for its counters.
 type compiled struct {
 	Rule
+	words   string       // its condition
 	handler http.Handler // Use around To
 	terms   transit.Terms
 	stats   *ruleStats
@@ -85,7 +86,7 @@ type compiled struct {
 
 func compileRule(r Rule) (*compiled, error) {
 	r.Use = slices.Clone(r.Use)
-	c := &compiled{Rule: r, handler: r.To}
+	c := &compiled{Rule: r, words: "everything", handler: r.To}
 	switch {
 	case r.Name == "":
 		return nil, errors.New("a rule has no name")
@@ -103,6 +104,7 @@ func compileRule(r Rule) (*compiled, error) {
 		if err := r.When.check(); err != nil {
 			return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 		}
+		c.words = r.When.String()
 	}
 	if err := checkChain(r.To, r.When, 0); err != nil {
 		return nil, fmt.Errorf("rule %q: %w", r.Name, err)
@@ -158,11 +160,3 @@ func (c *compiled) matches(v *view) bool { return c.When == nil || c.When.match(
 
 // allowed is the condition that Allow is, if it is not empty.
 func (c *compiled) allowed() clientMatcher { return clientMatcher{prefixes: c.Allow} }
-
-// words is the rule's condition in words.
-func (c *compiled) words() string {
-	if c.When == nil {
-		return "everything"
-	}
-	return c.When.String()
-}
