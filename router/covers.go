@@ -16,7 +16,7 @@ type coverage struct {
 	fails []formula
 }
 
-func newCoverage(ms []Matcher) *coverage {
+func newCoverage(ms []provenCondition) *coverage {
 	c := &coverage{space: newSpace(ms)}
 	for _, m := range ms {
 		f := says(m, c.space, nil)

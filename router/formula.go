@@ -144,7 +144,7 @@ type space struct {
 	prefixes []string        // below which they look at every reading
 }
 
-func newSpace(ms []Matcher) *space {
+func newSpace(ms []provenCondition) *space {
 	d := &space{word: unnamed(ms), index: make(map[string]int), shown: make(map[string]bool), sets: make(map[string]formula)}
 	d.add("method", func(r *http.Request) { r.Method = http.MethodGet })
 	d.add("host", func(r *http.Request) { r.Host = "shop.example" })
@@ -156,7 +156,7 @@ func newSpace(ms []Matcher) *space {
 	for _, m := range ms {
 		begin := len(d.patterns)
 		if m != nil {
-			m.tell(d)
+			m.Tell(d)
 		}
 		d.told = append(d.told, d.patterns[begin:])
 	}
@@ -164,7 +164,7 @@ func newSpace(ms []Matcher) *space {
 }
 
 // unnamed returns a word that stands nowhere in what matchers say.
-func unnamed(ms []Matcher) string {
+func unnamed(ms []provenCondition) string {
 	var named strings.Builder
 	for _, m := range ms {
 		if m != nil {
@@ -363,8 +363,11 @@ func sayAll(op byte, ms []Matcher, d *space, class *pathClass) formula {
 	return join(op, parts)
 }
 
-// set returns the values of the dimension key that m matches.
-func (d *space) set(key string, m Matcher) formula {
+// set says that a request has a value of the dimension key that m matches.
+func (d *space) set(key string, m interface {
+	Match(*http.Request) bool
+	String() string
+}) formula {
 	words := m.String()
 	if f, ok := d.sets[words]; ok {
 		return f
@@ -376,7 +379,7 @@ func (d *space) set(key string, m Matcher) formula {
 	for _, value := range d.list[f.dim].values {
 		r := &http.Request{URL: &url.URL{Path: "/"}, Header: http.Header{}}
 		value(r)
-		f.set = append(f.set, m.match(&view{r: r}))
+		f.set = append(f.set, m.Match(r))
 	}
 	d.sets[words] = f
 	return f

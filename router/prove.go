@@ -28,98 +28,243 @@ import (
 // rewrite paths; where that is not so, only a pool's Refuse holds.
 func (rt *Router) Prove(c Claim) error { return rt.rules.Load().prove(c) }
 
-// maxSteps bounds a proof to a few seconds. Ordinary tables of 200 rules need
-// some thousand steps.
-const maxSteps = 300_000
-
-var errTooHard = errors.New("router: too many classes of requests to prove a claim")
-
-// A prover holds what does not change during a proof.
-type prover struct {
-	claim Claim
-	dims  *space
-	steps int
-}
-
 func (t table) prove(c Claim) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("router: claim: %w", err)
 	}
-	matchers := t.matchers(nil, 0)
-	if c.Of != nil {
-		matchers = append(matchers, c.Of)
+	found, err := prove(newChart(c).table(t), asCondition(c.Of))
+	switch {
+	case err != nil:
+		return fmt.Errorf("router: %w", err)
+	case found == nil:
+		return nil
+	case found.opaque:
+		return fmt.Errorf("%w: %s of rule %q, which %s %s reaches: want it in Only, or a type with a method Wraps() []http.Handler that returns what it calls",
+			ErrOpaque, handlerName(found.handler), found.rule, found.request.Method, found.request.RequestURI)
 	}
-	p := &prover{claim: c, dims: newSpace(matchers)}
-	bases := t.basePaths()
-	var opaque error
-	for _, class := range p.dims.pathClasses(bases) {
-		// As it comes: whatever the claim is about must not reach others.
-		err := p.dims.satisfy(says(c.Of, p.dims, class), nil, func(s state) error {
-			return p.walk(t, class, s, "")
-		})
-		if err == nil && c.Of != nil && len(bases) > 0 {
-			// As it goes out: nor what a base path turns into it.
-			err = p.walk(t, class, nil, "outgoing")
-		}
-		var found *Counterexample
-		switch {
-		case errors.As(err, &found), errors.Is(err, errTooHard):
-			return err
-		case err != nil && opaque == nil:
-			opaque = err // a counterexample elsewhere tells more
-		}
-	}
-	return opaque
+	return &Counterexample{Request: found.request, Rule: found.rule, Handler: found.handler, Outgoing: found.outgoing, Assuming: found.assuming}
 }
 
-// matchers returns those of all rules, of routers below too.
-func (t table) matchers(out []Matcher, depth int) []Matcher {
-	for _, c := range t {
-		if c.When != nil {
-			out = append(out, c.When)
-		}
-		if len(c.Allow) > 0 {
-			out = append(out, c.allowed())
-		}
-		for h := range below(c.To) {
-			if inner, ok := h.(*Router); ok && depth < maxDepth {
-				out = inner.rules.Load().matchers(out, depth+1)
-			}
-		}
-	}
+// A chart draws tables and handlers for the prover of one claim.
+type chart struct {
+	claim   Claim
+	routers map[*Router]*provenTable
+}
+
+func newChart(c Claim) *chart { return &chart{c, make(map[*Router]*provenTable)} }
+
+func (c *chart) table(t table) *provenTable {
+	out := new(provenTable)
+	c.draw(out, t)
 	return out
 }
 
-// basePaths returns what the pools below put before paths.
-func (t table) basePaths() (out []string) {
-	for _, c := range t {
-		for h := range below(c.To) {
-			out = append(out, basesOf(h)...)
+func (c *chart) draw(out *provenTable, t table) {
+	for _, rule := range t {
+		drawn := provenRule{name: rule.Name, when: asCondition(rule.When), to: c.handler(rule.To, 0)}
+		if len(rule.Allow) > 0 {
+			drawn.allow = asCondition(rule.allowed())
+		}
+		out.rules = append(out.rules, drawn)
+	}
+}
+
+// router draws the table of a router, once: it may be within itself.
+func (c *chart) router(rt *Router) *provenTable {
+	if c.routers[rt] == nil {
+		c.routers[rt] = new(provenTable)
+		c.draw(c.routers[rt], *rt.rules.Load())
+	}
+	return c.routers[rt]
+}
+
+func (c *chart) handler(h http.Handler, depth int) *provenHandler {
+	out := &provenHandler{handler: h, ends: c.claim.allows(h) || answersItself(h) || depth > maxDepth}
+	if out.ends && depth > maxDepth {
+		return out
+	}
+	switch f := h.(type) {
+	case *Router:
+		out.table = c.router(f)
+		return out
+	case *fallback:
+		out.ways = []way{
+			{to: c.handler(f.first, depth+1)},
+			{when: asCondition(Method(http.MethodGet)), to: c.handler(f.then, depth+1)},
+		}
+		return out
+	}
+	if wrapper, ok := h.(interface{ Wraps() []http.Handler }); ok {
+		for _, inner := range wrapper.Wraps() {
+			out.ways = append(out.ways, way{to: c.handler(inner, depth+1)})
+		}
+		out.ends = out.ends || len(out.ways) == 0
+	}
+	if pool, ok := h.(interface{ BasePaths() []string }); ok {
+		out.bases = pool.BasePaths()
+	}
+	_, out.backends = h.(http.RoundTripper)
+	return out
+}
+
+// A condition is a matcher as the prover asks it.
+type condition struct{ Matcher }
+
+func asCondition(m Matcher) provenCondition {
+	if m == nil {
+		return nil
+	}
+	return condition{m}
+}
+
+func (c condition) Tell(d *space)                           { c.Matcher.tell(d) }
+func (c condition) Says(d *space, class *pathClass) formula { return c.Matcher.says(d, class) }
+
+// A provenCondition is met by some requests. The nil one is met by all.
+type provenCondition interface {
+	// String tells it from others.
+	String() string
+	// Tell adds to a space what it tells apart.
+	Tell(*space)
+	// Says returns what it says of the requests of a class, or of all requests if
+	// the class is nil.
+	Says(*space, *pathClass) formula
+}
+
+// A provenTable is rules in the order in which they are asked.
+type provenTable struct{ rules []provenRule }
+
+type provenRule struct {
+	name  string
+	when  provenCondition // which requests it takes
+	allow provenCondition // and which of these it hands on
+	to    *provenHandler
+}
+
+// A provenHandler is what requests reach.
+type provenHandler struct {
+	handler  http.Handler
+	ends     bool         // requests may reach it, or reach nobody by it
+	table    *provenTable // of a router
+	ways     []way        // to the handlers below
+	backends bool         // they are what is below
+	bases    []string     // what it puts before paths on the way there
+}
+
+// A way is where a handler may hand those requests that meet a condition.
+type way struct {
+	when provenCondition
+	to   *provenHandler
+}
+
+// maxSteps bounds a proof to a few seconds. Ordinary tables of 200 rules need
+// some thousand steps.
+const maxSteps = 300_000
+
+var errTooHard = errors.New("too many classes of requests to prove a claim")
+
+// A reached is a request that reaches a handler and must not.
+type reached struct {
+	request  *http.Request
+	rule     string
+	handler  http.Handler
+	opaque   bool     // who knows what is below the handler
+	outgoing string   // the path that a backend gets, where this is what must not reach it
+	assuming []string // answers that nobody knows
+}
+
+func (*reached) Error() string { return "reached" }
+
+// A prover holds what does not change during a proof.
+type prover struct {
+	of    provenCondition
+	dims  *space
+	steps int
+}
+
+// prove returns a request that meets a condition and by a table reaches a handler
+// that it must not, or nil if there is none.
+func prove(t *provenTable, of provenCondition) (*reached, error) {
+	conditions, bases := t.parts(nil, nil, make(map[*provenTable]bool))
+	if of != nil {
+		conditions = append(conditions, of)
+	}
+	slices.Sort(bases)
+	bases = slices.Compact(bases)
+	p := &prover{of: of, dims: newSpace(conditions)}
+	var opaque *reached
+	for _, class := range p.dims.pathClasses(bases) {
+		// As it comes: whatever the claim is about must not reach others.
+		err := p.dims.satisfy(says(of, p.dims, class), nil, func(s state) error {
+			return p.walk(t, class, s, "")
+		})
+		if err == nil && of != nil && len(bases) > 0 {
+			// As it goes out: nor what a base path turns into it.
+			err = p.walk(t, class, nil, "outgoing")
+		}
+		var found *reached
+		switch {
+		case err == nil:
+		case !errors.As(err, &found):
+			return nil, err
+		case !found.opaque:
+			return found, nil
+		case opaque == nil:
+			opaque = found // a counterexample elsewhere tells more
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return opaque, nil
+}
+
+// parts returns all conditions and base paths in a table and below it.
+func (t *provenTable) parts(conditions []provenCondition, bases []string, seen map[*provenTable]bool) ([]provenCondition, []string) {
+	if seen[t] {
+		return conditions, bases
+	}
+	seen[t] = true
+	var below func(h *provenHandler)
+	below = func(h *provenHandler) {
+		bases = append(bases, h.bases...)
+		if h.table != nil {
+			conditions, bases = h.table.parts(conditions, bases, seen)
+		}
+		for _, w := range h.ways {
+			if w.when != nil {
+				conditions = append(conditions, w.when)
+			}
+			below(w.to)
+		}
+	}
+	for _, rule := range t.rules {
+		for _, c := range [...]provenCondition{rule.when, rule.allow} {
+			if c != nil {
+				conditions = append(conditions, c)
+			}
+		}
+		below(rule.to)
+	}
+	return conditions, bases
 }
 
 // walk follows all requests of a class and state down the rules. With mode
 // "outgoing" it looks only at what base paths make of them.
-func (p *prover) walk(t table, class *pathClass, s state, mode string) error {
+func (p *prover) walk(t *provenTable, class *pathClass, s state, mode string) error {
 	var fs []formula
 	last := -1 // the last rule that could break the claim
-	for i, rule := range t {
-		fs = append(fs, says(rule.When, p.dims, class))
-		if !fs[i].isFalse() && p.mayBreak(rule.To, mode, 0) {
+	for i, rule := range t.rules {
+		fs = append(fs, says(rule.when, p.dims, class))
+		if !fs[i].isFalse() && mayBreak(rule.to, mode, 0) {
 			last = i
 		}
 		if fs[i].isTrue() {
 			break // no request of this class goes further
 		}
 	}
-	return p.walkFrom(t[:last+1], fs, 0, class, s, mode)
+	return p.walkFrom(t.rules[:last+1], fs, class, s, mode)
 }
 
-func (p *prover) walkFrom(t table, fs []formula, i int, class *pathClass, s state, mode string) error {
-	for ; i < len(t); i++ {
+func (p *prover) walkFrom(rules []provenRule, fs []formula, class *pathClass, s state, mode string) error {
+	for i := range rules {
 		f := fs[i]
 		if f.isFalse() {
 			continue
@@ -127,92 +272,66 @@ func (p *prover) walkFrom(t table, fs []formula, i int, class *pathClass, s stat
 		if p.steps++; p.steps > maxSteps {
 			return errTooHard
 		}
-		rule := t[i]
-		// Whom Allow does not list gets the tier's own 403.
+		rule := &rules[i]
+		// Whom it does not allow gets the tier's own 403.
 		err := p.dims.satisfy(f, s, func(s state) error {
-			return p.dims.satisfy(p.allowed(rule, class), s, func(s state) error { return p.reach(rule, rule.To, class, s, mode, 0) })
+			return p.dims.satisfy(says(rule.allow, p.dims, class), s, func(s state) error { return p.reach(rule, rule.to, class, s, mode) })
 		})
 		if err != nil || f.isTrue() {
 			return err
 		}
 		// Only what the rule leaves goes on.
-		next := i + 1
-		return p.dims.satisfy(f.not(), s, func(s state) error { return p.walkFrom(t, fs, next, class, s, mode) })
+		return p.dims.satisfy(f.not(), s, func(s state) error { return p.walkFrom(rules[i+1:], fs[i+1:], class, s, mode) })
 	}
 	return nil
 }
 
-// says is what m, or everything if it is nil, says of a class.
-func says(m Matcher, d *space, class *pathClass) formula {
-	if m == nil {
+// says is what c says of a class.
+func says(c provenCondition, d *space, class *pathClass) formula {
+	if c == nil {
 		return constant(true)
 	}
-	return m.says(d, class)
+	return c.Says(d, class)
 }
 
-// allowed says which requests rule hands on.
-func (p *prover) allowed(rule *compiled, class *pathClass) formula {
-	if len(rule.Allow) == 0 {
-		return constant(true)
-	}
-	return rule.allowed().says(p.dims, class)
-}
+// maxRouters ends the search below a router that is within itself.
+const maxRouters = 32
 
 // mayBreak reports whether any request at all could break the claim at h.
-func (p *prover) mayBreak(h http.Handler, mode string, depth int) bool {
-	if p.claim.allows(h) || answersItself(h) || depth > maxDepth {
+func mayBreak(h *provenHandler, mode string, depth int) bool {
+	switch {
+	case h.ends || depth > maxRouters:
 		return false
+	case h.table != nil:
+		return slices.ContainsFunc(h.table.rules, func(r provenRule) bool { return mayBreak(r.to, mode, depth+1) })
+	case len(h.ways) > 0:
+		return slices.ContainsFunc(h.ways, func(w way) bool { return mayBreak(w.to, mode, depth+1) })
 	}
-	inner, ok := h.(interface{ Wraps() []http.Handler })
-	if !ok {
-		return mode == "" || len(basesOf(h)) > 0
-	}
-	return slices.ContainsFunc(inner.Wraps(), func(h http.Handler) bool { return p.mayBreak(h, mode, depth+1) })
-}
-
-// basesOf returns what the pool h, if it is one, puts before paths.
-func basesOf(h http.Handler) []string {
-	if pool, ok := h.(interface{ BasePaths() []string }); ok {
-		return pool.BasePaths()
-	}
-	return nil
+	return mode == "" || len(h.bases) > 0
 }
 
 // reach judges that requests of a class and state reach h by rule.
-func (p *prover) reach(rule *compiled, h http.Handler, class *pathClass, s state, mode string, depth int) error {
-	if p.claim.allows(h) || answersItself(h) || depth > maxDepth {
+func (p *prover) reach(rule *provenRule, h *provenHandler, class *pathClass, s state, mode string) error {
+	switch {
+	case h.ends:
 		return nil
-	}
-	switch f := h.(type) {
-	case *Router:
-		return p.walk(*f.rules.Load(), class, s, mode)
-	case *fallback:
-		if err := p.reach(rule, f.first, class, s, mode, depth+1); err != nil {
-			return err
-		}
-		return p.dims.satisfy(Method(http.MethodGet).says(p.dims, class), s, func(s state) error {
-			return p.reach(rule, f.then, class, s, mode, depth+1)
-		})
-	}
-	if wrapper, ok := h.(interface{ Wraps() []http.Handler }); ok {
-		for _, inner := range wrapper.Wraps() {
-			if err := p.reach(rule, inner, class, s, mode, depth+1); err != nil {
+	case h.table != nil:
+		return p.walk(h.table, class, s, mode)
+	case len(h.ways) > 0:
+		for _, w := range h.ways {
+			err := p.dims.satisfy(says(w.when, p.dims, class), s, func(s state) error { return p.reach(rule, w.to, class, s, mode) })
+			if err != nil {
 				return err
 			}
 		}
 		return nil
+	case mode == "":
+		return p.found(rule, h, class, s, "")
 	}
-	if mode == "" {
-		if !isLeaf(h) {
-			return fmt.Errorf("%w: %s of rule %q, which %s %s reaches: want it in Only, or a type with a method Wraps() []http.Handler that returns what it calls",
-				ErrOpaque, handlerName(h), rule.Name, p.dims.request(class, s).Method, class.raw)
-		}
-		return p.counterexample(rule, h, class, s, "")
-	}
-	for _, base := range basesOf(h) {
+	for _, base := range h.bases {
 		out := newPathClass(joinPath(base, class.raw))
-		err := p.dims.satisfy(says(p.claim.Of, p.dims, out), s, func(s state) error {
-			return p.counterexample(rule, h, class, s, out.raw)
+		err := p.dims.satisfy(says(p.of, p.dims, out), s, func(s state) error {
+			return p.found(rule, h, class, s, out.raw)
 		})
 		if err != nil {
 			return err
@@ -221,15 +340,9 @@ func (p *prover) reach(rule *compiled, h http.Handler, class *pathClass, s state
 	return nil
 }
 
-func (p *prover) counterexample(rule *compiled, h http.Handler, class *pathClass, s state, outgoing string) error {
-	return &Counterexample{Request: p.dims.request(class, s), Rule: rule.Name, Handler: h, Outgoing: outgoing, Assuming: p.dims.assumed(s)}
-}
-
-// isLeaf reports whether h is a transport's handler, behind which are backends
-// and no further handlers.
-func isLeaf(h http.Handler) bool {
-	_, ok := h.(http.RoundTripper)
-	return ok
+func (p *prover) found(rule *provenRule, h *provenHandler, class *pathClass, s state, outgoing string) error {
+	return &reached{request: p.dims.request(class, s), rule: rule.name, handler: h.handler, opaque: outgoing == "" && !h.backends,
+		outgoing: outgoing, assuming: p.dims.assumed(s)}
 }
 
 // joinPath puts a backend's base path before a path, as pools do.

@@ -39,9 +39,9 @@ func compileRules(rules []Rule) (table, error) {
 
 // conflict says which rule cannot stand behind which.
 func (t table) conflict() error {
-	var conditions []Matcher
+	var conditions []provenCondition
 	for _, c := range t {
-		conditions = append(conditions, c.When)
+		conditions = append(conditions, asCondition(c.When))
 	}
 	known := newCoverage(conditions)
 	for j, later := range t {
