@@ -254,3 +254,30 @@ func (m *AdminMatcher) check() error {
 	}
 	return notEmpty("Admin", len(m.prefixes))
 }
+
+func (m *AdminMatcher) tell(d *space) {
+	d.prefixes = append(d.prefixes, m.prefixes...)
+	for _, e := range m.except {
+		d.patterns = append(d.patterns, exception(e))
+	}
+}
+
+func (m *AdminMatcher) says(d *space, class *pathClass) formula {
+	if class == nil {
+		return d.maybe(m.String())
+	}
+	return constant(m.matchReadings(&class.rd))
+}
+
+// An exception is a path of [AdminMatcher.Except], to a prover.
+type exception string
+
+func (e exception) String() string { return "except " + string(e) }
+
+func (e exception) Paths(word string) []string {
+	below := strings.TrimSuffix(string(e), "/*") + "/" + word
+	return append(fill(string(e), word), below)
+}
+
+func (e exception) Filled(segments, word string) string { return fillWith(string(e), segments, word) }
+func (e exception) Covers(pathPattern) bool             { return false }

@@ -2,7 +2,6 @@ package router
 
 import (
 	"slices"
-	"strings"
 )
 
 // maxChoices bounds the search for a request that one condition lets through and
@@ -132,17 +131,4 @@ func (k known) judge(f formula) (in, out bool) {
 		return out, in
 	}
 	return in, out
-}
-
-// Covers reports whether p matches all that other matches. It may be wrong only by
-// saying no.
-func (p *pattern) Covers(other pathPattern) bool {
-	n, ok := other.(*pattern)
-	if !ok {
-		return false
-	}
-	if p.rest && strings.HasPrefix(n.prefix, p.prefix) {
-		return true
-	}
-	return n.literal && p.match(n.text) || p.text == n.text
 }

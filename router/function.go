@@ -1,0 +1,62 @@
+package router
+
+import (
+	"fmt"
+	"net/http"
+	"reflect"
+	"unsafe"
+)
+
+type testMatcher struct {
+	noParams
+	name string
+	f    func(*http.Request) bool
+	id   unsafe.Pointer // tells f from other functions
+}
+
+// Test matches if f says so. The name stands for f wherever a rule is
+// explained, and in proofs: give each function a name of its own. f must be
+// safe for concurrent use. A router asks it once a request at most, however many
+// rules and readings of the path there are; so it may take its time, a round
+// trip to a store perhaps. It is one function where it is one function value:
+// make the Matcher, or f, once and use it in all rules.
+func Test(name string, f func(*http.Request) bool) Matcher {
+	return testMatcher{name: name, f: f, id: closure(reflect.ValueOf(f))}
+}
+
+func (m testMatcher) match(v *view) bool {
+	if v.rd == nil {
+		return m.f(v.r)
+	}
+	for _, known := range v.rd.tested {
+		if known.id == m.id {
+			return known.yes
+		}
+	}
+	yes := m.f(v.r)
+	v.rd.tested = append(v.rd.tested, tested{m.id, yes})
+	return yes
+}
+
+// tested is what a function has said of a request.
+type tested struct {
+	id  unsafe.Pointer
+	yes bool
+}
+
+func (m testMatcher) Match(r *http.Request) bool { return m.f(r) }
+func (m testMatcher) String() string             { return list("Test", []string{m.name}) }
+func (m testMatcher) check() error {
+	if m.f == nil {
+		return fmt.Errorf("%s has no function", m)
+	}
+	return notEmpty("Test", len(m.name))
+}
+
+func (m testMatcher) tell(d *space) {
+	d.addOpen(m.String(), m.String()+" says no", m.String()+" says yes")
+}
+
+func (m testMatcher) says(d *space, _ *pathClass) formula {
+	return d.maybe(m.String())
+}
