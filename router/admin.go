@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 // An AdminMatcher matches requests that any server could take for one below
@@ -255,18 +256,18 @@ func (m *AdminMatcher) check() error {
 	return notEmpty("Admin", len(m.prefixes))
 }
 
-func (m *AdminMatcher) tell(d *space) {
-	d.prefixes = append(d.prefixes, m.prefixes...)
+func (m *AdminMatcher) tell(d *proof.Space) {
+	d.Prefixes = append(d.Prefixes, m.prefixes...)
 	for _, e := range m.except {
-		d.patterns = append(d.patterns, exception(e))
+		d.Patterns = append(d.Patterns, exception(e))
 	}
 }
 
-func (m *AdminMatcher) says(d *space, class *pathClass) formula {
+func (m *AdminMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
 	if class == nil {
-		return d.maybe(m.String())
+		return d.Maybe(m.String())
 	}
-	return constant(m.matchReadings(&class.rd))
+	return proof.Constant(m.matchReadings(&class.Readings))
 }
 
 // An exception is a path of [AdminMatcher.Except], to a prover.
@@ -280,4 +281,4 @@ func (e exception) Paths(word string) []string {
 }
 
 func (e exception) Filled(segments, word string) string { return fillWith(string(e), segments, word) }
-func (e exception) Covers(pathPattern) bool             { return false }
+func (e exception) Covers(proof.Pattern) bool           { return false }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type clientMatcher struct {
@@ -40,20 +41,20 @@ func (m clientMatcher) check() error {
 	return notEmpty("Client", len(m.prefixes))
 }
 
-func (m clientMatcher) tell(d *space) {
-	if !d.has("client") {
-		d.add("client", func(r *http.Request) { r.RemoteAddr = "unknown" })
+func (m clientMatcher) tell(d *proof.Space) {
+	if !d.Has("client") {
+		d.Add("client", func(r *http.Request) { r.RemoteAddr = "unknown" })
 	}
 	for _, p := range m.prefixes {
 		for _, a := range []netip.Addr{p.Masked().Addr(), lastAddr(p), lastAddr(p).Next()} {
 			if a.IsValid() {
-				d.add("client", func(r *http.Request) { r.RemoteAddr = netip.AddrPortFrom(a, 1024).String() })
+				d.Add("client", func(r *http.Request) { r.RemoteAddr = netip.AddrPortFrom(a, 1024).String() })
 			}
 		}
 	}
 }
 
-func (m clientMatcher) says(d *space, _ *pathClass) formula { return d.set("client", m) }
+func (m clientMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set("client", m) }
 
 // lastAddr is the last address of a prefix.
 func lastAddr(p netip.Prefix) netip.Addr {

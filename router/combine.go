@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/foretier/foretier/internal/given"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type allMatcher []Matcher
@@ -46,8 +47,10 @@ func (m allMatcher) parameters() []string {
 	return nil
 }
 
-func (m allMatcher) tell(d *space)                           { tellAll(m, d) }
-func (m allMatcher) says(d *space, class *pathClass) formula { return sayAll(opAnd, m, d, class) }
+func (m allMatcher) tell(d *proof.Space) { tellAll(m, d) }
+func (m allMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
+	return sayAll(proof.And, m, d, class)
+}
 
 type anyMatcher []Matcher
 
@@ -81,8 +84,10 @@ func (m anyMatcher) parameters() []string {
 	return common(m, Matcher.parameters)
 }
 
-func (m anyMatcher) tell(d *space)                           { tellAll(m, d) }
-func (m anyMatcher) says(d *space, class *pathClass) formula { return sayAll(opOr, m, d, class) }
+func (m anyMatcher) tell(d *proof.Space) { tellAll(m, d) }
+func (m anyMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
+	return sayAll(proof.Or, m, d, class)
+}
 
 type notMatcher struct {
 	noParams
@@ -92,12 +97,14 @@ type notMatcher struct {
 // Not matches if m does not.
 func Not(m Matcher) Matcher { return notMatcher{m: m} }
 
-func (m notMatcher) match(v *view) bool                      { return !m.m.match(v) }
-func (m notMatcher) Match(r *http.Request) bool              { return matchRequest(m, r) }
-func (m notMatcher) String() string                          { return list("Not", []Matcher{m.m}) }
-func (m notMatcher) check() error                            { return checkAll("Not", []Matcher{m.m}) }
-func (m notMatcher) tell(d *space)                           { m.m.tell(d) }
-func (m notMatcher) says(d *space, class *pathClass) formula { return m.m.says(d, class).not() }
+func (m notMatcher) match(v *view) bool         { return !m.m.match(v) }
+func (m notMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
+func (m notMatcher) String() string             { return list("Not", []Matcher{m.m}) }
+func (m notMatcher) check() error               { return checkAll("Not", []Matcher{m.m}) }
+func (m notMatcher) tell(d *proof.Space)        { m.m.tell(d) }
+func (m notMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
+	return m.m.says(d, class).Not()
+}
 
 func checkAll(name string, ms []Matcher) error {
 	for _, m := range ms {
@@ -123,20 +130,20 @@ func common[T any](list []T, names func(T) []string) (out []string) {
 	return out
 }
 
-func tellAll(ms []Matcher, d *space) {
+func tellAll(ms []Matcher, d *proof.Space) {
 	for _, m := range ms {
 		m.tell(d)
 	}
 }
 
-func sayAll(op byte, ms []Matcher, d *space, class *pathClass) formula {
-	parts := make([]formula, 0, len(ms))
+func sayAll(op byte, ms []Matcher, d *proof.Space, class *proof.Class) proof.Formula {
+	parts := make([]proof.Formula, 0, len(ms))
 	for _, part := range ms {
 		f := part.says(d, class)
-		if f.isFalse() && op == opAnd || f.isTrue() && op == opOr {
+		if f.IsFalse() && op == proof.And || f.IsTrue() && op == proof.Or {
 			return f
 		}
 		parts = append(parts, f)
 	}
-	return join(op, parts)
+	return proof.Join(op, parts)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type cookieMatcher struct {
@@ -60,14 +61,14 @@ func (m cookieMatcher) check() error {
 
 func (m cookieMatcher) key() string { return "cookie " + m.name }
 
-func (m cookieMatcher) tell(d *space) {
-	for _, v := range append([]string{d.word}, m.values...) {
+func (m cookieMatcher) tell(d *proof.Space) {
+	for _, v := range append([]string{d.Word}, m.values...) {
 		// Not by AddCookie, which takes quotes off.
-		d.addSeveral(m.key(), v, func(r *http.Request) {
+		d.AddSeveral(m.key(), v, func(r *http.Request) {
 			pairs := append(r.Header["Cookie"], m.name+"="+v)
 			r.Header["Cookie"] = []string{strings.Join(pairs, "; ")}
 		})
 	}
 }
 
-func (m cookieMatcher) says(d *space, _ *pathClass) formula { return d.set(m.key(), m) }
+func (m cookieMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set(m.key(), m) }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"reflect"
 	"unsafe"
+
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type testMatcher struct {
@@ -53,10 +55,10 @@ func (m testMatcher) check() error {
 	return notEmpty("Test", len(m.name))
 }
 
-func (m testMatcher) tell(d *space) {
-	d.addOpen(m.String(), m.String()+" says no", m.String()+" says yes")
+func (m testMatcher) tell(d *proof.Space) {
+	d.AddOpen(m.String(), m.String()+" says no", m.String()+" says yes")
 }
 
-func (m testMatcher) says(d *space, _ *pathClass) formula {
-	return d.maybe(m.String())
+func (m testMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
+	return d.Maybe(m.String())
 }

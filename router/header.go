@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type headerMatcher struct {
@@ -59,10 +60,10 @@ func checkValues(kind, name string, values []string) error {
 
 func (m headerMatcher) key() string { return "header " + m.name }
 
-func (m headerMatcher) tell(d *space) {
-	for _, v := range append([]string{d.word}, m.values...) {
-		d.addSeveral(m.key(), v, func(r *http.Request) { r.Header.Add(m.name, v) })
+func (m headerMatcher) tell(d *proof.Space) {
+	for _, v := range append([]string{d.Word}, m.values...) {
+		d.AddSeveral(m.key(), v, func(r *http.Request) { r.Header.Add(m.name, v) })
 	}
 }
 
-func (m headerMatcher) says(d *space, _ *pathClass) formula { return d.set(m.key(), m) }
+func (m headerMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set(m.key(), m) }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type hostMatcher struct {
@@ -58,14 +60,14 @@ func (m hostMatcher) check() error {
 	return notEmpty("Host", len(m.hosts))
 }
 
-func (m hostMatcher) tell(d *space) {
+func (m hostMatcher) tell(d *proof.Space) {
 	for _, h := range m.hosts {
-		host := strings.Replace(h, "*", d.word, 1)
-		d.add("host", func(r *http.Request) { r.Host = host })
+		host := strings.Replace(h, "*", d.Word, 1)
+		d.Add("host", func(r *http.Request) { r.Host = host })
 	}
 }
 
-func (m hostMatcher) says(d *space, _ *pathClass) formula { return d.set("host", m) }
+func (m hostMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set("host", m) }
 
 // hostname returns host in lower case, without port and trailing dot.
 func hostname(host string) string {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 // A Matcher is one condition on a request, as data. Those of this package are
@@ -21,8 +23,8 @@ type Matcher interface {
 	parameters() []string // the names of those that every request of it has
 	bind(v *view) *params // what these are in v, which it matches, or nil
 
-	tell(*space)                     // adds what it tells apart
-	says(*space, *pathClass) formula // what it says of the requests of a class, or of any path if that is nil
+	tell(*proof.Space)                             // adds what it tells apart
+	says(*proof.Space, *proof.Class) proof.Formula // what it says of the requests of a class, or of any path if that is nil
 }
 
 // noParams is embedded by matchers without parameters.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type methodMatcher struct {
@@ -45,10 +46,10 @@ func (m methodMatcher) check() error {
 var usualMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
 	"PURGE", "BAN", "REFRESH", "QUERY", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"}
 
-func (m methodMatcher) tell(d *space) {
+func (m methodMatcher) tell(d *proof.Space) {
 	for _, method := range m.methods {
-		d.add("method", func(r *http.Request) { r.Method = method })
+		d.Add("method", func(r *http.Request) { r.Method = method })
 	}
 }
 
-func (m methodMatcher) says(d *space, _ *pathClass) formula { return d.set("method", m) }
+func (m methodMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set("method", m) }

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type pathMatcher struct {
@@ -80,29 +82,29 @@ func (m *pathMatcher) parameters() []string {
 	return common(m.patterns, func(p pattern) []string { return paramNames(p.text) })
 }
 
-func (m *pathMatcher) tell(d *space) {
+func (m *pathMatcher) tell(d *proof.Space) {
 	for i := range m.patterns {
 		p := &m.patterns[i]
-		d.patterns = append(d.patterns, p)
+		d.Patterns = append(d.Patterns, p)
 		if p.regular() {
-			d.addOpen(p.text, "", p.text+" does not match another path like it")
+			d.AddOpen(p.text, "", p.text+" does not match another path like it")
 		}
 	}
 }
 
-func (m *pathMatcher) says(d *space, class *pathClass) formula {
-	parts := make([]formula, 0, len(m.patterns))
+func (m *pathMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
+	parts := make([]proof.Formula, 0, len(m.patterns))
 	for i := range m.patterns {
 		p := &m.patterns[i]
 		switch {
 		case class == nil:
-			parts = append(parts, d.maybe(p.text))
-		case class.rd.Refusal != "" || !p.match(class.rd.Canonical):
+			parts = append(parts, d.Maybe(p.text))
+		case class.Readings.Refusal != "" || !p.match(class.Readings.Canonical):
 		case p.regular():
-			parts = append(parts, d.maybe(p.text).not())
+			parts = append(parts, d.Maybe(p.text).Not())
 		default:
-			return constant(true)
+			return proof.Constant(true)
 		}
 	}
-	return join(opOr, parts)
+	return proof.Join(proof.Or, parts)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 // A pattern is one chi pattern, with what can be told of it without asking
@@ -66,7 +67,7 @@ func (p *pattern) String() string { return p.text }
 
 // Covers reports whether p matches all that other matches. It may be wrong only by
 // saying no.
-func (p *pattern) Covers(other pathPattern) bool {
+func (p *pattern) Covers(other proof.Pattern) bool {
 	n, ok := other.(*pattern)
 	if !ok {
 		return false

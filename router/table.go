@@ -2,6 +2,8 @@ package router
 
 import (
 	"fmt"
+
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 // A table is a checked list of rules, never modified.
@@ -39,11 +41,11 @@ func compileRules(rules []Rule) (table, error) {
 
 // conflict says which rule cannot stand behind which.
 func (t table) conflict() error {
-	var conditions []provenCondition
+	var conditions []proof.Condition
 	for _, c := range t {
 		conditions = append(conditions, asCondition(c.When))
 	}
-	known := newCoverage(conditions)
+	known := proof.NewCoverage(conditions)
 	for j, later := range t {
 		for i, earlier := range t[:j] {
 			switch {
@@ -54,7 +56,7 @@ func (t table) conflict() error {
 			case later.When == nil:
 			case earlier.words == later.words:
 				return fmt.Errorf("rule %q is never reached: %q before it has the same condition, %s", later.Name, earlier.Name, later.words)
-			case known.covers(i, j):
+			case known.Covers(i, j):
 				return fmt.Errorf("rule %q is never reached: all that %s takes is taken by %q before it, %s",
 					later.Name, later.words, earlier.Name, earlier.words)
 			}

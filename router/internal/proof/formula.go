@@ -1,0 +1,101 @@
+package proof
+
+// A Formula is what a matcher says of the requests of one path class. Its
+// leaves are sets of values of one dimension.
+type Formula struct {
+	op    byte   // one of the below
+	dim   int    // of a leaf
+	set   []bool // of a leaf, over the dimension's values
+	parts []Formula
+}
+
+const (
+	opTrue  = 'T'
+	opFalse = 'F'
+	opIn    = 'i' // its value is in the set
+	opHas   = 'h' // one of its values is in the set, where it may have several
+	opLacks = 'l' // none is
+	And     = '&'
+	Or      = '|'
+)
+
+func Constant(b bool) Formula {
+	if b {
+		return Formula{op: opTrue}
+	}
+	return Formula{op: opFalse}
+}
+
+func (f Formula) IsTrue() bool  { return f.op == opTrue }
+func (f Formula) IsFalse() bool { return f.op == opFalse }
+
+// Not returns the negation, pushed down to the sets.
+func (f Formula) Not() Formula {
+	switch f.op {
+	case opTrue:
+		return Constant(false)
+	case opFalse:
+		return Constant(true)
+	case opIn:
+		set := make([]bool, len(f.set))
+		for i, in := range f.set {
+			set[i] = !in
+		}
+		return Formula{op: opIn, dim: f.dim, set: set}
+	case opHas:
+		return Formula{op: opLacks, dim: f.dim, set: f.set}
+	case opLacks:
+		return Formula{op: opHas, dim: f.dim, set: f.set}
+	}
+	out := Formula{op: And, parts: make([]Formula, len(f.parts))}
+	if f.op == And {
+		out.op = Or
+	}
+	for i, part := range f.parts {
+		out.parts[i] = part.Not()
+	}
+	return out
+}
+
+// Join builds a conjunction or disjunction without constants in it.
+func Join(op byte, parts []Formula) Formula {
+	neutral := op == And
+	kept := parts[:0]
+	for _, part := range parts {
+		switch {
+		case part.IsTrue() && !neutral, part.IsFalse() && neutral:
+			return part
+		case part.IsTrue() || part.IsFalse():
+		default:
+			kept = append(kept, part)
+		}
+	}
+	switch len(kept) {
+	case 0:
+		return Constant(neutral)
+	case 1:
+		return kept[0]
+	}
+	return Formula{op: op, parts: kept}
+}
+
+// under returns what is left of f where s is known.
+func (f Formula) under(s state) Formula {
+	switch f.op {
+	case And, Or:
+		parts := make([]Formula, len(f.parts))
+		for i, part := range f.parts {
+			parts[i] = part.under(s)
+		}
+		return Join(f.op, parts)
+	case opIn, opHas, opLacks:
+		k, _ := s.of(f.dim)
+		switch in, out := k.judge(f); {
+		case !in:
+			return Constant(false)
+		case !out:
+			return Constant(true)
+		}
+	}
+	return f
+}
