@@ -257,9 +257,9 @@ func (m *AdminMatcher) check() error {
 }
 
 func (m *AdminMatcher) tell(d *proof.Space) {
-	d.Prefixes = append(d.Prefixes, m.prefixes...)
+	d.AddPrefixes(m.prefixes...)
 	for _, e := range m.except {
-		d.Patterns = append(d.Patterns, exception(e))
+		d.AddPattern(exception(e))
 	}
 }
 

@@ -54,7 +54,9 @@ func (m clientMatcher) tell(d *proof.Space) {
 	}
 }
 
-func (m clientMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set("client", m) }
+func (m clientMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
+	return d.Set("client", m.String(), m.Match)
+}
 
 // lastAddr is the last address of a prefix.
 func lastAddr(p netip.Prefix) netip.Addr {

@@ -49,7 +49,7 @@ func (m allMatcher) parameters() []string {
 
 func (m allMatcher) tell(d *proof.Space) { tellAll(m, d) }
 func (m allMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
-	return sayAll(proof.And, m, d, class)
+	return proof.All(sayEach(m, d, class, proof.Formula.IsFalse))
 }
 
 type anyMatcher []Matcher
@@ -86,7 +86,7 @@ func (m anyMatcher) parameters() []string {
 
 func (m anyMatcher) tell(d *proof.Space) { tellAll(m, d) }
 func (m anyMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
-	return sayAll(proof.Or, m, d, class)
+	return proof.Any(sayEach(m, d, class, proof.Formula.IsTrue))
 }
 
 type notMatcher struct {
@@ -136,14 +136,14 @@ func tellAll(ms []Matcher, d *proof.Space) {
 	}
 }
 
-func sayAll(op byte, ms []Matcher, d *proof.Space, class *proof.Class) proof.Formula {
-	parts := make([]proof.Formula, 0, len(ms))
-	for _, part := range ms {
-		f := part.says(d, class)
-		if f.IsFalse() && op == proof.And || f.IsTrue() && op == proof.Or {
-			return f
+// sayEach returns what ms say, up to the first that decides.
+func sayEach(ms []Matcher, d *proof.Space, class *proof.Class, decides func(proof.Formula) bool) []proof.Formula {
+	out := make([]proof.Formula, 0, len(ms))
+	for _, m := range ms {
+		f := m.says(d, class)
+		if out = append(out, f); decides(f) {
+			break
 		}
-		parts = append(parts, f)
 	}
-	return proof.Join(op, parts)
+	return out
 }

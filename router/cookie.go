@@ -62,7 +62,7 @@ func (m cookieMatcher) check() error {
 func (m cookieMatcher) key() string { return "cookie " + m.name }
 
 func (m cookieMatcher) tell(d *proof.Space) {
-	for _, v := range append([]string{d.Word}, m.values...) {
+	for _, v := range append([]string{d.Word()}, m.values...) {
 		// Not by AddCookie, which takes quotes off.
 		d.AddSeveral(m.key(), v, func(r *http.Request) {
 			pairs := append(r.Header["Cookie"], m.name+"="+v)
@@ -71,4 +71,6 @@ func (m cookieMatcher) tell(d *proof.Space) {
 	}
 }
 
-func (m cookieMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set(m.key(), m) }
+func (m cookieMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
+	return d.Set(m.key(), m.String(), m.Match)
+}

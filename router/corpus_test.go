@@ -1,7 +1,6 @@
 package router_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -90,19 +89,4 @@ func (c corpus) request() *http.Request {
 		r.Header.Set("Cookie", strings.Join(cookies, "; "))
 	}
 	return r
-}
-
-// rules are a table that New takes.
-func (c corpus) rules(to func(name string) http.Handler) []router.Rule {
-	for {
-		var rules []router.Rule
-		for i := range c.IntN(6) {
-			name := fmt.Sprint("r", i)
-			rules = append(rules, router.Rule{Name: name, When: c.matcher(2), To: to(name)})
-		}
-		rules = append(rules, router.Rule{Name: "rest", To: to("rest")})
-		if _, err := router.New(router.Options{}, rules...); err == nil {
-			return rules
-		}
-	}
 }

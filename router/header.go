@@ -61,9 +61,11 @@ func checkValues(kind, name string, values []string) error {
 func (m headerMatcher) key() string { return "header " + m.name }
 
 func (m headerMatcher) tell(d *proof.Space) {
-	for _, v := range append([]string{d.Word}, m.values...) {
+	for _, v := range append([]string{d.Word()}, m.values...) {
 		d.AddSeveral(m.key(), v, func(r *http.Request) { r.Header.Add(m.name, v) })
 	}
 }
 
-func (m headerMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set(m.key(), m) }
+func (m headerMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
+	return d.Set(m.key(), m.String(), m.Match)
+}

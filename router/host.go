@@ -62,12 +62,14 @@ func (m hostMatcher) check() error {
 
 func (m hostMatcher) tell(d *proof.Space) {
 	for _, h := range m.hosts {
-		host := strings.Replace(h, "*", d.Word, 1)
+		host := strings.Replace(h, "*", d.Word(), 1)
 		d.Add("host", func(r *http.Request) { r.Host = host })
 	}
 }
 
-func (m hostMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set("host", m) }
+func (m hostMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
+	return d.Set("host", m.String(), m.Match)
+}
 
 // hostname returns host in lower case, without port and trailing dot.
 func hostname(host string) string {

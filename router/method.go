@@ -52,4 +52,6 @@ func (m methodMatcher) tell(d *proof.Space) {
 	}
 }
 
-func (m methodMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula { return d.Set("method", m) }
+func (m methodMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
+	return d.Set("method", m.String(), m.Match)
+}

@@ -85,7 +85,7 @@ func (m *pathMatcher) parameters() []string {
 func (m *pathMatcher) tell(d *proof.Space) {
 	for i := range m.patterns {
 		p := &m.patterns[i]
-		d.Patterns = append(d.Patterns, p)
+		d.AddPattern(p)
 		if p.regular() {
 			d.AddOpen(p.text, "", p.text+" does not match another path like it")
 		}
@@ -106,5 +106,5 @@ func (m *pathMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
 			return proof.Constant(true)
 		}
 	}
-	return proof.Join(proof.Or, parts)
+	return proof.Any(parts)
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/foretier/foretier/internal/target"
 )
 
-// A Class is a path that stands for those that no matcher tells from it.
+// A Class is a path that stands for those that no condition tells from it.
 type Class struct {
 	raw      string
-	Readings target.Readings
+	Readings target.Readings // of the path
 }
 
 func newClass(raw string) *Class { return &Class{raw, target.Read(raw)} }
 
-// A Pattern is a set of paths that a matcher names.
+// A Pattern is a set of paths that a condition names.
 type Pattern interface {
 	// String tells it from others.
 	String() string
@@ -28,14 +28,14 @@ type Pattern interface {
 	Covers(Pattern) bool
 }
 
-// classes returns representatives of what the matchers, and base paths
-// before a path, tell apart.
+// classes returns a path for each class that the conditions, and base paths before
+// a path, tell apart, as far as patterns and prefixes show it.
 func (d *Space) classes(bases []string) (out []*Class) {
-	prefixes := slices.Clone(d.Prefixes)
+	prefixes := slices.Clone(d.prefixes)
 	slices.Sort(prefixes)
 	prefixes = slices.Compact(prefixes)
 	byName := func(a, b Pattern) int { return strings.Compare(a.String(), b.String()) }
-	patterns := slices.SortedFunc(slices.Values(d.Patterns), byName)
+	patterns := slices.SortedFunc(slices.Values(d.patterns), byName)
 	patterns = slices.CompactFunc(patterns, func(a, b Pattern) bool { return byName(a, b) == 0 })
 
 	seen := make(map[string]bool)
@@ -46,9 +46,9 @@ func (d *Space) classes(bases []string) (out []*Class) {
 		}
 	}
 	add("/")
-	add("/" + d.Word)
+	add("/" + d.word)
 	for _, p := range prefixes {
-		for _, form := range adminForms(p, d.Word) {
+		for _, form := range forms(p, d.word) {
 			add(form)
 		}
 		for _, base := range bases {
@@ -59,7 +59,7 @@ func (d *Space) classes(bases []string) (out []*Class) {
 		}
 	}
 	for _, pattern := range patterns {
-		for _, path := range pattern.Paths(d.Word) {
+		for _, path := range pattern.Paths(d.word) {
 			add(path)
 			for _, p := range prefixes {
 				add(p + "/.." + path) // read unresolved it is admin
@@ -67,14 +67,14 @@ func (d *Space) classes(bases []string) (out []*Class) {
 		}
 		for _, p := range prefixes {
 			// Parameters that take the prefix's own segments.
-			add(pattern.Filled(strings.Trim(p, "/"), d.Word))
+			add(pattern.Filled(strings.Trim(p, "/"), d.word))
 		}
 	}
 	return slices.DeleteFunc(out, func(c *Class) bool { return c.Readings.Refusal != "" })
 }
 
-// adminForms are the forms of a prefix that readings tell apart.
-func adminForms(p, word string) []string {
+// forms are the forms of a prefix that readings tell apart.
+func forms(p, word string) []string {
 	segments := strings.Count(p, "/")
 	return []string{
 		p,

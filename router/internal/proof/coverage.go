@@ -3,10 +3,11 @@ package proof
 // A Coverage tells which of some conditions hold wherever others do.
 type Coverage struct {
 	space *Space
-	holds []Formula // of any path, by condition
-	fails []Formula
+	holds []Formula // where each condition is met, by any path
+	fails []Formula // and where it is not
 }
 
+// NewCoverage returns what is known of the conditions, to be asked by their index.
 func NewCoverage(ms []Condition) *Coverage {
 	c := &Coverage{space: NewSpace(ms)}
 	for _, m := range ms {
@@ -32,8 +33,8 @@ func (c *Coverage) implied(a, b int) (out []Formula) {
 	for _, wide := range c.space.told[a] {
 		for _, patterns := range [...][]Pattern{c.space.told[a], c.space.told[b]} {
 			for _, narrow := range patterns {
-				if narrow.String() != wide.String() && wide.Covers(narrow) {
-					out = append(out, Join(Or, []Formula{c.space.Maybe(narrow.String()).Not(), c.space.Maybe(wide.String())}))
+				if wide.Covers(narrow) && narrow.String() != wide.String() {
+					out = append(out, Any([]Formula{c.space.Maybe(narrow.String()).Not(), c.space.Maybe(wide.String())}))
 				}
 			}
 		}

@@ -1,7 +1,7 @@
 package proof
 
-// A Formula is what a matcher says of the requests of one path class. Its
-// leaves are sets of values of one dimension.
+// A Formula is what a condition says of the requests of one class: true, false, or
+// true where the values of dimensions are in sets. Formulas are never modified.
 type Formula struct {
 	op    byte   // one of the below
 	dim   int    // of a leaf
@@ -15,10 +15,11 @@ const (
 	opIn    = 'i' // its value is in the set
 	opHas   = 'h' // one of its values is in the set, where it may have several
 	opLacks = 'l' // none is
-	And     = '&'
-	Or      = '|'
+	opAnd   = '&'
+	opOr    = '|'
 )
 
+// Constant is what is so, or is not, for each request of the class.
 func Constant(b bool) Formula {
 	if b {
 		return Formula{op: opTrue}
@@ -26,10 +27,11 @@ func Constant(b bool) Formula {
 	return Formula{op: opFalse}
 }
 
+// IsTrue and IsFalse report whether f is a Constant.
 func (f Formula) IsTrue() bool  { return f.op == opTrue }
 func (f Formula) IsFalse() bool { return f.op == opFalse }
 
-// Not returns the negation, pushed down to the sets.
+// Not returns the negation of f, pushed down to the sets.
 func (f Formula) Not() Formula {
 	switch f.op {
 	case opTrue:
@@ -47,9 +49,9 @@ func (f Formula) Not() Formula {
 	case opLacks:
 		return Formula{op: opHas, dim: f.dim, set: f.set}
 	}
-	out := Formula{op: And, parts: make([]Formula, len(f.parts))}
-	if f.op == And {
-		out.op = Or
+	out := Formula{op: opAnd, parts: make([]Formula, len(f.parts))}
+	if f.op == opAnd {
+		out.op = opOr
 	}
 	for i, part := range f.parts {
 		out.parts[i] = part.Not()
@@ -57,9 +59,15 @@ func (f Formula) Not() Formula {
 	return out
 }
 
-// Join builds a conjunction or disjunction without constants in it.
-func Join(op byte, parts []Formula) Formula {
-	neutral := op == And
+// All is true where all parts are, which it may overwrite.
+func All(parts []Formula) Formula { return join(opAnd, parts) }
+
+// Any is true where one of the parts is, which it may overwrite.
+func Any(parts []Formula) Formula { return join(opOr, parts) }
+
+// join builds a conjunction or disjunction without constants in it.
+func join(op byte, parts []Formula) Formula {
+	neutral := op == opAnd
 	kept := parts[:0]
 	for _, part := range parts {
 		switch {
@@ -82,12 +90,12 @@ func Join(op byte, parts []Formula) Formula {
 // under returns what is left of f where s is known.
 func (f Formula) under(s state) Formula {
 	switch f.op {
-	case And, Or:
+	case opAnd, opOr:
 		parts := make([]Formula, len(f.parts))
 		for i, part := range f.parts {
 			parts[i] = part.under(s)
 		}
-		return Join(f.op, parts)
+		return join(f.op, parts)
 	case opIn, opHas, opLacks:
 		k, _ := s.of(f.dim)
 		switch in, out := k.judge(f); {

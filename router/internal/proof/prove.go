@@ -10,6 +10,7 @@ import (
 // A Table is rules in the order in which they are asked.
 type Table struct{ Rules []Rule }
 
+// A Rule takes requests of those that the rules before it leave.
 type Rule struct {
 	Name  string
 	When  Condition // which requests it takes
@@ -17,14 +18,14 @@ type Rule struct {
 	To    *Handler
 }
 
-// A Handler is what requests reach.
+// A Handler is what requests reach. It has a table, ways, or neither.
 type Handler struct {
 	Handler  http.Handler
-	Ends     bool     // requests may reach it, or reach nobody by it
+	Ends     bool     // requests may reach it, or go no further
 	Table    *Table   // of a router
 	Ways     []Way    // to the handlers below
-	Backends bool     // they are what is below
-	Bases    []string // what it puts before paths on the way there
+	Backends bool     // without table and ways: it is known that backends are below
+	Bases    []string // what it puts before paths on the way to them
 }
 
 // A Way is where a handler may hand those requests that meet a condition.
@@ -36,9 +37,9 @@ type Way struct {
 // A Reached is a request that reaches a handler and must not.
 type Reached struct {
 	Request  *http.Request
-	Rule     string
+	Rule     string // its name
 	Handler  http.Handler
-	Opaque   bool     // who knows what is below the handler
+	Opaque   bool     // it is not known what is below the handler
 	Outgoing string   // the path that a backend gets, where this is what must not reach it
 	Assuming []string // answers that nobody knows
 }
@@ -49,6 +50,7 @@ func (*Reached) Error() string { return "reached" }
 // some thousand steps.
 const maxSteps = 300_000
 
+// ErrTooHard is what Prove returns when it has given up.
 var ErrTooHard = errors.New("too many classes of requests to prove a claim")
 
 // A prover holds what does not change during a proof.
@@ -71,12 +73,12 @@ func Prove(t *Table, of Condition) (*Reached, error) {
 	var opaque *Reached
 	for _, class := range p.space.classes(bases) {
 		// As it comes: whatever the claim is about must not reach others.
-		err := p.space.satisfy(says(of, p.space, class), nil, func(s state) error {
-			return p.walk(t, class, s, "")
+		err := state(nil).satisfy(says(of, p.space, class), func(s state) error {
+			return p.walk(t, class, s, false)
 		})
 		if err == nil && of != nil && len(bases) > 0 {
 			// As it goes out: nor what a base path turns into it.
-			err = p.walk(t, class, nil, "outgoing")
+			err = p.walk(t, class, nil, true)
 		}
 		var found *Reached
 		switch {
@@ -122,24 +124,24 @@ func (t *Table) parts(conditions []Condition, bases []string, seen map[*Table]bo
 	return conditions, bases
 }
 
-// walk follows all requests of a class and state down the rules. With mode
-// "outgoing" it looks only at what base paths make of them.
-func (p *prover) walk(t *Table, class *Class, s state, mode string) error {
+// walk follows all requests of a class and state down the rules: as they come, or if
+// outgoing is set as what base paths make of them.
+func (p *prover) walk(t *Table, class *Class, s state, outgoing bool) error {
 	var fs []Formula
 	last := -1 // the last rule that could break the claim
 	for i, rule := range t.Rules {
 		fs = append(fs, says(rule.When, p.space, class))
-		if !fs[i].IsFalse() && mayBreak(rule.To, mode, 0) {
+		if !fs[i].IsFalse() && mayBreak(rule.To, outgoing, 0) {
 			last = i
 		}
 		if fs[i].IsTrue() {
 			break // no request of this class goes further
 		}
 	}
-	return p.walkFrom(t.Rules[:last+1], fs, class, s, mode)
+	return p.walkFrom(t.Rules[:last+1], fs, class, s, outgoing)
 }
 
-func (p *prover) walkFrom(rules []Rule, fs []Formula, class *Class, s state, mode string) error {
+func (p *prover) walkFrom(rules []Rule, fs []Formula, class *Class, s state, outgoing bool) error {
 	for i := range rules {
 		f := fs[i]
 		if f.IsFalse() {
@@ -150,14 +152,14 @@ func (p *prover) walkFrom(rules []Rule, fs []Formula, class *Class, s state, mod
 		}
 		rule := &rules[i]
 		// Whom it does not allow gets the tier's own 403.
-		err := p.space.satisfy(f, s, func(s state) error {
-			return p.space.satisfy(says(rule.Allow, p.space, class), s, func(s state) error { return p.reach(rule, rule.To, class, s, mode) })
+		err := s.satisfy(f, func(s state) error {
+			return s.satisfy(says(rule.Allow, p.space, class), func(s state) error { return p.reach(rule, rule.To, class, s, outgoing) })
 		})
 		if err != nil || f.IsTrue() {
 			return err
 		}
 		// Only what the rule leaves goes on.
-		return p.space.satisfy(f.Not(), s, func(s state) error { return p.walkFrom(rules[i+1:], fs[i+1:], class, s, mode) })
+		return s.satisfy(f.Not(), func(s state) error { return p.walkFrom(rules[i+1:], fs[i+1:], class, s, outgoing) })
 	}
 	return nil
 }
@@ -166,39 +168,39 @@ func (p *prover) walkFrom(rules []Rule, fs []Formula, class *Class, s state, mod
 const maxRouters = 32
 
 // mayBreak reports whether any request at all could break the claim at h.
-func mayBreak(h *Handler, mode string, depth int) bool {
+func mayBreak(h *Handler, outgoing bool, depth int) bool {
 	switch {
 	case h.Ends || depth > maxRouters:
 		return false
 	case h.Table != nil:
-		return slices.ContainsFunc(h.Table.Rules, func(r Rule) bool { return mayBreak(r.To, mode, depth+1) })
+		return slices.ContainsFunc(h.Table.Rules, func(r Rule) bool { return mayBreak(r.To, outgoing, depth+1) })
 	case len(h.Ways) > 0:
-		return slices.ContainsFunc(h.Ways, func(w Way) bool { return mayBreak(w.To, mode, depth+1) })
+		return slices.ContainsFunc(h.Ways, func(w Way) bool { return mayBreak(w.To, outgoing, depth+1) })
 	}
-	return mode == "" || len(h.Bases) > 0
+	return !outgoing || len(h.Bases) > 0
 }
 
 // reach judges that requests of a class and state reach h by rule.
-func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, mode string) error {
+func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, outgoing bool) error {
 	switch {
 	case h.Ends:
 		return nil
 	case h.Table != nil:
-		return p.walk(h.Table, class, s, mode)
+		return p.walk(h.Table, class, s, outgoing)
 	case len(h.Ways) > 0:
 		for _, w := range h.Ways {
-			err := p.space.satisfy(says(w.When, p.space, class), s, func(s state) error { return p.reach(rule, w.To, class, s, mode) })
+			err := s.satisfy(says(w.When, p.space, class), func(s state) error { return p.reach(rule, w.To, class, s, outgoing) })
 			if err != nil {
 				return err
 			}
 		}
 		return nil
-	case mode == "":
+	case !outgoing:
 		return p.found(rule, h, class, s, "")
 	}
 	for _, base := range h.Bases {
 		out := newClass(joinPath(base, class.raw))
-		err := p.space.satisfy(says(p.of, p.space, out), s, func(s state) error {
+		err := s.satisfy(says(p.of, p.space, out), func(s state) error {
 			return p.found(rule, h, class, s, out.raw)
 		})
 		if err != nil {
@@ -208,9 +210,10 @@ func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, mode strin
 	return nil
 }
 
-func (p *prover) found(rule *Rule, h *Handler, class *Class, s state, outgoing string) error {
-	return &Reached{Request: p.space.request(class, s), Rule: rule.Name, Handler: h.Handler, Opaque: outgoing == "" && !h.Backends,
-		Outgoing: outgoing, Assuming: p.space.assumed(s)}
+// found returns a request of a class and state as an error, so that it is the last.
+func (p *prover) found(rule *Rule, h *Handler, class *Class, s state, path string) error {
+	return &Reached{Request: p.space.request(class, s), Rule: rule.Name, Handler: h.Handler, Opaque: path == "" && !h.Backends,
+		Outgoing: path, Assuming: p.space.assumed(s)}
 }
 
 // joinPath puts a backend's base path before a path, as pools do.

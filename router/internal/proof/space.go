@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// A Space is all that a set of matchers tells apart. A nil one matches everything.
+// A Space is all that some conditions tell apart.
 type Space struct {
-	Word     string // that no matcher names, for whatever is none of what they name
+	word     string // that no condition names, for whatever is none of what they name
 	list     []dimension
-	index    map[string]int
+	index    map[string]int     // of list, by key
 	shown    map[string]bool    // values of dimensions with several
-	sets     map[string]Formula // of matchers that look at no path, by their words
-	Patterns []Pattern
-	told     [][]Pattern // the same, by matcher
-	Prefixes []string    // below which they look at every reading
+	sets     map[string]Formula // of conditions that look at no path, by their words
+	patterns []Pattern
+	told     [][]Pattern // the same, by condition
+	prefixes []string
 }
 
-// A dimension is one thing that matchers look at besides the path, and values
-// of it: whatever value a request has, no matcher tells it from one of these. A
+// A dimension is one thing that conditions look at besides the path, and values
+// of it: whatever value a request has, no condition tells it from one of these. A
 // request has one of them, the first by default, or if several is set any number,
-// by default none; a matcher then matches it if it matches one of its values alone.
+// by default none; a condition is then met if one of its values alone meets it.
 type dimension struct {
 	key     string
 	several bool
 	values  []func(*http.Request)
-	names   []string // for Assuming; empty where the request shows the value
+	names   []string // for Reached.Assuming; empty where the request shows the value
 }
 
 // A Condition is met by some requests. The nil one is met by all.
@@ -41,26 +41,27 @@ type Condition interface {
 	Says(*Space, *Class) Formula
 }
 
+// NewSpace returns what the conditions tell apart, of which nil ones tell nothing.
 func NewSpace(ms []Condition) *Space {
-	d := &Space{Word: unnamed(ms), index: make(map[string]int), shown: make(map[string]bool), sets: make(map[string]Formula)}
+	d := &Space{word: unnamed(ms), index: make(map[string]int), shown: make(map[string]bool), sets: make(map[string]Formula)}
 	d.Add("method", func(r *http.Request) { r.Method = http.MethodGet })
 	d.Add("host", func(r *http.Request) { r.Host = "shop.example" })
-	d.Add("host", func(r *http.Request) { r.Host = d.Word + ".invalid" })
-	d.Add("host", func(r *http.Request) { r.Host = d.Word }) // below no host
-	for _, m := range []string{"HEAD", "POST", "PUT", strings.ToUpper(d.Word)} {
+	d.Add("host", func(r *http.Request) { r.Host = d.word + ".invalid" })
+	d.Add("host", func(r *http.Request) { r.Host = d.word }) // below no host
+	for _, m := range []string{"HEAD", "POST", "PUT", strings.ToUpper(d.word)} {
 		d.Add("method", func(r *http.Request) { r.Method = m })
 	}
 	for _, m := range ms {
-		begin := len(d.Patterns)
+		begin := len(d.patterns)
 		if m != nil {
 			m.Tell(d)
 		}
-		d.told = append(d.told, d.Patterns[begin:])
+		d.told = append(d.told, d.patterns[begin:])
 	}
 	return d
 }
 
-// unnamed returns a word that stands nowhere in what matchers say.
+// unnamed returns a word that stands in none of the conditions.
 func unnamed(ms []Condition) string {
 	var named strings.Builder
 	for _, m := range ms {
@@ -75,6 +76,16 @@ func unnamed(ms []Condition) string {
 	return word
 }
 
+// Word returns a word that no condition names: it stands for all such.
+func (d *Space) Word() string { return d.word }
+
+// AddPattern adds paths that a condition tells from others.
+func (d *Space) AddPattern(p Pattern) { d.patterns = append(d.patterns, p) }
+
+// AddPrefixes adds paths at or below which a condition looks for every reading of a
+// path.
+func (d *Space) AddPrefixes(prefixes ...string) { d.prefixes = append(d.prefixes, prefixes...) }
+
 // dimension returns the index of the dimension key.
 func (d *Space) dimension(key string) int {
 	i, ok := d.index[key]
@@ -86,7 +97,8 @@ func (d *Space) dimension(key string) int {
 	return i
 }
 
-// Add adds a value of the dimension key, of which a request has one.
+// Add adds a value of the dimension key, of which a request has one. The function
+// gives it to a request.
 func (d *Space) Add(key string, value func(*http.Request)) {
 	d.addNamed(key, "", value)
 }
@@ -97,7 +109,7 @@ func (d *Space) addNamed(key, name string, value func(*http.Request)) {
 }
 
 // AddSeveral adds a value of the dimension key, of which a request may have
-// several. The name tells it from others.
+// several. The name tells it from others; what has been added is not added again.
 func (d *Space) AddSeveral(key, name string, value func(*http.Request)) {
 	if id := key + "\x00" + name; !d.shown[id] {
 		d.shown[id] = true
@@ -106,8 +118,8 @@ func (d *Space) AddSeveral(key, name string, value func(*http.Request)) {
 	}
 }
 
-// AddOpen adds a dimension of which nobody knows whether a request has it. The
-// names are for Assuming.
+// AddOpen adds a dimension of two values of which nobody knows which a request has.
+// The words for them are for Reached.Assuming, empty where it goes without saying.
 func (d *Space) AddOpen(key, no, yes string) {
 	if !d.Has(key) {
 		d.addNamed(key, no, func(*http.Request) {})
@@ -115,6 +127,7 @@ func (d *Space) AddOpen(key, no, yes string) {
 	}
 }
 
+// Has reports whether the dimension key has been added.
 func (d *Space) Has(key string) bool { _, ok := d.index[key]; return ok }
 
 // Maybe says that a request has the second value of the open dimension key.
@@ -123,12 +136,9 @@ func (d *Space) Maybe(key string) Formula {
 	return Formula{op: opIn, dim: d.index[key], set: []bool{false, true}}
 }
 
-// Set says that a request has a value of the dimension key that m matches.
-func (d *Space) Set(key string, m interface {
-	Match(*http.Request) bool
-	String() string
-}) Formula {
-	words := m.String()
+// Set says that a request has a value of the dimension key with which a condition on
+// that alone is met. Its words tell it from others.
+func (d *Space) Set(key, words string, met func(*http.Request) bool) Formula {
 	if f, ok := d.sets[words]; ok {
 		return f
 	}
@@ -139,7 +149,7 @@ func (d *Space) Set(key string, m interface {
 	for _, value := range d.list[f.dim].values {
 		r := &http.Request{URL: &url.URL{Path: "/"}, Header: http.Header{}}
 		value(r)
-		f.set = append(f.set, m.Match(r))
+		f.set = append(f.set, met(r))
 	}
 	d.sets[words] = f
 	return f
@@ -153,9 +163,9 @@ func says(c Condition, d *Space, class *Class) Formula {
 	return c.Says(d, class)
 }
 
-// satisfy calls yield with states that together are all of s in which f holds,
+// satisfy calls yield with states that together are all of s in which f is true,
 // and returns its first error. No two states overlap.
-func (d *Space) satisfy(f Formula, s state, yield func(state) error) error {
+func (s state) satisfy(f Formula, yield func(state) error) error {
 	switch f.op {
 	case opTrue:
 		return yield(s)
@@ -166,21 +176,21 @@ func (d *Space) satisfy(f Formula, s state, yield func(state) error) error {
 			return yield(narrowed)
 		}
 		return nil
-	case And:
+	case opAnd:
 		if len(f.parts) == 0 {
 			return yield(s)
 		}
-		rest := Formula{op: And, parts: f.parts[1:]}
-		return d.satisfy(f.parts[0], s, func(s state) error { return d.satisfy(rest, s, yield) })
+		rest := Formula{op: opAnd, parts: f.parts[1:]}
+		return s.satisfy(f.parts[0], func(s state) error { return s.satisfy(rest, yield) })
 	}
 	if len(f.parts) == 0 {
 		return nil
 	}
-	if err := d.satisfy(f.parts[0], s, yield); err != nil {
+	if err := s.satisfy(f.parts[0], yield); err != nil {
 		return err
 	}
-	rest := Formula{op: Or, parts: f.parts[1:]}
-	return d.satisfy(f.parts[0].Not(), s, func(s state) error { return d.satisfy(rest, s, yield) })
+	rest := Formula{op: opOr, parts: f.parts[1:]}
+	return s.satisfy(f.parts[0].Not(), func(s state) error { return s.satisfy(rest, yield) })
 }
 
 // request returns a request of a class and state.

@@ -62,9 +62,9 @@ func (s state) meets(fs []Formula, choices *int) bool {
 			case opTrue:
 			case opFalse:
 				return false
-			case And:
+			case opAnd:
 				fs = append(slices.Clone(f.parts), fs...)
-			case Or:
+			case opOr:
 				open = append(open, f)
 			default:
 				var ok bool
