@@ -1,10 +1,13 @@
 package router_test
 
 import (
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/foretier/foretier/router"
 )
@@ -89,4 +92,56 @@ func (c corpus) request() *http.Request {
 		r.Header.Set("Cookie", strings.Join(cookies, "; "))
 	}
 	return r
+}
+
+// rules are a table that New takes, of all terms that a rule can have.
+func (c corpus) rules(to func(name string) http.Handler) []router.Rule {
+	for {
+		var rules []router.Rule
+		for i := range 1 + c.IntN(6) {
+			rule := router.Rule{Name: fmt.Sprint("r", i), When: c.matcher(2)}
+			switch rule.To = to(rule.Name); c.IntN(6) {
+			case 0:
+				rule.Allow = []netip.Prefix{netip.MustParsePrefix(pick(c, corpusNets...))}
+			case 1:
+				rule.MaxBody = 10
+			case 2:
+				rule.Limit = router.Limit{Rate: 0.001, Burst: 1 + c.IntN(3)}
+			case 3:
+				rule.Limit.InFlight = 1
+			}
+			rules = append(rules, rule)
+		}
+		rules = append(rules, router.Rule{Name: "rest", To: to("rest")})
+		if _, err := router.New(router.Options{}, rules...); err == nil {
+			return rules
+		}
+	}
+}
+
+// handler is one of those that rules can have. At the bottom, those of bottom answer.
+func (c corpus) handler(name string, depth int, bottom func(name string) http.Handler) http.Handler {
+	if depth == 0 {
+		return bottom(name)
+	}
+	below := func(more string) http.Handler { return c.handler(name+more, depth-1, bottom) }
+	switch c.IntN(9) {
+	case 0:
+		return router.Fallback(below(".first"), below(".then"))
+	case 1:
+		s, err := router.NewSplit("try", router.Arm{Name: "a", Weight: 1, To: below(".a")}, router.Arm{Name: "b", Weight: 2, To: below(".b")})
+		if err != nil {
+			panic(err)
+		}
+		return s
+	case 2:
+		rt, err := router.New(router.Options{Name: name, Logger: slog.New(slog.DiscardHandler)}, c.rules(func(inner string) http.Handler { return below("." + inner) })...)
+		if err != nil {
+			panic(err)
+		}
+		return rt
+	case 3:
+		return pick(c, router.Maintenance(time.Minute), router.NotAuthority("web0"), router.Redirect(308, "https://shop.example{path}{query}"))
+	}
+	return bottom(name)
 }

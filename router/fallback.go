@@ -148,6 +148,11 @@ func (f *fallback) acquire() bool {
 	return false
 }
 
+// allows tells what acquire would answer, and counts nothing.
+func (f *fallback) allows() bool {
+	return len(f.slots) < cap(f.slots) && f.limit.Tokens() >= 1
+}
+
 // Wraps returns both handlers.
 func (f *fallback) Wraps() []http.Handler { return []http.Handler{f.first, f.then} }
 
@@ -159,6 +164,10 @@ func (f *fallback) Explain(r *http.Request) health.Decision {
 	d := health.Decision{Part: "fallback", Verdict: "asks the first", Next: []health.Decision{health.Explain(f.first, r)}}
 	if !retryable(r) {
 		d.Why = "only a GET or HEAD without body is asked twice"
+		return d
+	}
+	if !f.allows() {
+		d.Why = "on 404 its answer stands: too many are being asked again"
 		return d
 	}
 	d.Why = "on 404 it asks the second"

@@ -84,16 +84,9 @@ func newLimiter(l Limit) *limiter {
 }
 
 // enter asks for one request more. ok is false if it must wait; otherwise
-// leave must be called when it has ended. A nil limiter lets all in.
+// leave must be called when it has ended.
 func (l *limiter) enter(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	if l == nil {
-		return 0, true
-	}
-	if n := l.inFlight.Add(1); l.InFlight > 0 && n > int64(l.InFlight) {
-		wait, ok = time.Second, false
-	} else {
-		wait, ok = l.take(client, now)
-	}
+	wait, ok = l.decide(client, now, l.inFlight.Add(1)-1, true)
 	if !ok {
 		l.inFlight.Add(-1)
 		l.limited.Add(1)
@@ -103,10 +96,13 @@ func (l *limiter) enter(client netip.Addr, now time.Time) (wait time.Duration, o
 
 // allows tells what enter would answer, and counts nothing.
 func (l *limiter) allows(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	if l == nil {
-		return 0, true
-	}
-	if l.InFlight > 0 && l.inFlight.Load() >= int64(l.InFlight) {
+	return l.decide(client, now, l.inFlight.Load(), false)
+}
+
+// decide reports whether one request more may come while others are in flight, and
+// if so and count is set puts it on its client's account.
+func (l *limiter) decide(client netip.Addr, now time.Time, others int64, count bool) (wait time.Duration, ok bool) {
+	if l.InFlight > 0 && others >= int64(l.InFlight) {
 		return time.Second, false
 	}
 	if l.Rate == 0 {
@@ -114,8 +110,14 @@ func (l *limiter) allows(client netip.Addr, now time.Time) (wait time.Duration, 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wait, _ = l.askLocked(client, now)
-	return wait, wait <= 0
+	wait, s := l.askLocked(client, now)
+	if wait > 0 {
+		return wait, false
+	}
+	if count {
+		l.addLocked(s, now)
+	}
+	return 0, true
 }
 
 // A sum is what a client, and its site if it has one, has on its accounts.
@@ -149,23 +151,4 @@ func (l *limiter) addLocked(s sum, now time.Time) {
 	l.v6.add(s.client, s.due, now)
 }
 
-func (l *limiter) leave() {
-	if l != nil {
-		l.inFlight.Add(-1)
-	}
-}
-
-// take counts one request of a client, unless it must wait.
-func (l *limiter) take(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	if l.Rate == 0 {
-		return 0, true
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	wait, s := l.askLocked(client, now)
-	if wait > 0 {
-		return wait, false
-	}
-	l.addLocked(s, now)
-	return 0, true
-}
+func (l *limiter) leave() { l.inFlight.Add(-1) }

@@ -1,10 +1,12 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -71,41 +73,65 @@ func walk(h http.Handler, yield func(http.Handler) bool, depth int) bool {
 // Explain says which rule takes r and why those before it do not, and asks
 // that rule's handler what it would do. It serves nothing and counts nothing.
 func (rt *Router) Explain(r *http.Request) health.Decision {
-	d := health.Decision{Part: rt.opts.Name}
-	rd := readRequest(r)
-	if rd.Refusal != "" {
-		d.Verdict, d.Why = "400", "the path "+rd.Refusal
-		return d
+	out := health.Decision{Part: rt.opts.Name}
+	d := rt.rules.Load().decide(r, (*limiter).allows)
+	if d.rule == nil {
+		out.Verdict, out.Why = strconv.Itoa(d.status), "the path "+d.rd.Refusal
+		return out
 	}
-	t := *rt.rules.Load()
-	v := &view{r: r, rd: &rd, path: rd.Canonical}
-	i := t.pick(v)
-	rule := t[i]
-	for _, c := range t[:i] {
-		d.Steps = append(d.Steps, fmt.Sprintf("rule %q does not match: %s", c.Name, c.words))
+	for _, c := range d.table[:d.index] {
+		out.Steps = append(out.Steps, fmt.Sprintf("rule %q does not match: %s", c.Name, c.words))
 	}
-	d.Verdict, d.Why = fmt.Sprintf("rule %q", rule.Name), rule.words+" matches "+rd.Canonical
-	if rule.When == nil {
-		d.Why = "it takes what the others leave"
+	out.Verdict, out.Why = fmt.Sprintf("rule %q", d.rule.Name), d.rule.words+" matches "+d.rd.Canonical
+	if d.rule.When == nil {
+		out.Why = "it takes what the others leave"
 	}
-	if status, cause := rule.refuses(v); status != 0 {
-		d.Steps = append(d.Steps, fmt.Sprintf("%d: %v", status, cause))
-		return d
+	switch {
+	case d.status == http.StatusTooManyRequests:
+		out.Steps = append(out.Steps, fmt.Sprintf("%d: the rule's Limit, for another %v", d.status, d.wait.Round(time.Millisecond)))
+		return out
+	case d.status != 0:
+		out.Steps = append(out.Steps, fmt.Sprintf("%d: %v", d.status, d.cause))
+		return out
 	}
-	if wait, ok := rule.limiter.allows(transit.Client(r), time.Now()); !ok {
-		d.Steps = append(d.Steps, fmt.Sprintf("429: the rule's Limit, for another %v", wait.Round(time.Millisecond)))
-		return d
+	if !d.asSent {
+		out.Steps = append(out.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", d.rd.Canonical))
 	}
-	if !t.agree(v, i) {
-		d.Steps = append(d.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", rd.Canonical))
+	out.Next = []health.Decision{health.Explain(d.rule.To, d.aside())}
+	return out
+}
+
+// aside returns the request as the rule's handler would get it, for a question
+// about it.
+func (d *decision) aside() *http.Request {
+	asked := *d
+	var rec *transit.Record
+	asked.r, rec = aside(d.r)
+	return asked.forward(&sink{}, rec)
+}
+
+// aside returns r with a copy of its record: what is asked about a request that is
+// being served must not change what is served.
+func aside(r *http.Request) (*http.Request, *transit.Record) {
+	copied, rec := transit.From(r.Context()).Detach(r.Context())
+	return r.WithContext(asideContext{r.Context(), copied}), rec
+}
+
+type asideContext struct {
+	context.Context
+	copied context.Context // has the record
+}
+
+// Value implements [context.Context].
+func (c asideContext) Value(key any) any {
+	if rec, ok := c.copied.Value(key).(*transit.Record); ok {
+		return rec
 	}
-	d.Next = []health.Decision{health.Explain(rule.To, rt.forward(&sink{}, v, rule, nil, t.agree(v, i)))}
-	return d
+	return c.Context.Value(key)
 }
 
 // Healthy reports whether the handler of the rule that takes r could serve it.
 func (rt *Router) Healthy(r *http.Request) bool {
-	rd := readRequest(r)
-	t := *rt.rules.Load()
-	return rd.Refusal == "" && health.Healthy(t[t.pick(&view{r: r, rd: &rd, path: rd.Canonical})].To, r)
+	d := rt.rules.Load().choose(r)
+	return d.rule != nil && health.Healthy(d.rule.To, d.aside())
 }

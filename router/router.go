@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -99,59 +100,90 @@ func (rt *Router) Update(rules ...Rule) error {
 
 // ServeHTTP implements [http.Handler].
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rd := readRequest(r)
-	if rd.Refusal != "" {
-		rt.refused.Add(1)
-		rt.fail(w, r, http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, rd.Refusal))
-		return
-	}
-	t := *rt.rules.Load()
-	v := &view{r: r, rd: &rd, path: rd.Canonical}
-	i := t.pick(v)
-	rule := t[i]
-	rule.stats.requests.Add(1)
-
+	d := rt.rules.Load().decide(r, (*limiter).enter)
 	rec := transit.From(r.Context())
-	rec.Note("router", rule)
-	if status, cause := rule.refuses(v); status != 0 {
-		if status == http.StatusForbidden {
-			rule.stats.denied.Add(1)
-		}
-		rt.fail(w, r, status, cause)
+	rule := d.rule
+	if rule == nil {
+		rt.refused.Add(1)
+	} else {
+		rule.stats.requests.Add(1)
+		rec.Note("router", rule)
+	}
+	switch d.status {
+	case 0:
+	case http.StatusForbidden:
+		rule.stats.denied.Add(1)
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(d.wait)))
+	}
+	if d.status != 0 {
+		rt.fail(w, r, d.status, d.cause)
 		return
 	}
 	if rule.limiter != nil {
-		wait, ok := rule.limiter.enter(transit.Client(r), time.Now())
-		if !ok {
-			w.Header().Set("Retry-After", strconv.Itoa(seconds(wait)))
-			rt.fail(w, r, http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r)))
-			return
-		}
 		leave := sync.OnceFunc(rule.limiter.leave)
 		defer leave()
 		if !rule.Streams { // else what it limits is streams
 			rec.OnStream(leave)
 		}
 	}
-	rule.handler.ServeHTTP(w, rt.forward(w, v, rule, rec, t.agree(v, i)))
+	rule.handler.ServeHTTP(w, d.forward(w, rec))
 }
 
-// refuses returns the status with which the rule answers a request itself, and
-// why, or 0.
-func (c *compiled) refuses(v *view) (status int, cause error) {
-	switch {
-	case len(c.Allow) > 0 && !c.allowed().match(v):
-		return http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, c.Name, transit.Client(v.r))
-	case c.MaxBody >= 0 && v.r.ContentLength > c.MaxBody:
-		return http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, c.Name, v.r.ContentLength, c.MaxBody)
+// A decision is what a table makes of a request: serving acts on it, Explain
+// renders it.
+type decision struct {
+	view
+	readings readings
+	table    table
+	index    int
+	rule     *compiled     // the table's at index; nil if no rule is asked
+	status   int           // with which the router answers by itself, or 0
+	cause    error         // of status
+	wait     time.Duration // until a limit would let it through
+	asSent   bool          // the target goes on as it was sent, else the canonical path
+}
+
+// choose returns what t makes of r without a look at what its rule demands.
+func (t table) choose(r *http.Request) *decision {
+	d := &decision{readings: readRequest(r), table: t}
+	d.view = view{r: r, rd: &d.readings, path: d.readings.Canonical}
+	if d.rd.Refusal != "" {
+		d.status, d.cause = http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, d.rd.Refusal)
+		return d
 	}
-	return 0, nil
+	d.index = t.pick(&d.view)
+	d.rule = t[d.index]
+	return d
+}
+
+// decide returns what t makes of r. Of a limit it asks by allowed, which may count
+// the request.
+func (t table) decide(r *http.Request, allowed func(*limiter, netip.Addr, time.Time) (time.Duration, bool)) *decision {
+	d := t.choose(r)
+	rule := d.rule
+	switch {
+	case rule == nil:
+	case len(rule.Allow) > 0 && !rule.allowed().match(&d.view):
+		d.status, d.cause = http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, rule.Name, transit.Client(r))
+	case rule.MaxBody >= 0 && r.ContentLength > rule.MaxBody:
+		d.status, d.cause = http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, rule.Name, r.ContentLength, rule.MaxBody)
+	case rule.limiter != nil:
+		var ok bool
+		if d.wait, ok = allowed(rule.limiter, transit.Client(r), time.Now()); !ok {
+			d.status, d.cause = http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r))
+		}
+	}
+	if d.status == 0 {
+		d.asSent = t.agree(&d.view, d.index)
+	}
+	return d
 }
 
 // forward returns the request as the rule's handler gets it. The one that came
 // is not modified.
-func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *transit.Record, asSent bool) *http.Request {
-	r := v.r
+func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Request {
+	r, rule := d.r, d.rule
 	out := r
 	clone := func() {
 		if out == r {
@@ -167,7 +199,7 @@ func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *t
 		rec.Terms = rule.terms
 	}
 	if rule.When != nil {
-		if params := rule.When.bind(v); params != nil {
+		if params := rule.When.bind(&d.view); params != nil {
 			out = params.attach(out)
 		}
 	}
@@ -175,9 +207,9 @@ func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *t
 		clone()
 		out.Body = http.MaxBytesReader(w, r.Body, rule.MaxBody)
 	}
-	if !asSent {
+	if !d.asSent {
 		clone()
-		out.URL = rewritten(r.URL, v.rd.Canonical)
+		out.URL = rewritten(r.URL, d.rd.Canonical)
 	} else if u := target.Keep(r.URL); u != r.URL {
 		clone()
 		out.URL = u
