@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/router/internal/proof"
@@ -83,14 +84,8 @@ func (m *AdminMatcher) match(v *view) bool {
 	if len(v.rd.Others) == 0 {
 		return m.matchReadings(&v.rd.Readings)
 	}
-	for _, known := range v.rd.judged {
-		if known.m == m {
-			return known.admin
-		}
-	}
-	admin := m.matchReadings(&v.rd.Readings)
-	v.rd.judged = append(v.rd.judged, verdict{m, admin})
-	return admin
+	// All readings are gone through once, and not once for each of them.
+	return v.rd.once(unsafe.Pointer(m), func() bool { return m.matchReadings(&v.rd.Readings) })
 }
 
 func (m *AdminMatcher) matchReadings(rd *target.Readings) bool {

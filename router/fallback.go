@@ -15,6 +15,7 @@ import (
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 const (
@@ -151,6 +152,14 @@ func (f *fallback) acquire() bool {
 // allows tells what acquire would answer, and counts nothing.
 func (f *fallback) allows() bool {
 	return len(f.slots) < cap(f.slots) && f.limit.Tokens() >= 1
+}
+
+// draw implements drawer.
+func (f *fallback) draw(c *chart, out *proof.Handler, depth int) {
+	out.Ways = []proof.Way{
+		{To: c.handler(f.first, depth+1)},
+		{When: asCondition(Method(http.MethodGet)), To: c.handler(f.then, depth+1)},
+	}
 }
 
 // Wraps returns both handlers.

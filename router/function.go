@@ -13,7 +13,7 @@ type testMatcher struct {
 	noParams
 	name string
 	f    func(*http.Request) bool
-	id   unsafe.Pointer // tells f from other functions
+	id   unsafe.Pointer // tells f from other functions, of which each is asked once
 }
 
 // Test matches if f says so. The name stands for f wherever a rule is
@@ -27,23 +27,7 @@ func Test(name string, f func(*http.Request) bool) Matcher {
 }
 
 func (m testMatcher) match(v *view) bool {
-	if v.rd == nil {
-		return m.f(v.r)
-	}
-	for _, known := range v.rd.tested {
-		if known.id == m.id {
-			return known.yes
-		}
-	}
-	yes := m.f(v.r)
-	v.rd.tested = append(v.rd.tested, tested{m.id, yes})
-	return yes
-}
-
-// tested is what a function has said of a request.
-type tested struct {
-	id  unsafe.Pointer
-	yes bool
+	return v.rd.once(m.id, func() bool { return m.f(v.r) })
 }
 
 func (m testMatcher) Match(r *http.Request) bool { return m.f(r) }

@@ -31,7 +31,7 @@ func (t table) prove(c Claim) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("router: claim: %w", err)
 	}
-	found, err := proof.Prove(newChart(c).table(t), asCondition(c.Of))
+	found, err := proof.Prove(newChart(c).table(&t), asCondition(c.Of))
 	switch {
 	case err != nil:
 		return fmt.Errorf("router: %w", err)
@@ -46,51 +46,43 @@ func (t table) prove(c Claim) error {
 
 // A chart draws tables and handlers for the prover of one claim.
 type chart struct {
-	claim   Claim
-	routers map[*Router]*proof.Table
+	claim Claim
+	drawn map[*table]*proof.Table
 }
 
-func newChart(c Claim) *chart { return &chart{c, make(map[*Router]*proof.Table)} }
+func newChart(c Claim) *chart { return &chart{c, make(map[*table]*proof.Table)} }
 
-func (c *chart) table(t table) *proof.Table {
+// A drawer is a handler that draws itself: it sets Table or Ways of what stands for
+// it in proofs.
+type drawer interface {
+	draw(c *chart, out *proof.Handler, depth int)
+}
+
+// table draws t, once: its router may be below it.
+func (c *chart) table(t *table) *proof.Table {
+	if out := c.drawn[t]; out != nil {
+		return out
+	}
 	out := new(proof.Table)
-	c.draw(out, t)
-	return out
-}
-
-func (c *chart) draw(out *proof.Table, t table) {
-	for _, rule := range t {
+	c.drawn[t] = out
+	for _, rule := range *t {
 		drawn := proof.Rule{Name: rule.Name, When: asCondition(rule.When), To: c.handler(rule.To, 0)}
 		if len(rule.Allow) > 0 {
 			drawn.Allow = asCondition(rule.allowed())
 		}
 		out.Rules = append(out.Rules, drawn)
 	}
+	return out
 }
 
-// router draws the table of a router, once: it may be within itself.
-func (c *chart) router(rt *Router) *proof.Table {
-	if c.routers[rt] == nil {
-		c.routers[rt] = new(proof.Table)
-		c.draw(c.routers[rt], *rt.rules.Load())
-	}
-	return c.routers[rt]
-}
-
+// handler draws h, which is so deep below its rule.
 func (c *chart) handler(h http.Handler, depth int) *proof.Handler {
-	out := &proof.Handler{Handler: h, Ends: c.claim.allows(h) || answersItself(h) || depth > maxDepth}
-	if out.Ends && depth > maxDepth {
-		return out
+	if depth > maxDepth {
+		return &proof.Handler{Handler: h, Ends: true}
 	}
-	switch f := h.(type) {
-	case *Router:
-		out.Table = c.router(f)
-		return out
-	case *fallback:
-		out.Ways = []proof.Way{
-			{To: c.handler(f.first, depth+1)},
-			{When: asCondition(Method(http.MethodGet)), To: c.handler(f.then, depth+1)},
-		}
+	out := &proof.Handler{Handler: h, Ends: c.claim.allows(h) || answersItself(h)}
+	if h, ok := h.(drawer); ok {
+		h.draw(c, out, depth)
 		return out
 	}
 	if wrapper, ok := h.(interface{ Wraps() []http.Handler }); ok {

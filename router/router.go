@@ -15,6 +15,7 @@ import (
 
 	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 // Options for [New]. The zero value is valid.
@@ -232,6 +233,12 @@ func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause
 	}
 	transit.Fail(w, r, status, cause)
 }
+
+// check implements checker: the rules were checked with conditions of their own.
+func (rt *Router) check(Matcher) error { return nil }
+
+// draw implements drawer.
+func (rt *Router) draw(c *chart, out *proof.Handler, _ int) { out.Table = c.table(rt.rules.Load()) }
 
 // Wraps returns the handlers of all rules.
 func (rt *Router) Wraps() []http.Handler {

@@ -128,16 +128,17 @@ func compileRule(r Rule) (*compiled, error) {
 	return c, nil
 }
 
+// A checker is a handler that says itself why it can never serve a rule whose
+// condition is when.
+type checker interface{ check(when Matcher) error }
+
 // checkChain says what in h, and in what it wraps, can never serve a rule whose
 // condition is when.
 func checkChain(h http.Handler, when Matcher, depth int) error {
 	if given.Nil(h) {
 		return fmt.Errorf("its To is a nil %T: the constructor that returned it has failed", h)
 	}
-	switch h := h.(type) {
-	case *Router:
-		return nil // its rules were checked with conditions of their own
-	case *redirect:
+	if h, ok := h.(checker); ok {
 		return h.check(when)
 	}
 	wrapper, ok := h.(interface{ Wraps() []http.Handler })
