@@ -45,12 +45,8 @@ func (l Limit) check() error {
 // minRate is one request a day: times between two must be times.
 const minRate = 1.0 / (24 * 60 * 60)
 
-const (
-	// maxClients is how many a limiter remembers of each kind, some 3 MB.
-	maxClients = 1 << 16
-	// siteShare is what all clients of an IPv6 /48 may send, in shares of one.
-	siteShare = 32
-)
+// siteShare is what all clients of an IPv6 /48 may send, in shares of one.
+const siteShare = 32
 
 // A limiter applies a Limit. Addresses of IPv4 and of IPv6 have accounts apart:
 // who has very many of one kind takes no room from the other.

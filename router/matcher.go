@@ -73,3 +73,18 @@ func notEmpty(name string, n int) error {
 	}
 	return nil
 }
+
+// A condition is a matcher as the prover asks it.
+type condition struct{ Matcher }
+
+func asCondition(m Matcher) proof.Condition {
+	if m == nil {
+		return nil
+	}
+	return condition{m}
+}
+
+func (c condition) Tell(d *proof.Space) { c.Matcher.tell(d) }
+func (c condition) Says(d *proof.Space, class *proof.Class) proof.Formula {
+	return c.Matcher.says(d, class)
+}

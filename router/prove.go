@@ -7,26 +7,6 @@ import (
 	"github.com/foretier/foretier/router/internal/proof"
 )
 
-// Prove returns nil if the claim holds for every request, a [*Counterexample]
-// for which it does not, or an error that wraps [ErrOpaque] and names the rule
-// and the handler's type where it cannot see.
-//
-// It walks the classes that the matchers of all rules and of the claim divide
-// requests into, by method, host, header, cookie, client and path. Of paths it
-// takes representatives: each pattern filled in, alone and behind each admin
-// prefix that is resolved away, and each prefix in the forms that readings
-// tell apart. A function in [Test], and whether a regular expression in a
-// [Path] also takes the other paths of its class, is tried both ways.
-//
-// The tier's own answers reach nobody, so claims hold for them: [Maintenance],
-// [NotAuthority], [Redirect], the 403 of Allow, http.NotFoundHandler and
-// http.RedirectHandler.
-//
-// Of a handler it looks at what it wraps (Wraps) and, at the bottom, at the
-// base paths that a pool adds (BasePaths). Middleware in Use is trusted not to
-// rewrite paths; where that is not so, only a pool's Refuse holds.
-func (rt *Router) Prove(c Claim) error { return rt.rules.Load().prove(c) }
-
 func (t table) prove(c Claim) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("router: claim: %w", err)
@@ -96,19 +76,4 @@ func (c *chart) handler(h http.Handler, depth int) *proof.Handler {
 	}
 	_, out.Backends = h.(http.RoundTripper)
 	return out
-}
-
-// A condition is a matcher as the prover asks it.
-type condition struct{ Matcher }
-
-func asCondition(m Matcher) proof.Condition {
-	if m == nil {
-		return nil
-	}
-	return condition{m}
-}
-
-func (c condition) Tell(d *proof.Space) { c.Matcher.tell(d) }
-func (c condition) Says(d *proof.Space, class *proof.Class) proof.Formula {
-	return c.Matcher.says(d, class)
 }

@@ -1,27 +1,13 @@
 package router
 
 import (
-	"context"
 	"fmt"
-	"iter"
-	"log/slog"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/transit"
 )
-
-// ruleStats outlives a rule: the next one of its name goes on counting.
-type ruleStats struct {
-	requests atomic.Uint64
-	denied   atomic.Uint64
-}
-
-// LogValue implements [slog.LogValuer]: the rule's name.
-func (c *compiled) LogValue() slog.Value { return slog.StringValue(c.Name) }
 
 // Report implements [health.Reporter]: a part for each rule.
 func (rt *Router) Report() health.Report {
@@ -46,28 +32,6 @@ func (rt *Router) Report() health.Report {
 		out.Parts = append(out.Parts, part)
 	}
 	return out
-}
-
-// below yields h and the handlers that it wraps, as far as they show them.
-func below(h http.Handler) iter.Seq[http.Handler] {
-	return func(yield func(http.Handler) bool) { walk(h, yield, 0) }
-}
-
-// maxDepth ends the walk down a chain that wraps itself.
-const maxDepth = 32
-
-func walk(h http.Handler, yield func(http.Handler) bool, depth int) bool {
-	if !yield(h) {
-		return false
-	}
-	if wrapper, ok := h.(interface{ Wraps() []http.Handler }); ok && depth < maxDepth {
-		for _, inner := range wrapper.Wraps() {
-			if !walk(inner, yield, depth+1) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // Explain says which rule takes r and why those before it do not, and asks
@@ -99,35 +63,6 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 	}
 	out.Next = []health.Decision{health.Explain(d.rule.To, d.aside())}
 	return out
-}
-
-// aside returns the request as the rule's handler would get it, for a question
-// about it.
-func (d *decision) aside() *http.Request {
-	asked := *d
-	var rec *transit.Record
-	asked.r, rec = aside(d.r)
-	return asked.forward(&sink{}, rec)
-}
-
-// aside returns r with a copy of its record: what is asked about a request that is
-// being served must not change what is served.
-func aside(r *http.Request) (*http.Request, *transit.Record) {
-	copied, rec := transit.From(r.Context()).Detach(r.Context())
-	return r.WithContext(asideContext{r.Context(), copied}), rec
-}
-
-type asideContext struct {
-	context.Context
-	copied context.Context // has the record
-}
-
-// Value implements [context.Context].
-func (c asideContext) Value(key any) any {
-	if rec, ok := c.copied.Value(key).(*transit.Record); ok {
-		return rec
-	}
-	return c.Context.Value(key)
 }
 
 // Healthy reports whether the handler of the rule that takes r could serve it.

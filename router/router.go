@@ -1,19 +1,14 @@
 package router
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/internal/proof"
 )
@@ -38,13 +33,6 @@ type Router struct {
 	rules   atomic.Pointer[table]
 	refused atomic.Uint64 // requests without an honest path
 }
-
-var (
-	errPath    = errors.New("router: the path has no honest reading")
-	errClient  = errors.New("router: client not allowed")
-	errTooLong = errors.New("router: request body too large")
-	errLimited = errors.New("router: too many requests")
-)
 
 // New returns a Router over rules, asked in that order. It refuses, with an
 // error that wraps [ErrRules] and names the rules: no rules, rules without
@@ -131,100 +119,6 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rule.handler.ServeHTTP(w, d.forward(w, rec))
 }
 
-// A decision is what a table makes of a request: serving acts on it, Explain
-// renders it.
-type decision struct {
-	view
-	readings readings
-	table    table
-	index    int
-	rule     *compiled     // the table's at index; nil if no rule is asked
-	status   int           // with which the router answers by itself, or 0
-	cause    error         // of status
-	wait     time.Duration // until a limit would let it through
-	asSent   bool          // the target goes on as it was sent, else the canonical path
-}
-
-// choose returns what t makes of r without a look at what its rule demands.
-func (t table) choose(r *http.Request) *decision {
-	d := &decision{readings: readRequest(r), table: t}
-	d.view = view{r: r, rd: &d.readings, path: d.readings.Canonical}
-	if d.rd.Refusal != "" {
-		d.status, d.cause = http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, d.rd.Refusal)
-		return d
-	}
-	d.index = t.pick(&d.view)
-	d.rule = t[d.index]
-	return d
-}
-
-// decide returns what t makes of r. Of a limit it asks by allowed, which may count
-// the request.
-func (t table) decide(r *http.Request, allowed func(*limiter, netip.Addr, time.Time) (time.Duration, bool)) *decision {
-	d := t.choose(r)
-	rule := d.rule
-	switch {
-	case rule == nil:
-	case len(rule.Allow) > 0 && !rule.allowed().match(&d.view):
-		d.status, d.cause = http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, rule.Name, transit.Client(r))
-	case rule.MaxBody >= 0 && r.ContentLength > rule.MaxBody:
-		d.status, d.cause = http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, rule.Name, r.ContentLength, rule.MaxBody)
-	case rule.limiter != nil:
-		var ok bool
-		if d.wait, ok = allowed(rule.limiter, transit.Client(r), time.Now()); !ok {
-			d.status, d.cause = http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r))
-		}
-	}
-	if d.status == 0 {
-		d.asSent = t.agree(&d.view, d.index)
-	}
-	return d
-}
-
-// forward returns the request as the rule's handler gets it. The one that came
-// is not modified.
-func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Request {
-	r, rule := d.r, d.rule
-	out := r
-	clone := func() {
-		if out == r {
-			out = new(http.Request)
-			*out = *r
-		}
-	}
-	if rule.terms != (transit.Terms{}) {
-		if rec == nil {
-			ctx, fresh := transit.With(r.Context())
-			out, rec = r.WithContext(ctx), fresh
-		}
-		rec.Terms = rule.terms
-	}
-	if rule.When != nil {
-		if params := rule.When.bind(&d.view); params != nil {
-			out = params.attach(out)
-		}
-	}
-	if rule.MaxBody >= 0 && r.Body != nil && r.Body != http.NoBody {
-		clone()
-		out.Body = http.MaxBytesReader(w, r.Body, rule.MaxBody)
-	}
-	if !d.asSent {
-		clone()
-		out.URL = rewritten(r.URL, d.rd.Canonical)
-	} else if u := target.Keep(r.URL); u != r.URL {
-		clone()
-		out.URL = u
-	}
-	return out
-}
-
-// rewritten returns u with another path.
-func rewritten(u *url.URL, path string) *url.URL {
-	c := *u
-	c.Path, c.RawPath = path, target.EscapeAll(path)
-	return &c
-}
-
 // fail answers an error, and logs it where nobody above does.
 func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	if rec := transit.From(r.Context()); rec == nil || !rec.Logged {
@@ -233,6 +127,26 @@ func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause
 	}
 	transit.Fail(w, r, status, cause)
 }
+
+// Prove returns nil if the claim holds for every request, a [*Counterexample]
+// for which it does not, or an error that wraps [ErrOpaque] and names the rule
+// and the handler's type where it cannot see.
+//
+// It walks the classes that the matchers of all rules and of the claim divide
+// requests into, by method, host, header, cookie, client and path. Of paths it
+// takes representatives: each pattern filled in, alone and behind each admin
+// prefix that is resolved away, and each prefix in the forms that readings
+// tell apart. A function in [Test], and whether a regular expression in a
+// [Path] also takes the other paths of its class, is tried both ways.
+//
+// The tier's own answers reach nobody, so claims hold for them: [Maintenance],
+// [NotAuthority], [Redirect], the 403 of Allow, http.NotFoundHandler and
+// http.RedirectHandler.
+//
+// Of a handler it looks at what it wraps (Wraps) and, at the bottom, at the
+// base paths that a pool adds (BasePaths). Middleware in Use is trusted not to
+// rewrite paths; where that is not so, only a pool's Refuse holds.
+func (rt *Router) Prove(c Claim) error { return rt.rules.Load().prove(c) }
 
 // check implements checker: the rules were checked with conditions of their own.
 func (rt *Router) check(Matcher) error { return nil }

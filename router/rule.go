@@ -3,9 +3,11 @@ package router
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/internal/given"
@@ -128,36 +130,17 @@ func compileRule(r Rule) (*compiled, error) {
 	return c, nil
 }
 
-// A checker is a handler that says itself why it can never serve a rule whose
-// condition is when.
-type checker interface{ check(when Matcher) error }
-
-// checkChain says what in h, and in what it wraps, can never serve a rule whose
-// condition is when.
-func checkChain(h http.Handler, when Matcher, depth int) error {
-	if given.Nil(h) {
-		return fmt.Errorf("its To is a nil %T: the constructor that returned it has failed", h)
-	}
-	if h, ok := h.(checker); ok {
-		return h.check(when)
-	}
-	wrapper, ok := h.(interface{ Wraps() []http.Handler })
-	if !ok || depth > maxDepth {
-		return nil
-	}
-	for _, inner := range wrapper.Wraps() {
-		if given.Nil(inner) {
-			return fmt.Errorf("%s wraps a nil handler: want one that can serve", handlerName(h))
-		}
-		if err := checkChain(inner, when, depth+1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // matches reports whether the rule takes the request, seen as v.
 func (c *compiled) matches(v *view) bool { return c.When == nil || c.When.match(v) }
 
 // allowed is the condition that Allow is, if it is not empty.
 func (c *compiled) allowed() clientMatcher { return clientMatcher{prefixes: c.Allow} }
+
+// ruleStats outlives a rule: the next one of its name goes on counting.
+type ruleStats struct {
+	requests atomic.Uint64
+	denied   atomic.Uint64
+}
+
+// LogValue implements [slog.LogValuer]: the rule's name.
+func (c *compiled) LogValue() slog.Value { return slog.StringValue(c.Name) }

@@ -86,24 +86,3 @@ func join(op byte, parts []Formula) Formula {
 	}
 	return Formula{op: op, parts: kept}
 }
-
-// under returns what is left of f where s is known.
-func (f Formula) under(s state) Formula {
-	switch f.op {
-	case opAnd, opOr:
-		parts := make([]Formula, len(f.parts))
-		for i, part := range f.parts {
-			parts[i] = part.under(s)
-		}
-		return join(f.op, parts)
-	case opIn, opHas, opLacks:
-		k, _ := s.of(f.dim)
-		switch in, out := k.judge(f); {
-		case !in:
-			return Constant(false)
-		case !out:
-			return Constant(true)
-		}
-	}
-	return f
-}

@@ -87,6 +87,27 @@ func (s state) meets(fs []Formula, choices *int) bool {
 	})
 }
 
+// under returns what is left of f where s is known.
+func (f Formula) under(s state) Formula {
+	switch f.op {
+	case opAnd, opOr:
+		parts := make([]Formula, len(f.parts))
+		for i, part := range f.parts {
+			parts[i] = part.under(s)
+		}
+		return join(f.op, parts)
+	case opIn, opHas, opLacks:
+		k, _ := s.of(f.dim)
+		switch in, out := k.judge(f); {
+		case !in:
+			return Constant(false)
+		case !out:
+			return Constant(true)
+		}
+	}
+	return f
+}
+
 // maxChoices bounds the search for a request that one condition lets through and
 // another does not.
 const maxChoices = 1000
