@@ -82,6 +82,8 @@ func foretold(d health.Decision) (status, served string) {
 	switch {
 	case d.Part == "bottom":
 		return d.Verdict, d.Why
+	case d.Part == "redirect":
+		return d.Verdict, strings.TrimPrefix(d.Why, "to ")
 	case d.Part == "fallback" && len(d.Next) == 2: // on 404 it asks the second
 		if status, served := foretold(d.Next[0]); status != "404" {
 			return status, served
@@ -123,9 +125,10 @@ func TestServesWhatItHasExplained(t *testing.T) {
 				}
 				w := httptest.NewRecorder()
 				rt.ServeHTTP(w, r)
-				if got := fmt.Sprint(w.Code); got != status || w.Header().Get("Served") != served {
+				got, by := fmt.Sprint(w.Code), w.Header().Get("Served")+w.Header().Get("Location")
+				if got != status || by != served {
 					t.Fatalf("%s %s of %s from %s: got %s by %q, explained was %s by %q:\n%s",
-						r.Method, r.RequestURI, r.Host, r.RemoteAddr, got, w.Header().Get("Served"), status, served, d)
+						r.Method, r.RequestURI, r.Host, r.RemoteAddr, got, by, status, served, d)
 				}
 				seen[status]++
 				if strings.Contains(d.String(), "goes on") {
