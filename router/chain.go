@@ -13,7 +13,7 @@ func below(h http.Handler) iter.Seq[http.Handler] {
 	return func(yield func(http.Handler) bool) { walk(h, yield, 0) }
 }
 
-// maxDepth ends the walk down a chain that wraps itself.
+// maxDepth bounds the walk down a chain that wraps itself.
 const maxDepth = 32
 
 func walk(h http.Handler, yield func(http.Handler) bool, depth int) bool {

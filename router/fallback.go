@@ -268,7 +268,7 @@ func (w *fallbackWriter) implicit() {
 	}
 }
 
-// shorten lets caches keep a 404 for no more than notFoundLifetime. One that
+// shorten lets caches store a 404 for no more than notFoundLifetime. One that
 // states no lifetime gets none, so that neither heuristics nor a cache's own
 // rules give it one.
 func shorten(h http.Header) {
@@ -282,11 +282,11 @@ func shorten(h http.Header) {
 			}
 		}
 	}
-	keep := unstorable(h)
-	if !slices.Contains(keep, "no-store") {
-		keep = append(keep, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
+	directives := unstorable(h)
+	if !slices.Contains(directives, "no-store") {
+		directives = append(directives, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
 	}
-	fields.CacheControl(h, strings.Join(keep, ", "))
+	fields.CacheControl(h, strings.Join(directives, ", "))
 }
 
 // unstorable returns what h forbids caches, in whatever field it says so to one

@@ -19,9 +19,9 @@ type testMatcher struct {
 // Test matches if f says so. The name stands for f wherever a rule is
 // explained, and in proofs: give each function a name of its own. f must be
 // safe for concurrent use. A router asks it once a request at most, however many
-// rules and readings of the path there are; so it may take its time, a round
-// trip to a store perhaps. It is one function where it is one function value:
-// make the Matcher, or f, once and use it in all rules.
+// rules and readings of the path there are; so it may be slow, a round trip to a
+// store perhaps. Two function values are two functions: make the Matcher, or
+// f, once and use it in all rules.
 func Test(name string, f func(*http.Request) bool) Matcher {
 	return testMatcher{name: name, f: f, id: closure(reflect.ValueOf(f))}
 }

@@ -23,9 +23,9 @@ type Limit struct {
 	// at least 1.
 	Burst int
 	// InFlight is how many requests the rule serves at once, of all clients:
-	// its share of a pool's slots. A connection that is upgraded and an answer
-	// of text/event-stream leave it, unless the rule has Streams. Zero means no
-	// limit.
+	// its share of a pool's slots. An upgraded connection and an answer of
+	// text/event-stream are not counted, unless the rule has Streams. Zero means
+	// no limit.
 	InFlight int
 }
 
@@ -79,8 +79,8 @@ func newLimiter(l Limit) *limiter {
 	return lim
 }
 
-// enter asks for one request more. ok is false if it must wait; otherwise
-// leave must be called when it has ended.
+// enter asks for one request more. ok is false if the client must wait; otherwise
+// leave must be called when the request has been served.
 func (l *limiter) enter(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
 	wait, ok = l.decide(client, now, l.inFlight.Add(1)-1, true)
 	if !ok {

@@ -18,13 +18,19 @@ type Matcher interface {
 	// String is the condition in the words of this package.
 	String() string
 
+	// match is Match for one reading of the path.
 	match(*view) bool
-	check() error         // why it can never be used in a rule
-	parameters() []string // the names of those that every request of it has
-	bind(v *view) *params // what these are in v, which it matches, or nil
-
-	tell(*proof.Space)                             // adds what it tells apart
-	says(*proof.Space, *proof.Class) proof.Formula // what it says of the requests of a class, or of any path if that is nil
+	// check says why no rule can use the matcher.
+	check() error
+	// parameters names the path parameters that every matching request has.
+	parameters() []string
+	// bind returns the path parameters of v, which matches, or nil.
+	bind(v *view) *params
+	// tell adds to a space what the matcher tells apart.
+	tell(*proof.Space)
+	// says returns which requests of a class match, or of all paths if the class is
+	// nil.
+	says(*proof.Space, *proof.Class) proof.Formula
 }
 
 // noParams is embedded by matchers without parameters.

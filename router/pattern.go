@@ -81,8 +81,8 @@ func (p *pattern) Covers(other proof.Pattern) bool {
 func (p *pattern) Paths(word string) []string          { return fill(p.text, word) }
 func (p *pattern) Filled(segments, word string) string { return fillWith(p.text, segments, word) }
 
-// paramNames returns the names in a pattern, in order. One with a lone * at its
-// end has no others.
+// paramNames returns the names of the parameters in a pattern, in order; "*" is that
+// of a * at the end.
 func paramNames(text string) (names []string) {
 	for {
 		i := strings.IndexAny(text, "{*")

@@ -58,9 +58,9 @@ func (c *chart) table(t *table) *proof.Table {
 // handler draws h, which is so deep below its rule.
 func (c *chart) handler(h http.Handler, depth int) *proof.Handler {
 	if depth > maxDepth {
-		return &proof.Handler{Handler: h, Ends: true}
+		return &proof.Handler{Handler: h, Allowed: true}
 	}
-	out := &proof.Handler{Handler: h, Ends: c.claim.allows(h) || answersItself(h)}
+	out := &proof.Handler{Handler: h, Allowed: c.claim.allows(h) || answersItself(h)}
 	if h, ok := h.(drawer); ok {
 		h.draw(c, out, depth)
 		return out
@@ -69,7 +69,7 @@ func (c *chart) handler(h http.Handler, depth int) *proof.Handler {
 		for _, inner := range wrapper.Wraps() {
 			out.Ways = append(out.Ways, proof.Way{To: c.handler(inner, depth+1)})
 		}
-		out.Ends = out.Ends || len(out.Ways) == 0
+		out.Allowed = out.Allowed || len(out.Ways) == 0
 	}
 	if pool, ok := h.(interface{ BasePaths() []string }); ok {
 		out.Bases = pool.BasePaths()

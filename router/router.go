@@ -20,8 +20,7 @@ type Options struct {
 	// Logger gets one line for each request that the router itself refuses,
 	// unless an edge above logs every request. Nil means slog.Default().
 	Logger *slog.Logger
-	// Claims are proved of each table before it is taken up, as [Router.Prove]
-	// does.
+	// Claims are proved of each table before it serves, as [Router.Prove] does.
 	Claims []Claim
 }
 
@@ -55,7 +54,7 @@ func New(opts Options, rules ...Rule) (*Router, error) {
 }
 
 // Update replaces all rules at once, once the new ones are proved to keep
-// Options.Claims. Requests that were taken by the old rules end under them;
+// Options.Claims. Requests that the old rules have taken are served by them;
 // rules of the same name go on counting, with their clients' accounts if their
 // Limit is the same. On an error, which is New's, the old rules stay.
 func (rt *Router) Update(rules ...Rule) error {
@@ -133,10 +132,11 @@ func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause
 // and the handler's type where it cannot see.
 //
 // It walks the classes that the matchers of all rules and of the claim divide
-// requests into, by method, host, header, cookie, client and path. Of paths it
-// takes representatives: each pattern filled in, alone and behind each admin
-// prefix that is resolved away, and each prefix in the forms that readings
-// tell apart. A function in [Test], and whether a regular expression in a
+// requests into, by method, host, header, cookie, client and path; of a header it
+// knows that it may have several lines, and of cookies that several may have one
+// name. Of paths it tries some of each class: each pattern filled in, alone and
+// behind each admin prefix that is resolved away, and each prefix in the forms that
+// readings tell apart. A function in [Test], and whether a regular expression in a
 // [Path] also takes the other paths of its class, is tried both ways.
 //
 // The tier's own answers reach nobody, so claims hold for them: [Maintenance],

@@ -21,7 +21,7 @@ type Rule struct {
 // A Handler is what requests reach. It has a table, ways, or neither.
 type Handler struct {
 	Handler  http.Handler
-	Ends     bool     // requests may reach it, or go no further
+	Allowed  bool     // requests may reach it, or it answers by itself
 	Table    *Table   // of a router
 	Ways     []Way    // to the handlers below
 	Backends bool     // without table and ways: it is known that backends are below
@@ -158,19 +158,19 @@ func (p *prover) walkFrom(rules []Rule, fs []Formula, class *Class, s state, out
 		if err != nil || f.IsTrue() {
 			return err
 		}
-		// Only what the rule leaves goes on.
+		// The next rule gets what this one does not match.
 		return s.satisfy(f.Not(), func(s state) error { return p.walkFrom(rules[i+1:], fs[i+1:], class, s, outgoing) })
 	}
 	return nil
 }
 
-// maxRouters ends the search below a router that is within itself.
+// maxRouters bounds the search below a router that is within itself.
 const maxRouters = 32
 
 // mayBreak reports whether any request at all could break the claim at h.
 func mayBreak(h *Handler, outgoing bool, depth int) bool {
 	switch {
-	case h.Ends || depth > maxRouters:
+	case h.Allowed || depth > maxRouters:
 		return false
 	case h.Table != nil:
 		return slices.ContainsFunc(h.Table.Rules, func(r Rule) bool { return mayBreak(r.To, outgoing, depth+1) })
@@ -183,7 +183,7 @@ func mayBreak(h *Handler, outgoing bool, depth int) bool {
 // reach judges that requests of a class and state reach h by rule.
 func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, outgoing bool) error {
 	switch {
-	case h.Ends:
+	case h.Allowed:
 		return nil
 	case h.Table != nil:
 		return p.walk(h.Table, class, s, outgoing)
@@ -210,7 +210,8 @@ func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, outgoing b
 	return nil
 }
 
-// found returns a request of a class and state as an error, so that it is the last.
+// found returns a request of a class and state as an error, so that no other is
+// looked for.
 func (p *prover) found(rule *Rule, h *Handler, class *Class, s state, path string) error {
 	return &Reached{Request: p.space.request(class, s), Rule: rule.Name, Handler: h.Handler, Opaque: path == "" && !h.Backends,
 		Outgoing: path, Assuming: p.space.assumed(s)}
