@@ -276,4 +276,5 @@ func (e exception) Paths(word string) []string {
 }
 
 func (e exception) Filled(segments, word string) string { return fillWith(string(e), segments, word) }
+func (e exception) Single() bool                        { return true }
 func (e exception) Covers(proof.Pattern) bool           { return false }

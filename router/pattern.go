@@ -78,6 +78,7 @@ func (p *pattern) Covers(other proof.Pattern) bool {
 	return n.literal && p.match(n.text) || p.text == n.text
 }
 
+func (p *pattern) Single() bool                        { return p.literal }
 func (p *pattern) Paths(word string) []string          { return fill(p.text, word) }
 func (p *pattern) Filled(segments, word string) string { return fillWith(p.text, segments, word) }
 

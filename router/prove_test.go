@@ -241,3 +241,12 @@ func BenchmarkProve(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkNew(b *testing.B) {
+	rules := bigTable(router.Admin("/admin", "/cron.php"), newPool("origin"), newPool("apps"))
+	for b.Loop() {
+		if _, err := router.New(router.Options{}, rules...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -20,6 +20,8 @@ type Pattern interface {
 	Paths(word string) []string
 	// Filled returns one of its paths, with segments where any may stand.
 	Filled(segments, word string) string
+	// Single reports whether it covers no other pattern, as one path does not.
+	Single() bool
 	// Covers reports whether it holds all paths of another. It may be wrong only
 	// by saying no.
 	Covers(Pattern) bool

@@ -26,21 +26,9 @@ func (s state) of(dim int) (known, int) {
 // narrow returns s with what a leaf adds to it, or false if nothing is left.
 func (s state) narrow(f Formula) (state, bool) {
 	old, at := s.of(f.dim)
-	now := old
-	switch f.op {
-	case opIn:
-		now.possible = both(old.possible, f.set, true)
-	case opLacks:
-		now.possible = both(old.possible, f.set, false)
-	case opHas:
-		now.needs = append(slices.Clip(old.needs), f.set)
-	}
-	if f.op == opIn && !slices.Contains(now.possible, true) ||
-		slices.ContainsFunc(now.needs, func(need []bool) bool { return first(now.possible, need) < 0 }) {
-		return s, false
-	}
-	if f.op != opHas && slices.Equal(now.possible, old.possible) {
-		return s, true
+	now, ok := old.narrow(f)
+	if !ok || f.op != opHas && slices.Equal(now.possible, old.possible) {
+		return s, ok
 	}
 	out := make(state, max(len(s), at+1))
 	copy(out, s)
@@ -48,10 +36,25 @@ func (s state) narrow(f Formula) (state, bool) {
 	return out, true
 }
 
+// narrow returns k with what a leaf adds to it, or false if nothing is left.
+func (k known) narrow(f Formula) (known, bool) {
+	switch f.op {
+	case opIn:
+		k.possible = both(k.possible, f.set, true)
+	case opLacks:
+		k.possible = both(k.possible, f.set, false)
+	case opHas:
+		k.needs = append(slices.Clip(k.needs), f.set)
+	}
+	unmet := func(need []bool) bool { return first(k.possible, need) < 0 }
+	return k, (f.op != opIn || slices.Contains(k.possible, true)) && !slices.ContainsFunc(k.needs, unmet)
+}
+
 // meets reports whether a request of state s could meet all of fs, or whether that
 // takes more choices to find out. First it adds to s what leaves no choice, until
 // all that is left are choices; then it tries the parts of one.
 func (s state) meets(fs []Formula, choices *int) bool {
+	s = slices.Clone(s)
 	for again := true; again; {
 		again = false
 		var open []Formula
@@ -67,11 +70,15 @@ func (s state) meets(fs []Formula, choices *int) bool {
 			case opOr:
 				open = append(open, f)
 			default:
-				var ok bool
-				if s, ok = s.narrow(f); !ok {
+				k, at := s.of(f.dim)
+				k, ok := k.narrow(f)
+				if !ok {
 					return false
 				}
-				again = true
+				if at == len(s) {
+					s = append(s, k)
+				}
+				s[at], again = k, true
 			}
 		}
 		fs = open
