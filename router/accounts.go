@@ -14,6 +14,9 @@ const (
 	crowdShare = 8
 )
 
+// maxClients is how many a limiter remembers of each kind, some 3 MB.
+const maxClients = 1 << 16
+
 // An account is one moment: when the requests sent so far would have been due at
 // the rate (the generic cell rate algorithm). The zero account owes nothing.
 type account = time.Time

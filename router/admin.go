@@ -7,13 +7,16 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 // An AdminMatcher matches requests that any server could take for one below
 // its prefixes. See [Admin].
 type AdminMatcher struct {
+	noParams
 	prefixes []string
 	segments [][]string // of prefixes, in lower case
 	except   []string
@@ -54,7 +57,7 @@ func (m *AdminMatcher) Except(paths ...string) *AdminMatcher {
 // Match implements [Matcher].
 func (m *AdminMatcher) Match(r *http.Request) bool {
 	now := readRequest(r)
-	if m.matchReadings(&now) {
+	if m.matchReadings(&now.Readings) {
 		return true
 	}
 	if r.RequestURI != "" {
@@ -64,7 +67,7 @@ func (m *AdminMatcher) Match(r *http.Request) bool {
 			return true
 		}
 		if !sameTarget(r, raw) {
-			if sent := read(raw); m.matchReadings(&sent) {
+			if sent := read(raw); m.matchReadings(&sent.Readings) {
 				return true
 			}
 		}
@@ -72,26 +75,20 @@ func (m *AdminMatcher) Match(r *http.Request) bool {
 	// Some handlers look at RawPath even where it contradicts Path.
 	if raw := r.URL.RawPath; raw != "" && raw != target.Sent(r.URL) {
 		stale := read(raw)
-		return m.matchReadings(&stale)
+		return m.matchReadings(&stale.Readings)
 	}
 	return false
 }
 
 func (m *AdminMatcher) match(v *view) bool {
 	if len(v.rd.Others) == 0 {
-		return m.matchReadings(v.rd)
+		return m.matchReadings(&v.rd.Readings)
 	}
-	for _, known := range v.rd.judged {
-		if known.m == m {
-			return known.admin
-		}
-	}
-	admin := m.matchReadings(v.rd)
-	v.rd.judged = append(v.rd.judged, verdict{m, admin})
-	return admin
+	// All readings are gone through once, and not once for each of them.
+	return v.rd.once(unsafe.Pointer(m), func() bool { return m.matchReadings(&v.rd.Readings) })
 }
 
-func (m *AdminMatcher) matchReadings(rd *readings) bool {
+func (m *AdminMatcher) matchReadings(rd *target.Readings) bool {
 	if rd.Refusal != "" {
 		return true
 	}
@@ -271,3 +268,31 @@ func (m *AdminMatcher) check() error {
 	}
 	return notEmpty("Admin", len(m.prefixes))
 }
+
+func (m *AdminMatcher) tell(d *proof.Space) {
+	d.AddPrefixes(m.prefixes...)
+	for _, e := range m.except {
+		d.AddPattern(exception(e))
+	}
+}
+
+func (m *AdminMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
+	if class == nil {
+		return d.Maybe(m.String())
+	}
+	return proof.Constant(m.matchReadings(&class.Readings))
+}
+
+// An exception is a path of [AdminMatcher.Except], to a prover.
+type exception string
+
+func (e exception) String() string { return "except " + string(e) }
+
+func (e exception) Paths(word string) []string {
+	below := strings.TrimSuffix(string(e), "/*") + "/" + word
+	return append(fill(string(e), word), below)
+}
+
+func (e exception) Filled(segments, word string) string { return fillWith(string(e), segments, word) }
+func (e exception) Single() bool                        { return true }
+func (e exception) Covers(proof.Pattern) bool           { return false }

@@ -116,58 +116,74 @@ func (d *redirect) check(when Matcher) error {
 	if !slices.Contains([]int{301, 302, 303, 307, 308}, d.status) {
 		return fmt.Errorf("Redirect: %d is no redirect", d.status)
 	}
-	known := paramsOf(when)
-	for rest := d.target; ; {
-		_, after, found := strings.Cut(rest, "{")
-		if !found {
-			break
-		}
-		name, tail, closed := strings.Cut(after, "}")
-		if !closed {
-			return fmt.Errorf("Redirect: %q has a { that is not closed", d.target)
-		}
-		if name != "path" && name != "query" && !slices.Contains(known, name) {
-			return fmt.Errorf("Redirect: %q: the rule's condition always has a parameter of %s, none is {%s}", d.target, braced(append(known, "path", "query")), name)
-		}
-		rest = tail
+	known := []string{"path", "query"}
+	if when != nil {
+		known = append(when.parameters(), known...)
 	}
-	plain := strings.NewReplacer("{", "", "}", "").Replace(d.target)
+	plain, err := d.fill(func(name string) (string, error) {
+		if !slices.Contains(known, name) {
+			return "", fmt.Errorf("Redirect: %q: the rule's condition always has a parameter of {%s}, none is {%s}", d.target, strings.Join(known, "}, {"), name)
+		}
+		return name, nil
+	})
+	if err != nil {
+		return err
+	}
 	if strings.HasPrefix(d.target, "{path}") {
 		plain = "/" + plain
 	}
 	u, err := url.Parse(plain)
-	if err != nil || u.Host == "" && !strings.HasPrefix(plain, "/") || u.Scheme != "" && u.Host == "" || strings.ContainsFunc(plain, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }) {
+	unfit := func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }
+	switch {
+	case err != nil, strings.ContainsFunc(plain, unfit), u.Host == "" && (u.Scheme != "" || !strings.HasPrefix(plain, "/")):
 		return fmt.Errorf("Redirect: %q is neither a URL nor a path: want one such as https://shop.example{path}{query} or /new/{id}", d.target)
 	}
 	return nil
 }
 
-func braced(names []string) string { return "{" + strings.Join(names, "}, {") + "}" }
-
-// ServeHTTP implements [http.Handler].
-func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// fill returns the target with a value for each {name} in it.
+func (d *redirect) fill(value func(name string) (string, error)) (string, error) {
 	var b strings.Builder
-	for rest := d.target; rest != ""; {
+	for rest := d.target; ; {
 		before, after, found := strings.Cut(rest, "{")
 		b.WriteString(before)
-		name, tail, closed := strings.Cut(after, "}")
-		if !found || !closed {
-			break
+		if !found {
+			return b.String(), nil
 		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed {
+			return b.String(), fmt.Errorf("Redirect: %q has a { that is not closed", d.target)
+		}
+		v, err := value(name)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(v)
 		rest = tail
+	}
+}
+
+// location returns where r is sent.
+func (d *redirect) location(r *http.Request) string {
+	out, _ := d.fill(func(name string) (string, error) { // check has found no error
 		switch name {
 		case "path":
 			// One slash: two would begin an authority.
-			b.WriteString("/" + strings.TrimLeft(target.Of(r.URL).Path, "/"))
+			return "/" + strings.TrimLeft(target.Of(r.URL).Path, "/"), nil
 		case "query":
 			if t := target.Of(r.URL); t.Mark {
-				b.WriteString("?" + target.EscapeQuery(t.Query))
+				return "?" + target.EscapeQuery(t.Query), nil
 			}
-		default:
-			b.WriteString(target.Segment(r.PathValue(name)))
+			return "", nil
 		}
-	}
-	w.Header().Set("Location", b.String())
+		return target.Segment(r.PathValue(name)), nil
+	})
+	return out
+}
+
+// ServeHTTP implements [http.Handler].
+func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Location", d.location(r))
 	w.WriteHeader(d.status)
 }
 
@@ -175,6 +191,6 @@ func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (d *redirect) Wraps() []http.Handler { return nil }
 
 // Explain implements [health.Explainer].
-func (d *redirect) Explain(*http.Request) health.Decision {
-	return health.Decision{Part: "redirect", Verdict: strconv.Itoa(d.status), Why: "to " + d.target}
+func (d *redirect) Explain(r *http.Request) health.Decision {
+	return health.Decision{Part: "redirect", Verdict: strconv.Itoa(d.status), Why: "to " + d.location(r)}
 }

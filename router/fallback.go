@@ -15,6 +15,7 @@ import (
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 const (
@@ -148,6 +149,19 @@ func (f *fallback) acquire() bool {
 	return false
 }
 
+// allows tells what acquire would answer, and counts nothing.
+func (f *fallback) allows() bool {
+	return len(f.slots) < cap(f.slots) && f.limit.Tokens() >= 1
+}
+
+// draw implements drawer.
+func (f *fallback) draw(c *chart, out *proof.Handler, depth int) {
+	out.Ways = []proof.Way{
+		{To: c.handler(f.first, depth+1)},
+		{When: asCondition(Method(http.MethodGet)), To: c.handler(f.then, depth+1)},
+	}
+}
+
 // Wraps returns both handlers.
 func (f *fallback) Wraps() []http.Handler { return []http.Handler{f.first, f.then} }
 
@@ -159,6 +173,10 @@ func (f *fallback) Explain(r *http.Request) health.Decision {
 	d := health.Decision{Part: "fallback", Verdict: "asks the first", Next: []health.Decision{health.Explain(f.first, r)}}
 	if !retryable(r) {
 		d.Why = "only a GET or HEAD without body is asked twice"
+		return d
+	}
+	if !f.allows() {
+		d.Why = "on 404 its answer stands: too many are being asked again"
 		return d
 	}
 	d.Why = "on 404 it asks the second"
@@ -250,7 +268,7 @@ func (w *fallbackWriter) implicit() {
 	}
 }
 
-// shorten lets caches keep a 404 for no more than notFoundLifetime. One that
+// shorten lets caches store a 404 for no more than notFoundLifetime. One that
 // states no lifetime gets none, so that neither heuristics nor a cache's own
 // rules give it one.
 func shorten(h http.Header) {
@@ -264,11 +282,11 @@ func shorten(h http.Header) {
 			}
 		}
 	}
-	keep := unstorable(h)
-	if !slices.Contains(keep, "no-store") {
-		keep = append(keep, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
+	directives := unstorable(h)
+	if !slices.Contains(directives, "no-store") {
+		directives = append(directives, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
 	}
-	fields.CacheControl(h, strings.Join(keep, ", "))
+	fields.CacheControl(h, strings.Join(directives, ", "))
 }
 
 // unstorable returns what h forbids caches, in whatever field it says so to one

@@ -53,12 +53,8 @@ func (l Limit) check() error {
 // minRate is one request a day: times between two must be times.
 const minRate = 1.0 / (24 * 60 * 60)
 
-const (
-	// maxClients is how many a limiter remembers of each kind, some 3 MB.
-	maxClients = 1 << 16
-	// siteShare is what all clients of an IPv6 /48 may send, in shares of one.
-	siteShare = 32
-)
+// siteShare is what all clients of an IPv6 /48 may send, in shares of one.
+const siteShare = 32
 
 // A limiter applies a Limit. Addresses of IPv4 and of IPv6 have accounts apart:
 // who has very many of one kind takes no room from the other.
@@ -94,8 +90,8 @@ func newLimiter(l Limit) *limiter {
 	return lim
 }
 
-// enter asks for one request more. ok is false if it must wait; otherwise the
-// turn, which is nil without InFlight, must be left when it has ended.
+// enter asks for one request more. ok is false if the client must wait; otherwise
+// the turn, which is nil without InFlight, must be left when it has been served.
 func (l *limiter) enter(client netip.Addr, now time.Time) (t *turn, wait time.Duration, ok bool) {
 	if l.places != nil {
 		if t = l.places.enter(client, &l.limited); t == nil {
@@ -103,7 +99,7 @@ func (l *limiter) enter(client netip.Addr, now time.Time) (t *turn, wait time.Du
 			return nil, time.Second, false
 		}
 	}
-	if wait, ok = l.take(client, now); ok {
+	if wait, ok = l.rate(client, now, true); ok {
 		return t, 0, true
 	}
 	if t != nil {
@@ -113,22 +109,31 @@ func (l *limiter) enter(client netip.Addr, now time.Time) (t *turn, wait time.Du
 	return nil, wait, false
 }
 
-// allows tells what enter would answer, and counts nothing. A nil limiter lets
-// all in.
-func (l *limiter) allows(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	if l == nil {
-		return 0, true
-	}
+// allows tells what enter would answer, and counts nothing.
+func (l *limiter) allows(client netip.Addr, now time.Time) (_ *turn, wait time.Duration, ok bool) {
 	if l.places != nil && !l.places.free(fair.Of(client)) {
-		return time.Second, false
+		return nil, time.Second, false
 	}
+	wait, ok = l.rate(client, now, false)
+	return nil, wait, ok
+}
+
+// rate reports whether Rate lets one request more of a client's through, and if so
+// and count is set puts it on the client's account.
+func (l *limiter) rate(client netip.Addr, now time.Time, count bool) (wait time.Duration, ok bool) {
 	if l.Rate == 0 {
 		return 0, true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wait, _ = l.askLocked(client, now)
-	return wait, wait <= 0
+	wait, s := l.askLocked(client, now)
+	if wait > 0 {
+		return wait, false
+	}
+	if count {
+		l.addLocked(s, now)
+	}
+	return 0, true
 }
 
 // A sum is what a client, and its site if it has one, has on its accounts.
@@ -160,19 +165,4 @@ func (l *limiter) addLocked(s sum, now time.Time) {
 	}
 	l.sites.add(s.site, s.siteDue, now)
 	l.v6.add(s.client, s.due, now)
-}
-
-// take counts one request of a client, unless it must wait.
-func (l *limiter) take(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	if l.Rate == 0 {
-		return 0, true
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	wait, s := l.askLocked(client, now)
-	if wait > 0 {
-		return wait, false
-	}
-	l.addLocked(s, now)
-	return 0, true
 }

@@ -15,17 +15,17 @@ func TestLimiterForgets(t *testing.T) {
 		return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
 	}
 	for n := range maxClients {
-		l.take(client(n), now)
+		l.rate(client(n), now, true)
 	}
 	now = now.Add(time.Minute)
-	if _, ok := l.take(client(maxClients), now); !ok || len(l.v4.own) != 1 {
+	if _, ok := l.rate(client(maxClients), now, true); !ok || len(l.v4.own) != 1 {
 		t.Errorf("those of a minute ago are still there: %d", len(l.v4.own))
 	}
-	if _, ok := l.take(client(maxClients), now); ok {
+	if _, ok := l.rate(client(maxClients), now, true); ok {
 		t.Error("the latest was forgotten")
 	}
 	for n := range 2 * maxClients {
-		l.take(client(n), now)
+		l.rate(client(n), now, true)
 	}
 	if len(l.v4.own) > maxClients || len(l.v4.crowd) > crowds {
 		t.Errorf("%d clients", len(l.v4.own))
@@ -53,16 +53,16 @@ func TestWhoIsLimitedStaysSo(t *testing.T) {
 				}
 				for _, client := range limited {
 					for range limit.Burst + 1 {
-						l.take(client, now)
+						l.rate(client, now, true)
 					}
 				}
 				for n := range 80_000 {
 					for range each {
-						l.take(others(n), now)
+						l.rate(others(n), now, true)
 					}
 				}
 				for _, client := range limited {
-					if _, ok := l.take(client, now); ok {
+					if _, ok := l.rate(client, now, true); ok {
 						t.Errorf("%s, %+v, %d of each: %s is forgotten", name, limit, each, client)
 					}
 				}
@@ -74,7 +74,7 @@ func TestWhoIsLimitedStaysSo(t *testing.T) {
 				if name == "IPv4" {
 					other = "2001:db8:2::"
 				}
-				if _, ok := l.take(netip.MustParseAddr(other), now); !ok {
+				if _, ok := l.rate(netip.MustParseAddr(other), now, true); !ok {
 					t.Errorf("%s: somebody else is limited", name)
 				}
 			}
@@ -89,8 +89,8 @@ func TestASiteIsLimited(t *testing.T) {
 	served := 0
 	for n := range 1000 {
 		client := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 6: byte(n >> 8), 7: byte(n)})
-		wait, ok := l.allows(client, now)
-		if w, took := l.take(client, now); took != ok || w > 0 != (wait > 0) {
+		_, wait, ok := l.allows(client, now)
+		if w, took := l.rate(client, now, true); took != ok || w > 0 != (wait > 0) {
 			t.Fatalf("allows says %v, %v, take %v, %v", wait, ok, w, took)
 		} else if took {
 			served++
@@ -99,7 +99,7 @@ func TestASiteIsLimited(t *testing.T) {
 	if want := 2 * siteShare; served != want {
 		t.Errorf("%d requests of one /48 were served, want %d", served, want)
 	}
-	if _, ok := l.take(netip.MustParseAddr("2001:db8:1::1"), now); !ok {
+	if _, ok := l.rate(netip.MustParseAddr("2001:db8:1::1"), now, true); !ok {
 		t.Error("the next /48 is limited as well")
 	}
 	if n := len(l.v6.own) - 1; n > served { // with the one of the next
@@ -111,8 +111,8 @@ func TestASiteIsLimited(t *testing.T) {
 func TestCountingCostsNoMemory(t *testing.T) {
 	l := newLimiter(Limit{Rate: 1e9, Burst: 1e6})
 	client, now := netip.MustParseAddr("2001:db8::1"), time.Unix(1e9, 0)
-	l.take(client, now)
-	if n := testing.AllocsPerRun(100, func() { l.take(client, now) }); n > 0 {
+	l.rate(client, now, true)
+	if n := testing.AllocsPerRun(100, func() { l.rate(client, now, true) }); n > 0 {
 		t.Errorf("%v allocations a request", n)
 	}
 }

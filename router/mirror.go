@@ -52,7 +52,7 @@ func mirrorable(r *http.Request) bool {
 	return retryable(r) && r.Header["Cookie"] == nil && r.Header["Authorization"] == nil
 }
 
-// enqueue leaves a copy of r, which lives no longer than its handler.
+// enqueue puts a copy of r in the queue: r itself lives no longer than its handler.
 func (m *Mirror) enqueue(r *http.Request) {
 	ctx, _ := transit.From(r.Context()).Detach(r.Context())
 	c := r.Clone(ctx)
@@ -93,7 +93,7 @@ func (m *Mirror) serve(run context.Context, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), mirrorTimeout)
 	defer cancel()
 	defer context.AfterFunc(run, cancel)()
-	defer func() { _ = recover() }() // how a copy ends is nobody's concern
+	defer func() { _ = recover() }() // nobody waits for what a copy brings
 	m.sent.Add(1)
 	m.to.ServeHTTP(&sink{h: http.Header{}}, r.WithContext(ctx))
 }

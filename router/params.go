@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/go-chi/chi/v5"
@@ -15,85 +14,6 @@ type params struct {
 	pattern *pattern
 	path    string
 	found   *chi.Context // nil if chi has not been asked yet
-}
-
-// bind returns the parameters of the first pattern with parameters by which m
-// matches v, or nil.
-func bind(m Matcher, v *view) *params {
-	switch m := m.(type) {
-	case *pathMatcher:
-		for i := range m.patterns {
-			p := &m.patterns[i]
-			if p.literal || p.rest {
-				switch {
-				case !p.match(v.path):
-					continue
-				case p.literal:
-					return nil
-				}
-				return &params{pattern: p, path: v.path}
-			}
-			if found := chi.NewRouteContext(); strings.HasPrefix(v.path, p.prefix) && p.mux.Match(found, http.MethodGet, v.path) {
-				return &params{p, v.path, found}
-			}
-		}
-	case allMatcher:
-		for _, part := range m {
-			if found := bind(part, v); found != nil {
-				return found
-			}
-		}
-	case anyMatcher:
-		for _, part := range m {
-			if part.match(v) {
-				return bind(part, v)
-			}
-		}
-	}
-	return nil
-}
-
-// paramsOf returns the names of the parameters that every request of m has.
-func paramsOf(m Matcher) (names []string) {
-	each := func(n int, of func(int) []string) {
-		for i := range n {
-			if found := of(i); i == 0 {
-				names = slices.Clone(found)
-			} else {
-				names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(found, name) })
-			}
-		}
-	}
-	switch m := m.(type) {
-	case *pathMatcher:
-		each(len(m.patterns), func(i int) []string { return paramNames(m.patterns[i].text) })
-	case anyMatcher:
-		each(len(m), func(i int) []string { return paramsOf(m[i]) })
-	case allMatcher:
-		for _, part := range m { // bind takes the first that has any
-			if names = paramsOf(part); len(names) > 0 {
-				break
-			}
-		}
-	}
-	return names
-}
-
-// paramNames returns the names in a pattern, in order. One with a lone * at its
-// end has no others.
-func paramNames(text string) (names []string) {
-	for {
-		i := strings.IndexAny(text, "{*")
-		if i < 0 {
-			return names
-		}
-		if text = text[i:]; text[0] == '*' {
-			return append(names, "*")
-		}
-		end := closing(text)
-		name, _, _ := strings.Cut(text[1:end], ":")
-		names, text = append(names, name), text[end+1:]
-	}
 }
 
 // attach returns r with the parameters in reach of chi.URLParam and, if they

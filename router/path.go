@@ -1,28 +1,16 @@
 package router
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 type pathMatcher struct {
 	patterns []pattern
-}
-
-// A pattern is one chi pattern, with what can be told of it without asking
-// chi.
-type pattern struct {
-	text    string
-	prefix  string // what stands before the first { or *
-	literal bool   // prefix is the whole pattern
-	rest    bool   // behind prefix stands a lone *
-	mux     *chi.Mux
-	err     error
 }
 
 // Path matches if the canonical path matches one of the patterns, in the
@@ -37,40 +25,6 @@ func Path(patterns ...string) Matcher {
 		m.patterns[i] = compile(p)
 	}
 	return m
-}
-
-func compile(text string) (p pattern) {
-	p.text, p.prefix = text, text
-	if i := strings.IndexAny(text, "{*"); i >= 0 {
-		p.prefix = text[:i]
-		p.rest = text[i:] == "*"
-	} else {
-		p.literal = true
-	}
-	if canonical, ok := target.Resolve(p.prefix); !strings.HasPrefix(text, "/") || !ok || canonical != p.prefix && canonical != p.prefix+"/" {
-		p.err = fmt.Errorf("Path(%q) never matches a canonical path", text)
-		return p
-	}
-	defer func() {
-		if v := recover(); v != nil { // chi's way of refusing a pattern
-			p.err = fmt.Errorf("Path(%q): %v", text, v)
-		}
-	}()
-	p.mux = chi.NewMux()
-	p.mux.Method(http.MethodGet, text, http.NotFoundHandler())
-	return p
-}
-
-func (p *pattern) match(path string) bool {
-	switch {
-	case p.literal:
-		return path == p.text
-	case !strings.HasPrefix(path, p.prefix):
-		return false
-	case p.rest:
-		return true
-	}
-	return p.mux.Match(chi.NewRouteContext(), http.MethodGet, path)
 }
 
 func (m *pathMatcher) match(v *view) bool {
@@ -102,4 +56,55 @@ func (m *pathMatcher) check() error {
 		}
 	}
 	return notEmpty("Path", len(m.patterns))
+}
+
+// bind returns what the first pattern with parameters by which m matches v finds.
+func (m *pathMatcher) bind(v *view) *params {
+	for i := range m.patterns {
+		p := &m.patterns[i]
+		if p.literal || p.rest {
+			switch {
+			case !p.match(v.path):
+				continue
+			case p.literal:
+				return nil
+			}
+			return &params{pattern: p, path: v.path}
+		}
+		if found := chi.NewRouteContext(); strings.HasPrefix(v.path, p.prefix) && p.mux.Match(found, http.MethodGet, v.path) {
+			return &params{p, v.path, found}
+		}
+	}
+	return nil
+}
+
+func (m *pathMatcher) parameters() []string {
+	return common(m.patterns, func(p pattern) []string { return paramNames(p.text) })
+}
+
+func (m *pathMatcher) tell(d *proof.Space) {
+	for i := range m.patterns {
+		p := &m.patterns[i]
+		d.AddPattern(p)
+		if p.regular() {
+			d.AddOpen(p.text, "", p.text+" does not match another path like it")
+		}
+	}
+}
+
+func (m *pathMatcher) says(d *proof.Space, class *proof.Class) proof.Formula {
+	parts := make([]proof.Formula, 0, len(m.patterns))
+	for i := range m.patterns {
+		p := &m.patterns[i]
+		switch {
+		case class == nil:
+			parts = append(parts, d.Maybe(p.text))
+		case class.Readings.Refusal != "" || !p.match(class.Readings.Canonical):
+		case p.regular():
+			parts = append(parts, d.Maybe(p.text).Not())
+		default:
+			return proof.Constant(true)
+		}
+	}
+	return proof.Any(parts)
 }

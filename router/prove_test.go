@@ -118,6 +118,49 @@ func TestProve(t *testing.T) {
 	}
 }
 
+// What a request may have besides what rules name, and several of it at once, is
+// tried too.
+func TestProofsKnowWhatRequestsMayHave(t *testing.T) {
+	origin, apps := newPool("origin"), newPool("apps")
+	admin, not := router.Admin("/admin"), router.Not
+	both := func(a, b router.Matcher) []router.Matcher {
+		return []router.Matcher{router.All(admin, not(a)), router.All(admin, not(b))}
+	}
+	net := netip.MustParsePrefix
+	cases := map[string]struct {
+		of   router.Matcher
+		ours []router.Matcher // go to origin
+	}{
+		"two cookies of a name":       {admin, both(router.Cookie("v", "a"), router.Cookie("v", "b"))},
+		"two lines of a header":       {admin, both(router.Header("X-V", "a"), router.Header("X-V", "b"))},
+		"a named one and another":     {admin, []router.Matcher{router.All(admin, not(router.Cookie("v", "a"))), router.All(router.Cookie("v", "a"), not(router.Cookie("v", "b")))}},
+		"a cookie in quotes":          {admin, []router.Matcher{router.All(admin, not(router.Cookie("v", `"a"`)))}},
+		"a client between two":        {router.Client(net("10.0.0.0/8")), []router.Matcher{router.Client(net("10.0.0.0/9"), net("10.192.0.0/10"))}},
+		"a client above one":          {router.Client(net("2001:db8::/32")), []router.Matcher{router.Client(net("2001:db8::/33"), net("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128"))}},
+		"a path that looks like none": {router.Path("/p/*"), []router.Matcher{router.Path("/p/", "/p/zz", "/p/q", "/p/zz/zz")}},
+		"a host that looks like none": {router.Host("*.shop.example"), []router.Matcher{router.Host("zz.shop.example")}},
+		"a value that looks so":       {router.Header("X-V"), []router.Matcher{router.Header("X-V", "zz")}},
+		"a method that looks so":      {admin, []router.Matcher{router.All(admin, router.Method("GET", "POST", "PUT", "ZZ"))}},
+		"no host at all":              {not(router.Host("shop.example")), []router.Matcher{router.Host("*.invalid")}},
+	}
+	for name, c := range cases {
+		var rules []router.Rule
+		for i, m := range c.ours {
+			rules = append(rules, router.Rule{Name: fmt.Sprint("ours", i), When: m, To: origin})
+		}
+		rt := mustNew(t, append(rules, router.Rule{Name: "shop", To: apps})...)
+		err := rt.Prove(router.Only(origin).For(c.of))
+		var ce *router.Counterexample
+		if !errors.As(err, &ce) {
+			t.Errorf("%s: got %v, want a counterexample", name, err)
+			continue
+		}
+		if got := rt.Explain(ce.Request).Verdict; got != `rule "shop"` || !c.of.Match(ce.Request) {
+			t.Errorf("%s: %v: but taken by %s", name, err, got)
+		}
+	}
+}
+
 func TestCounterexampleSaysWhatItAssumes(t *testing.T) {
 	origin, apps := newPool("origin"), newPool("apps")
 	admin := router.Admin("/admin")
@@ -194,6 +237,15 @@ func BenchmarkProve(b *testing.B) {
 	rt := mustNew(b, bigTable(admin, origin, apps)...)
 	for b.Loop() {
 		if err := rt.Prove(router.Only(origin).For(admin)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkNew(b *testing.B) {
+	rules := bigTable(router.Admin("/admin", "/cron.php"), newPool("origin"), newPool("apps"))
+	for b.Loop() {
+		if _, err := router.New(router.Options{}, rules...); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package router
 import (
 	"net/http"
 	"strings"
+	"unsafe"
 
 	"github.com/foretier/foretier/internal/target"
 )
@@ -10,11 +11,8 @@ import (
 // readings are the ways in which servers may understand one request path.
 type readings struct {
 	target.Readings
-	// judged is what admin matchers have said of all of them, so that a hostile
-	// path is gone through once and not once for each reading.
-	judged []verdict
-	// tested is what functions have said of the request: each is asked once.
-	tested []tested
+	// said is what matchers have said that need not be asked again.
+	said []said
 	// host is what was asked for, once a matcher has wanted to know.
 	host string
 	// cookies are the request's by name, once matchers have looked often.
@@ -22,9 +20,23 @@ type readings struct {
 	looks   int // at cookies
 }
 
-type verdict struct {
-	m     *AdminMatcher
-	admin bool
+// said is what a matcher has said of a request. Its id tells it from others.
+type said struct {
+	id  unsafe.Pointer
+	yes bool
+}
+
+// once returns what the matcher with the id says of the request, and asks it only
+// the first time.
+func (rd *readings) once(id unsafe.Pointer, ask func() bool) bool {
+	for _, known := range rd.said {
+		if known.id == id {
+			return known.yes
+		}
+	}
+	yes := ask()
+	rd.said = append(rd.said, said{id, yes})
+	return yes
 }
 
 func read(sent string) readings { return readings{Readings: target.Read(sent)} }

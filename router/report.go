@@ -2,24 +2,12 @@ package router
 
 import (
 	"fmt"
-	"iter"
-	"log/slog"
 	"net/http"
-	"sync/atomic"
+	"strconv"
 	"time"
 
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/transit"
 )
-
-// ruleStats outlives a rule: the next one of its name goes on counting.
-type ruleStats struct {
-	requests atomic.Uint64
-	denied   atomic.Uint64
-}
-
-// LogValue implements [slog.LogValuer]: the rule's name.
-func (c *compiled) LogValue() slog.Value { return slog.StringValue(c.Name) }
 
 // Report implements [health.Reporter]: a part for each rule.
 func (rt *Router) Report() health.Report {
@@ -46,66 +34,39 @@ func (rt *Router) Report() health.Report {
 	return out
 }
 
-// below yields h and the handlers that it wraps, as far as they show them.
-func below(h http.Handler) iter.Seq[http.Handler] {
-	return func(yield func(http.Handler) bool) { walk(h, yield, 0) }
-}
-
-// maxDepth ends the walk down a chain that wraps itself.
-const maxDepth = 32
-
-func walk(h http.Handler, yield func(http.Handler) bool, depth int) bool {
-	if !yield(h) {
-		return false
-	}
-	if wrapper, ok := h.(interface{ Wraps() []http.Handler }); ok && depth < maxDepth {
-		for _, inner := range wrapper.Wraps() {
-			if !walk(inner, yield, depth+1) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 // Explain says which rule takes r and why those before it do not, and asks
 // that rule's handler what it would do. It serves nothing and counts nothing.
 func (rt *Router) Explain(r *http.Request) health.Decision {
-	d := health.Decision{Part: rt.opts.Name}
-	rd := readRequest(r)
-	if rd.Refusal != "" {
-		d.Verdict, d.Why = "400", "the path "+rd.Refusal
-		return d
+	out := health.Decision{Part: rt.opts.Name}
+	d := rt.rules.Load().decide(r, (*limiter).allows)
+	if d.rule == nil {
+		out.Verdict, out.Why = strconv.Itoa(d.status), "the path "+d.rd.Refusal
+		return out
 	}
-	t := *rt.rules.Load()
-	v := &view{r: r, rd: &rd, path: rd.Canonical}
-	i := t.pick(v)
-	rule := t[i]
-	for _, c := range t[:i] {
-		d.Steps = append(d.Steps, fmt.Sprintf("rule %q does not match: %s", c.Name, c.words()))
+	for _, c := range d.table[:d.index] {
+		out.Steps = append(out.Steps, fmt.Sprintf("rule %q does not match: %s", c.Name, c.words))
 	}
-	d.Verdict, d.Why = fmt.Sprintf("rule %q", rule.Name), rule.words()+" matches "+rd.Canonical
-	if rule.When == nil {
-		d.Why = "it takes what the others leave"
+	out.Verdict, out.Why = fmt.Sprintf("rule %q", d.rule.Name), d.rule.words+" matches "+d.rd.Canonical
+	if d.rule.When == nil {
+		out.Why = "it takes what the others leave"
 	}
-	if status, cause := rule.refuses(v); status != 0 {
-		d.Steps = append(d.Steps, fmt.Sprintf("%d: %v", status, cause))
-		return d
+	switch {
+	case d.status == http.StatusTooManyRequests:
+		out.Steps = append(out.Steps, fmt.Sprintf("%d: the rule's Limit, for another %v", d.status, d.wait.Round(time.Millisecond)))
+		return out
+	case d.status != 0:
+		out.Steps = append(out.Steps, fmt.Sprintf("%d: %v", d.status, d.cause))
+		return out
 	}
-	if wait, ok := rule.limiter.allows(transit.Client(r), time.Now()); !ok {
-		d.Steps = append(d.Steps, fmt.Sprintf("429: the rule's Limit, for another %v", wait.Round(time.Millisecond)))
-		return d
+	if !d.asSent {
+		out.Steps = append(out.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", d.rd.Canonical))
 	}
-	if !t.agree(v, i) {
-		d.Steps = append(d.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", rd.Canonical))
-	}
-	d.Next = []health.Decision{health.Explain(rule.To, rt.forward(&sink{}, v, rule, nil, t.agree(v, i)))}
-	return d
+	out.Next = []health.Decision{health.Explain(d.rule.To, d.aside())}
+	return out
 }
 
 // Healthy reports whether the handler of the rule that takes r could serve it.
 func (rt *Router) Healthy(r *http.Request) bool {
-	rd := readRequest(r)
-	t := *rt.rules.Load()
-	return rd.Refusal == "" && health.Healthy(t[t.pick(&view{r: r, rd: &rd, path: rd.Canonical})].To, r)
+	d := rt.rules.Load().choose(r)
+	return d.rule != nil && health.Healthy(d.rule.To, d.aside())
 }

@@ -2,19 +2,16 @@ package router
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/internal/proof"
 )
 
 // Options for [New]. The zero value is valid.
@@ -24,8 +21,7 @@ type Options struct {
 	// Logger gets one line for each request that the router itself refuses,
 	// unless an edge above logs every request. Nil means slog.Default().
 	Logger *slog.Logger
-	// Claims are proved of each table before it is taken up, as [Router.Prove]
-	// does.
+	// Claims are proved of each table before it serves, as [Router.Prove] does.
 	Claims []Claim
 }
 
@@ -37,13 +33,6 @@ type Router struct {
 	rules   atomic.Pointer[table]
 	refused atomic.Uint64 // requests without an honest path
 }
-
-var (
-	errPath    = errors.New("router: the path has no honest reading")
-	errClient  = errors.New("router: client not allowed")
-	errTooLong = errors.New("router: request body too large")
-	errLimited = errors.New("router: too many requests")
-)
 
 // New returns a Router over rules, asked in that order. It refuses, with an
 // error that wraps [ErrRules] and names the rules: no rules, rules without
@@ -66,7 +55,7 @@ func New(opts Options, rules ...Rule) (*Router, error) {
 }
 
 // Update replaces all rules at once, once the new ones are proved to keep
-// Options.Claims. Requests that were taken by the old rules end under them;
+// Options.Claims. Requests that the old rules have taken are served by them;
 // rules of the same name go on counting, with their clients' accounts if their
 // Limit is the same. On an error, which is New's, the old rules stay.
 func (rt *Router) Update(rules ...Rule) error {
@@ -100,45 +89,35 @@ func (rt *Router) Update(rules ...Rule) error {
 
 // ServeHTTP implements [http.Handler].
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rd := readRequest(r)
-	if rd.Refusal != "" {
-		rt.refused.Add(1)
-		rt.fail(w, r, http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, rd.Refusal))
-		return
-	}
-	t := *rt.rules.Load()
-	v := &view{r: r, rd: &rd, path: rd.Canonical}
-	i := t.pick(v)
-	rule := t[i]
-	rule.stats.requests.Add(1)
-
+	d := rt.rules.Load().decide(r, (*limiter).enter)
 	rec := transit.From(r.Context())
-	rec.Note("router", rule)
-	if status, cause := rule.refuses(v); status != 0 {
-		if status == http.StatusForbidden {
-			rule.stats.denied.Add(1)
-		}
-		rt.fail(w, r, status, cause)
+	rule := d.rule
+	if rule == nil {
+		rt.refused.Add(1)
+	} else {
+		rule.stats.requests.Add(1)
+		rec.Note("router", rule)
+	}
+	switch d.status {
+	case 0:
+	case http.StatusForbidden:
+		rule.stats.denied.Add(1)
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(d.wait)))
+	}
+	if d.status != 0 {
+		rt.fail(w, r, d.status, d.cause)
 		return
 	}
-	if rule.limiter != nil {
-		turn, wait, ok := rule.limiter.enter(transit.Client(r), time.Now())
-		if !ok {
-			w.Header().Set("Retry-After", strconv.Itoa(seconds(wait)))
-			rt.fail(w, r, http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r)))
-			return
+	if d.turn != nil {
+		if rec == nil {
+			var ctx context.Context
+			ctx, rec = transit.With(r.Context())
+			d.r = r.WithContext(ctx)
 		}
-		if turn != nil {
-			if rec == nil {
-				var ctx context.Context
-				ctx, rec = transit.With(r.Context())
-				r = r.WithContext(ctx)
-				v.r = r
-			}
-			defer rule.counts(turn, rec)()
-		}
+		defer rule.counts(d.turn, rec)()
 	}
-	rule.handler.ServeHTTP(w, rt.forward(w, v, rule, rec, t.agree(v, i)))
+	rule.handler.ServeHTTP(w, d.forward(w, rec))
 }
 
 // counts shows a request's turn to the stages below, until the function that it
@@ -154,62 +133,6 @@ func (c *compiled) counts(t *turn, rec *transit.Record) (end func()) {
 	}
 }
 
-// refuses returns the status with which the rule answers a request itself, and
-// why, or 0.
-func (c *compiled) refuses(v *view) (status int, cause error) {
-	switch {
-	case len(c.Allow) > 0 && !clientMatcher(c.Allow).match(v):
-		return http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, c.Name, transit.Client(v.r))
-	case c.MaxBody >= 0 && v.r.ContentLength > c.MaxBody:
-		return http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, c.Name, v.r.ContentLength, c.MaxBody)
-	}
-	return 0, nil
-}
-
-// forward returns the request as the rule's handler gets it. The one that came
-// is not modified.
-func (rt *Router) forward(w http.ResponseWriter, v *view, rule *compiled, rec *transit.Record, asSent bool) *http.Request {
-	r := v.r
-	out := r
-	clone := func() {
-		if out == r {
-			out = new(http.Request)
-			*out = *r
-		}
-	}
-	if rule.terms != (transit.Terms{}) {
-		if rec == nil {
-			ctx, fresh := transit.With(r.Context())
-			out, rec = r.WithContext(ctx), fresh
-		}
-		rec.Terms = rule.terms
-	}
-	if rule.When != nil {
-		if params := bind(rule.When, v); params != nil {
-			out = params.attach(out)
-		}
-	}
-	if rule.MaxBody >= 0 && r.Body != nil && r.Body != http.NoBody {
-		clone()
-		out.Body = http.MaxBytesReader(w, r.Body, rule.MaxBody)
-	}
-	if !asSent {
-		clone()
-		out.URL = rewritten(r.URL, v.rd.Canonical)
-	} else if u := target.Keep(r.URL); u != r.URL {
-		clone()
-		out.URL = u
-	}
-	return out
-}
-
-// rewritten returns u with another path.
-func rewritten(u *url.URL, path string) *url.URL {
-	c := *u
-	c.Path, c.RawPath = path, target.EscapeAll(path)
-	return &c
-}
-
 // fail answers an error, and logs it where nobody above does.
 func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	if rec := transit.From(r.Context()); rec == nil || !rec.Logged {
@@ -218,6 +141,33 @@ func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause
 	}
 	transit.Fail(w, r, status, cause)
 }
+
+// Prove returns nil if the claim holds for every request, a [*Counterexample]
+// for which it does not, or an error that wraps [ErrOpaque] and names the rule
+// and the handler's type where it cannot see.
+//
+// It walks the classes that the matchers of all rules and of the claim divide
+// requests into, by method, host, header, cookie, client and path; of a header it
+// knows that it may have several lines, and of cookies that several may have one
+// name. Of paths it tries some of each class: each pattern filled in, alone and
+// behind each admin prefix that is resolved away, and each prefix in the forms that
+// readings tell apart. A function in [Test], and whether a regular expression in a
+// [Path] also takes the other paths of its class, is tried both ways.
+//
+// The tier's own answers reach nobody, so claims hold for them: [Maintenance],
+// [NotAuthority], [Redirect], the 403 of Allow, http.NotFoundHandler and
+// http.RedirectHandler.
+//
+// Of a handler it looks at what it wraps (Wraps) and, at the bottom, at the
+// base paths that a pool adds (BasePaths). Middleware in Use is trusted not to
+// rewrite paths; where that is not so, only a pool's Refuse holds.
+func (rt *Router) Prove(c Claim) error { return rt.rules.Load().prove(c) }
+
+// check implements checker: the rules were checked with conditions of their own.
+func (rt *Router) check(Matcher) error { return nil }
+
+// draw implements drawer.
+func (rt *Router) draw(c *chart, out *proof.Handler, _ int) { out.Table = c.table(rt.rules.Load()) }
 
 // Wraps returns the handlers of all rules.
 func (rt *Router) Wraps() []http.Handler {

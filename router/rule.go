@@ -3,9 +3,11 @@ package router
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/internal/given"
@@ -77,6 +79,7 @@ var ErrRules = errors.New("router: unusable rules")
 // compiled is a rule ready to be asked. It is immutable but for its counters.
 type compiled struct {
 	Rule
+	words   string       // its condition
 	handler http.Handler // Use around To
 	terms   transit.Terms
 	stats   *ruleStats
@@ -85,7 +88,7 @@ type compiled struct {
 
 func compileRule(r Rule) (*compiled, error) {
 	r.Use = slices.Clone(r.Use)
-	c := &compiled{Rule: r, handler: r.To}
+	c := &compiled{Rule: r, words: "everything", handler: r.To}
 	switch {
 	case r.Name == "":
 		return nil, errors.New("a rule has no name")
@@ -103,6 +106,7 @@ func compileRule(r Rule) (*compiled, error) {
 		if err := r.When.check(); err != nil {
 			return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 		}
+		c.words = r.When.String()
 	}
 	if err := checkChain(r.To, r.When, 0); err != nil {
 		return nil, fmt.Errorf("rule %q: %w", r.Name, err)
@@ -126,40 +130,17 @@ func compileRule(r Rule) (*compiled, error) {
 	return c, nil
 }
 
-// checkChain says what in h, and in what it wraps, can never serve a rule whose
-// condition is when.
-func checkChain(h http.Handler, when Matcher, depth int) error {
-	if given.Nil(h) {
-		return fmt.Errorf("its To is a nil %T: the constructor that returned it has failed", h)
-	}
-	switch h := h.(type) {
-	case *Router:
-		return nil // its rules were checked with conditions of their own
-	case *redirect:
-		return h.check(when)
-	}
-	wrapper, ok := h.(interface{ Wraps() []http.Handler })
-	if !ok || depth > maxDepth {
-		return nil
-	}
-	for _, inner := range wrapper.Wraps() {
-		if given.Nil(inner) {
-			return fmt.Errorf("%s wraps a nil handler: want one that can serve", handlerName(h))
-		}
-		if err := checkChain(inner, when, depth+1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // matches reports whether the rule takes the request, seen as v.
 func (c *compiled) matches(v *view) bool { return c.When == nil || c.When.match(v) }
 
-// words is the rule's condition in words.
-func (c *compiled) words() string {
-	if c.When == nil {
-		return "everything"
-	}
-	return c.When.String()
+// allowed is the condition that Allow is, if it is not empty.
+func (c *compiled) allowed() clientMatcher { return clientMatcher{prefixes: c.Allow} }
+
+// ruleStats outlives a rule: the next one of its name goes on counting.
+type ruleStats struct {
+	requests atomic.Uint64
+	denied   atomic.Uint64
 }
+
+// LogValue implements [slog.LogValuer]: the rule's name.
+func (c *compiled) LogValue() slog.Value { return slog.StringValue(c.Name) }

@@ -77,19 +77,26 @@ func isToken(s string) bool {
 func (s *Split) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	arm, pinned := s.choose(r)
 	ctx, rec := transit.With(r.Context())
-	out := r.WithContext(ctx)
-	if arm != &s.arms[0] {
-		rec.Space += s.cookie + "=" + arm.Name + ";"
-	}
-	if r.Header["Cookie"] != nil {
-		out.Header = maps.Clone(r.Header)
-		fields.DropCookies(out.Header, func(name string) bool { return name == s.cookie })
-	}
+	out := s.forward(r.WithContext(ctx), rec, arm)
 	if !pinned {
 		w = &pinWriter{ResponseWriter: w, cookie: &http.Cookie{Name: s.cookie, Value: arm.Name, Path: "/", MaxAge: splitAge,
 			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: transit.Scheme(r) == "https"}}
 	}
 	arm.To.ServeHTTP(w, out)
+}
+
+// forward returns r, whose record is rec, as an arm gets it.
+func (s *Split) forward(r *http.Request, rec *transit.Record, arm *Arm) *http.Request {
+	if arm != &s.arms[0] {
+		rec.Space += s.cookie + "=" + arm.Name + ";"
+	}
+	if r.Header["Cookie"] != nil {
+		out := *r
+		out.Header = maps.Clone(r.Header)
+		fields.DropCookies(out.Header, func(name string) bool { return name == s.cookie })
+		return &out
+	}
+	return r
 }
 
 // choose returns the arm that r belongs to, and whether its cookie says so.
@@ -133,16 +140,22 @@ func (s *Split) Wraps() []http.Handler {
 	return out
 }
 
+// aside returns r as an arm would get it, for a question about it.
+func (s *Split) aside(r *http.Request, arm *Arm) *http.Request {
+	r, rec := aside(r)
+	return s.forward(r, rec, arm)
+}
+
 // Healthy reports whether the arm that r belongs to could serve it.
 func (s *Split) Healthy(r *http.Request) bool {
 	arm, _ := s.choose(r)
-	return health.Healthy(arm.To, r)
+	return health.Healthy(arm.To, s.aside(r, arm))
 }
 
 // Explain implements [health.Explainer].
 func (s *Split) Explain(r *http.Request) health.Decision {
 	arm, pinned := s.choose(r)
-	d := health.Decision{Part: "split " + s.cookie, Verdict: "arm " + arm.Name, Why: "by the client's address", Next: []health.Decision{health.Explain(arm.To, r)}}
+	d := health.Decision{Part: "split " + s.cookie, Verdict: "arm " + arm.Name, Why: "by the client's address", Next: []health.Decision{health.Explain(arm.To, s.aside(r, arm))}}
 	if pinned {
 		d.Why = "by its cookie"
 	}

@@ -45,7 +45,7 @@ func newCounted(t *testing.T, rule Rule) *counted {
 // ask returns the turn of one more request, or nil if it was turned away.
 func (c *counted) ask(client int) transit.Turn {
 	c.t.Helper()
-	_, allowed := c.limiter.allows(transit.Client(asked(client)), time.Time{})
+	_, _, allowed := c.limiter.allows(transit.Client(asked(client)), time.Time{})
 	go func() {
 		w := httptest.NewRecorder()
 		c.rt.ServeHTTP(w, asked(client))

@@ -1,0 +1,145 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+var (
+	errPath    = errors.New("router: the path has no honest reading")
+	errClient  = errors.New("router: client not allowed")
+	errTooLong = errors.New("router: request body too large")
+	errLimited = errors.New("router: too many requests")
+)
+
+// A decision is what a table makes of a request: serving acts on it, Explain
+// renders it.
+type decision struct {
+	view
+	readings readings
+	table    table
+	index    int
+	rule     *compiled     // the table's at index; nil if no rule is asked
+	status   int           // with which the router answers by itself, or 0
+	cause    error         // of status
+	wait     time.Duration // until a limit would let it through
+	turn     *turn         // of the rule's places; nil: it needs none
+	asSent   bool          // the target goes on as it was sent, else the canonical path
+}
+
+// choose returns what t makes of r without a look at what its rule demands.
+func (t table) choose(r *http.Request) *decision {
+	d := &decision{readings: readRequest(r), table: t}
+	d.view = view{r: r, rd: &d.readings, path: d.readings.Canonical}
+	if d.rd.Refusal != "" {
+		d.status, d.cause = http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, d.rd.Refusal)
+		return d
+	}
+	d.index = t.pick(&d.view)
+	d.rule = t[d.index]
+	return d
+}
+
+// decide returns what t makes of r. Of a limit it asks by allowed, which may count
+// the request.
+func (t table) decide(r *http.Request, allowed func(*limiter, netip.Addr, time.Time) (*turn, time.Duration, bool)) *decision {
+	d := t.choose(r)
+	rule := d.rule
+	switch {
+	case rule == nil:
+	case len(rule.Allow) > 0 && !rule.allowed().match(&d.view):
+		d.status, d.cause = http.StatusForbidden, fmt.Errorf("%w by rule %q: %s", errClient, rule.Name, transit.Client(r))
+	case rule.MaxBody >= 0 && r.ContentLength > rule.MaxBody:
+		d.status, d.cause = http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, rule.Name, r.ContentLength, rule.MaxBody)
+	case rule.limiter != nil:
+		var ok bool
+		if d.turn, d.wait, ok = allowed(rule.limiter, transit.Client(r), time.Now()); !ok {
+			d.status, d.cause = http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r))
+		}
+	}
+	if d.status == 0 {
+		d.asSent = t.agree(&d.view, d.index)
+	}
+	return d
+}
+
+// forward returns the request as the rule's handler gets it. The one that came
+// is not modified.
+func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Request {
+	r, rule := d.r, d.rule
+	out := r
+	clone := func() {
+		if out == r {
+			out = new(http.Request)
+			*out = *r
+		}
+	}
+	if rule.terms != (transit.Terms{}) {
+		if rec == nil {
+			ctx, fresh := transit.With(r.Context())
+			out, rec = r.WithContext(ctx), fresh
+		}
+		rec.Terms = rule.terms
+	}
+	if rule.When != nil {
+		if params := rule.When.bind(&d.view); params != nil {
+			out = params.attach(out)
+		}
+	}
+	if rule.MaxBody >= 0 && r.Body != nil && r.Body != http.NoBody {
+		clone()
+		out.Body = http.MaxBytesReader(w, r.Body, rule.MaxBody)
+	}
+	if !d.asSent {
+		clone()
+		out.URL = rewritten(r.URL, d.rd.Canonical)
+	} else if u := target.Keep(r.URL); u != r.URL {
+		clone()
+		out.URL = u
+	}
+	return out
+}
+
+// rewritten returns u with another path.
+func rewritten(u *url.URL, path string) *url.URL {
+	c := *u
+	c.Path, c.RawPath = path, target.EscapeAll(path)
+	return &c
+}
+
+// aside returns the request as the rule's handler would get it, for a question
+// about it.
+func (d *decision) aside() *http.Request {
+	asked := *d
+	var rec *transit.Record
+	asked.r, rec = aside(d.r)
+	return asked.forward(&sink{}, rec)
+}
+
+// aside returns r with a copy of its record: what is asked about a request that is
+// being served must not change what is served.
+func aside(r *http.Request) (*http.Request, *transit.Record) {
+	copied, rec := transit.From(r.Context()).Detach(r.Context())
+	return r.WithContext(asideContext{r.Context(), copied}), rec
+}
+
+type asideContext struct {
+	context.Context
+	copied context.Context // has the record
+}
+
+// Value implements [context.Context].
+func (c asideContext) Value(key any) any {
+	if rec, ok := c.copied.Value(key).(*transit.Record); ok {
+		return rec
+	}
+	return c.Context.Value(key)
+}
