@@ -126,13 +126,10 @@ type Timeouts struct {
 // One client, an IPv4 address or an IPv6 /64, may hold seven times as many places
 // as are left free, of each backend's and of all that are in use: alone all but an
 // eighth, and of fewer than eight all. What it asks for beyond waits, without
-// standing in the way of others, and its requests that wait may be as many as the
-// room that the queue has left: alone half of it. Of streams the same holds, for
-// which there is 503. Behind a proxy that edge does not trust all are one client;
+// standing in the way of others. Clients that wait have their turns: of each the
+// first, then of each the second; once the queue is full, the last make room. Of
+// streams the same shares hold, for which there is 503. Behind a proxy that edge does not trust all are one client;
 // who has no address, as under an http.Client, has no share to exceed.
-//
-// For connections of [Pool.ServeTCP] the same holds: a single application server
-// in front of a database gets seven eighths of InFlight.
 type Limit struct {
 	InFlight int           // requests at each backend at once, streams aside; 0: no limit
 	Streams  int           // streams at each backend at once; 0: no limit

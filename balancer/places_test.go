@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,8 +177,8 @@ func TestOneClientsStreamsLeaveThePoolToOthers(t *testing.T) {
 	}
 }
 
-// TestWhoHasItsShareStandsAside in the queue, which it does not fill: those
-// behind get what comes free, and it does when its own ends.
+// TestWhoHasItsShareStandsAside in the queue: those behind get what comes free, and
+// it does when its own ends.
 func TestWhoHasItsShareStandsAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, here(func(w http.ResponseWriter, r *http.Request) {
@@ -202,17 +203,19 @@ func TestWhoHasItsShareStandsAside(t *testing.T) {
 			ask(1, fmt.Sprint(3000+i*10, "ms")) // all that one may have
 		}
 		ask(2, "1s") // has the last place
-		for range 6 {
-			ask(1, "10ms") // four wait, half of the queue
+		for range 4 {
+			ask(1, "10ms")
 		}
 		ask(3, "100ms") // waits for client 2's place, behind client 1's
 		if n := p.view.Waiting(); n != 5 {
 			t.Errorf("%d wait, want 5", n)
 		}
 		time.Sleep(1050 * time.Millisecond) // client 3 has what was client 2's
-		if n := p.view.Waiting(); n != 4 || p.view.InLine() != 0 {
-			t.Errorf("%d wait, %d for any place, want 4 and none", n, p.view.InLine())
+		if n := p.view.Waiting(); n != 4 {
+			t.Errorf("%d wait, want 4", n)
 		}
+		time.Sleep(100 * time.Millisecond)
+		ask(4, "1ms") // is not behind those who wait for their own
 		all.Wait()
 		close(answers)
 		served := map[int]int{}
@@ -220,10 +223,13 @@ func TestWhoHasItsShareStandsAside(t *testing.T) {
 			if a.who == 3 && (a.code != 200 || a.after != 1100*time.Millisecond) {
 				t.Errorf("who stood behind: %d after %v, want 200 after 1.1s", a.code, a.after)
 			}
+			if a.who == 4 && (a.code != 200 || a.after != 1151*time.Millisecond) {
+				t.Errorf("who came later: %d after %v, want 200 after 1.151s", a.code, a.after)
+			}
 			if a.code == 200 {
 				served[a.who]++
 			} else if a.after != 0 {
-				t.Errorf("client %d: %d after %v, want it at once", a.who, a.code, a.after)
+				t.Errorf("client %d: %d after %v", a.who, a.code, a.after)
 			}
 		}
 		if served[1] != 7+4 || served[2] != 1 || served[3] != 1 {
@@ -233,30 +239,49 @@ func TestWhoHasItsShareStandsAside(t *testing.T) {
 	})
 }
 
-// TestOneClientDoesNotFillTheQueue, even where its share of the places is all.
-func TestOneClientDoesNotFillTheQueue(t *testing.T) {
+// TestTheQueueHasTurns: a client fills the queue where nobody else wants it, the
+// newest of its requests make room for others', and of these none waits for more
+// than one of them.
+func TestTheQueueHasTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, here(func(w http.ResponseWriter, r *http.Request) {
 			d, _ := time.ParseDuration(r.URL.RawQuery)
 			time.Sleep(d)
-		}), Options{Limit: Limit{InFlight: 2, Queue: 128}})
+		}), Options{Limit: Limit{InFlight: 2, Queue: 128, Wait: time.Hour}})
+		var codes [2]atomic.Int32 // 200, 503
+		count := func(code int) { codes[map[bool]int{true: 0, false: 1}[code == 200]].Add(1) }
+		var greedy sync.WaitGroup
 		for range 400 {
-			go get(p, "GET", "/?4s", nil, from(1))
+			greedy.Go(func() { count(get(p, "GET", "/?1s", nil, from(1)).Code) })
 		}
 		synctest.Wait()
-		if n := p.view.Waiting(); n != 64 {
-			t.Errorf("%d of one client wait, want half of 128", n)
+		if n := p.view.Waiting(); n != 128 || codes[1].Load() != 400-128-2 {
+			t.Errorf("%d of one client wait, %d were turned away", n, codes[1].Load())
 		}
+		time.Sleep(500 * time.Millisecond)
+		began := time.Now()
 		var others sync.WaitGroup
 		for i := range 32 {
-			others.Go(func() { get(p, "GET", "/?1ms", nil, from(2+i)) })
+			others.Go(func() {
+				for range 2 {
+					if code := get(p, "GET", "/?10ms", nil, from(2+i)).Code; code != 200 {
+						t.Errorf("another: %d", code)
+					}
+				}
+			})
 		}
 		synctest.Wait()
-		if n := p.view.Waiting(); n != 64+32 {
-			t.Errorf("%d wait, want 96", n)
+		if n := p.view.Waiting(); n != 128 {
+			t.Errorf("%d wait, want 128", n)
 		}
 		others.Wait()
-		time.Sleep(time.Hour)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("others' two pages of 10 ms took %v", took)
+		}
+		greedy.Wait()
+		if codes[0].Load() != 2+128-32 {
+			t.Errorf("of the greedy client's %d were served", codes[0].Load())
+		}
 		noneHeld(t, p)
 	})
 }

@@ -77,6 +77,11 @@ type Options struct {
 }
 
 // Limit bounds the connections in hand. The zero Limit bounds nothing.
+//
+// One client of [Pool.Serve], an IPv4 address or an IPv6 /64, may hold seven times as
+// many places as are left free, of each backend's and of all that are in use: a single
+// application server in front of a database gets seven eighths of InFlight, and of
+// fewer than eight all. What [Pool.DialContext] brings is counted in all alone.
 type Limit struct {
 	InFlight int           // connections at each backend at once; 0: no limit
 	Queue    int           // connections that wait for a place; 0: 128. Negative: none

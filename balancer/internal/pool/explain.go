@@ -28,14 +28,10 @@ func (v *View) Explain(a *Ask, now time.Time) (Choice, health.Decision) {
 		case c.Entry != nil:
 			d.Why = fmt.Sprintf("the client is bound to %s, which has %d of %d requests in hand", c.Entry.Name, c.Entry.Load.InFlight(), v.Limits.InFlight)
 		}
-		switch v.queue.admits(v.Limits, transit.Network(a.Client)) {
-		case ErrBusy:
+		if !v.queue.admits(v.Limits, transit.Network(a.Client)) {
 			d.Verdict = "503"
 			d.Why += fmt.Sprintf(", and the queue is full, with %d of %d", before, max(v.Limits.Queue, 0))
-		case ErrShare:
-			d.Verdict = "503"
-			d.Why += fmt.Sprintf(", and as many of its requests wait as one client's may, among %d of %d", before, v.Limits.Queue)
-		default:
+		} else {
 			d.Verdict = "waits"
 			d.Why += fmt.Sprintf(": behind %d others for up to %v, then 503", before, v.Limits.Wait)
 		}

@@ -109,7 +109,7 @@ func (h *Place) give() {
 // Counted returns how much is counted of clients and of those who wait: nothing,
 // once all has been given back.
 func (v *View) Counted() int {
-	n := int(v.queue.by.Held()) + v.queue.before()
+	n := v.queue.counted() + v.queue.before()
 	for _, table := range []*fair.Table{v.shares.requests, v.shares.streams} {
 		if table != nil {
 			n += table.Sum()

@@ -7,24 +7,33 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/foretier/foretier/internal/fair"
 )
 
-// A queue holds the requests that wait for a place at a backend, first come
-// first served. Who may not have a place that others may stands aside for them.
+// A queue holds the requests that wait for a place at a backend. Its clients have
+// their turns: of each the first, in the order in which they came, then of each the
+// second, and so on (start-time fair queueing; Goyal, Vin and Cheng, 1997). Once it
+// is full, the last makes room for one who would stand before it. Who may not have
+// a place that others may stands aside for them.
 type queue struct {
 	any     atomic.Int64 // of those that wait, how many take any place
 	mu      sync.Mutex
-	waiters list.List  // guarded by mu, of *waiter
-	by      fair.Quota // of the queue's room
+	waiters list.List              // guarded by mu, of *waiter, in the order of their turns
+	by      map[netip.Addr]*queued // guarded by mu: who has something in it, of those that are known
+	now     int                    // guarded by mu: the latest turn that came
 }
+
+// queued is what a client has in the queue.
+type queued struct{ waits, last int } // how many, and the turn of the newest
 
 // A waiter is one that waits.
 type waiter struct {
-	woken chan struct{} // with room for one
-	aside bool          // guarded by the queue's mu: it waits for its own backend, or its own share
-	may   func() bool   // reports whether one that stands aside may have a place now; takes no lock
+	client netip.Addr
+	turn   int
+	woken  chan struct{} // with room for one
+	out    chan struct{} // closed when it must make room
+	gone   bool          // guarded by the queue's mu: it has been taken out
+	aside  bool          // guarded by the queue's mu: it waits for its own backend, or its own share
+	may    func() bool   // reports whether one that stands aside may have a place now; takes no lock
 }
 
 // wake lets the first who waits and may have a place try. Who stands aside is not
@@ -57,54 +66,117 @@ func (q *queue) len() int {
 	return q.waiters.Len()
 }
 
+// counted returns how many clients have something in the queue.
+func (q *queue) counted() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.by)
+}
+
 // before returns how many wait whom a newcomer must not overtake.
 func (q *queue) before() int { return int(q.any.Load()) }
 
-// admitLocked takes room for one more of a client's, or returns why there is none:
-// a client's may be no more than are left free, which alone is half of all.
-func (q *queue) admitLocked(limit Limits, client netip.Addr) error {
-	left := limit.Queue - q.waiters.Len()
-	if left <= 0 {
-		return ErrBusy
+// turnLocked returns the turn of a client's next. One that nobody knows is a client
+// of its own.
+func (q *queue) turnLocked(client netip.Addr) int {
+	if c := q.by[client]; c != nil {
+		return max(q.now, c.last+1)
 	}
-	if !q.by.Take(client, 1, int64(limit.Queue), int64(left)) {
-		return ErrShare
-	}
-	return nil
+	return q.now
 }
 
-// admits returns why the queue would not take a request, or nil.
-func (q *queue) admits(limit Limits, client netip.Addr) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if err := q.admitLocked(limit, client); err != nil {
-		return err
+// roomLocked reports whether there is room for one of that turn, or will be once
+// the last has gone.
+func (q *queue) roomLocked(limit Limits, turn int) (last *waiter, ok bool) {
+	if limit.Queue <= 0 {
+		return nil, false
 	}
-	q.by.Give(client, 1)
-	return nil
+	if q.waiters.Len() < limit.Queue {
+		return nil, true
+	}
+	last = q.waiters.Back().Value.(*waiter)
+	return last, turn < last.turn
 }
 
-// enter puts one who waits at the end, if there is room.
-func (q *queue) enter(limit Limits, client netip.Addr, may func() bool) (*list.Element, error) {
+// admits reports whether the queue would take a request.
+func (q *queue) admits(limit Limits, client netip.Addr) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.admitLocked(limit, client); err != nil {
-		return nil, err
+	_, ok := q.roomLocked(limit, q.turnLocked(client))
+	return ok
+}
+
+// enter puts one who waits where its turn is, or returns nil if there is no room.
+func (q *queue) enter(limit Limits, client netip.Addr, may func() bool) *list.Element {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	turn := q.turnLocked(client)
+	last, ok := q.roomLocked(limit, turn)
+	if !ok {
+		return nil
+	}
+	if last != nil {
+		q.removeLocked(q.waiters.Back())
+		close(last.out)
 	}
 	q.any.Add(1)
-	return q.waiters.PushBack(&waiter{woken: make(chan struct{}, 1), may: may}), nil
+	if client.IsValid() {
+		c := q.by[client]
+		if c == nil {
+			if q.by == nil {
+				q.by = make(map[netip.Addr]*queued)
+			}
+			c = new(queued)
+			q.by[client] = c
+		}
+		c.waits++
+		c.last = turn
+	}
+	w := &waiter{client: client, turn: turn, woken: make(chan struct{}, 1), out: make(chan struct{}), may: may}
+	before := q.waiters.Back()
+	for before != nil && before.Value.(*waiter).turn > turn {
+		before = before.Prev()
+	}
+	if before == nil {
+		return q.waiters.PushFront(w)
+	}
+	return q.waiters.InsertAfter(w, before)
 }
 
-// leave takes el out. The call that woke it may serve another too.
-func (q *queue) leave(el *list.Element, client netip.Addr) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !el.Value.(*waiter).aside {
+func (q *queue) removeLocked(el *list.Element) {
+	w := el.Value.(*waiter)
+	w.gone = true
+	if !w.aside {
 		q.any.Add(-1)
 	}
-	next := el.Next()
+	if c := q.by[w.client]; c != nil {
+		if c.last == w.turn {
+			c.last--
+		}
+		if c.waits--; c.waits == 0 {
+			delete(q.by, w.client)
+		}
+	}
 	q.waiters.Remove(el)
-	q.by.Give(client, 1)
+}
+
+// leave takes el out, whose turn has come if it was served. The call that woke it
+// may serve another too.
+func (q *queue) leave(el *list.Element, served bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w, next := el.Value.(*waiter), el.Next()
+	if w.gone {
+		next = q.waiters.Front() // it has been woken, perhaps, when it had to go
+	} else {
+		q.removeLocked(el)
+	}
+	if served {
+		q.now = max(q.now, w.turn)
+	}
+	if q.waiters.Len() == 0 {
+		q.now = 0
+	}
 	q.wakeLocked(next)
 }
 
@@ -113,7 +185,11 @@ func (q *queue) leave(el *list.Element, client netip.Addr) {
 func (q *queue) stay(el *list.Element, aside, woken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if w := el.Value.(*waiter); w.aside != aside {
+	w := el.Value.(*waiter)
+	if w.gone {
+		return
+	}
+	if w.aside != aside {
 		w.aside = aside
 		q.any.Add(map[bool]int64{true: -1, false: 1}[aside])
 	}
@@ -126,21 +202,26 @@ func (q *queue) stay(el *list.Element, aside, woken bool) {
 // that is worth a wait. While that is another than ErrBusy it waits for something
 // of its own, and may says, without a lock, whether it is worth a try.
 func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limits, client netip.Addr, may func() bool, try func() error) error {
-	el, err := q.enter(limit, client, may)
-	if err != nil {
-		return err
+	el := q.enter(limit, client, may)
+	if el == nil {
+		return ErrBusy
 	}
-	defer q.leave(el, client)
+	served := false
+	defer func() { q.leave(el, served) }()
+	w := el.Value.(*waiter)
 	timer := time.NewTimer(limit.Wait)
 	defer timer.Stop()
 	for woken := false; ; woken = true {
 		err := try()
 		if !worthAWait(err) {
+			served = true
 			return nil
 		}
 		q.stay(el, err != ErrBusy, woken)
 		select {
-		case <-el.Value.(*waiter).woken:
+		case <-w.woken:
+		case <-w.out:
+			return ErrShare
 		case <-timer.C:
 			return err
 		case <-ctx.Done():

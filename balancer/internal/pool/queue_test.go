@@ -61,7 +61,7 @@ func TestWhoStandsAsideIsNotWokenInVain(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if q.len() != 0 || q.before() != 0 || q.by.Held() != 0 {
+		if q.len() != 0 || q.before() != 0 || q.counted() != 0 {
 			t.Errorf("afterwards %d wait", q.len())
 		}
 	})
