@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"log/slog"
 	"net"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,23 +65,6 @@ func (l *lines) String() string {
 
 func (l *lines) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// wants waits until the log has all the words in one line.
-func (l *lines) wants(t *testing.T, words ...string) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
-	line:
-		for line := range strings.Lines(l.String()) {
-			for _, w := range words {
-				if !strings.Contains(line, w) {
-					continue line
-				}
-			}
-			return
-		}
-	}
-	t.Errorf("no log line has %q:\n%s", words, l)
 }
 
 // foremost picks the first.
