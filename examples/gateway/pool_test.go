@@ -143,7 +143,7 @@ func TestStreamsDoNotFillThePool(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "page")
 	})
-	addr, _ := startGateway(t, "-backends", backend, "-max-requests", "2", "-max-streams", "12", "-streams", "/poll,/live/*")
+	addr, _ := startGateway(t, "-backends", backend, "-max-requests", "2", "-max-streams", "16", "-streams", "/poll,/live/*")
 	ctx, cancel := context.WithCancel(t.Context())
 	page := func(when string) {
 		t.Helper()
