@@ -184,7 +184,11 @@ func TestSlowReadersLeaveThePoolToOthers(t *testing.T) {
 				addr, _ := startGateway(t, append(flags, "-backends", backend, "-max-requests", "10")...)
 				var last net.Conn
 				for i := range readers {
-					last = dialFrom(t, "127.0.0.2", addr)
+					from := "127.0.0.2"
+					if i == readers-1 {
+						from = "127.0.0.3" // else it has its turn behind all others of its client
+					}
+					last = dialFrom(t, from, addr)
 					if i < readers-1 { // else its kernel would take the most of the page
 						_ = last.(*net.TCPConn).SetReadBuffer(4 << 10)
 					}
