@@ -26,7 +26,7 @@ func many(n int) []Backend {
 
 func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{4, 16, 1000} {
-		for name, policy := range map[string]Policy{"adaptive": Adaptive(), "hot": HotCold(), "least": LeastInFlight(2), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
+		for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight(), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				p := newPool(b, many(n), Options{Policy: policy})
 				c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use}}

@@ -76,7 +76,7 @@ func TestExplainAgreesWithServing(t *testing.T) {
 				for i := range backends {
 					backends[i].URL += "/base"
 				}
-				p := newPool(t, backends, Options{Limit: c.limit, Affinity: cookie{}, Policy: LeastInFlight(0), Transport: way, Via: "self"})
+				p := newPool(t, backends, Options{Limit: c.limit, Affinity: cookie{}, Policy: LeastInFlight(), Transport: way, Via: "self"})
 				for _, who := range c.busy {
 					r := httptest.NewRequest("GET", "/slow", nil)
 					if name, ok := strings.CutPrefix(who, "s"); ok {

@@ -92,11 +92,9 @@ func picker(p Policy) pool.Policy {
 // answers says so, and one that fails fast does not look fast.
 func Adaptive() Policy { return builtin{pool.Adaptive{}} }
 
-// LeastInFlight returns a policy that takes, of d candidates drawn at random,
-// the one with the fewest requests in hand for its weight. Equals are drawn by
-// weight. d of 0, or of as many as there are, compares all; of up to four, all
-// are compared.
-func LeastInFlight(d int) Policy { return builtin{pool.LeastInFlight{Of: d}} }
+// LeastInFlight returns a policy that takes the candidate with the fewest requests
+// in hand for its weight. Equals are drawn by weight.
+func LeastInFlight() Policy { return builtin{pool.LeastInFlight{}} }
 
 // RoundRobin returns a policy that gives each candidate its turn, by weight
 // and evenly spread: with weights 5, 1 and 1, a a b a c a a. It knows nothing
@@ -122,10 +120,3 @@ func Hash(key func(*http.Request) string, bound float64) Policy {
 // First returns a policy that takes the first candidate, in the order in which
 // the pool was given its backends: the others stand by.
 func First() Policy { return builtin{pool.First{}} }
-
-// HotCold returns a policy after Prequal (NSDI 2024), on what this process
-// knows itself: of three candidates drawn at random, of all of them up to
-// four, those that have more in hand for their weight than their fellows, by
-// half or more, are hot. Of the cold ones the fastest is taken; if all are
-// hot, the one with the least in hand.
-func HotCold() Policy { return builtin{pool.HotCold{}} }

@@ -104,7 +104,7 @@ func TestStreamsAreSpread(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}
-	for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight(0)} {
+	for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight()} {
 		p := newPool(t, here(events, events, events), Options{Policy: policy})
 		for range 30 {
 			r := httptest.NewRequest("GET", "/", nil)

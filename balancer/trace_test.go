@@ -55,11 +55,10 @@ func TestExplainTellsFigures(t *testing.T) {
 		want   string
 	}{
 		{Adaptive(), "pool pool: b (the lowest cost; of many, three are drawn and compared)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
-		{LeastInFlight(0), "pool pool: b (the fewest requests in hand for its weight)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
+		{LeastInFlight(), "pool pool: b (the fewest requests in hand for its weight)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
 		{First(), "pool pool: a (the first in order)\n"},
 		{RoundRobin(), "pool pool: a (it is its turn)\n"},
 		{Hash(nil, 0), "pool pool: "},
-		{HotCold(), "pool pool: b (the fastest of those with little in hand)\n"},
 	}
 	for _, c := range cases {
 		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{Policy: c.policy})

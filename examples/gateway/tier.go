@@ -26,7 +26,7 @@ import (
 var policies = map[string]func() balancer.Policy{
 	"adaptive":   balancer.Adaptive,
 	"roundrobin": balancer.RoundRobin,
-	"least":      func() balancer.Policy { return balancer.LeastInFlight(0) },
+	"least":      balancer.LeastInFlight,
 	"hash":       func() balancer.Policy { return balancer.Hash(nil, 0) },
 }
 

@@ -21,18 +21,10 @@ func (Adaptive) Choose(q Query, c Candidates) int {
 }
 
 // LeastInFlight is the policy of that name.
-type LeastInFlight struct{ Of int } // that are drawn; 0: all
+type LeastInFlight struct{}
 
-func (p LeastInFlight) Choose(q Query, c Candidates) int {
+func (LeastInFlight) Choose(q Query, c Candidates) int {
 	n := c.Len()
-	if p.Of > 0 && p.Of < n {
-		var d draw
-		d.among(q, c, min(p.Of, scanAll))
-		for i := range d.n {
-			d.of[i].Waiting = d.of[i].InFlight // all count alike
-		}
-		return d.index[d.lowest(q.Rand, [scanAll]float64{1, 1, 1, 1})]
-	}
 	best, low, total := 0, 0.0, 0.0
 	r := q.Rand
 	for i := range n {

@@ -17,11 +17,11 @@ var (
 // re-implemented from their sources.
 var contenders = []contender{
 	{"adaptive", balancer.Adaptive, true},
-	{"hotcold", balancer.HotCold, true},
-	{"least of 2", func() balancer.Policy { return balancer.LeastInFlight(2) }, true},
+	{"hotcold", func() balancer.Policy { return hotCold{} }, true},
+	{"least of 2", func() balancer.Policy { return leastOfTwo{} }, true},
 	{"wrr (nginx)", balancer.RoundRobin, false}, // ours is theirs: see its comment
-	{"leastconn (HAProxy)", func() balancer.Policy { return balancer.LeastInFlight(0) }, false},
-	{"p2c (Envoy)", func() balancer.Policy { return balancer.LeastInFlight(2) }, false},
+	{"leastconn (HAProxy)", balancer.LeastInFlight, false},
+	{"p2c (Envoy)", func() balancer.Policy { return leastOfTwo{} }, false},
 	{"leasttime (Traefik)", func() balancer.Policy { return &leastTime{of: map[string]*times{}} }, false},
 	{"peak ewma (Finagle)", func() balancer.Policy { return &peakEWMA{of: map[string]*ewma{}} }, false},
 }
