@@ -3,7 +3,6 @@ package balancer
 import (
 	"context"
 	"fmt"
-	"iter"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -63,10 +62,12 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		Probe:    opts.Probe,
 		Schedule: opts.Schedule,
 		Outlier:  opts.Outlier,
-		Source:   specsOf(opts.Source),
 		Join:     opts.join,
 		Leave:    func(w any) { release(w.(*way).transport) },
 	}, opts.Limit.limits(), picker(opts.Policy))
+	if opts.Source != nil {
+		s.Opts.Source = pool.Yield(opts.Source.Backends, specOf)
+	}
 	if opts.Trace != nil && opts.Trace.Changed != nil {
 		s.Opts.Changed = func(e *pool.Entry, now time.Time) { opts.Trace.Changed(statusAt(e, now)) }
 	}
@@ -108,7 +109,7 @@ func (p *proxy) Only(name string, filters ...func(Status) bool) *Excerpt {
 // their state; new ones beside others start slowly; removed ones finish what
 // they have in hand. On an error nothing has changed.
 func (p *Pool) Update(backends []Backend) error {
-	specs, err := resolve(backends)
+	specs, err := pool.Specs(backends, specOf)
 	if err != nil {
 		return err
 	}
@@ -239,45 +240,14 @@ func release(rt http.RoundTripper) {
 	}
 }
 
-// resolve checks the backends and returns them as a set wants them.
-func resolve(backends []Backend) ([]pool.Spec, error) {
-	specs := make([]pool.Spec, len(backends))
-	seen := make(map[string]bool, len(backends))
-	for i, b := range backends {
-		b, u, err := b.resolve()
-		if err != nil {
-			return nil, err
-		}
-		if seen[b.Name] {
-			return nil, fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
-		}
-		seen[b.Name] = true
-		specs[i] = pool.Spec{Name: b.Name, Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}
-		if b.Handler == nil { // two handlers of one name may be two
-			specs[i].At = u.String()
-		}
+// specOf returns a backend as a set wants it, checked.
+func specOf(b Backend) (pool.Spec, error) {
+	b, u, err := b.resolve()
+	s := pool.Spec{Name: b.Name, Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}
+	if err == nil && b.Handler == nil { // two handlers of one name may be two
+		s.At = u.String()
 	}
-	return specs, nil
-}
-
-// specsOf returns what a source yields as a set wants it.
-func specsOf(src Source) func(context.Context) iter.Seq2[[]pool.Spec, error] {
-	if src == nil {
-		return nil
-	}
-	return func(ctx context.Context) iter.Seq2[[]pool.Spec, error] {
-		return func(yield func([]pool.Spec, error) bool) {
-			for backends, err := range src.Backends(ctx) {
-				specs, bad := resolve(backends)
-				if bad != nil {
-					specs, err = nil, bad
-				}
-				if !yield(specs, err) {
-					return
-				}
-			}
-		}
-	}
+	return s, err
 }
 
 // statusAt returns how e is.

@@ -2,8 +2,6 @@ package tcp
 
 import (
 	"context"
-	"fmt"
-	"iter"
 	"log/slog"
 	"maps"
 	"net"
@@ -68,12 +66,14 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		Probe:    opts.Probe,
 		Schedule: opts.Schedule,
 		Outlier:  opts.Outlier,
-		Source:   specsOf(opts.Source),
 		Join:     opts.join,
 		Leave:    func(any) {},
 		Judge:    r,
 		Strict:   true,
 	}, pool.Limits{InFlight: opts.Limit.InFlight, Queue: opts.Limit.Queue, Wait: opts.Limit.Wait}, opts.Policy.pool)
+	if opts.Source != nil {
+		r.set.Opts.Source = pool.Yield(opts.Source.Backends, specOf)
+	}
 	p := &Pool{carrier: newCarrier(opts, r.set.Whole, r), set: r.set}
 	if err := p.Update(backends); err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (c *carrier) Only(name string, filters ...func(Status) bool) *Excerpt {
 // their state; new ones beside others start slowly; removed ones finish what
 // they have in hand. On an error nothing has changed.
 func (p *Pool) Update(backends []Backend) error {
-	specs, err := resolve(backends)
+	specs, err := pool.Specs(backends, specOf)
 	if err != nil {
 		return err
 	}
@@ -278,42 +278,13 @@ func (o Options) join(s pool.Spec) (any, health.Target) {
 	return new(way), t
 }
 
-// resolve checks the backends and returns them as a set wants them.
-func resolve(backends []Backend) ([]pool.Spec, error) {
-	specs := make([]pool.Spec, len(backends))
-	seen := make(map[string]bool, len(backends))
-	for i, b := range backends {
-		b, u, err := b.resolve()
-		if err != nil {
-			return nil, err
-		}
-		if seen[b.Name] {
-			return nil, fmt.Errorf("balancer: two backends are named %q: a name is unique within its pool", b.Name)
-		}
-		seen[b.Name] = true
-		specs[i] = pool.Spec{Name: b.Name, At: u.String(), Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}
+// specOf returns a backend as a set wants it, checked.
+func specOf(b Backend) (pool.Spec, error) {
+	b, u, err := b.resolve()
+	if err != nil {
+		return pool.Spec{}, err
 	}
-	return specs, nil
-}
-
-// specsOf returns what a source yields as a set wants it.
-func specsOf(src Source) func(context.Context) iter.Seq2[[]pool.Spec, error] {
-	if src == nil {
-		return nil
-	}
-	return func(ctx context.Context) iter.Seq2[[]pool.Spec, error] {
-		return func(yield func([]pool.Spec, error) bool) {
-			for backends, err := range src.Backends(ctx) {
-				specs, bad := resolve(backends)
-				if bad != nil {
-					specs, err = nil, bad
-				}
-				if !yield(specs, err) {
-					return
-				}
-			}
-		}
-	}
+	return pool.Spec{Name: b.Name, At: u.String(), Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}, nil
 }
 
 // statusAt returns how e is.

@@ -72,15 +72,6 @@ type Standing struct {
 	Own    any    // what else the judge knows
 }
 
-// A Spec is a backend as it is configured.
-type Spec struct {
-	Name   string
-	At     string // where it is: one of the same name somewhere else is another; empty: always another
-	Weight int
-	Tier   int
-	Own    any // what the set's owner keeps of it
-}
-
 // A change is one that a set's owner is to be told.
 type change struct {
 	entry *Entry
