@@ -1,0 +1,130 @@
+package balancer
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// judge tells the backend's load what a response's header means, and returns
+// what it says to the tracker, if its body comes as well.
+func (t *try) judge(now time.Time, res *http.Response) health.Outcome {
+	o := health.Answered
+	status := res.StatusCode
+	patience := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && res.Header["Retry-After"] != nil
+	switch {
+	case patience && status == http.StatusServiceUnavailable:
+		o = health.Erred // it works, and has too much of it
+	case status == 502 || status == 503 || status == 504:
+		o = health.Failed
+	case status >= 500:
+		o = health.Erred
+	}
+	if patience && t.begs(now) {
+		t.entry.Spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
+	}
+	if o != health.Answered && !t.tells(now) {
+		t.place.Pardon(now)
+	} else {
+		t.place.Header(now, o != health.Answered)
+	}
+	return o
+}
+
+// asked returns for how long a backend that is overloaded is given less: what
+// it says, from one second to thirty.
+func asked(retryAfter string) time.Duration {
+	n, _ := strconv.Atoi(retryAfter) // a date, or nothing: the least
+	return min(max(time.Duration(n), 1), 30) * time.Second
+}
+
+// judgeError does so for the lack of one. What the client did is nobody's
+// fault here.
+func (t *try) judgeError(now time.Time, err error) {
+	var client *clientError
+	if t.exchange.gone() || errors.As(err, &client) || errors.Is(err, http1.ErrInvalid) || err == errRescued {
+		t.place.Leave()
+		return
+	}
+	o := health.Failed
+	switch {
+	case health.Unreachable(err):
+		o = health.Refused
+	case unprocessed(err) && !t.answered:
+		o = health.Erred // it works, and says what it does not do
+	}
+	if o != health.Refused && !t.tells(now) {
+		t.place.Pardon(now)
+	} else {
+		if t.answered {
+			t.place.Broke(now)
+		}
+		t.place.Header(now, true)
+	}
+	t.exchange.pool.observe(t.entry, now, t.exchange.req, o)
+}
+
+// mayRepeat reports whether the request may be sent to another backend, after
+// it got this response or error.
+func (t *try) mayRepeat(res *http.Response, err error) bool {
+	x := t.exchange
+	var client *clientError
+	if x.gone() || errors.Is(err, ErrRefused) || errors.Is(err, http1.ErrInvalid) || errors.As(err, &client) {
+		return false
+	}
+	if x.spool != nil && !x.spool.replayable() {
+		return false
+	}
+	switch {
+	case err != nil && t.unsent(err):
+		return true
+	case err != nil:
+		return x.repeatable() && !errors.Is(err, ErrTimeout) && !isTimeout(err)
+	case res.StatusCode == 502 || res.StatusCode == 503:
+		return x.repeatable()
+	case res.StatusCode == 500:
+		return x.repeatable() && (x.anonymous() || x.retry == transit.RetryReplayable)
+	}
+	return false
+}
+
+// unsent reports whether an attempt that ended with err provably sent nothing,
+// or nothing that the backend has looked at. One that has begun to answer has,
+// whatever it says afterwards.
+func (t *try) unsent(err error) bool {
+	return !t.answered && (health.Unreachable(err) || unprocessed(err) || !t.sent.Load() && !t.call.Sent())
+}
+
+// observe judges what became of a request at e.
+func (p *proxy) observe(e *pool.Entry, now time.Time, r *http.Request, o health.Outcome) {
+	res := pool.Result{Outcome: o, Request: true}
+	if o == health.Failed || o == health.Erred {
+		res.Witness = witness(now, r, o)
+	}
+	p.view.Set.Observe(e, now, res)
+}
+
+// tells reports whether the try's failure says something of how much its backend
+// can do. Where the policy picks, what fails everywhere makes all look alike; but
+// whoever picks could make any of them look slow, so several clients' must fail.
+func (t *try) tells(now time.Time) bool {
+	return !t.steered || t.exchange.pool.view.Set.Blamed(t.entry, now)
+}
+
+// begs notes that the backend has answered by a wish for patience, and reports
+// whether that is for all: some say it to the one visitor who asks too much.
+func (t *try) begs(now time.Time) bool {
+	several := t.exchange.pool.view.Set.Begged(t.entry, now, witness(now, t.exchange.req, health.Erred))
+	return !t.steered || several
+}
+
+// witness returns whose request r was, which failed.
+func witness(now time.Time, r *http.Request, o health.Outcome) pool.Witness {
+	return pool.Testify(now, clientOf(r), r.URL.Path+"?"+r.URL.RawQuery, o)
+}
