@@ -61,33 +61,50 @@ func (c Choice) Because() string {
 // Choose decides for the next attempt. With peek nothing is counted: it is only
 // to be told.
 func (v *View) Choose(a *Ask, now time.Time, peek bool) Choice {
-	snap := v.Current(now)
-	c := Choice{Snap: snap, List: snap.Use}
-	limited := v.Limits.InFlight > 0 || v.Limits.Streams > 0
-	if limited && len(a.Tried) == 0 {
+	c := Choice{Snap: v.Current(now)}
+	first := len(a.Tried) == 0
+	if first && v.limited() {
 		if a.who == 0 {
 			a.who = fair.Of(a.Client)
 		}
-		if c.Err = v.crowds(a, snap.Use); c.Err != nil {
-			c.Why = "what is free is kept for others"
+		if c.Err = v.crowds(a, c.Snap.Use); c.Err != nil {
+			c.List, c.Why = c.Snap.Use, "what is free is kept for others"
 			return c
 		}
 	}
-	if a.Pin != "" && len(a.Tried) == 0 {
-		if e := snap.ByName[a.Pin]; e != nil && snap.serves(e, now) {
-			if c.Entry, c.Why, c.Err = e, "the client is bound to it", v.full(a, e); c.Err == ErrBusy {
-				c.Err = errBound
-			}
+	if first && a.Pin != "" && v.bound(a, &c, now) {
+		return c
+	}
+	c.List = c.Snap.Use
+	if !first || c.Snap.trial || v.limited() || v.Set.avoided.Load() {
+		c.List = v.consider(a, c.Snap, now)
+		if len(c.List) == 0 && first && len(c.Snap.Use) > 0 {
+			c.Err, c.Why = v.allFull(a, c.Snap.Use), "all that may serve are full"
 			return c
 		}
 	}
-	if snap.trial || v.Set.avoided.Load() || limited || len(a.Tried) > 0 {
-		c.List = v.consider(a, snap, now)
-		if len(c.List) == 0 && len(a.Tried) == 0 && len(snap.Use) > 0 {
-			c.Err, c.Why = v.allFull(a, snap.Use), "all that may serve are full"
-			return c
-		}
+	v.among(a, &c, now, peek)
+	return c
+}
+
+// limited reports whether there are limits of what is in hand.
+func (v *View) limited() bool { return v.Limits.InFlight > 0 || v.Limits.Streams > 0 }
+
+// bound chooses the member to which a's client is bound, if that may serve.
+func (v *View) bound(a *Ask, c *Choice, now time.Time) bool {
+	e := c.Snap.ByName[a.Pin]
+	if e == nil || !c.Snap.serves(e, now) {
+		return false
 	}
+	c.List, c.Entry, c.Why, c.Err = c.Snap.Use, e, "the client is bound to it", v.full(a, e)
+	if c.Err == ErrBusy {
+		c.Err = errBound
+	}
+	return true
+}
+
+// among chooses among those who are considered.
+func (v *View) among(a *Ask, c *Choice, now time.Time, peek bool) {
 	candidates := Candidates{Now: now, List: c.List, stream: a.Stream || a.MayStream}
 	switch {
 	case len(c.List) == 0:
@@ -100,7 +117,6 @@ func (v *View) Choose(a *Ask, now time.Time, peek bool) Choice {
 		q := Query{Now: now, Rand: rand.Uint64(), Key: a.Key, Request: a.Request, Peek: peek}
 		c.Entry, c.policy = c.List[v.policy.Choose(q, candidates)], v.policy
 	}
-	return c
 }
 
 // consider returns those among whom the pick is.

@@ -38,26 +38,7 @@ func (s *Set) recordLocked(old, snap *Snapshot, now time.Time) {
 				s.eventLocked(now, e.Name, "added")
 			}
 		case was.Verdict.State != e.Verdict.State:
-			level := slog.LevelInfo
-			text := e.Verdict.State.String()
-			if e.Verdict.Why != "" {
-				text += ": " + e.Verdict.Why
-			}
-			if e.Verdict.State >= health.Degraded {
-				level = slog.LevelWarn
-			}
-			if e.Verdict.Mute {
-				level = slog.LevelError // it is for a person to see to it
-			}
-			s.eventLocked(now, e.Name, text)
-			if s.Opts.Changed != nil && len(s.changes) < keepEvents {
-				s.changes = append(s.changes, change{e, now})
-			}
-			attrs := []slog.Attr{slog.String("backend", e.Name)}
-			if e.Verdict.Why != "" {
-				attrs = append(attrs, slog.String("why", e.Verdict.Why))
-			}
-			s.Opts.Log.LogAttrs(context.Background(), level, "backend is "+e.Verdict.State.String(), attrs...)
+			s.recordStateLocked(e, now)
 		}
 	}
 	for _, e := range old.All {
@@ -69,6 +50,27 @@ func (s *Set) recordLocked(old, snap *Snapshot, now time.Time) {
 		s.eventLocked(now, "", allLeave)
 		s.Opts.Log.LogAttrs(context.Background(), slog.LevelError, allLeave)
 	}
+}
+
+// recordStateLocked remembers and logs that e has another state now.
+func (s *Set) recordStateLocked(e *Entry, now time.Time) {
+	level, state, why := slog.LevelInfo, e.Verdict.State.String(), e.Verdict.Why
+	switch {
+	case e.Verdict.Mute:
+		level = slog.LevelError // it is for a person to see to it
+	case e.Verdict.State >= health.Degraded:
+		level = slog.LevelWarn
+	}
+	text, attrs := state, []slog.Attr{slog.String("backend", e.Name)}
+	if why != "" {
+		text += ": " + why
+		attrs = append(attrs, slog.String("why", why))
+	}
+	s.eventLocked(now, e.Name, text)
+	if s.Opts.Changed != nil && len(s.changes) < keepEvents {
+		s.changes = append(s.changes, change{e, now})
+	}
+	s.Opts.Log.LogAttrs(context.Background(), level, "backend is "+state, attrs...)
 }
 
 // Report tells how the view is and each of its members, to which each may add;

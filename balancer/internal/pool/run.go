@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/foretier/foretier/health"
 )
 
 // Run probes the members and follows the source until ctx ends or the set is
@@ -66,7 +68,6 @@ const nudgeRest = 50 * time.Millisecond
 // probe asks one backend again and again, the first time at once. Each backend
 // has its own prober, so that one that hangs delays none of the others.
 func (s *Set) probe(ctx context.Context, e *Entry) {
-	schedule := s.Opts.Schedule
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	told := false
@@ -82,40 +83,49 @@ func (s *Set) probe(ctx context.Context, e *Entry) {
 		case <-ctx.Done():
 			return
 		}
-		began := time.Now()
-		once, cancel := context.WithTimeout(ctx, schedule.Timeout)
-		res, err := s.Opts.Probe.Probe(once, e.Target)
-		cancel()
+		res, err := s.ask(ctx, e)
 		if ctx.Err() != nil {
 			return
 		}
-		now := time.Now()
-		ended = now
-		if err == nil && (!(res.Weight >= 0) || math.IsInf(res.Weight, 0)) { // not full, which is what 0 means
-			res.Note += fmt.Sprintf(", weight %v: want a positive number", res.Weight)
-			res.Weight, res.LastResort = 0, true
-		}
-		changed := e.Tracker.Probed(now, res, err)
-		if err == nil {
-			changed = e.heard(now, res) || changed
-		}
-		if s.Opts.Judge != nil {
-			changed = s.Opts.Judge.Probed(e, began, now, res, err) || changed
-		}
-		if changed {
-			s.Refresh(now)
-		}
-		if v := e.Tracker.Verdict(now); v.Await && !told {
+		ended = time.Now()
+		if v := e.Tracker.Verdict(ended); v.Await && !told {
 			told = true
 			s.Opts.Log.LogAttrs(ctx, slog.LevelWarn, "the probe does not succeed, so the backend is judged by its requests alone",
 				slog.String("backend", e.Name), slog.String("answer", res.Note), slog.Any("error", err))
 		}
-		every := schedule.Every
+		every := s.Opts.Schedule.Every
 		if e.Tracker.Changing() || s.Opts.Judge != nil && s.Opts.Judge.Vacant() {
-			every = min(every, schedule.Changing)
+			every = min(every, s.Opts.Schedule.Changing)
 		}
 		timer.Reset(time.Duration(float64(every) * (0.8 + 0.4*rand.Float64())))
 	}
+}
+
+// ask probes e once, and has what it is told take effect.
+func (s *Set) ask(ctx context.Context, e *Entry) (health.Result, error) {
+	began := time.Now()
+	once, cancel := context.WithTimeout(ctx, s.Opts.Schedule.Timeout)
+	defer cancel()
+	res, err := s.Opts.Probe.Probe(once, e.Target)
+	if ctx.Err() != nil {
+		return res, err
+	}
+	now := time.Now()
+	if err == nil && (!(res.Weight >= 0) || math.IsInf(res.Weight, 0)) { // not full, which is what 0 means
+		res.Note += fmt.Sprintf(", weight %v: want a positive number", res.Weight)
+		res.Weight, res.LastResort = 0, true
+	}
+	changed := e.Tracker.Probed(now, res, err)
+	if err == nil {
+		changed = e.heard(now, res) || changed
+	}
+	if s.Opts.Judge != nil {
+		changed = s.Opts.Judge.Probed(e, began, now, res, err) || changed
+	}
+	if changed {
+		s.Refresh(now)
+	}
+	return res, err
 }
 
 // Nudge has the member probed soon, if it is probed at all.

@@ -206,9 +206,22 @@ func (s *Set) mayEjectLocked(e *Entry, now time.Time, r Result) bool {
 	if r.Request && !(clients && urls) {
 		return false
 	}
-	all := s.Whole.Snap.Load().All
-	out, good, asked := 0, 0.0, 0
-	for _, other := range all {
+	out, all, theirs, asked := s.others(e, now)
+	if own, _ := e.Tracker.Share(now); share && asked && theirs < own+clearlyBetter {
+		return false
+	}
+	if r.Request && erred && out >= max(1, int(erredShare*float64(all))) {
+		return false
+	}
+	return s.Opts.Outlier.MayEject(out, all)
+}
+
+// others returns how many of all are out on soft evidence beside e, and the share of
+// answers of the rest, if they were asked.
+func (s *Set) others(e *Entry, now time.Time) (out, all int, share float64, asked bool) {
+	members := s.Whole.Snap.Load().All
+	good, n := 0.0, 0
+	for _, other := range members {
 		if other.Member == e.Member {
 			continue
 		}
@@ -216,16 +229,13 @@ func (s *Set) mayEjectLocked(e *Entry, now time.Time, r Result) bool {
 			out++
 			continue
 		}
-		part, n := other.Tracker.Share(now)
-		good, asked = good+part*float64(n), asked+n
+		part, of := other.Tracker.Share(now)
+		good, n = good+part*float64(of), n+of
 	}
-	if own, _ := e.Tracker.Share(now); share && asked > 0 && good/float64(asked) < own+clearlyBetter {
-		return false
+	if n > 0 {
+		share = good / float64(n)
 	}
-	if r.Request && erred && out >= max(1, int(erredShare*float64(len(all)))) {
-		return false
-	}
-	return s.Opts.Outlier.MayEject(out, len(all))
+	return out, len(members), share, n > 0
 }
 
 // Avoid has others preferred to e until then.

@@ -18,38 +18,50 @@ type Schemes struct {
 
 // Parse reads where a backend is. Its error says what would be right.
 func (s Schemes) Parse(raw string) (*url.URL, error) {
-	// The commonest mistake first: to net/url web1:8080 has a scheme web1.
-	scheme, rest, ok := strings.Cut(raw, "://")
 	shown := raw // without a password
 	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
 		shown = "..." + raw[i:]
 	}
-	switch {
-	case raw == "":
-		return nil, fmt.Errorf("has no URL: want one such as %q", s.Example)
-	case strings.HasPrefix(raw, "unix:") || strings.HasPrefix(raw, "/") || ok && strings.HasPrefix(rest, "unix:"):
-		return nil, fmt.Errorf("%q is a socket of this machine, which the pool does not reach: want the server to listen on an address, such as %s", shown, s.Example)
-	case !ok:
-		return nil, fmt.Errorf("%q has no scheme: want %q; the URL starts with %s", shown, s.Names[0]+"://"+strings.TrimSpace(shown), s.Words)
-	case !slices.Contains(s.Names, strings.ToLower(scheme)):
-		return nil, fmt.Errorf("%q: the URL starts with %s", shown, s.Words)
+	if err := s.spelled(raw, shown); err != nil {
+		return nil, err
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%q is no URL: want one such as %s", shown, s.Example)
 	}
+	return u, s.complete(raw, u)
+}
+
+// spelled says what is wrong with the beginning of a URL: to net/url web1:8080 has
+// a scheme web1.
+func (s Schemes) spelled(raw, shown string) error {
+	scheme, rest, ok := strings.Cut(raw, "://")
 	switch {
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("%q: the URL names no host", raw)
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.ForceQuery:
-		return nil, fmt.Errorf("%s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
-	case s.Port && (u.Port() == "" || u.Path != ""):
-		return nil, fmt.Errorf("%q: want a host and a port, such as %s", raw, s.Example)
+	case raw == "":
+		return fmt.Errorf("has no URL: want one such as %q", s.Example)
+	case strings.HasPrefix(raw, "unix:") || strings.HasPrefix(raw, "/") || ok && strings.HasPrefix(rest, "unix:"):
+		return fmt.Errorf("%q is a socket of this machine, which the pool does not reach: want the server to listen on an address, such as %s", shown, s.Example)
+	case !ok:
+		return fmt.Errorf("%q has no scheme: want %q; the URL starts with %s", shown, s.Names[0]+"://"+strings.TrimSpace(shown), s.Words)
+	case !slices.Contains(s.Names, strings.ToLower(scheme)):
+		return fmt.Errorf("%q: the URL starts with %s", shown, s.Words)
 	}
-	if port := u.Port(); port != "" {
+	return nil
+}
+
+// complete says what a URL has too little or too much.
+func (s Schemes) complete(raw string, u *url.URL) error {
+	switch port := u.Port(); {
+	case u.Hostname() == "":
+		return fmt.Errorf("%q: the URL names no host", raw)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.ForceQuery:
+		return fmt.Errorf("%s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
+	case s.Port && (port == "" || u.Path != ""):
+		return fmt.Errorf("%q: want a host and a port, such as %s", raw, s.Example)
+	case port != "":
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return nil, fmt.Errorf("%q: port %s: want one from 1 to 65535", raw, port)
+			return fmt.Errorf("%q: port %s: want one from 1 to 65535", raw, port)
 		}
 	}
-	return u, nil
+	return nil
 }
