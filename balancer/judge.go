@@ -74,11 +74,7 @@ func (t *try) judgeError(now time.Time, err error) {
 // it got this response or error.
 func (t *try) mayRepeat(res *http.Response, err error) bool {
 	x := t.exchange
-	var client *clientError
-	if x.gone() || errors.Is(err, ErrRefused) || errors.Is(err, http1.ErrInvalid) || errors.As(err, &client) {
-		return false
-	}
-	if x.spool != nil && !x.spool.replayable() {
+	if x.gone() || ownFault(err) || x.spool != nil && !x.spool.replayable() {
 		return false
 	}
 	switch {
@@ -92,6 +88,12 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 		return x.repeatable() && (x.anonymous() || x.retry == transit.RetryReplayable)
 	}
 	return false
+}
+
+// ownFault reports whether err is the request's own, and would be so at any backend.
+func ownFault(err error) bool {
+	var client *clientError
+	return errors.Is(err, ErrRefused) || errors.Is(err, http1.ErrInvalid) || errors.As(err, &client)
 }
 
 // unsent reports whether an attempt that ended with err provably sent nothing,

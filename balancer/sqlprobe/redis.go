@@ -186,24 +186,34 @@ func readAnswer(r *bufio.Reader, depth int) (any, error) {
 	case n == -1 && (kind == '$' || kind == '*'):
 		return nil, nil
 	case kind == '$' && n >= 0 && n <= maxBulk:
-		buf := make([]byte, n+2)
-		if _, err := io.ReadFull(r, buf); err != nil {
-			return nil, err
-		}
-		if string(buf[n:]) != "\r\n" {
-			return nil, errAnswer
-		}
-		return string(buf[:n]), nil
+		return readBulk(r, int(n))
 	case kind == '*' && n >= 0 && n <= maxArray && depth < maxDepth:
-		list := make([]any, 0, min(n, 16))
-		for range n {
-			v, err := readAnswer(r, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		return list, nil
+		return readList(r, int(n), depth)
 	}
 	return nil, errAnswer
+}
+
+// readBulk reads a string of n bytes.
+func readBulk(r *bufio.Reader, n int) (any, error) {
+	buf := make([]byte, n+2)
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return nil, err
+	}
+	if string(buf[n:]) != "\r\n" {
+		return nil, errAnswer
+	}
+	return string(buf[:n]), nil
+}
+
+// readList reads n answers.
+func readList(r *bufio.Reader, n, depth int) (any, error) {
+	list := make([]any, 0, min(n, 16))
+	for range n {
+		v, err := readAnswer(r, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }

@@ -175,15 +175,9 @@ func (p *SQL) ask(ctx context.Context, s *server) (res health.Result, err error)
 		res.Role = health.RolePrimary
 	}
 	if p.opts.Galera {
-		why, serves := unsynced(status)
-		if why != "" && !serves {
-			return health.Result{State: health.Degraded, Note: why}, nil
+		if res = clustered(res, status); res.State != health.Up {
+			return res, nil
 		}
-		if res.Role == health.RolePrimary {
-			res.Role = health.RolePeer
-		}
-		res.LastResort = serves
-		res.Note = res.Role + ", " + cmp.Or(why, "synced")
 	} else {
 		if res.Role == health.RoleReplica {
 			res.Lag = s.lag(ctx, began, shared)
@@ -199,6 +193,20 @@ func (p *SQL) ask(ctx context.Context, s *server) (res health.Result, err error)
 		}
 	}
 	return res, ctx.Err()
+}
+
+// clustered returns what res means of a node of Galera.
+func clustered(res health.Result, status map[string]string) health.Result {
+	why, serves := unsynced(status)
+	if why != "" && !serves {
+		return health.Result{State: health.Degraded, Note: why}
+	}
+	if res.Role == health.RolePrimary {
+		res.Role = health.RolePeer
+	}
+	res.LastResort = serves
+	res.Note = res.Role + ", " + cmp.Or(why, "synced")
+	return res
 }
 
 // A clock tells when a server's process began, which it says by a clock that

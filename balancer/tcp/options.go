@@ -118,20 +118,25 @@ func (o Options) withDefaults() (Options, error) {
 	if err := pool.Validate(o.Source, o.Probe); err != nil {
 		return o, err
 	}
+	return o, o.validate(limited)
+}
+
+// validate checks the figures. limited is Limit as it was given.
+func (o Options) validate(limited Limit) error {
 	if o.Conns < 0 || o.Idle < 0 || o.Handshake < 0 {
-		return o, errors.New("balancer: Conns, Idle and Handshake are not negative")
+		return errors.New("balancer: Conns, Idle and Handshake are not negative")
 	}
 	if o.Announce > ProxyV2 {
-		return o, fmt.Errorf("balancer: Announce is %d: want 0, ProxyV1 or ProxyV2", o.Announce)
+		return fmt.Errorf("balancer: Announce is %d: want 0, ProxyV1 or ProxyV2", o.Announce)
 	}
 	if limited.InFlight == 0 && (limited.Queue > 0 || limited.Wait > 0) {
-		return o, errors.New("balancer: Limit has a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of connections that a backend gets at once")
+		return errors.New("balancer: Limit has a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of connections that a backend gets at once")
 	}
 	if o.Limit.InFlight < 0 || o.Limit.Wait < 0 {
-		return o, errors.New("balancer: Limit.InFlight and Limit.Wait are not negative")
+		return errors.New("balancer: Limit.InFlight and Limit.Wait are not negative")
 	}
 	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate()); err != nil {
-		return o, fmt.Errorf("balancer: %w", err)
+		return fmt.Errorf("balancer: %w", err)
 	}
-	return o, nil
+	return nil
 }

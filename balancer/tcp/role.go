@@ -90,9 +90,7 @@ func (r *roles) Probed(e *pool.Entry, asked, now time.Time, res health.Result, e
 		c.Known = true
 		return r.electLocked(now, was != *c)
 	}
-	switch res.Role {
-	case "", health.RolePrimary, health.RoleReplica, health.RolePeer:
-	default:
+	if !isRole(res.Role) {
 		if c.Role != "" || !c.Known {
 			r.log.LogAttrs(context.Background(), slog.LevelError, "the probe tells a role that there is not: the backend has none",
 				slog.String("backend", e.Name), slog.String("role", res.Role))
@@ -102,6 +100,15 @@ func (r *roles) Probed(e *pool.Entry, asked, now time.Time, res health.Result, e
 	c.Answer(asked, res)
 	r.active.Store(true)
 	return r.electLocked(now, was.Role != c.Role || was.Away || was.Epoch != c.Epoch || was.Last != c.Last || !was.Known)
+}
+
+// isRole reports whether there is such a role.
+func isRole(s string) bool {
+	switch s {
+	case "", health.RolePrimary, health.RoleReplica, health.RolePeer:
+		return true
+	}
+	return false
 }
 
 // missed takes note that e refused a connection: what it was must be
@@ -188,31 +195,14 @@ func (r *roles) enthroneLocked(now time.Time, old, next election.Throne) {
 		}
 	}
 	r.throne = next
-	tell := func(level slog.Level, backend, text string) {
-		r.set.Note(now, backend, text)
-		log := r.log
-		if backend != "" {
-			log = log.With("backend", backend)
-		}
-		log.Log(context.Background(), level, text)
-	}
-	for _, name := range slices.Sorted(maps.Keys(next.Fenced)) {
-		if old.Fenced[name] != next.Fenced[name] {
-			tell(slog.LevelError, name, "fenced: "+next.Fenced[name])
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(old.Fenced)) {
-		if next.Fenced[name] == "" {
-			tell(slog.LevelInfo, name, "no longer fenced")
-		}
-	}
+	r.tellFences(now, old, next)
 	switch {
 	case next.Seated && (!old.Seated || old.Primary != next.Primary):
 		level, text := slog.LevelInfo, "is primary"
 		if old.Primary != "" && old.Primary != next.Primary {
 			level, text = slog.LevelWarn, "is primary in the place of "+old.Primary
 		}
-		tell(level, next.Primary, text)
+		r.tell(now, level, next.Primary, text)
 	case !next.Seated && next.Why != old.Why:
 		level := slog.LevelInfo // as at each start
 		if next.Torn {
@@ -220,7 +210,31 @@ func (r *roles) enthroneLocked(now time.Time, old, next election.Throne) {
 		} else if old.Seated {
 			level = slog.LevelWarn
 		}
-		tell(level, next.Primary, next.Why)
+		r.tell(now, level, next.Primary, next.Why)
+	}
+}
+
+// tell remembers and logs what has happened to a backend, or, without one, to all.
+func (r *roles) tell(now time.Time, level slog.Level, backend, text string) {
+	r.set.Note(now, backend, text)
+	log := r.log
+	if backend != "" {
+		log = log.With("backend", backend)
+	}
+	log.Log(context.Background(), level, text)
+}
+
+// tellFences tells who is fenced now, and who no longer is.
+func (r *roles) tellFences(now time.Time, old, next election.Throne) {
+	for _, name := range slices.Sorted(maps.Keys(next.Fenced)) {
+		if old.Fenced[name] != next.Fenced[name] {
+			r.tell(now, slog.LevelError, name, "fenced: "+next.Fenced[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(old.Fenced)) {
+		if next.Fenced[name] == "" {
+			r.tell(now, slog.LevelInfo, name, "no longer fenced")
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -157,18 +156,22 @@ func (w *writer) WriteHeader(status int) {
 		// Its end is as sure as a chunked body's.
 		res.TransferEncoding = []string{"chunked"}
 	}
-	for name := range maps.Clone(res.Header) {
-		if name == "Trailer" {
-			res.Trailer = make(http.Header)
-			for _, line := range res.Header[name] {
-				for t := range strings.SplitSeq(line, ",") {
-					res.Trailer[http.CanonicalHeaderKey(textproto.TrimString(t))] = nil
-				}
-			}
-			res.Header.Del(name)
-		}
+	if lines := res.Header["Trailer"]; lines != nil {
+		res.Trailer = announced(lines)
+		res.Header.Del("Trailer")
 	}
 	w.ready <- res
+}
+
+// announced returns the trailers that lines of a Trailer field name.
+func announced(lines []string) http.Header {
+	h := make(http.Header)
+	for _, line := range lines {
+		for t := range strings.SplitSeq(line, ",") {
+			h[http.CanonicalHeaderKey(textproto.TrimString(t))] = nil
+		}
+	}
+	return h
 }
 
 func (w *writer) Write(p []byte) (int, error) {
