@@ -111,93 +111,134 @@ func (c Claim) follows() bool { return c.Known && !c.Away && c.Role == health.Ro
 //   - Without an incumbent two claims mean none, unless they are peers.
 //   - A peer that asks to be used last is primary only among such.
 func (t Throne) Elect(claims []Claim) Throne {
-	next := Throne{
+	b := ballot{old: t, claims: claims, next: Throne{
 		Primary: t.Primary, Epoch: t.Epoch,
 		Fenced: make(map[string]string), Deposed: maps.Clone(t.Deposed), from: make(map[string]time.Time),
+	}}
+	b.nominate()
+	b.newestEpoch()
+	b.wellPeers()
+	if !b.incumbent() {
+		b.successor()
 	}
+	return b.next
+}
+
+// A ballot is one election: from step to step fewer candidates are left.
+type ballot struct {
+	old, next  Throne
+	claims     []Claim
+	candidates []Claim
+}
+
+// nominate makes candidates of those who claim and are not fenced any more.
+func (b *ballot) nominate() {
 	var left time.Time // the incumbent's
-	if i := slices.IndexFunc(claims, func(c Claim) bool { return c.Name == t.Primary }); i >= 0 {
-		left = claims[i].Left
-	}
-	var candidates []Claim
-	top := t.Epoch
 	known := make(map[string]bool)
-	for _, c := range claims {
+	for _, c := range b.claims {
 		known[c.Name] = true
-		why, fenced := t.Fenced[c.Name]
-		from, ours := t.from[c.Name]
-		if c.follows() { // it has given up
-			delete(next.Deposed, c.Name)
-			continue
+		if c.Name == b.old.Primary {
+			left = c.Left
 		}
+	}
+	for _, c := range b.claims {
+		why, fenced := b.old.Fenced[c.Name]
+		from, ours := b.old.from[c.Name]
+		inVain := ours && !left.IsZero() && !from.Before(left) // the fence
 		switch {
-		case fenced && !(c.Claims() && c.Epoch > t.Epoch) && !(c.Claims() && ours && !left.IsZero() && !from.Before(left)):
-			next.Fenced[c.Name], next.from[c.Name] = why, from
-		case c.Claims() && c.Role == health.RolePrimary && t.Deposed[c.Name] && c.Epoch <= t.Epoch:
-			next.Fenced[c.Name] = fmt.Sprintf("claims to be primary beside %s, which has taken its place", t.Primary)
+		case c.follows(): // it has given up
+			delete(b.next.Deposed, c.Name)
+		case fenced && !(c.Claims() && (c.Epoch > b.old.Epoch || inVain)):
+			b.next.Fenced[c.Name], b.next.from[c.Name] = why, from
+		case c.Claims() && c.Role == health.RolePrimary && b.old.Deposed[c.Name] && c.Epoch <= b.old.Epoch:
+			b.next.Fenced[c.Name] = fmt.Sprintf("claims to be primary beside %s, which has taken its place", b.old.Primary)
 		case c.Claims():
-			candidates = append(candidates, c)
-			top = max(top, c.Epoch)
+			b.candidates = append(b.candidates, c)
 		}
 	}
-	for name, why := range t.Fenced {
+	for name, why := range b.old.Fenced {
 		if !known[name] {
-			next.Fenced[name] = why // it may come back
+			b.next.Fenced[name] = why // it may come back
 		}
 	}
-	fence := func(why string, which func(Claim) bool) {
-		candidates = slices.DeleteFunc(candidates, func(c Claim) bool {
-			if !which(c) {
-				return false
-			}
-			if c.Role == health.RolePrimary {
-				next.Fenced[c.Name], next.from[c.Name] = why, c.since
-			}
-			return true
-		})
-	}
-	fence(fmt.Sprintf("claims to be primary in an epoch before %d", top), func(c Claim) bool { return c.Epoch < top })
+}
 
-	wellPeer := func(c Claim) bool { return c.Role == health.RolePeer && !c.Last }
-	if slices.ContainsFunc(candidates, wellPeer) {
-		candidates = slices.DeleteFunc(candidates, func(c Claim) bool { return c.Role == health.RolePeer && c.Last })
-	}
+// drop takes candidates out. Those that claim to be primary are fenced.
+func (b *ballot) drop(why string, which func(Claim) bool) {
+	b.candidates = slices.DeleteFunc(b.candidates, func(c Claim) bool {
+		if !which(c) {
+			return false
+		}
+		if c.Role == health.RolePrimary {
+			b.next.Fenced[c.Name], b.next.from[c.Name] = why, c.since
+		}
+		return true
+	})
+}
 
-	if i := slices.IndexFunc(candidates, func(c Claim) bool { return c.Name == t.Primary }); i >= 0 {
-		own := candidates[i]
-		away := !own.Left.IsZero()
-		follower := func(c Claim) bool {
-			return away && c.Name != own.Name && c.Role == health.RolePrimary && !c.since.Before(own.Left)
-		}
-		if slices.ContainsFunc(candidates, follower) {
-			fence("claims to be primary, and another was made so while it was away", func(c Claim) bool { return c.Name == own.Name })
-		} else {
-			fence(fmt.Sprintf("claims to be primary beside %s, which has been it for longer", own.Name),
-				func(c Claim) bool { return c.Name != own.Name })
-			if !away {
-				next.Epoch, next.Seated = own.Epoch, true
-				return next
-			}
-		}
+// newestEpoch drops those of an older one.
+func (b *ballot) newestEpoch() {
+	top := b.old.Epoch
+	for _, c := range b.candidates {
+		top = max(top, c.Epoch)
 	}
+	b.drop(fmt.Sprintf("claims to be primary in an epoch before %d", top), func(c Claim) bool { return c.Epoch < top })
+}
+
+// wellPeers leaves out the peers that ask to be used last, if there are others.
+func (b *ballot) wellPeers() {
+	well := func(c Claim) bool { return c.Role == health.RolePeer && !c.Last }
+	if slices.ContainsFunc(b.candidates, well) {
+		b.candidates = slices.DeleteFunc(b.candidates, func(c Claim) bool { return c.Role == health.RolePeer && c.Last })
+	}
+}
+
+// incumbent decides between the one that was primary, if it stands, and the others,
+// and reports whether it goes on without a break.
+func (b *ballot) incumbent() bool {
+	i := slices.IndexFunc(b.candidates, func(c Claim) bool { return c.Name == b.old.Primary })
+	if i < 0 {
+		return false
+	}
+	own := b.candidates[i]
+	away := !own.Left.IsZero()
+	follower := func(c Claim) bool {
+		return away && c.Name != own.Name && c.Role == health.RolePrimary && !c.since.Before(own.Left)
+	}
+	if slices.ContainsFunc(b.candidates, follower) {
+		b.drop("claims to be primary, and another was made so while it was away", func(c Claim) bool { return c.Name == own.Name })
+		return false
+	}
+	b.drop(fmt.Sprintf("claims to be primary beside %s, which has been it for longer", own.Name),
+		func(c Claim) bool { return c.Name != own.Name })
+	if away {
+		return false // it has to be confirmed
+	}
+	b.next.Epoch, b.next.Seated = own.Epoch, true
+	return true
+}
+
+// successor seats the one that is left, if there is one and all others have been
+// heard.
+func (b *ballot) successor() {
+	isPrimary := func(c Claim) bool { return c.Role == health.RolePrimary }
 	switch {
-	case len(candidates) == 0:
-		next.Why = "no backend is primary"
-		return next
-	case len(candidates) > 1 && slices.ContainsFunc(candidates, func(c Claim) bool { return c.Role == health.RolePrimary }):
-		next.Torn = true
-		next.Why = "none is used, because several claim to be primary: " + strings.Join(names(candidates), ", ")
-		return next
+	case len(b.candidates) == 0:
+		b.next.Why = "no backend is primary"
+		return
+	case len(b.candidates) > 1 && slices.ContainsFunc(b.candidates, isPrimary):
+		b.next.Torn = true
+		b.next.Why = "none is used, because several claim to be primary: " + strings.Join(names(b.candidates), ", ")
+		return
 	}
-	c := candidates[0]
-	for _, o := range claims {
+	c := b.candidates[0]
+	for _, o := range b.claims {
 		if o.Name != c.Name && (!o.Known || !o.Away && !o.Mute && o.Asked.Before(c.since)) {
-			next.Why = fmt.Sprintf("%s claims to be primary, and %s has yet to say what it is", c.Name, o.Name)
-			return next
+			b.next.Why = fmt.Sprintf("%s claims to be primary, and %s has yet to say what it is", c.Name, o.Name)
+			return
 		}
 	}
-	next.Enthrone(c, claims)
-	return next
+	b.next.Enthrone(c, b.claims)
 }
 
 // Enthrone makes c the primary, and takes note of whose place it takes.
