@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 )
@@ -104,16 +103,6 @@ func (a *ahead) hold() error {
 	}
 	a.answerLocked()
 	return nil
-}
-
-// streams reports whether each byte matters when it comes, and an answer that
-// says nothing for long is no slow one.
-func streams(h http.Header) bool {
-	if strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
-		return true
-	}
-	kind := mediaType(h)
-	return kind == eventStream || strings.HasPrefix(kind, "application/grpc")
 }
 
 func (a *ahead) Read(p []byte) (int, error) {

@@ -1,14 +1,8 @@
 package balancer
 
 import (
-	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"sync"
-	"time"
-
-	"github.com/foretier/foretier/health"
 )
 
 // receive makes res's body one that holds the place until it ends. It returns
@@ -44,91 +38,4 @@ func (t *try) finish(res *http.Response) {
 		x.rec.Unproven = unproven(res)
 	}
 	t.left()
-}
-
-// left is called when the response has been handed up, and when its body has
-// ended, which may be before: with both the exchange is over.
-func (t *try) left() {
-	if t.over.Add(1) < 2 {
-		return
-	}
-	x := t.exchange
-	x.pool.inflight.Add(-1)
-	if x.spool != nil {
-		x.spool.end()
-	}
-	if x.req.Body != nil {
-		_ = x.req.Body.Close() // of what is not read by now nothing is wanted
-	}
-}
-
-// unproven reports whether only the end of the connection ends the body.
-func unproven(res *http.Response) bool {
-	return res.ProtoMajor == 1 && res.ContentLength == -1 && !slices.Contains(res.TransferEncoding, "chunked")
-}
-
-// A body is a response's body that frees its place when it ends.
-type body struct {
-	try  *try
-	src  io.ReadCloser
-	idle time.Duration // the longest pause that is watched here; the pool's own connections watch theirs
-	once sync.Once
-
-	judged bool // whoever reads it calls broke
-}
-
-// Read bounds the wait for the next bytes.
-func (b *body) Read(p []byte) (int, error) {
-	if b.idle > 0 {
-		timer := time.AfterFunc(b.idle, b.stall)
-		defer timer.Stop()
-	}
-	n, err := b.src.Read(p)
-	if err != nil && err != io.EOF && !b.judged {
-		err = b.broke(err)
-	}
-	if err != nil {
-		b.release()
-	}
-	return n, err
-}
-
-func (b *body) stall() {
-	b.try.interrupt(fmt.Errorf("%w: nothing for %v inside a response", ErrTimeout, b.idle))
-}
-
-// broke judges a response that ended before its end, and leaves the cause.
-func (b *body) broke(err error) error {
-	t := b.try
-	x := t.exchange
-	if x.gone() {
-		return err
-	}
-	err = t.entry.Fail(fmt.Errorf("response broke off: %w", err))
-	x.rec.Fail(err)
-	x.pool.observe(t.entry, time.Now(), t.exchange.req, health.Failed)
-	if x.rec == nil || !x.rec.Logged {
-		x.pool.log.LogAttrs(x.req.Context(), slogError, "response broke off", logRequest(x.req, err)...)
-	}
-	return err
-}
-
-// Close closes the source and frees the place.
-func (b *body) Close() error {
-	err := b.src.Close()
-	b.release()
-	return err
-}
-
-func (b *body) release() {
-	b.once.Do(func() {
-		b.try.end()
-		b.try.left()
-	})
-}
-
-// upgraded is the body of a 101, which is written too.
-type upgraded struct {
-	*body
-	io.Writer
 }

@@ -43,10 +43,6 @@ func (p *proxy) serveBody(w http.ResponseWriter, r *http.Request) {
 // past is a deadline that interrupts what is going on.
 var past = time.Unix(1, 0)
 
-// uploadsKey is where a request's context has the WaitGroup of the goroutines
-// that read its body.
-type uploadsKey struct{}
-
 // An answering is the ResponseWriter of what goes through a pool.
 type answering struct {
 	http.ResponseWriter

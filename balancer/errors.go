@@ -3,12 +3,15 @@ package balancer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/http1"
 )
 
 var (
@@ -74,3 +77,26 @@ func isTimeout(err error) bool {
 	var t net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
+
+const slogError = slog.LevelError
+
+func logRequest(r *http.Request, err error) []slog.Attr {
+	return []slog.Attr{
+		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path),
+		slog.Int("status", statusOf(err, r)), slog.Any("cause", err),
+	}
+}
+
+// errTurn means that the request's rule has as many others in hand as it may, now
+// that the body is there.
+var errTurn = errors.New("balancer: as many requests are in hand as the rule's limit allows")
+
+// errTalks ends the wait for a backend that tells without end that it will
+// answer.
+var errTalks = fmt.Errorf("balancer: more than %d bytes of informational responses", http1.MaxHeader)
+
+// errRescued ends the wait for a backend that turned down.
+var errRescued = errors.New("balancer: the backend turned down meanwhile")
+
+// errLast means that the request goes no further because it says so.
+var errLast = errors.New("its Max-Forwards is 0")

@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -17,10 +16,6 @@ const dialogueAfter = 20 * time.Millisecond
 // errEarly means that a body is longer in coming than it can be kept, and that as
 // many others are as may hold places of backends meanwhile.
 var errEarly = fmt.Errorf("%w: with requests whose bodies are still coming", ErrBusy)
-
-// errTurn means that the request's rule has as many others in hand as it may, now
-// that the body is there.
-var errTurn = errors.New("balancer: as many requests are in hand as the rule's limit allows")
 
 // gather reads the request's body before a backend is picked, so that a slow
 // upload holds none. What may be a dialogue, whose client waits for an answer

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
@@ -103,15 +102,6 @@ func (t *try) unsent(err error) bool {
 	return !t.answered && (health.Unreachable(err) || unprocessed(err) || !t.sent.Load() && !t.call.Sent())
 }
 
-// observe judges what became of a request at e.
-func (p *proxy) observe(e *pool.Entry, now time.Time, r *http.Request, o health.Outcome) {
-	res := pool.Result{Outcome: o, Request: true}
-	if o == health.Failed || o == health.Erred {
-		res.Witness = witness(now, r, o)
-	}
-	p.view.Set.Observe(e, now, res)
-}
-
 // tells reports whether the try's failure says something of how much its backend
 // can do. Where the policy picks, what fails everywhere makes all look alike; but
 // whoever picks could make any of them look slow, so several clients' must fail.
@@ -124,9 +114,4 @@ func (t *try) tells(now time.Time) bool {
 func (t *try) begs(now time.Time) bool {
 	several := t.exchange.pool.view.Set.Begged(t.entry, now, witness(now, t.exchange.req, health.Erred))
 	return !t.steered || several
-}
-
-// witness returns whose request r was, which failed.
-func witness(now time.Time, r *http.Request, o health.Outcome) pool.Witness {
-	return pool.Testify(now, clientOf(r), r.URL.Path+"?"+r.URL.RawQuery, o)
 }

@@ -3,20 +3,12 @@ package balancer
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"maps"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"slices"
-	"sync/atomic"
 	"time"
 
-	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/fair"
-	"github.com/foretier/foretier/internal/target"
 )
 
 // A Pool gives requests to its backends. It is safe for concurrent use.
@@ -28,22 +20,6 @@ type Pool struct {
 // An Excerpt gives requests to those backends of a [Pool] that pass a filter:
 // see [Pool.Only]. It is safe for concurrent use.
 type Excerpt struct{ *proxy }
-
-// A proxy is what pools and excerpts have in common: the way of requests to the
-// backends that a view shows.
-type proxy struct {
-	opts    Options
-	log     *slog.Logger
-	view    *pool.View
-	reverse *httputil.ReverseProxy
-	hop     hop
-
-	inflight atomic.Int64 // requests in RoundTrip or with an open body
-	retried  atomic.Uint64
-	budget   budget
-	depot    depot      // of bodies kept for slow clients
-	coming   fair.Quota // places held by requests whose bodies have not come yet
-}
 
 // New returns a pool of the given backends, which may be none. It starts
 // nothing: see [Pool.Run]. Names must be unique.
@@ -76,13 +52,6 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-func newProxy(opts Options, v *pool.View, h hop) *proxy {
-	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h}
-	p.depot.init(p)
-	p.reverse = p.newReverse()
-	return p
 }
 
 // Only returns those of the pool's backends that pass a filter: the same
@@ -198,74 +167,4 @@ func (p *proxy) Report() health.Report {
 		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
 	}
 	return r
-}
-
-// A way is how a backend is reached over HTTP.
-type way struct {
-	transport http.RoundTripper
-	url       *url.URL
-	base      string // the URL's path, escaped
-}
-
-func wayTo(e *pool.Entry) *way { return e.Way.(*way) }
-
-// A placed backend is one as it is configured, and its URL as it is read.
-type placed struct {
-	Backend
-	url *url.URL
-}
-
-// join makes the way to a new backend.
-func (o Options) join(c pool.Spec) (any, health.Target) {
-	b := c.Own.(*placed)
-	w := &way{url: b.url, base: target.Sent(b.url)}
-	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
-	switch {
-	case b.Handler != nil:
-		w.transport = inprocess.Transport{Handler: b.Handler}
-		t.Transport = w.transport
-	case o.Transport != nil:
-		w.transport = o.Transport(b.Backend)
-		t.Transport = w.transport
-	default:
-		w.transport = newTransport(b.url, o)
-	}
-	return w, t
-}
-
-// release lets go of a transport's idle connections.
-func release(rt http.RoundTripper) {
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
-// specOf returns a backend as a set wants it, checked.
-func specOf(b Backend) (pool.Spec, error) {
-	b, u, err := b.resolve()
-	s := pool.Spec{Name: b.Name, Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}
-	if err == nil && b.Handler == nil { // two handlers of one name may be two
-		s.At = u.String()
-	}
-	return s, err
-}
-
-// statusAt returns how e is.
-func statusAt(e *pool.Entry, now time.Time) Status {
-	b := e.Own.(*placed).Backend
-	b.Labels = maps.Clone(b.Labels)
-	return Status{
-		Backend:  b,
-		Mode:     Mode(e.Wanted()),
-		State:    e.Verdict.State,
-		Why:      e.Verdict.Why,
-		Since:    e.Verdict.Since,
-		Until:    e.Verdict.Until,
-		InFlight: e.Load.InFlight(),
-		Streams:  e.Load.Streams(),
-		Waiting:  e.Load.Waiting(),
-		Latency:  e.Load.Latency(now),
-		Requests: e.Requests.Load(),
-		Failures: e.Failures.Load(),
-	}
 }

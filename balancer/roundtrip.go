@@ -2,14 +2,15 @@ package balancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -23,39 +24,6 @@ func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = r.Body.Close() // as RoundTrip must; else it ends with the response's
 	}
 	return res, err
-}
-
-// An exchange is one request on its way through the pool.
-type exchange struct {
-	pool     *proxy
-	ask      pool.Ask // for a place
-	req      *http.Request
-	rec      *transit.Record // may be nil
-	timeouts Timeouts
-	retry    transit.Retry
-	header   http.Header  // what every attempt sends
-	spool    *spool       // nil without a body
-	turn     transit.Turn // of the rule's places, which it gave up for its body; nil: none
-	trailers []string     // what may follow it
-	repeats  int          // attempts after one that may have been executed
-	before   []failed     // the attempts that failed
-	last     failed       // the latest attempt
-	took     time.Duration
-}
-
-func (p *proxy) newExchange(r *http.Request) *exchange {
-	return &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
-}
-
-// refuses returns why r goes to no backend, or nil.
-func (p *proxy) refuses(r *http.Request) error {
-	if p.view.Closing.Err() != nil {
-		return ErrClosed
-	}
-	if p.guards(r) {
-		return ErrRefused
-	}
-	return nil
 }
 
 func (x *exchange) run() (*http.Response, error) {
@@ -182,40 +150,6 @@ func (x *exchange) next(t *try, res *http.Response, err error) *try {
 	return next
 }
 
-// failed is what became of an attempt.
-type failed struct {
-	backend string
-	err     error
-}
-
-// failure returns the error of an exchange that ended with err at t.
-func (x *exchange) failure(t *try, err error) error {
-	err = t.entry.Fail(err)
-	for _, f := range x.before {
-		err = fmt.Errorf("%w (before: backend %s: %v)", err, f.backend, f.err)
-	}
-	return err
-}
-
-// now notes for the log line where the request went.
-func (x *exchange) now(t *try, err error) {
-	x.last, x.took = failed{t.entry.Name, err}, time.Since(t.start)
-	x.rec.Note("pool", x)
-}
-
-// LogValue implements [slog.LogValuer]: "web2 0.012s after web1: connection refused".
-func (x *exchange) LogValue() slog.Value {
-	var b strings.Builder
-	b.WriteString(x.last.backend + " " + strconv.FormatFloat(x.took.Round(10*time.Microsecond).Seconds(), 'f', -1, 64) + "s")
-	if x.last.err != nil {
-		b.WriteString(" failed")
-	}
-	for _, f := range x.before {
-		fmt.Fprintf(&b, " after %s: %v", f.backend, f.err)
-	}
-	return slog.StringValue(b.String())
-}
-
 // acquire takes a place at a backend, and waits in the queue if all are full.
 func (x *exchange) acquire() (*try, error) {
 	var t *try
@@ -239,34 +173,124 @@ func (x *exchange) acquireNow() (*try, error) {
 	return t, nil
 }
 
-// repeatable reports whether executing the request twice does no harm.
-func (x *exchange) repeatable() bool {
-	switch x.retry {
-	case transit.RetryNever:
-		return false
-	case transit.RetryReplayable:
-		return true
+// picked tells [Trace.Picked] of a pick.
+func (x *exchange) picked(c pool.Choice, now time.Time) {
+	trace := x.pool.opts.Trace
+	if trace == nil || trace.Picked == nil {
+		return
 	}
-	return safe(x.req.Method) || x.req.Header.Get("Idempotency-Key") != ""
-}
-
-// safe reports whether method is one of those that are sent again. "Safe" in
-// RFC 9110, section 9.2.1, also has TRACE, which is for one connection.
-func safe(method string) bool {
-	switch method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions:
-		return true
+	d := c.Decision(x.pool.opts.Name, now)
+	d.Verdict, d.Why = c.Entry.Name, c.Because()
+	if n := len(x.ask.Tried); n > 1 {
+		d.Why += fmt.Sprintf("; attempt %d", n)
 	}
-	return false
+	trace.Picked(x.req.Context(), d)
 }
 
-// anonymous reports whether nothing in the request says who asks, so that a
-// repeat is the same question.
-func (x *exchange) anonymous() bool {
-	h := x.req.Header
-	return (x.req.Method == "" || x.req.Method == http.MethodGet || x.req.Method == http.MethodHead) &&
-		h["Cookie"] == nil && h["Authorization"] == nil
+// roundTrip sends the request. On an error the place is free again.
+func (t *try) roundTrip() (*http.Response, error) {
+	x, e := t.exchange, t.entry
+	t.steered = x.ask.Pin == e.Name || x.ask.Bind != 0
+	if x.timeouts.Total > 0 {
+		t.ctx, t.cancel = context.WithTimeoutCause(t.ctx, x.timeouts.Total, fmt.Errorf("%w: not done after %v", ErrTimeout, x.timeouts.Total))
+	}
+	var res *http.Response
+	var err error
+	if x.pool.opts.Refuse != nil && x.pool.guards(t.request()) {
+		t.place.Leave()
+		t.end()
+		return nil, ErrRefused
+	}
+	res, err = t.send(t.way.transport)
+	if err == nil {
+		t.answered = true
+		o := t.judge(time.Now(), res)
+		if err = t.receive(res); err == nil {
+			now := time.Now()
+			x.pool.observe(e, now, x.req, o)
+			t.tried(now, res.StatusCode, nil)
+			return res, nil
+		}
+		err = fmt.Errorf("response broke off: %w", err)
+		_ = res.Body.Close() // what came of it is thrown away
+	}
+	now := time.Now()
+	err = t.cause(err)
+	t.judgeError(now, err)
+	t.end()
+	t.tried(now, 0, err)
+	return nil, err
 }
 
-// gone reports whether the client is no longer there to answer.
-func (x *exchange) gone() bool { return context.Cause(x.req.Context()) != nil }
+// tried tells what became of an attempt.
+func (t *try) tried(now time.Time, status int, err error) {
+	trace := t.exchange.pool.opts.Trace
+	if trace == nil || trace.Tried == nil {
+		return
+	}
+	trace.Tried(t.exchange.req.Context(), Attempt{Backend: t.entry.Name, Status: status, Err: err, Took: now.Sub(t.start)})
+}
+
+// send sends the request the way that leads to its backend.
+func (t *try) send(rt http.RoundTripper) (*http.Response, error) {
+	switch rt := rt.(type) {
+	case *http1.Client:
+		return t.direct(rt)
+	case *secure:
+		const minds = 3 // what it speaks, what it spoke before, and a change on the way
+		for range minds {
+			if c := rt.overHTTP1(t.exchange.header); c != nil {
+				if res, err := t.direct(c); err != errHTTP2 {
+					return res, err
+				}
+				continue
+			}
+			res, err := t.through(rt.h2)
+			if !errors.Is(err, errHTTP1) {
+				return res, err
+			}
+			rt.chose.Store(false)
+		}
+		return nil, errHTTP2
+	}
+	return t.through(rt)
+}
+
+// direct sends the request over the pool's own connections.
+func (t *try) direct(c *http1.Client) (*http.Response, error) {
+	x := t.exchange
+	t.call.Request, t.call.Header = x.req, x.header
+	t.call.Fresh = !x.repeatable()
+	t.call.Wait, t.call.Idle = x.timeouts.Header, x.timeouts.Idle
+	t.call.Again = x.again
+	t.call.Trailer = x.trailers
+	if x.req.URL.Path != "*" {
+		t.call.Base = t.way.base
+	}
+	if x.spool != nil {
+		t.call.Body = x.spool.body
+		t.call.Uploads, _ = t.ctx.Value(uploadsKey{}).(*sync.WaitGroup)
+		if c.NoChunks() && x.req.ContentLength < 0 {
+			if err := t.measure(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c.Do(t.ctx, &t.call)
+}
+
+// bind lets the affinity bind, and keeps what became one client's own from
+// being shared. An answer that a cache in front means to share binds nobody,
+// because it would be the first visitor's binding that is shared.
+func (p *proxy) bind(res *http.Response, x *exchange) {
+	h := res.Header
+	if x.rec != nil && x.rec.Storable != nil && x.rec.Storable(res.StatusCode, h) {
+		return
+	}
+	before := len(h["Set-Cookie"])
+	p.opts.Affinity.Bind(h, x.req, x.ask.Pin)
+	if len(h["Set-Cookie"]) == before {
+		return
+	}
+	fields.CacheControl(h, "no-store")
+}

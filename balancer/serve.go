@@ -9,13 +9,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strconv"
-	"sync"
 
+	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
-
-const slogError = slog.LevelError
 
 // newReverse returns the standard library's reverse proxy above the pool, which
 // brings trailers, 1xx responses, upgrades and flushing of streams.
@@ -107,25 +105,20 @@ func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	transit.Fail(w, r, statusOf(err, r), err)
 }
 
-func logRequest(r *http.Request, err error) []slog.Attr {
-	return []slog.Attr{
-		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path),
-		slog.Int("status", statusOf(err, r)), slog.Any("cause", err),
-	}
+func newProxy(opts Options, v *pool.View, h hop) *proxy {
+	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h}
+	p.depot.init(p)
+	p.reverse = p.newReverse()
+	return p
 }
 
-// buffers are what bodies are copied through.
-var buffers bufferPool
-
-const bufferSize = 32 << 10
-
-type bufferPool struct{ pool sync.Pool }
-
-func (b *bufferPool) Get() []byte {
-	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return p[:]
+// admit returns why r, as it came, is answered by the pool, or nil.
+func (p *proxy) admit(r *http.Request) error {
+	if p.hop.seen(r.Header) {
+		return ErrLoop
 	}
-	return new([bufferSize]byte)[:]
+	if n, counts := maxForwards(r); counts && n == 0 {
+		return errLast
+	}
+	return nil
 }
-
-func (b *bufferPool) Put(s []byte) { b.pool.Put((*[bufferSize]byte)(s)) }

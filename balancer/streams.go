@@ -44,3 +44,13 @@ func (t *try) settle(res *http.Response) error {
 	x.pool.view.Freed()
 	return nil
 }
+
+// streams reports whether each byte matters when it comes, and an answer that
+// says nothing for long is no slow one.
+func streams(h http.Header) bool {
+	if strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
+		return true
+	}
+	kind := mediaType(h)
+	return kind == eventStream || strings.HasPrefix(kind, "application/grpc")
+}

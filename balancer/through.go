@@ -100,7 +100,3 @@ func (t *try) trace() *httptrace.ClientTrace {
 		},
 	}
 }
-
-// errTalks ends the wait for a backend that tells without end that it will
-// answer.
-var errTalks = fmt.Errorf("balancer: more than %d bytes of informational responses", http1.MaxHeader)

@@ -27,12 +27,3 @@ type Attempt struct {
 	Err     error         // why not
 	Took    time.Duration // from the pick to the response's header, or to the error
 }
-
-// tried tells what became of an attempt.
-func (t *try) tried(now time.Time, status int, err error) {
-	trace := t.exchange.pool.opts.Trace
-	if trace == nil || trace.Tried == nil {
-		return
-	}
-	trace.Tried(t.exchange.req.Context(), Attempt{Backend: t.entry.Name, Status: status, Err: err, Took: now.Sub(t.start)})
-}

@@ -72,10 +72,6 @@ func (h *hop) seen(header http.Header) bool {
 	return false
 }
 
-// Looped reports whether r has been through the pool before: [Pool.ServeHTTP]
-// answers it with 508. A cache in front does not let it wait for its own fetch.
-func (p *proxy) Looped(r *http.Request) bool { return p.hop.seen(r.Header) }
-
 // sign adds to out, which goes on from in, that it was here (RFC 9110, section
 // 7.6.3, or RFC 8586).
 func (h *hop) sign(out http.Header, in *http.Request) {

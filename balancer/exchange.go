@@ -1,0 +1,242 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// An exchange is one request on its way through the pool.
+type exchange struct {
+	pool     *proxy
+	ask      pool.Ask // for a place
+	req      *http.Request
+	rec      *transit.Record // may be nil
+	timeouts Timeouts
+	retry    transit.Retry
+	header   http.Header  // what every attempt sends
+	spool    *spool       // nil without a body
+	turn     transit.Turn // of the rule's places, which it gave up for its body; nil: none
+	trailers []string     // what may follow it
+	repeats  int          // attempts after one that may have been executed
+	before   []failed     // the attempts that failed
+	last     failed       // the latest attempt
+	took     time.Duration
+}
+
+// failed is what became of an attempt.
+type failed struct {
+	backend string
+	err     error
+}
+
+// uploadsKey is where a request's context has the WaitGroup of the goroutines
+// that read its body.
+type uploadsKey struct{}
+
+func (p *proxy) newExchange(r *http.Request) *exchange {
+	return &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
+}
+
+func (x *exchange) request(ctx context.Context, w *way) *http.Request {
+	out := x.req.WithContext(ctx)
+	out.URL = join(w.url, x.req.URL)
+	out.Header = x.header
+	return out
+}
+
+// repeatable reports whether executing the request twice does no harm.
+func (x *exchange) repeatable() bool {
+	switch x.retry {
+	case transit.RetryNever:
+		return false
+	case transit.RetryReplayable:
+		return true
+	}
+	return safe(x.req.Method) || x.req.Header.Get("Idempotency-Key") != ""
+}
+
+// safe reports whether method is one of those that are sent again. "Safe" in
+// RFC 9110, section 9.2.1, also has TRACE, which is for one connection.
+func safe(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
+// anonymous reports whether nothing in the request says who asks, so that a
+// repeat is the same question.
+func (x *exchange) anonymous() bool {
+	h := x.req.Header
+	return (x.req.Method == "" || x.req.Method == http.MethodGet || x.req.Method == http.MethodHead) &&
+		h["Cookie"] == nil && h["Authorization"] == nil
+}
+
+// again reports whether the request may be sent a second time to the backend
+// that closed its connection before it said anything.
+func (x *exchange) again() bool {
+	return x.repeatable() && (x.spool == nil || x.spool.replayable())
+}
+
+// gone reports whether the client is no longer there to answer.
+func (x *exchange) gone() bool { return context.Cause(x.req.Context()) != nil }
+
+// failure returns the error of an exchange that ended with err at t.
+func (x *exchange) failure(t *try, err error) error {
+	err = t.entry.Fail(err)
+	for _, f := range x.before {
+		err = fmt.Errorf("%w (before: backend %s: %v)", err, f.backend, f.err)
+	}
+	return err
+}
+
+// now notes for the log line where the request went.
+func (x *exchange) now(t *try, err error) {
+	x.last, x.took = failed{t.entry.Name, err}, time.Since(t.start)
+	x.rec.Note("pool", x)
+}
+
+// LogValue implements [slog.LogValuer]: "web2 0.012s after web1: connection refused".
+func (x *exchange) LogValue() slog.Value {
+	var b strings.Builder
+	b.WriteString(x.last.backend + " " + strconv.FormatFloat(x.took.Round(10*time.Microsecond).Seconds(), 'f', -1, 64) + "s")
+	if x.last.err != nil {
+		b.WriteString(" failed")
+	}
+	for _, f := range x.before {
+		fmt.Fprintf(&b, " after %s: %v", f.backend, f.err)
+	}
+	return slog.StringValue(b.String())
+}
+
+// A try is one attempt of an exchange at one backend. It holds the backend's
+// place from the pick to the end of the response's body.
+type try struct {
+	exchange *exchange
+	entry    *pool.Entry
+	way      *way // to it
+	place    pool.Place
+	start    time.Time
+	ended    sync.Once
+	ctx      context.Context    // of the client's request, with the limit of everything
+	cancel   context.CancelFunc // nil: there is no such limit
+	call     http1.Call         // over the pool's own connections
+	over     atomic.Int32       // see left
+	answered bool               // a header has come
+	steered  bool               // the client, or whoever made its cookie, has picked the backend
+
+	// Through any other transport:
+	mu        sync.Mutex
+	interrupt context.CancelCauseFunc // guarded by mu against rescue
+	timer     *time.Timer             // until the header
+	sent      atomic.Bool             // a byte of it may have arrived
+	stale     atomic.Bool             // it went over a kept connection, and nothing has come back
+}
+
+// request returns the request as it goes out.
+func (t *try) request() *http.Request {
+	return t.exchange.request(t.ctx, t.way)
+}
+
+// cause returns the first of the errors that led to err.
+func (t *try) cause(err error) error {
+	x := t.exchange
+	if x.spool != nil {
+		if failed := x.spool.failure(); failed != nil {
+			return failed
+		}
+	}
+	if cause := context.Cause(t.ctx); cause != nil && (x.gone() || errors.Is(cause, ErrTimeout) || cause == errRescued || cause == errTalks) {
+		return cause
+	}
+	var late *http1.TimeoutError
+	if errors.As(err, &late) {
+		return fmt.Errorf("%w: %w", ErrTimeout, late)
+	}
+	return err
+}
+
+// abandon gives back the place of a try that was not begun.
+func (t *try) abandon() {
+	t.exchange.pool.view.Abandon(t.entry, &t.place)
+}
+
+// end frees the place.
+func (t *try) end() {
+	t.ended.Do(func() {
+		if t.interrupt != nil {
+			t.interrupt(nil)
+		}
+		if t.cancel != nil {
+			t.cancel()
+		}
+		t.free()
+	})
+}
+
+func (t *try) free() { t.exchange.pool.view.Free(&t.place) }
+
+// Rescue ends the wait if the request may be sent elsewhere. It does not wait
+// for that to happen.
+func (t *try) Rescue() {
+	x := t.exchange
+	if !x.again() || !x.pool.budget.spend(time.Now(), x.pool.opts.Retry) {
+		return
+	}
+	t.call.Abort(errRescued)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.interrupt != nil {
+		t.interrupt(errRescued)
+	}
+}
+
+// join returns where u is at the backend.
+func join(base, u *url.URL) *url.URL {
+	out := *u
+	out.Scheme, out.Host, out.User = base.Scheme, base.Host, nil
+	if out.Scheme == "h2c" {
+		out.Scheme = "http"
+	}
+	to := target.Of(u)
+	if base.Path != "" && to.Path != "*" {
+		sep := ""
+		if !strings.HasPrefix(to.Path, "/") {
+			sep = "/"
+		}
+		to.Path = target.Sent(base) + sep + to.Path
+	}
+	to.Set(&out) // whatever transport sends it, the path stays as it is
+	return &out
+}
+
+// left is called when the response has been handed up, and when its body has
+// ended, which may be before: with both the exchange is over.
+func (t *try) left() {
+	if t.over.Add(1) < 2 {
+		return
+	}
+	x := t.exchange
+	x.pool.inflight.Add(-1)
+	if x.spool != nil {
+		x.spool.end()
+	}
+	if x.req.Body != nil {
+		_ = x.req.Body.Close() // of what is not read by now nothing is wanted
+	}
+}

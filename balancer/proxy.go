@@ -1,0 +1,69 @@
+package balancer
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fair"
+)
+
+// A proxy is what pools and excerpts have in common: the way of requests to the
+// backends that a view shows.
+type proxy struct {
+	opts    Options
+	log     *slog.Logger
+	view    *pool.View
+	reverse *httputil.ReverseProxy
+	hop     hop
+
+	inflight atomic.Int64 // requests in RoundTrip or with an open body
+	retried  atomic.Uint64
+	budget   budget
+	depot    depot      // of bodies kept for slow clients
+	coming   fair.Quota // places held by requests whose bodies have not come yet
+}
+
+// refuses returns why r goes to no backend, or nil.
+func (p *proxy) refuses(r *http.Request) error {
+	if p.view.Closing.Err() != nil {
+		return ErrClosed
+	}
+	if p.guards(r) {
+		return ErrRefused
+	}
+	return nil
+}
+
+// guards reports whether the pool's guard refuses r.
+func (p *proxy) guards(r *http.Request) bool { return p.opts.Refuse != nil && p.opts.Refuse.Match(r) }
+
+// Looped reports whether r has been through the pool before: [Pool.ServeHTTP]
+// answers it with 508. A cache in front does not let it wait for its own fetch.
+func (p *proxy) Looped(r *http.Request) bool { return p.hop.seen(r.Header) }
+
+// OwnsCookie reports whether the cookie of that name is the pool's own, its
+// affinity's: it says nothing of what the client may see. The affinity tells
+// by a method of the same form.
+func (p *proxy) OwnsCookie(name string) bool {
+	o, ok := p.opts.Affinity.(interface{ OwnsCookie(name string) bool })
+	return ok && o.OwnsCookie(name)
+}
+
+// observe judges what became of a request at e.
+func (p *proxy) observe(e *pool.Entry, now time.Time, r *http.Request, o health.Outcome) {
+	res := pool.Result{Outcome: o, Request: true}
+	if o == health.Failed || o == health.Erred {
+		res.Witness = witness(now, r, o)
+	}
+	p.view.Set.Observe(e, now, res)
+}
+
+// witness returns whose request r was, which failed.
+func witness(now time.Time, r *http.Request, o health.Outcome) pool.Witness {
+	return pool.Testify(now, clientOf(r), r.URL.Path+"?"+r.URL.RawQuery, o)
+}
