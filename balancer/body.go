@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 )
 
 // unproven reports whether only the end of the connection ends the body.
@@ -55,7 +55,7 @@ func (b *body) broke(err error) error {
 	}
 	err = t.entry.Fail(fmt.Errorf("response broke off: %w", err))
 	x.rec.Fail(err)
-	x.pool.observe(t.entry, time.Now(), t.exchange.req, health.Failed)
+	x.pool.observe(t.entry, time.Now(), t.exchange.req, tracker.Failed)
 	if x.rec == nil || !x.rec.Logged {
 		x.pool.log.LogAttrs(x.req.Context(), slogError, "response broke off", logRequest(x.req, err)...)
 	}

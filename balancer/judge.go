@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
@@ -13,25 +14,25 @@ import (
 
 // judge tells the backend's load what a response's header means, and returns
 // what it says to the tracker, if its body comes as well.
-func (t *try) judge(now time.Time, res *http.Response) health.Outcome {
-	o := health.Answered
+func (t *try) judge(now time.Time, res *http.Response) tracker.Outcome {
+	o := tracker.Answered
 	status := res.StatusCode
 	patience := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && res.Header["Retry-After"] != nil
 	switch {
 	case patience && status == http.StatusServiceUnavailable:
-		o = health.Erred // it works, and has too much of it
+		o = tracker.Erred // it works, and has too much of it
 	case status == 502 || status == 503 || status == 504:
-		o = health.Failed
+		o = tracker.Failed
 	case status >= 500:
-		o = health.Erred
+		o = tracker.Erred
 	}
 	if patience && t.begs(now) {
 		t.entry.Spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
 	}
-	if o != health.Answered && !t.tells(now) {
+	if o != tracker.Answered && !t.tells(now) {
 		t.place.Pardon(now)
 	} else {
-		t.place.Header(now, o != health.Answered)
+		t.place.Header(now, o != tracker.Answered)
 	}
 	return o
 }
@@ -51,14 +52,14 @@ func (t *try) judgeError(now time.Time, err error) {
 		t.place.Leave()
 		return
 	}
-	o := health.Failed
+	o := tracker.Failed
 	switch {
 	case health.Unreachable(err):
-		o = health.Refused
+		o = tracker.Refused
 	case unprocessed(err) && !t.answered:
-		o = health.Erred // it works, and says what it does not do
+		o = tracker.Erred // it works, and says what it does not do
 	}
-	if o != health.Refused && !t.tells(now) {
+	if o != tracker.Refused && !t.tells(now) {
 		t.place.Pardon(now)
 	} else {
 		if t.answered {
@@ -112,6 +113,6 @@ func (t *try) tells(now time.Time) bool {
 // begs notes that the backend has answered by a wish for patience, and reports
 // whether that is for all: some say it to the one visitor who asks too much.
 func (t *try) begs(now time.Time) bool {
-	several := t.exchange.pool.view.Set.Begged(t.entry, now, witness(now, t.exchange.req, health.Erred))
+	several := t.exchange.pool.view.Set.Begged(t.entry, now, witness(now, t.exchange.req, tracker.Erred))
 	return !t.steered || several
 }

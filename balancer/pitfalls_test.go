@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/foretier/foretier/balancer/internal/inprocess"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 )
 
@@ -188,7 +189,7 @@ func TestPitfallOneFailedCheckRemovesAServer(t *testing.T) {
 	if got, want := (health.Schedule{}).WithDefaults().Fall, 3; got != want {
 		t.Errorf("Fall is %d", got)
 	}
-	tr := health.NewTracker(health.Schedule{}, health.Outlier{}, true)
+	tr := tracker.NewTracker(health.Schedule{}, health.Outlier{}, true)
 	now := time.Unix(1, 0)
 	tr.Probed(now, health.Result{State: health.Up}, nil)
 	for range 10 {

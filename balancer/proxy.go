@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/pool"
-	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/internal/fair"
 )
 
@@ -55,15 +55,15 @@ func (p *proxy) OwnsCookie(name string) bool {
 }
 
 // observe judges what became of a request at e.
-func (p *proxy) observe(e *pool.Entry, now time.Time, r *http.Request, o health.Outcome) {
+func (p *proxy) observe(e *pool.Entry, now time.Time, r *http.Request, o tracker.Outcome) {
 	res := pool.Result{Outcome: o, Request: true}
-	if o == health.Failed || o == health.Erred {
+	if o == tracker.Failed || o == tracker.Erred {
 		res.Witness = witness(now, r, o)
 	}
 	p.view.Set.Observe(e, now, res)
 }
 
 // witness returns whose request r was, which failed.
-func witness(now time.Time, r *http.Request, o health.Outcome) pool.Witness {
+func witness(now time.Time, r *http.Request, o tracker.Outcome) pool.Witness {
 	return pool.Testify(now, clientOf(r), r.URL.Path+"?"+r.URL.RawQuery, o)
 }

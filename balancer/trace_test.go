@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/inprocess"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 )
 
@@ -64,7 +65,7 @@ func TestExplainTellsFigures(t *testing.T) {
 		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{Policy: c.policy})
 		now := time.Now()
 		for _, e := range p.view.Snap.Load().All {
-			e.Tracker.Observe(now, health.Answered)
+			e.Tracker.Observe(now, tracker.Answered)
 			for range 4 {
 				t := new(try)
 				e.Load.Start(&t.place.Ticket, now)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 )
 
@@ -120,7 +121,7 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 		case v.Trial:
 			l.prove() // to accept is easy
 		case v.State == health.Down, v.State == health.Unknown:
-			p.observe(l.entry, now, pool.Result{Outcome: health.Answered})
+			p.observe(l.entry, now, pool.Result{Outcome: tracker.Answered})
 		}
 		return nil
 	case caller.Err() != nil:
@@ -128,10 +129,10 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 	case health.Unreachable(err):
 		l.place.Header(now, true)
 		p.roles.missed(l.entry, now)
-		p.observe(l.entry, now, pool.Result{Outcome: health.Refused})
+		p.observe(l.entry, now, pool.Result{Outcome: tracker.Refused})
 	default:
 		l.place.Header(now, true)
-		p.observe(l.entry, now, pool.Result{Outcome: health.Failed})
+		p.observe(l.entry, now, pool.Result{Outcome: tracker.Failed})
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/balancer/internal/relay"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 )
 
@@ -104,7 +105,7 @@ func (l *link) end() {
 	case !wrote && relay.Ended(l.conn): // it was told why it is not served
 		l.hungUp(time.Now())
 	}
-	l.finish(health.Answered)
+	l.finish(tracker.Answered)
 }
 
 // soon is within what time a backend that ends a connection by itself may not
@@ -123,24 +124,24 @@ func (l *link) hungUp(now time.Time) {
 	e := l.entry
 	times := wayTo(e).shed.Add(1) - 1
 	l.of.view.Set.Avoid(e, now.Add(soon<<min(times, 4)))
-	l.of.observe(e, now, pool.Result{Outcome: health.Failed, Doubtful: true})
+	l.of.observe(e, now, pool.Result{Outcome: tracker.Failed, Doubtful: true})
 }
 
 // prove tells the tracker once the connection has lasted.
 func (l *link) prove() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.proof = time.AfterFunc(soon, func() { l.of.observe(l.entry, time.Now(), pool.Result{Outcome: health.Answered}) })
+	l.proof = time.AfterFunc(soon, func() { l.of.observe(l.entry, time.Now(), pool.Result{Outcome: tracker.Answered}) })
 }
 
 // finish tells how the link ended, and gives back its place.
-func (l *link) finish(o health.Outcome) {
+func (l *link) finish(o tracker.Outcome) {
 	l.once.Do(func() {
 		l.release()
 		if l.cause() != nil || l.shed.Load() {
 			return
 		}
-		if w := wayTo(l.entry); o == health.Answered && w.shed.Load() != 0 {
+		if w := wayTo(l.entry); o == tracker.Answered && w.shed.Load() != 0 {
 			w.shed.Store(0)
 		}
 		l.of.observe(l.entry, time.Now(), pool.Result{Outcome: o})

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/relay"
-	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 )
 
 // acceptPause is how long Serve rests when the process is out of file
@@ -132,9 +132,9 @@ func (s *server) carry(client net.Conn) {
 	err = r.Run()
 	switch {
 	case r.BackendBroke() && !r.Answered():
-		l.finish(health.Failed)
+		l.finish(tracker.Failed)
 	case r.Answered():
-		l.finish(health.Answered)
+		l.finish(tracker.Answered)
 	default:
 		l.free() // it says nothing about the backend
 	}

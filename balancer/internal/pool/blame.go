@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 )
 
 // What soft evidence against a backend needs besides its number: one visitor who
@@ -36,8 +36,8 @@ type Witness struct {
 
 // Testify returns a Witness of what failed for a client, the zero Addr if nobody
 // knows who asked.
-func Testify(now time.Time, client netip.Addr, url string, o health.Outcome) Witness {
-	w := Witness{at: now.UnixNano(), url: Hash64(url), erred: o == health.Erred}
+func Testify(now time.Time, client netip.Addr, url string, o tracker.Outcome) Witness {
+	w := Witness{at: now.UnixNano(), url: Hash64(url), erred: o == tracker.Erred}
 	if client.IsValid() {
 		w.client = Hash64(client.String())
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 )
 
@@ -16,7 +17,7 @@ import (
 type Member struct {
 	hash    uint64 // of the name
 	Load    *load.Load
-	Tracker *health.Tracker
+	Tracker *tracker.Tracker
 	blame   blame
 	begged  blame // those whom it asked for patience
 	Way     any   // to it, as setOptions.join has made it
@@ -77,8 +78,8 @@ func (m *Member) heard(now time.Time, res health.Result) bool {
 type Entry struct {
 	Spec
 	*Member
-	Verdict  health.Verdict // when the snapshot was made
-	Standing Standing       // likewise
+	Verdict  tracker.Verdict // when the snapshot was made
+	Standing Standing        // likewise
 }
 
 // A Snapshot is what picks read. It is never modified.
@@ -226,7 +227,7 @@ func usable(entries []*Entry) []*Entry {
 		lowest = last
 	}
 	var of []*Entry
-	var verdicts []health.Verdict
+	var verdicts []tracker.Verdict
 	for _, e := range ready {
 		if lowest == math.MaxInt || e.Tier == lowest {
 			of = append(of, e)
@@ -234,7 +235,7 @@ func usable(entries []*Entry) []*Entry {
 		}
 	}
 	var use []*Entry
-	for _, i := range health.Usable(nil, verdicts) {
+	for _, i := range tracker.Usable(nil, verdicts) {
 		use = append(use, of[i])
 	}
 	return use

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 )
 
@@ -123,7 +124,7 @@ func (s *Set) newMember(c Spec) *Member {
 	m := &Member{
 		hash:    Hash64(c.Name),
 		Load:    load.New(&s.load),
-		Tracker: health.NewTracker(s.Opts.Schedule, s.Opts.Outlier, s.Opts.Probe != nil),
+		Tracker: tracker.NewTracker(s.Opts.Schedule, s.Opts.Outlier, s.Opts.Probe != nil),
 		nudged:  make(chan struct{}, 1),
 	}
 	m.Way, m.Target = s.Opts.Join(c)
@@ -163,7 +164,7 @@ func (s *Set) Named(name string) (*Entry, error) {
 
 // A Result is what became of a request or a connection, as evidence.
 type Result struct {
-	Outcome health.Outcome
+	Outcome tracker.Outcome
 	Request bool    // not a connection
 	Witness Witness // whose request failed; zero: it did not, or is none
 	// Doubtful says that it may be how a protocol goes, so that the others
@@ -176,7 +177,7 @@ func (s *Set) Observe(e *Entry, now time.Time, r Result) {
 	if r.Witness.at != 0 {
 		e.blame.add(r.Witness)
 	}
-	if r.Outcome == health.Failed || r.Outcome == health.Refused {
+	if r.Outcome == tracker.Failed || r.Outcome == tracker.Refused {
 		e.Failures.Add(1)
 	}
 	eject, changed := e.Tracker.Observe(now, r.Outcome)

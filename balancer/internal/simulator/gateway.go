@@ -6,6 +6,7 @@ import (
 
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
 )
 
@@ -38,8 +39,8 @@ type gateway struct {
 type member struct {
 	server  *server
 	load    *load.Load
-	tracker *health.Tracker
-	verdict health.Verdict
+	tracker *tracker.Tracker
+	verdict tracker.Verdict
 	waits   map[*attempt]bool
 	streams int
 }
@@ -54,7 +55,7 @@ func newGateway(sim *engine, rng *rand.Rand, who contender, servers []*server, s
 		outlier = health.Outlier{Consecutive: -1, MinSuccess: -1}
 	}
 	for _, s := range servers {
-		m := &member{server: s, load: load.New(&g.shared), tracker: health.NewTracker(health.Schedule{}, outlier, true), waits: map[*attempt]bool{}}
+		m := &member{server: s, load: load.New(&g.shared), tracker: tracker.NewTracker(health.Schedule{}, outlier, true), waits: map[*attempt]bool{}}
 		g.members = append(g.members, m)
 		m.tracker.Probed(epoch, health.Result{State: health.Up}, nil)
 		m.verdict = m.tracker.Verdict(epoch)
@@ -136,7 +137,7 @@ func (g *gateway) serve() {
 // them.
 func (g *gateway) usable(tried []*member) []*member {
 	now := g.sim.clock()
-	verdicts := make([]health.Verdict, len(g.members))
+	verdicts := make([]tracker.Verdict, len(g.members))
 	for i, m := range g.members {
 		if u := m.verdict.Until; !u.IsZero() && !now.Before(u) {
 			g.refresh(m)
@@ -145,7 +146,7 @@ func (g *gateway) usable(tried []*member) []*member {
 	}
 	var out, all []*member
 next:
-	for _, i := range health.Usable(nil, verdicts) {
+	for _, i := range tracker.Usable(nil, verdicts) {
 		m := g.members[i]
 		for _, t := range tried {
 			if t == m {
@@ -231,16 +232,16 @@ func (a *attempt) end(status int) {
 	if l, ok := g.policy.(learner); ok {
 		l.learn(m.server.name, g.sim.now, took, status == 200)
 	}
-	o := health.Answered
+	o := tracker.Answered
 	switch {
 	case status == 0:
-		o = health.Refused
+		o = tracker.Refused
 	case status == 500:
-		o = health.Erred
+		o = tracker.Erred
 	case status > 500:
-		o = health.Failed
+		o = tracker.Failed
 	}
-	if o != health.Answered {
+	if o != tracker.Answered {
 		g.stats.bad++
 	}
 	if eject, changed := m.tracker.Observe(g.sim.clock(), o); g.who.ours && (eject || changed) {
@@ -249,7 +250,7 @@ func (a *attempt) end(status int) {
 		}
 		g.refresh(m)
 	}
-	if o != health.Answered && status != 504 && !a.r.again {
+	if o != tracker.Answered && status != 504 && !a.r.again {
 		a.r.again = status != 0
 		if len(g.usable(a.r.tried)) > 0 {
 			a.r.try()

@@ -1,4 +1,4 @@
-package health
+package tracker
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/health"
 )
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -29,13 +31,13 @@ func play(tr *Tracker, steps string) string {
 		}
 		switch s {
 		case 'g':
-			tr.Probed(now, Result{State: Up}, nil)
+			tr.Probed(now, health.Result{State: health.Up}, nil)
 		case 'b':
-			tr.Probed(now, Result{State: Degraded, Note: "503"}, nil)
+			tr.Probed(now, health.Result{State: health.Degraded, Note: "503"}, nil)
 		case 'r':
-			tr.Probed(now, Result{}, errRefused)
+			tr.Probed(now, health.Result{}, errRefused)
 		case 't':
-			tr.Probed(now, Result{}, fmt.Errorf("401: %w", ErrTurnedAway))
+			tr.Probed(now, health.Result{}, fmt.Errorf("401: %w", health.ErrTurnedAway))
 		case 'A':
 			observe(Answered)
 		case 'E':
@@ -50,9 +52,9 @@ func play(tr *Tracker, steps string) string {
 		switch {
 		case v.Trial:
 			letter = "T"
-		case v.State == Degraded:
+		case v.State == health.Degraded:
 			letter = "s" // sick
-		case v.State == Unknown:
+		case v.State == health.Unknown:
 			letter = "?"
 		}
 		got += letter
@@ -97,7 +99,7 @@ func TestTracker(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got := play(NewTracker(Schedule{}, Outlier{}, c.probed), c.steps)
+			got := play(NewTracker(health.Schedule{}, health.Outlier{}, c.probed), c.steps)
 			if got != c.want {
 				t.Errorf("%s\n got %s\nwant %s", c.steps, got, c.want)
 			}
@@ -106,7 +108,7 @@ func TestTracker(t *testing.T) {
 }
 
 func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
-	tr := NewTracker(Schedule{}, Outlier{}, false)
+	tr := NewTracker(health.Schedule{}, health.Outlier{}, false)
 	now := epoch
 	for i := range 19 {
 		o := Answered
@@ -121,7 +123,7 @@ func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
 		t.Error("11 errors among 20 requests do not eject")
 	}
 	// However good the seconds before were, the latest decide.
-	busy := NewTracker(Schedule{}, Outlier{}, false)
+	busy := NewTracker(health.Schedule{}, health.Outlier{}, false)
 	for range 5000 {
 		busy.Observe(now, Answered)
 	}
@@ -140,7 +142,7 @@ func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
 }
 
 func TestTrackerForgetsEjectionsAfterAGoodTime(t *testing.T) {
-	tr := NewTracker(Schedule{}, Outlier{}, false)
+	tr := NewTracker(health.Schedule{}, health.Outlier{}, false)
 	now := epoch
 	out := func() time.Duration {
 		tr.Observe(now, Answered)
@@ -163,57 +165,15 @@ func TestTrackerForgetsEjectionsAfterAGoodTime(t *testing.T) {
 	}
 }
 
-func TestOutlierDefaults(t *testing.T) {
-	want := Outlier{Consecutive: 5, MinSuccess: 0.5, Window: 10 * time.Second, MinSamples: 20, Base: 5 * time.Second, Max: time.Minute, MaxEjected: 0.5}
-	if got := (Outlier{}).WithDefaults(); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
-func TestScheduleDefaults(t *testing.T) {
-	want := Schedule{Every: 5 * time.Second, Changing: time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
-	if got := (Schedule{}).WithDefaults(); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if (Schedule{Rise: -1}).Validate() == nil {
-		t.Error("a negative Rise is taken")
-	}
-}
-
-func TestOutlierPeriod(t *testing.T) {
-	o := Outlier{}.WithDefaults()
-	for n, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
-		if got := o.Period(n, 0.5); got != want*time.Second {
-			t.Errorf("time %d: got %v, want %vs", n, got, int(want))
-		}
-	}
-	if lo, hi := o.Period(0, 0), o.Period(0, 1); lo != 4*time.Second || hi != 6*time.Second {
-		t.Errorf("jitter: got %v to %v, want 4s to 6s", lo, hi)
-	}
-}
-
-func TestMayEject(t *testing.T) {
-	o := Outlier{}.WithDefaults()
-	for total, most := range []int{0, 0, 1, 1, 2, 2, 3} {
-		n := 0
-		for o.MayEject(n, total) {
-			n++
-		}
-		if n != most {
-			t.Errorf("of %d backends %d may be out, want %d", total, n, most)
-		}
-	}
-}
-
 func TestUsable(t *testing.T) {
 	letter := map[rune]Verdict{
-		'u': {State: Up},
-		'?': {State: Unknown, Await: true},
-		'p': {State: Unknown}, // passive
-		's': {State: Degraded},
-		'd': {State: Down},
-		'l': {State: Degraded, Last: true},
-		'h': {State: Down, Hard: true},
+		'u': {State: health.Up},
+		'?': {State: health.Unknown, Await: true},
+		'p': {State: health.Unknown}, // passive
+		's': {State: health.Degraded},
+		'd': {State: health.Down},
+		'l': {State: health.Degraded, Last: true},
+		'h': {State: health.Down, Hard: true},
 	}
 	cases := []struct{ verdicts, want string }{
 		{"", ""},
@@ -253,7 +213,7 @@ func TestUsable(t *testing.T) {
 			t.Errorf("of %q: got %q, want %q", c.verdicts, got.String(), c.want)
 		}
 	}
-	if got := Usable([]int{7}, []Verdict{{State: Up}}); !slices.Equal(got, []int{7, 0}) {
+	if got := Usable([]int{7}, []Verdict{{State: health.Up}}); !slices.Equal(got, []int{7, 0}) {
 		t.Errorf("does not append: %v", got)
 	}
 }

@@ -1,18 +1,22 @@
-package health
+// Package tracker judges one backend from its probes and from what became of its
+// requests.
+package tracker
 
 import (
 	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/foretier/foretier/health"
 )
 
 // A Tracker judges one backend from its probes and from what became of its
 // requests. It takes the time as a value, starts nothing, and is safe for
 // concurrent use.
 type Tracker struct {
-	schedule Schedule
-	outlier  Outlier
+	schedule health.Schedule
+	outlier  health.Outlier
 	probed   bool
 
 	mu      sync.Mutex
@@ -38,12 +42,12 @@ type Tracker struct {
 
 // A Verdict is what a [Tracker] thinks of its backend.
 type Verdict struct {
-	State State
+	State health.State
 	Hard  bool      // Down, and not even answering
 	Await bool      // Unknown, and a probe will tell
 	Fails bool      // Unknown, and the probe has failed so often that it would be Down, had one succeeded
-	Last  bool      // Degraded, and only because it asks to be used last: see [Result]
-	Mute  bool      // Degraded only because it turns the probes away: see [ErrTurnedAway]
+	Last  bool      // Degraded, and only because it asks to be used last: see [health.Result]
+	Mute  bool      // Degraded only because it turns the probes away: see [health.ErrTurnedAway]
 	Trial bool      // back from an ejection and not proven yet: one request at a time
 	Since time.Time // when State was entered; zero: from the start
 	Until time.Time // when an ejection ends; zero: none
@@ -53,7 +57,7 @@ type Verdict struct {
 
 // NewTracker returns a tracker without an opinion yet. probed says that
 // [Tracker.Probed] will be called.
-func NewTracker(s Schedule, o Outlier, probed bool) *Tracker {
+func NewTracker(s health.Schedule, o health.Outlier, probed bool) *Tracker {
 	t := &Tracker{schedule: s.WithDefaults(), outlier: o.WithDefaults(), probed: probed}
 	t.rate.part = max(t.outlier.Window/windowParts, 1)
 	t.verdict.Await = probed
@@ -73,7 +77,7 @@ func (t *Tracker) Verdict(now time.Time) Verdict {
 }
 
 // Probed takes what a probe brought and reports whether the verdict changed.
-func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
+func (t *Tracker) Probed(now time.Time, res health.Result, err error) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.note = res.Note
@@ -81,7 +85,7 @@ func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
 		t.note = err.Error()
 	}
 	switch {
-	case err == nil && (res.State == Up || res.State == Unknown):
+	case err == nil && (res.State == health.Up || res.State == health.Unknown):
 		t.fall = 0
 		t.rise++
 		t.last = res.LastResort
@@ -93,7 +97,7 @@ func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
 				t.until = time.Time{}
 			}
 		}
-	case errors.Is(err, ErrTurnedAway):
+	case errors.Is(err, health.ErrTurnedAway):
 		t.rise, t.fall = 0, 0
 		t.turned++
 		if t.deaf { // whoever refuses is there
@@ -115,7 +119,7 @@ func (t *Tracker) Probed(now time.Time, res Result, err error) (changed bool) {
 }
 
 // Changing reports whether the verdict may change soon, so that the next probe
-// should follow after [Schedule.Changing].
+// should follow after [health.Schedule.Changing].
 func (t *Tracker) Changing() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,7 +145,7 @@ func (t *Tracker) Observe(now time.Time, o Outcome) (eject, changed bool) {
 			t.rate.add(now, true)
 			t.verdict.Risen = now
 		}
-		if t.verdict.State == Up && !t.verdict.Trial {
+		if t.verdict.State == health.Up && !t.verdict.Trial {
 			return false, false // by far the most frequent way
 		}
 		if !t.probed {
@@ -183,7 +187,7 @@ func (t *Tracker) Share(now time.Time) (float64, int) {
 }
 
 // Eject takes the backend out for a while that grows each time. jitter, from 0
-// to 1, is explained at [Outlier.Period].
+// to 1, is explained at [health.Outlier.Period].
 func (t *Tracker) Eject(now time.Time, jitter float64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -214,25 +218,25 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 	v := Verdict{Since: t.verdict.Since, Risen: t.verdict.Risen}
 	switch {
 	case t.failed:
-		v.State, v.Hard = Down, t.deaf
+		v.State, v.Hard = health.Down, t.deaf
 		v.Why = "fails its probes: " + t.note
 	case !t.until.IsZero() && t.ejected == Refused:
-		v.State, v.Hard, v.Until = Down, true, t.until
+		v.State, v.Hard, v.Until = health.Down, true, t.until
 		v.Why = "refuses connections"
 	case !t.until.IsZero():
-		v.State, v.Until = Degraded, t.until
+		v.State, v.Until = health.Degraded, t.until
 		v.Why = "too many requests failed"
 	case t.proven && t.last:
-		v.State, v.Last = Degraded, true
+		v.State, v.Last = health.Degraded, true
 		v.Why = "asks to be used last: " + t.note
 	case t.trial:
-		v.State, v.Trial = Up, true
+		v.State, v.Trial = health.Up, true
 		v.Why = "on trial after an ejection"
 	case t.proven && t.turned >= t.schedule.Fall:
-		v.State, v.Mute = Degraded, true
+		v.State, v.Mute = health.Degraded, true
 		v.Why = "does not serve the probe, so what it was still holds: " + t.note
 	case t.proven:
-		v.State = Up
+		v.State = health.Up
 	case t.probed && t.fall+t.turned > 0:
 		v.Await, v.Fails = true, t.fall >= t.schedule.Fall
 		v.Why = fmt.Sprintf("the probe has never succeeded (%s): judged by its requests alone", t.note)
@@ -243,7 +247,7 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 		v.Fails != t.verdict.Fails || v.Mute != t.verdict.Mute || v.Last != t.verdict.Last
 	if v.State != t.verdict.State {
 		v.Since = now
-		if v.State == Up && !v.Trial && t.verdict.State != Unknown {
+		if v.State == health.Up && !v.Trial && t.verdict.State != health.Unknown {
 			v.Risen = now
 		}
 	}
@@ -261,11 +265,11 @@ func Usable(dst []int, verdicts []Verdict) []int {
 	const classes = 5
 	class := func(v Verdict) int {
 		switch {
-		case v.State == Up, v.State == Unknown && !v.Await:
+		case v.State == health.Up, v.State == health.Unknown && !v.Await:
 			return 0
 		case v.Last:
 			return 2
-		case v.State == Unknown, v.State == Degraded:
+		case v.State == health.Unknown, v.State == health.Degraded:
 			return 1
 		case !v.Hard:
 			return 3
