@@ -189,7 +189,7 @@ func TestPitfallOneFailedCheckRemovesAServer(t *testing.T) {
 	if got, want := (health.Schedule{}).WithDefaults().Fall, 3; got != want {
 		t.Errorf("Fall is %d", got)
 	}
-	tr := tracker.NewTracker(health.Schedule{}, health.Outlier{}, true)
+	tr := tracker.New(health.Schedule{}, health.Outlier{}, true)
 	now := time.Unix(1, 0)
 	tr.Probed(now, health.Result{State: health.Up}, nil)
 	for range 10 {

@@ -3,7 +3,6 @@ package health
 import (
 	"cmp"
 	"errors"
-	"math"
 	"time"
 )
 
@@ -11,7 +10,7 @@ import (
 // long. The zero Outlier stands for the defaults named at the fields.
 type Outlier struct {
 	Consecutive int           // failures in a row; 5. Two refused connections in a row are always enough. Negative: off
-	MinSuccess  float64       // share of Answered below which it goes; 0.5. Negative: off
+	MinSuccess  float64       // it goes if a smaller share of requests is answered, with less than 500; 0.5. Negative: off
 	MinSamples  int           // the latest requests over which the share is taken, or some more; 20
 	Window      time.Duration // how far back they may lie; 10 s
 	Base        time.Duration // the first time out, doubled each time, ±20%; 5 s
@@ -40,18 +39,4 @@ func (o Outlier) Validate() error {
 		return errors.New("health: Outlier.MinSuccess and MaxEjected are shares, at most 1")
 	}
 	return nil
-}
-
-// MayEject reports whether one more of total backends may be taken out on soft
-// evidence when ejected of them are out already.
-func (o Outlier) MayEject(ejected, total int) bool {
-	return float64(ejected+1) <= o.MaxEjected*float64(total)
-}
-
-// Period returns how long the backend stays out the nth time in a row, counted
-// from 0. jitter, from 0 to 1, spreads it from 80% to 120%, so that several
-// gateways do not let it back in at one moment.
-func (o Outlier) Period(n int, jitter float64) time.Duration {
-	d := min(float64(o.Base)*math.Pow(2, float64(n)), float64(o.Max))
-	return time.Duration(d * (0.8 + 0.4*jitter))
 }

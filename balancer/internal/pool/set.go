@@ -124,7 +124,7 @@ func (s *Set) newMember(c Spec) *Member {
 	m := &Member{
 		hash:    Hash64(c.Name),
 		Load:    load.New(&s.load),
-		Tracker: tracker.NewTracker(s.Opts.Schedule, s.Opts.Outlier, s.Opts.Probe != nil),
+		Tracker: tracker.New(s.Opts.Schedule, s.Opts.Outlier, s.Opts.Probe != nil),
 		nudged:  make(chan struct{}, 1),
 	}
 	m.Way, m.Target = s.Opts.Join(c)
@@ -214,7 +214,7 @@ func (s *Set) mayEjectLocked(e *Entry, now time.Time, r Result) bool {
 	if r.Request && erred && out >= max(1, int(erredShare*float64(all))) {
 		return false
 	}
-	return s.Opts.Outlier.MayEject(out, all)
+	return tracker.MayEject(s.Opts.Outlier, out, all)
 }
 
 // others returns how many of all are out on soft evidence beside e, and the share of

@@ -55,7 +55,7 @@ func newGateway(sim *engine, rng *rand.Rand, who contender, servers []*server, s
 		outlier = health.Outlier{Consecutive: -1, MinSuccess: -1}
 	}
 	for _, s := range servers {
-		m := &member{server: s, load: load.New(&g.shared), tracker: tracker.NewTracker(health.Schedule{}, outlier, true), waits: map[*attempt]bool{}}
+		m := &member{server: s, load: load.New(&g.shared), tracker: tracker.New(health.Schedule{}, outlier, true), waits: map[*attempt]bool{}}
 		g.members = append(g.members, m)
 		m.tracker.Probed(epoch, health.Result{State: health.Up}, nil)
 		m.verdict = m.tracker.Verdict(epoch)
@@ -271,5 +271,5 @@ func (g *gateway) mayEject(m *member) bool {
 			out++
 		}
 	}
-	return g.outlier.MayEject(out, len(g.members))
+	return tracker.MayEject(g.outlier, out, len(g.members))
 }

@@ -55,9 +55,9 @@ type Verdict struct {
 	Why   string
 }
 
-// NewTracker returns a tracker without an opinion yet. probed says that
+// New returns a tracker without an opinion yet. probed says that
 // [Tracker.Probed] will be called.
-func NewTracker(s health.Schedule, o health.Outlier, probed bool) *Tracker {
+func New(s health.Schedule, o health.Outlier, probed bool) *Tracker {
 	t := &Tracker{schedule: s.WithDefaults(), outlier: o.WithDefaults(), probed: probed}
 	t.rate.part = max(t.outlier.Window/windowParts, 1)
 	t.verdict.Await = probed
@@ -187,7 +187,7 @@ func (t *Tracker) Share(now time.Time) (float64, int) {
 }
 
 // Eject takes the backend out for a while that grows each time. jitter, from 0
-// to 1, is explained at [health.Outlier.Period].
+// to 1, spreads it: see period.
 func (t *Tracker) Eject(now time.Time, jitter float64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -201,7 +201,7 @@ func (t *Tracker) Eject(now time.Time, jitter float64) {
 	if t.refusals > 0 {
 		t.ejected = Refused
 	}
-	t.until = now.Add(t.outlier.Period(t.times, jitter))
+	t.until = now.Add(period(t.outlier, t.times, jitter))
 	t.times++
 	t.failures, t.refusals, t.rise = 0, 0, 0
 	t.trial = false

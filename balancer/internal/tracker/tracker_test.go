@@ -99,7 +99,7 @@ func TestTracker(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got := play(NewTracker(health.Schedule{}, health.Outlier{}, c.probed), c.steps)
+			got := play(New(health.Schedule{}, health.Outlier{}, c.probed), c.steps)
 			if got != c.want {
 				t.Errorf("%s\n got %s\nwant %s", c.steps, got, c.want)
 			}
@@ -108,7 +108,7 @@ func TestTracker(t *testing.T) {
 }
 
 func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
-	tr := NewTracker(health.Schedule{}, health.Outlier{}, false)
+	tr := New(health.Schedule{}, health.Outlier{}, false)
 	now := epoch
 	for i := range 19 {
 		o := Answered
@@ -123,7 +123,7 @@ func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
 		t.Error("11 errors among 20 requests do not eject")
 	}
 	// However good the seconds before were, the latest decide.
-	busy := NewTracker(health.Schedule{}, health.Outlier{}, false)
+	busy := New(health.Schedule{}, health.Outlier{}, false)
 	for range 5000 {
 		busy.Observe(now, Answered)
 	}
@@ -142,7 +142,7 @@ func TestTrackerEjectsByShareOfSuccess(t *testing.T) {
 }
 
 func TestTrackerForgetsEjectionsAfterAGoodTime(t *testing.T) {
-	tr := NewTracker(health.Schedule{}, health.Outlier{}, false)
+	tr := New(health.Schedule{}, health.Outlier{}, false)
 	now := epoch
 	out := func() time.Duration {
 		tr.Observe(now, Answered)
@@ -162,6 +162,31 @@ func TestTrackerForgetsEjectionsAfterAGoodTime(t *testing.T) {
 	third := out()
 	if first != 5*time.Second || second != 10*time.Second || third != 5*time.Second {
 		t.Errorf("out for %v, %v and, after two good minutes, %v; want 5s, 10s, 5s", first, second, third)
+	}
+}
+
+func TestPeriod(t *testing.T) {
+	o := health.Outlier{}.WithDefaults()
+	for n, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
+		if got := period(o, n, 0.5); got != want*time.Second {
+			t.Errorf("time %d: got %v, want %vs", n, got, int(want))
+		}
+	}
+	if lo, hi := period(o, 0, 0), period(o, 0, 1); lo != 4*time.Second || hi != 6*time.Second {
+		t.Errorf("jitter: got %v to %v, want 4s to 6s", lo, hi)
+	}
+}
+
+func TestMayEject(t *testing.T) {
+	o := health.Outlier{}.WithDefaults()
+	for total, most := range []int{0, 0, 1, 1, 2, 2, 3} {
+		n := 0
+		for MayEject(o, n, total) {
+			n++
+		}
+		if n != most {
+			t.Errorf("of %d backends %d may be out, want %d", total, n, most)
+		}
 	}
 }
 
