@@ -136,15 +136,3 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 	}
 	return err
 }
-
-// observe judges what became of a connection to e.
-func (p *carrier) observe(e *pool.Entry, now time.Time, r pool.Result) {
-	p.view.Set.Observe(e, now, r)
-}
-
-// newDialer returns what connects to backends.
-func newDialer(o Options) net.Dialer {
-	return net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
-		Enable: o.KeepAlive > 0, Idle: o.KeepAlive, Interval: o.KeepAlive / 3, Count: 3,
-	}, KeepAlive: min(o.KeepAlive, 0)}
-}

@@ -2,18 +2,14 @@ package tcp
 
 import (
 	"context"
-	"log/slog"
+	"fmt"
 	"maps"
 	"net"
-	"net/url"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/election"
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/transit"
 )
 
 // A Pool gives connections to its backends. It is safe for concurrent use.
@@ -25,28 +21,6 @@ type Pool struct {
 // An Excerpt gives connections to those backends of a [Pool] that pass a filter:
 // see [Pool.Only]. It is safe for concurrent use.
 type Excerpt struct{ *carrier }
-
-// A carrier is what pools and excerpts have in common: the way of connections to
-// the backends that a view shows.
-type carrier struct {
-	opts   Options
-	log    *slog.Logger
-	view   *pool.View
-	roles  *roles
-	dialer net.Dialer
-
-	retried atomic.Uint64
-	conns   atomic.Int64 // of Serve
-	refused atomic.Uint64
-	cut     atomic.Uint64
-
-	// What strangers can have written, by kind, so that one does not hide
-	// another.
-	unserved, ungreeted, broken, failed, exhausted transit.Lines
-
-	mu    sync.Mutex
-	links map[*link]struct{} // guarded by mu
-}
 
 // New returns a pool of the given backends, which may be none. It starts
 // nothing: see [Pool.Run]. Names must be unique.
@@ -84,18 +58,6 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 // fewLines is how many lines of a kind may come at once; then it is one a
 // second.
 const fewLines = 5
-
-func newCarrier(opts Options, v *pool.View, r *roles) *carrier {
-	c := &carrier{
-		opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, roles: r,
-		dialer: newDialer(opts), links: make(map[*link]struct{}),
-	}
-	for _, l := range []*transit.Lines{&c.ungreeted, &c.broken, &c.failed} {
-		l.Burst = fewLines
-	}
-	v.Watch(c.cutLeaving)
-	return c
-}
 
 // Only returns those of the pool's backends that pass a filter: the same
 // backends with the same states and the same load, fewer of them. With several
@@ -232,81 +194,41 @@ func (c *carrier) Report() health.Report {
 	return r
 }
 
-func (c *carrier) add(l *link) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.links[l] = struct{}{}
-}
-
-func (c *carrier) remove(l *link) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.links, l)
-}
-
-// cutLeaving cuts the links whose backends snap no longer lets be used.
-func (c *carrier) cutLeaving(snap *pool.Snapshot) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for l := range c.links {
-		if why := leaves(snap, l.entry.Member); why != nil {
-			l.cut(why)
+// SetPrimary makes the named backend the incumbent, as an operator may decide
+// when several claim to be primary: if it is fenced, it no longer is, and the
+// others that claim to be primary are. It returns [ErrUnknown] if there is no
+// such backend, and an error if it does not claim to be primary.
+func (c *carrier) SetPrimary(name string) error {
+	now, r := time.Now(), c.roles
+	r.mu.Lock()
+	err := func() error {
+		e, err := r.set.Named(name)
+		if err != nil {
+			return err
 		}
+		c := r.claimLocked(e)
+		if !c.Claims() {
+			return fmt.Errorf("balancer: %s does not say that it is primary: make it so first", name)
+		}
+		c.Left = time.Time{}
+		t := election.Throne{Primary: r.throne.Primary, Fenced: make(map[string]string), Deposed: maps.Clone(r.throne.Deposed)}
+		maps.Copy(t.Fenced, r.throne.Fenced)
+		var claims []election.Claim
+		for _, o := range r.claims {
+			claims = append(claims, *o)
+			if o.Name != name && o.Claims() && o.Role == health.RolePrimary {
+				t.Fenced[o.Name] = "claims to be primary, and " + name + " was made so by hand"
+			}
+		}
+		delete(t.Fenced, name)
+		t.Enthrone(*c, claims)
+		r.enthroneLocked(now, r.throne, t)
+		r.electLocked(now, true)
+		return nil
+	}()
+	r.mu.Unlock()
+	if err == nil {
+		r.set.Refresh(now)
 	}
-}
-
-// A way is what is kept of a backend.
-type way struct {
-	shed atomic.Int32 // connections in a row that it ended at once
-}
-
-func wayTo(e *pool.Entry) *way { return e.Way.(*way) }
-
-// A placed backend is one as it is configured, and its URL as it is read.
-type placed struct {
-	Backend
-	url *url.URL
-}
-
-// join says how a new backend is probed.
-func (o Options) join(s pool.Spec) (any, health.Target) {
-	b := s.Own.(*placed)
-	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
-	if o.Announce != 0 {
-		t.Preface = o.Announce.header(nil) // a probe has no client
-	}
-	return new(way), t
-}
-
-// specOf returns a backend as a set wants it, checked.
-func specOf(b Backend) (pool.Spec, error) {
-	b, u, err := b.resolve()
-	if err != nil {
-		return pool.Spec{}, err
-	}
-	return pool.Spec{Name: b.Name, At: u.String(), Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}, nil
-}
-
-// statusAt returns how e is.
-func statusAt(e *pool.Entry, now time.Time) Status {
-	b := e.Own.(*placed).Backend
-	b.Labels = maps.Clone(b.Labels)
-	rank := rankOf(e)
-	return Status{
-		Backend:  b,
-		Mode:     Mode(e.Wanted()),
-		State:    e.Verdict.State,
-		Why:      e.Verdict.Why,
-		Since:    e.Verdict.Since,
-		Until:    e.Verdict.Until,
-		InFlight: e.Load.InFlight(),
-		Latency:  e.Load.Latency(now),
-		Conns:    e.Requests.Load(),
-		Failures: e.Failures.Load(),
-		Role:     rank.Role,
-		Epoch:    rank.Epoch,
-		Lag:      rank.Lag,
-		Primary:  rank.Primary,
-		Barred:   rank.Barred,
-	}
+	return err
 }

@@ -238,45 +238,6 @@ func (r *roles) tellFences(now time.Time, old, next election.Throne) {
 	}
 }
 
-// SetPrimary makes the named backend the incumbent, as an operator may decide
-// when several claim to be primary: if it is fenced, it no longer is, and the
-// others that claim to be primary are. It returns [ErrUnknown] if there is no
-// such backend, and an error if it does not claim to be primary.
-func (c *carrier) SetPrimary(name string) error {
-	now, r := time.Now(), c.roles
-	r.mu.Lock()
-	err := func() error {
-		e, err := r.set.Named(name)
-		if err != nil {
-			return err
-		}
-		c := r.claimLocked(e)
-		if !c.Claims() {
-			return fmt.Errorf("balancer: %s does not say that it is primary: make it so first", name)
-		}
-		c.Left = time.Time{}
-		t := election.Throne{Primary: r.throne.Primary, Fenced: make(map[string]string), Deposed: maps.Clone(r.throne.Deposed)}
-		maps.Copy(t.Fenced, r.throne.Fenced)
-		var claims []election.Claim
-		for _, o := range r.claims {
-			claims = append(claims, *o)
-			if o.Name != name && o.Claims() && o.Role == health.RolePrimary {
-				t.Fenced[o.Name] = "claims to be primary, and " + name + " was made so by hand"
-			}
-		}
-		delete(t.Fenced, name)
-		t.Enthrone(*c, claims)
-		r.enthroneLocked(now, r.throne, t)
-		r.electLocked(now, true)
-		return nil
-	}()
-	r.mu.Unlock()
-	if err == nil {
-		r.set.Refresh(now)
-	}
-	return err
-}
-
 // reportRole adds what the role means to a backend's report.
 func reportRole(e *pool.Entry, r *health.Report) {
 	rank := rankOf(e)

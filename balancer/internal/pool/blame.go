@@ -56,21 +56,6 @@ func (b *blame) add(w Witness) {
 	b.next = (b.next + 1) % len(b.last)
 }
 
-// Blamed reports whether what failed of late at e is of several clients.
-func (s *Set) Blamed(e *Entry, now time.Time) bool { return s.several(&e.blame, now) }
-
-// Begged notes that e has answered by a wish for patience, and reports whether it
-// has to several clients of late.
-func (s *Set) Begged(e *Entry, now time.Time, w Witness) bool {
-	e.begged.add(w)
-	return s.several(&e.begged, now)
-}
-
-func (s *Set) several(b *blame, now time.Time) bool {
-	clients, _, _ := b.weigh(now.Add(-s.Opts.Outlier.Window))
-	return clients
-}
-
 // weigh reports whether what failed since then is of several clients, and of
 // several URLs, and whether most of it was answered.
 func (b *blame) weigh(since time.Time) (ofClients, ofURLs, erred bool) {

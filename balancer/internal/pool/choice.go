@@ -14,14 +14,6 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// Limits bounds what members have in hand.
-type Limits struct {
-	InFlight int           // at each at once, streams aside; 0: no limit
-	Streams  int           // likewise, of streams
-	Queue    int           // those that wait for a place; not positive: none
-	Wait     time.Duration // for which each of them waits
-}
-
 // An Ask is what a place is wanted for, for one attempt after the other.
 type Ask struct {
 	Pin        string        // the member that is wanted, if it may serve; empty: any

@@ -40,6 +40,34 @@ type Member struct {
 // bound to it.
 const drainFor = 10 * time.Minute
 
+// A Standing is what a judge says of a member.
+type Standing struct {
+	Barred string // why it gets nothing new; empty: it may
+	Own    any    // what else the judge knows
+}
+
+// An Entry is a member as one snapshot configures it.
+type Entry struct {
+	Spec
+	*Member
+	Verdict  tracker.Verdict // when the snapshot was made
+	Standing Standing        // likewise
+}
+
+// A Snapshot is what picks read. It is never modified.
+type Snapshot struct {
+	All    []*Entry          // in the order given
+	Others []*Entry          // of an excerpt: the rest of the whole
+	Kept   []*Entry          // of these, those that keep their connections
+	ByName map[string]*Entry //
+	Use    []*Entry          // for requests that are bound to none
+	rest   []*Entry          // alive and not in use: where a request goes that use has failed
+	shut   []*Entry          // have refused connections lately, and no probe says more: they may be back
+	trial  bool              // one of use is on trial
+	forced bool              // those serve that ask to be drained
+	until  int64             // when it must be made anew, in ns
+}
+
 // available reports whether e may get anything new: its operator and its judge
 // allow it.
 func (e *Entry) available() bool { return e.Wanted() == Ready && e.Standing.Barred == "" }
@@ -72,113 +100,6 @@ func (m *Member) heard(now time.Time, res health.Result) bool {
 		m.drained.Store(now.Add(drainFor).UnixNano())
 	}
 	return true
-}
-
-// An Entry is a member as one snapshot configures it.
-type Entry struct {
-	Spec
-	*Member
-	Verdict  tracker.Verdict // when the snapshot was made
-	Standing Standing        // likewise
-}
-
-// A Snapshot is what picks read. It is never modified.
-type Snapshot struct {
-	All    []*Entry          // in the order given
-	Others []*Entry          // of an excerpt: the rest of the whole
-	Kept   []*Entry          // of these, those that keep their connections
-	ByName map[string]*Entry //
-	Use    []*Entry          // for requests that are bound to none
-	rest   []*Entry          // alive and not in use: where a request goes that use has failed
-	shut   []*Entry          // have refused connections lately, and no probe says more: they may be back
-	trial  bool              // one of use is on trial
-	forced bool              // those serve that ask to be drained
-	until  int64             // when it must be made anew, in ns
-}
-
-// Refresh makes the snapshots anew.
-func (s *Set) Refresh(now time.Time) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	s.RefreshLocked(now)
-}
-
-// RefreshLocked makes the snapshots anew from the members' states.
-func (s *Set) RefreshLocked(now time.Time) {
-	old := s.Whole.Snap.Load()
-	entries := make([]*Entry, len(old.All))
-	for i, e := range old.All {
-		entries[i] = &Entry{Spec: e.Spec, Member: e.Member}
-	}
-	s.publishLocked(entries, now)
-}
-
-// publishLocked judges the entries and swaps them in.
-func (s *Set) publishLocked(entries []*Entry, now time.Time) {
-	snap := &Snapshot{All: entries, ByName: make(map[string]*Entry, len(entries)), until: math.MaxInt64}
-	for _, e := range entries {
-		e.Verdict = e.Tracker.Verdict(now)
-		if v := e.Verdict; s.Opts.Probe != nil && v.State == health.Up && !v.Trial {
-			s.proven = true
-		}
-	}
-	for _, e := range entries {
-		s.believeLocked(e)
-		if s.Opts.Judge != nil {
-			e.Standing = s.Opts.Judge.Standing(e.Member)
-		}
-		if !e.Verdict.Risen.IsZero() {
-			e.risen.Store(e.Verdict.Risen.UnixNano())
-		}
-		if u := e.Verdict.Until; !u.IsZero() {
-			snap.until = min(snap.until, u.UnixNano())
-		}
-		snap.ByName[e.Name] = e
-	}
-	snap.choose(entries)
-	old := s.Whole.Snap.Load()
-	s.recordLocked(old, snap, now)
-	for _, v := range s.views {
-		v.showLocked(snap, now)
-	}
-	for _, e := range entries {
-		if was := old.ByName[e.Name]; was != nil && was.Member == e.Member && e.Verdict.State == health.Down && was.Verdict.State != health.Down {
-			e.rescue(snap)
-		}
-	}
-}
-
-// believeLocked takes e for down if its probe has never succeeded, and that of
-// another has: the check is there, and it says no, as Patroni's does on all but
-// one. That is for connections: of requests it may be a file that is missing,
-// and answers tell more.
-func (s *Set) believeLocked(e *Entry) {
-	if v := &e.Verdict; s.Opts.Strict && s.proven && v.Fails {
-		v.State, v.Await = health.Down, false
-		v.Why = "fails its probes, which others pass: " + v.Why
-	}
-}
-
-// A rescuer is who holds a ticket and may be moved to another backend.
-type rescuer interface{ Rescue() }
-
-// rescue moves the requests that wait on e, which has just turned down, to
-// another backend, if there is one that is alive: nobody should wait for a
-// minute on a server that is known to be dead. What may not be repeated keeps
-// waiting.
-func (e *Entry) rescue(snap *Snapshot) {
-	alive := len(snap.rest) > 0
-	for _, other := range snap.Use {
-		alive = alive || other.Verdict.State != health.Down
-	}
-	if !alive {
-		return
-	}
-	for _, owner := range e.Load.Owners() {
-		if w, ok := owner.(rescuer); ok {
-			w.Rescue()
-		}
-	}
 }
 
 // choose says who of list serves, and who of all is left beside them.

@@ -7,20 +7,6 @@ import (
 	"github.com/foretier/foretier/internal/fair"
 )
 
-// shares counts what each client holds of each backend's places, for a pool and
-// all its excerpts. What has no limit is not counted.
-type shares struct{ requests, streams *fair.Table }
-
-func newShares(l Limits) (s shares) {
-	if l.InFlight > 0 {
-		s.requests = new(fair.Table)
-	}
-	if l.Streams > 0 {
-		s.streams = new(fair.Table)
-	}
-	return s
-}
-
 // places are those of one kind as they are to one client.
 type places struct {
 	table  *fair.Table // nil: nothing is counted

@@ -9,6 +9,14 @@ import (
 	"time"
 )
 
+// Limits bounds what members have in hand.
+type Limits struct {
+	InFlight int           // at each at once, streams aside; 0: no limit
+	Streams  int           // likewise, of streams
+	Queue    int           // those that wait for a place; not positive: none
+	Wait     time.Duration // for which each of them waits
+}
+
 // A queue holds the requests that wait for a place at a backend. Its clients have
 // their turns: of each the first, in the order in which they came, then of each the
 // second, and so on (start-time fair queueing; Goyal, Vin and Cheng, 1997). Once it

@@ -2,17 +2,15 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/load"
-	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fair"
 )
 
 // A Set is some backends: who they are, how they are, and what has happened to
@@ -67,10 +65,39 @@ type Judge interface {
 	Vacant() bool
 }
 
-// A Standing is what a judge says of a member.
-type Standing struct {
-	Barred string // why it gets nothing new; empty: it may
-	Own    any    // what else the judge knows
+// A View is those of a set's members that pass a filter, with a queue of its
+// own. It is safe for concurrent use.
+type View struct {
+	Set     *Set
+	Closing context.Context // ends with close, and with the set
+	close   context.CancelFunc
+	filters []Filter // none: all pass
+	Snap    atomic.Pointer[Snapshot]
+	Limits  Limits
+	policy  Policy
+	queue   queue
+	shares  shares // of the places, by client: those of the set
+
+	Changed   chan struct{}   // guarded by set.mu: closed at the next change
+	published func(*Snapshot) // guarded by set.mu: is told each snapshot; nil: nobody is
+}
+
+// A Filter reports whether e passes now, and, at its best, would if nothing were
+// wrong with it for the moment: if it were up, without lag and without load.
+type Filter func(e *Entry, now time.Time, atBest bool) bool
+
+// shares counts what each client holds of each backend's places, for a pool and
+// all its excerpts. What has no limit is not counted.
+type shares struct{ requests, streams *fair.Table }
+
+func newShares(l Limits) (s shares) {
+	if l.InFlight > 0 {
+		s.requests = new(fair.Table)
+	}
+	if l.Streams > 0 {
+		s.streams = new(fair.Table)
+	}
+	return s
 }
 
 // A change is one that a set's owner is to be told.
@@ -87,166 +114,13 @@ func New(opts Options, l Limits, p Policy) *Set {
 	return s
 }
 
-// Update replaces the members, whose names must be unique. Those whose name and
-// place are known keep their state; new ones beside others start slowly.
-func (s *Set) Update(specs []Spec) error {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	if s.closing.Err() != nil {
-		return ErrClosed
-	}
-	old, now := s.Whole.Snap.Load(), time.Now()
-	entries := make([]*Entry, len(specs))
-	kept := make(map[*Member]bool, len(entries))
-	for i, c := range specs {
-		e := &Entry{Spec: c}
-		if was := old.ByName[c.Name]; was != nil && c.At != "" && was.At == c.At {
-			e.Member = was.Member
-		} else {
-			e.Member = s.newMember(c)
-			if len(old.All) > 0 { // it joins others that are warm
-				e.risen.Store(now.UnixNano())
-			}
-		}
-		kept[e.Member] = true
-		entries[i] = e
-	}
-	s.publishLocked(entries, now)
-	for _, e := range old.All {
-		if !kept[e.Member] {
-			s.Opts.Leave(e.Way)
-		}
-	}
-	return nil
+// newView returns a view that shows nothing yet.
+func newView(parent context.Context, s *Set, l Limits, p Policy, filters []Filter) *View {
+	v := &View{Set: s, Limits: l, policy: p, filters: filters, shares: s.shares, Changed: make(chan struct{})}
+	v.Closing, v.close = context.WithCancel(parent)
+	v.Snap.Store(new(Snapshot))
+	return v
 }
-
-func (s *Set) newMember(c Spec) *Member {
-	m := &Member{
-		hash:    Hash64(c.Name),
-		Load:    load.New(&s.load),
-		Tracker: tracker.New(s.Opts.Schedule, s.Opts.Outlier, s.Opts.Probe != nil),
-		nudged:  make(chan struct{}, 1),
-	}
-	m.Way, m.Target = s.Opts.Join(c)
-	return m
-}
-
-// SetMode tells what an operator wants of the named member.
-func (s *Set) SetMode(name string, m Mode) error {
-	if m > maintenance {
-		return fmt.Errorf("balancer: %v is none of ready, drain and maintenance", m)
-	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	e, err := s.Named(name)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	if m == drain {
-		e.drained.Store(now.Add(drainFor).UnixNano())
-	}
-	if Mode(e.mode.Swap(uint32(m))) != m {
-		s.eventLocked(now, name, "set to "+m.String())
-		s.RefreshLocked(now)
-	}
-	return nil
-}
-
-// Named returns the member of that name, or errStranger.
-func (s *Set) Named(name string) (*Entry, error) {
-	e := s.Whole.Snap.Load().ByName[name]
-	if e == nil {
-		return nil, fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, s.Opts.Name)
-	}
-	return e, nil
-}
-
-// A Result is what became of a request or a connection, as evidence.
-type Result struct {
-	Outcome tracker.Outcome
-	Request bool    // not a connection
-	Witness Witness // whose request failed; zero: it did not, or is none
-	// Doubtful says that it may be how a protocol goes, so that the others
-	// must do clearly better.
-	Doubtful bool
-}
-
-// Observe judges what became of a request or a connection at e.
-func (s *Set) Observe(e *Entry, now time.Time, r Result) {
-	if r.Witness.at != 0 {
-		e.blame.add(r.Witness)
-	}
-	if r.Outcome == tracker.Failed || r.Outcome == tracker.Refused {
-		e.Failures.Add(1)
-	}
-	eject, changed := e.Tracker.Observe(now, r.Outcome)
-	if !eject && !changed {
-		return
-	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	if eject && s.mayEjectLocked(e, now, r) {
-		e.Tracker.Eject(now, rand.Float64())
-	}
-	s.RefreshLocked(now)
-}
-
-// mayEjectLocked reports whether e may be taken out: on hard evidence always;
-// on soft only while enough others are left, and for a low share of answers
-// only if the others' is clearly better: one broken page that everybody asks
-// for is no broken server. The same holds for doubtful evidence. Of requests
-// several clients' must have failed, and several: see [blameClients].
-func (s *Set) mayEjectLocked(e *Entry, now time.Time, r Result) bool {
-	hard, share := e.Tracker.Suspect()
-	share = share || r.Doubtful
-	if hard {
-		return true
-	}
-	clients, urls, erred := e.blame.weigh(now.Add(-s.Opts.Outlier.Window))
-	if r.Request && !(clients && urls) {
-		return false
-	}
-	out, all, theirs, asked := s.others(e, now)
-	if own, _ := e.Tracker.Share(now); share && asked && theirs < own+clearlyBetter {
-		return false
-	}
-	if r.Request && erred && out >= max(1, int(erredShare*float64(all))) {
-		return false
-	}
-	return tracker.MayEject(s.Opts.Outlier, out, all)
-}
-
-// others returns how many of all are out on soft evidence beside e, and the share of
-// answers of the rest, if they were asked.
-func (s *Set) others(e *Entry, now time.Time) (out, all int, share float64, asked bool) {
-	members := s.Whole.Snap.Load().All
-	good, n := 0.0, 0
-	for _, other := range members {
-		if other.Member == e.Member {
-			continue
-		}
-		if other.Verdict.State == health.Degraded && !other.Verdict.Until.IsZero() {
-			out++
-			continue
-		}
-		part, of := other.Tracker.Share(now)
-		good, n = good+part*float64(of), n+of
-	}
-	if n > 0 {
-		share = good / float64(n)
-	}
-	return out, len(members), share, n > 0
-}
-
-// Avoid has others preferred to e until then.
-func (s *Set) Avoid(e *Entry, until time.Time) {
-	e.Member.avoid.Store(until.UnixNano())
-	s.avoided.Store(true)
-}
-
-// clearlyBetter is by how much the others' share of answers must be higher.
-const clearlyBetter = 0.25
 
 // End closes the set: run ends, and update fails. It is idempotent.
 func (s *Set) End() {

@@ -5,40 +5,10 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
 )
-
-// A View is those of a set's members that pass a filter, with a queue of its
-// own. It is safe for concurrent use.
-type View struct {
-	Set     *Set
-	Closing context.Context // ends with close, and with the set
-	close   context.CancelFunc
-	filters []Filter // none: all pass
-	Snap    atomic.Pointer[Snapshot]
-	Limits  Limits
-	policy  Policy
-	queue   queue
-	shares  shares // of the places, by client: those of the set
-
-	Changed   chan struct{}   // guarded by set.mu: closed at the next change
-	published func(*Snapshot) // guarded by set.mu: is told each snapshot; nil: nobody is
-}
-
-// A Filter reports whether e passes now, and, at its best, would if nothing were
-// wrong with it for the moment: if it were up, without lag and without load.
-type Filter func(e *Entry, now time.Time, atBest bool) bool
-
-// newView returns a view that shows nothing yet.
-func newView(parent context.Context, s *Set, l Limits, p Policy, filters []Filter) *View {
-	v := &View{Set: s, Limits: l, policy: p, filters: filters, shares: s.shares, Changed: make(chan struct{})}
-	v.Closing, v.close = context.WithCancel(parent)
-	v.Snap.Store(new(Snapshot))
-	return v
-}
 
 // Only returns a view of those that pass a filter: with several, those that
 // pass the first are used as long as one of them is alive, then those that pass

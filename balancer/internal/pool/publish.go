@@ -1,0 +1,171 @@
+package pool
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/foretier/foretier/balancer/internal/load"
+	"github.com/foretier/foretier/balancer/internal/tracker"
+	"github.com/foretier/foretier/health"
+)
+
+// Update replaces the members, whose names must be unique. Those whose name and
+// place are known keep their state; new ones beside others start slowly.
+func (s *Set) Update(specs []Spec) error {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	if s.closing.Err() != nil {
+		return ErrClosed
+	}
+	old, now := s.Whole.Snap.Load(), time.Now()
+	entries := make([]*Entry, len(specs))
+	kept := make(map[*Member]bool, len(entries))
+	for i, c := range specs {
+		e := &Entry{Spec: c}
+		if was := old.ByName[c.Name]; was != nil && c.At != "" && was.At == c.At {
+			e.Member = was.Member
+		} else {
+			e.Member = s.newMember(c)
+			if len(old.All) > 0 { // it joins others that are warm
+				e.risen.Store(now.UnixNano())
+			}
+		}
+		kept[e.Member] = true
+		entries[i] = e
+	}
+	s.publishLocked(entries, now)
+	for _, e := range old.All {
+		if !kept[e.Member] {
+			s.Opts.Leave(e.Way)
+		}
+	}
+	return nil
+}
+
+func (s *Set) newMember(c Spec) *Member {
+	m := &Member{
+		hash:    Hash64(c.Name),
+		Load:    load.New(&s.load),
+		Tracker: tracker.New(s.Opts.Schedule, s.Opts.Outlier, s.Opts.Probe != nil),
+		nudged:  make(chan struct{}, 1),
+	}
+	m.Way, m.Target = s.Opts.Join(c)
+	return m
+}
+
+// SetMode tells what an operator wants of the named member.
+func (s *Set) SetMode(name string, m Mode) error {
+	if m > maintenance {
+		return fmt.Errorf("balancer: %v is none of ready, drain and maintenance", m)
+	}
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	e, err := s.Named(name)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if m == drain {
+		e.drained.Store(now.Add(drainFor).UnixNano())
+	}
+	if Mode(e.mode.Swap(uint32(m))) != m {
+		s.eventLocked(now, name, "set to "+m.String())
+		s.RefreshLocked(now)
+	}
+	return nil
+}
+
+// Named returns the member of that name, or errStranger.
+func (s *Set) Named(name string) (*Entry, error) {
+	e := s.Whole.Snap.Load().ByName[name]
+	if e == nil {
+		return nil, fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, s.Opts.Name)
+	}
+	return e, nil
+}
+
+// Refresh makes the snapshots anew.
+func (s *Set) Refresh(now time.Time) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	s.RefreshLocked(now)
+}
+
+// RefreshLocked makes the snapshots anew from the members' states.
+func (s *Set) RefreshLocked(now time.Time) {
+	old := s.Whole.Snap.Load()
+	entries := make([]*Entry, len(old.All))
+	for i, e := range old.All {
+		entries[i] = &Entry{Spec: e.Spec, Member: e.Member}
+	}
+	s.publishLocked(entries, now)
+}
+
+// publishLocked judges the entries and swaps them in.
+func (s *Set) publishLocked(entries []*Entry, now time.Time) {
+	snap := &Snapshot{All: entries, ByName: make(map[string]*Entry, len(entries)), until: math.MaxInt64}
+	for _, e := range entries {
+		e.Verdict = e.Tracker.Verdict(now)
+		if v := e.Verdict; s.Opts.Probe != nil && v.State == health.Up && !v.Trial {
+			s.proven = true
+		}
+	}
+	for _, e := range entries {
+		s.believeLocked(e)
+		if s.Opts.Judge != nil {
+			e.Standing = s.Opts.Judge.Standing(e.Member)
+		}
+		if !e.Verdict.Risen.IsZero() {
+			e.risen.Store(e.Verdict.Risen.UnixNano())
+		}
+		if u := e.Verdict.Until; !u.IsZero() {
+			snap.until = min(snap.until, u.UnixNano())
+		}
+		snap.ByName[e.Name] = e
+	}
+	snap.choose(entries)
+	old := s.Whole.Snap.Load()
+	s.recordLocked(old, snap, now)
+	for _, v := range s.views {
+		v.showLocked(snap, now)
+	}
+	for _, e := range entries {
+		if was := old.ByName[e.Name]; was != nil && was.Member == e.Member && e.Verdict.State == health.Down && was.Verdict.State != health.Down {
+			e.rescue(snap)
+		}
+	}
+}
+
+// believeLocked takes e for down if its probe has never succeeded, and that of
+// another has: the check is there, and it says no, as Patroni's does on all but
+// one. That is for connections: of requests it may be a file that is missing,
+// and answers tell more.
+func (s *Set) believeLocked(e *Entry) {
+	if v := &e.Verdict; s.Opts.Strict && s.proven && v.Fails {
+		v.State, v.Await = health.Down, false
+		v.Why = "fails its probes, which others pass: " + v.Why
+	}
+}
+
+// A rescuer is who holds a ticket and may be moved to another backend.
+type rescuer interface{ Rescue() }
+
+// rescue moves the requests that wait on e, which has just turned down, to
+// another backend, if there is one that is alive: nobody should wait for a
+// minute on a server that is known to be dead. What may not be repeated keeps
+// waiting.
+func (e *Entry) rescue(snap *Snapshot) {
+	alive := len(snap.rest) > 0
+	for _, other := range snap.Use {
+		alive = alive || other.Verdict.State != health.Down
+	}
+	if !alive {
+		return
+	}
+	for _, owner := range e.Load.Owners() {
+		if w, ok := owner.(rescuer); ok {
+			w.Rescue()
+		}
+	}
+}
