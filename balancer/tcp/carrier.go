@@ -79,3 +79,7 @@ func newCarrier(opts Options, v *pool.View, r *roles) *carrier {
 	v.Watch(c.cutLeaving)
 	return c
 }
+
+// fewLines is how many lines of a kind may come at once; then it is one a
+// second.
+const fewLines = 5

@@ -55,10 +55,6 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 	return p, nil
 }
 
-// fewLines is how many lines of a kind may come at once; then it is one a
-// second.
-const fewLines = 5
-
 // Only returns those of the pool's backends that pass a filter: the same
 // backends with the same states and the same load, fewer of them. With several
 // filters, those that pass the first are used as long as one of them is alive,
