@@ -32,10 +32,8 @@ type ask struct {
 	noStore  bool           // it wants nothing stored of its answer; set by keep
 	cookie   bool           // has cookies that may bear on the response
 	auth     bool
-	position Position      // before the backend is asked by a request that passes
 	partial  bool          // to be fetched as the part that it asks for
 	selector *law.Selector // see selecting
-	begun    *memory.Entry // the stored beginning that its fetch is to complete, or nil
 	strange  []string      // its fields that may fill nothing; set by keep
 	reason   string        // why it is forwarded, in the words of RFC 9211
 
@@ -169,9 +167,8 @@ func (a *ask) stored(e *memory.Entry) law.Stored {
 
 // mayCover reports whether e may be served in place of an error, whatever the
 // client has demanded.
-func (a *ask) mayCover(e *memory.Entry) bool {
-	use := law.Reuse(a.stored(e), nil, time.Now().UnixNano())
-	return use != law.Ask
+func (a *ask) mayCover(e *memory.Entry, now time.Time) bool {
+	return law.Reuse(a.stored(e), nil, now.UnixNano()) != law.Ask
 }
 
 // judge asks the law and then the operator's rule.
@@ -339,9 +336,23 @@ func narrows(name string) bool {
 	return strings.HasPrefix(name, "If-")
 }
 
-// fetchRequest returns the request by which the cache asks: the client's,
-// without what is not in the key and without its conditions.
-func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional bool) *http.Request {
+// A question is what a fetch is to ask the backend, and for whom.
+type question struct {
+	ask       *ask
+	stale     *memory.Entry // what is stored and to be validated; may be nil
+	begun     *memory.Entry // the stored beginning that is to be completed; may be nil
+	selecting string        // the fields by which its responses are known to differ
+	plain     bool          // without conditions, although something is stored
+	alone     bool          // for nobody else
+	refresh   bool          // nobody waits
+	late      *flight       // what has been waited for long enough, or nil
+	rounds    int           // how many flights of others have not answered it
+}
+
+// request returns the request by which the cache asks: the client's, without
+// what is not in the key and without its conditions.
+func (q *question) request(ctx context.Context) *http.Request {
+	a := q.ask
 	r := a.r.Clone(ctx)
 	for as := range r.Header {
 		if name := http.CanonicalHeaderKey(as); narrows(name) && (as != "Range" || !a.partial) {
@@ -354,39 +365,50 @@ func (a *ask) fetchRequest(ctx context.Context, stale *memory.Entry, conditional
 	if r.URL.Host != "" {
 		r.URL.Host = r.Host
 	}
-	if !a.obeyed {
-		delete(r.Header, "Cache-Control")
-		delete(r.Header, "Pragma")
-	}
-	// What is told apart as one must be asked for as one.
-	if lines := r.Header["Accept-Encoding"]; lines != nil {
-		r.Header["Accept-Encoding"] = []string{law.ReadCodings(lines).String()}
-	}
-	if lines := r.Header["Accept-Language"]; lines != nil {
-		if text := law.ReadLanguages(lines).Text; text != "" {
-			r.Header["Accept-Language"] = []string{text}
-		}
-	}
 	if to := forwarded(r.URL, a.plan.Query); to.Query != r.URL.RawQuery {
 		r.URL.RawQuery = to.Query
 		r.RequestURI = to.String()
 	}
-	if a.begun != nil && conditional {
-		askRest(r, a.begun)
+	a.generalize(r.Header)
+	if q.begun != nil && !q.plain {
+		askRest(r, q.begun)
 	}
-	fields.DropCookies(r.Header, a.drops)
-	// Nobody else's: what is stored must not depend on what one client, or a
-	// proxy before it, says that it can make of a page.
-	r.Header["Surrogate-Capability"] = []string{a.h.cache.capability}
-	if stale != nil && conditional {
-		if tag := stale.Field("Etag"); tag != "" {
-			r.Header["If-None-Match"] = []string{tag}
-		}
-		if modified := stale.Field("Last-Modified"); modified != "" {
-			r.Header["If-Modified-Since"] = []string{modified}
-		}
+	if q.stale != nil && !q.plain {
+		askWhetherChanged(r, q.stale)
 	}
 	return r
+}
+
+// generalize takes off a header what is one visitor's, and gives the rest the
+// form that it has in the key.
+func (a *ask) generalize(h http.Header) {
+	if !a.obeyed {
+		delete(h, "Cache-Control")
+		delete(h, "Pragma")
+	}
+	// What is told apart as one must be asked for as one.
+	if lines := h["Accept-Encoding"]; lines != nil {
+		h["Accept-Encoding"] = []string{law.ReadCodings(lines).String()}
+	}
+	if lines := h["Accept-Language"]; lines != nil {
+		if text := law.ReadLanguages(lines).Text; text != "" {
+			h["Accept-Language"] = []string{text}
+		}
+	}
+	fields.DropCookies(h, a.drops)
+	// Nobody else's: what is stored must not depend on what one client, or a
+	// proxy before it, says that it can make of a page.
+	h["Surrogate-Capability"] = []string{a.h.cache.capability}
+}
+
+// askWhetherChanged has r validate e.
+func askWhetherChanged(r *http.Request, e *memory.Entry) {
+	if tag := e.Field("Etag"); tag != "" {
+		r.Header["If-None-Match"] = []string{tag}
+	}
+	if modified := e.Field("Last-Modified"); modified != "" {
+		r.Header["If-Modified-Since"] = []string{modified}
+	}
 }
 
 // keyHost returns the host of a request in the form that it has in the key.
@@ -425,9 +447,9 @@ func (a *ask) anonymous(selecting string) {
 	}
 }
 
-// key identifies the request among those that are being fetched. selecting are
-// the fields by which its responses are known to differ.
-func (a *ask) key(selecting string) string {
+// key identifies the question among those that are being asked.
+func (q *question) key() string {
+	a := q.ask
 	b := append([]byte(nil), a.url...)
 	b = append(b, 0)
 	if a.https {
@@ -437,8 +459,8 @@ func (a *ask) key(selecting string) string {
 	if a.partial {
 		b = append(append(b, 0), a.r.Header.Get("Range")...)
 	}
-	if selecting != "" {
-		b = a.selecting().Append(append(b, 0), selecting)
+	if q.selecting != "" {
+		b = a.selecting().Append(append(b, 0), q.selecting)
 	}
 	return string(b)
 }

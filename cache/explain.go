@@ -55,7 +55,7 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 			slices.Sort(odd)
 			d.Steps = append(d.Steps, "not stored, unless it varies on "+strings.Join(odd, ", "))
 		}
-		if e != nil && c.act == fetchWhole && a.mayCover(e) {
+		if e != nil && c.act == fetchWhole && a.mayCover(e, a.now) {
 			d.Steps = append(d.Steps, "what is stored is served if the backend fails")
 		}
 	}

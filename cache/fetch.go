@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
@@ -18,17 +17,46 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// An outcome is what a fetch turned out to be, known once its header has come.
-type outcome uint8
+// An answer is what a fetch brought, as far as its header says. A pure function
+// makes it, and it is published once, to all who wait.
+type answer struct {
+	kind   kind
+	status int
+	why    string // why it is not stored, or what it covers
+	cause  error  // of an error of the tier's own
+
+	mark   time.Duration // for so long nobody need wait for the like; 0: not known
+	unmark bool          // others may wait for the like again
+
+	strip []string // private, or shared until there is no room: the fields that are taken off
+
+	// shared and modified: what others may use.
+	entry     *memory.Entry // shared: as it will be stored; modified: as updated; found: what is stored
+	header    http.Header   // shared: as all get it
+	own       http.Header   // shared: the same for the leader, if some of it is for it only
+	length    int64         // shared: of the body; -1 if unknown
+	aged      bool          // shared: it came with an Age
+	completes bool          // shared: the body goes on where what is stored ends
+	forOne    bool          // modified: what the 304 said is for the leader only
+	merged    *memory.Entry // modified: as the leader gets it, if that is not entry
+	keep      *memory.Entry // modified: what is stored at once, or nil
+
+	held *memory.Entry // modified and covered: what was stored before, with its body
+}
+
+// A kind is what an answer turned out to be.
+type kind uint8
 
 const (
-	pending  outcome = iota
-	shared           // it is being stored; everybody reads along
-	private          // not to be stored: it is its leader's alone
-	modified         // a 304 for what is stored: entry has been updated
-	covered          // an error in whose place the stale entry is served
-	failed           // an error of the tier's own, the same for everybody
-	again            // a 304 for something else: to be asked without conditions
+	pending  kind = iota
+	shared        // it is being stored; everybody reads along
+	private       // not to be stored: it is its leader's alone
+	modified      // a 304 for what is stored: entry has been updated
+	covered       // an error in whose place the stale entry is served
+	failed        // an error of the tier's own, the same for everybody
+	again         // a 304 for something else: to be asked without conditions
+	found         // nothing was asked: it has been stored meanwhile
+	closed        // nothing was asked: the cache is closed
 )
 
 var (
@@ -39,126 +67,90 @@ var (
 	errNotTheRest = errors.New("cache: not the rest of what is stored")
 )
 
-// A fetch asks the backend once, on a context of its own, for all who wait.
-//
-// It has a goroutine of its own, which owns the fields without a lock; what
-// stands below ready is set before ready is closed and not changed after.
+// A response is what a backend has said of what it sends.
+type response struct {
+	request  *http.Request // as it was sent
+	asked    time.Time     // when
+	now      time.Time
+	status   int
+	header   http.Header
+	cause    error // of an error of the tier's own
+	unproven bool  // whether the body is whole will not be known
+}
+
+// A fetch asks the backend once, on a context of its own, for all who wait. It
+// has a goroutine of its own, which owns the fields without a lock. What others
+// see of it is its flight.
 type fetch struct {
-	h         *handler
-	ask       *ask // the leader's
-	key       string
-	request   *http.Request
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
-	budget    *time.Timer
-	limit     time.Duration // how long budget runs
-	position  Position      // before the backend was asked
-	asked     time.Time
-	stale     *memory.Entry // what is stored already; may be nil
-	begun     *memory.Entry // the beginning that is being completed; may be nil
-	record    *transit.Record
-	refreshes bool // nobody waits: it holds a place among the refreshing
+	*flight
+	question // the leader's, with a copy of its request
+	h        *handler
+	request  *http.Request
+	ctx      context.Context
+	budget   *time.Timer
+	limit    time.Duration // how long budget runs
+	asked    time.Time
 
 	header  http.Header // what next fills
 	wrote   bool        // a final header came
-	length  int64       // Content-Length; -1 if unknown
 	written int64
-
-	wanted int  // guarded by flights.mu: how many would use what comes
-	orphan bool // guarded by flights.mu: it goes on for nobody
-	over   bool // guarded by flights.mu: it has ended
-
-	mu     sync.Mutex
-	leader http.ResponseWriter // nil once the leader has left; guarded by mu
-	gone   bool                // the leader has left; guarded by mu
-
-	ready   chan struct{} // closed when what follows is set
-	outcome outcome
-	status  int
-	answer  http.Header   // of a shared response
-	own     http.Header   // the same for the leader, if some of it is for it only
-	merged  *memory.Entry // modified: as the leader gets it, if that is not entry
-	alone   bool          // modified: what the 304 said is for the leader only
-	aged    bool          // it came with an Age
-	verdict Verdict
-	entry   *memory.Entry // shared: as it will be stored; modified: as updated
-	body    stream
-	first   *reader // the leader's
-	why     string
-	cause   error // of an error of the tier's own
-
-	done     chan struct{} // closed when next has returned and the rest is settled
-	panicked any           // what next panicked with; set before done
-	stored   bool          // set before done
 }
 
-// start begins a fetch for a; w is where an answer that is the leader's alone
-// goes, nil for a refresh. It returns nil if the cache is closed.
-func (h *handler) start(a *ask, w http.ResponseWriter, stale *memory.Entry, key string, conditional bool) *fetch {
+// start begins the fetch of a flight; w is where an answer that is the leader's
+// alone goes, nil for a refresh. It reports false if the cache is closed.
+func (h *handler) start(fl *flight, q question, w http.ResponseWriter) bool {
 	c := h.cache
-	f := &fetch{
-		h: h, key: key, stale: stale, leader: w, gone: w == nil, refreshes: w == nil,
-		position: c.log.head(), asked: time.Now(), length: -1,
-		header: make(http.Header),
-		ready:  make(chan struct{}), done: make(chan struct{}),
-	}
-	f.body.store = c.store
-	if w != nil {
-		f.wanted = 1
-	}
-	ctx, record := transit.From(a.r.Context()).Detach(a.r.Context())
-	f.record = record
+	f := &fetch{flight: fl, question: q, h: h, asked: time.Now(), header: make(http.Header)}
+	fl.leader = w
+	fl.body.store = c.store
+	ctx, record := transit.From(q.ask.r.Context()).Detach(q.ask.r.Context())
+	fl.record = record
 	record.Storable = f.storable
-	f.ctx, f.cancel = context.WithCancelCause(context.WithValue(ctx, dependsKey{}, new(depends)))
+	f.ctx, fl.cancel = context.WithCancelCause(context.WithValue(ctx, dependsKey{}, new(depends)))
 	// A rule that gives the backend longer for its header gives it to the fetch.
 	f.limit = max(c.opts.Fetch, record.Terms.Header)
 	if record.Terms.Header < 0 {
 		f.limit = time.Hour
 	}
-	f.budget = time.AfterFunc(f.limit, f.overtime)
 	// What the client's request holds may change once it has been answered.
-	f.ask = a.clone(f.ctx)
-	f.request = f.ask.fetchRequest(f.ctx, stale, conditional)
-	if !c.running.add(f) {
-		f.budget.Stop()
-		f.cancel(errClosed)
-		return nil
+	f.ask = q.ask.clone(f.ctx)
+	f.request = f.question.request(f.ctx)
+	if !c.running.add(&fl.task) {
+		fl.cancel(errClosed)
+		return false
 	}
-	if stale != nil {
-		c.store.Retain(stale)
+	for _, e := range [...]*memory.Entry{f.stale, f.begun} {
+		if e != nil {
+			c.store.Retain(e)
+		}
 	}
-	if a.begun != nil && conditional {
-		f.begun = a.begun
-		c.store.Retain(f.begun)
-	}
+	f.budget = time.AfterFunc(f.limit, f.overtime)
 	go f.run()
-	return f
+	return true
 }
 
 // overtime ends a fetch whose time is up, unless somebody is reading along.
 func (f *fetch) overtime() {
-	select {
-	case <-f.ready:
-		if f.outcome == private {
+	if f.published() {
+		if f.answer.kind == private {
 			return
 		}
 		if f.body.reading() {
 			f.budget.Reset(time.Second)
 			return
 		}
-	default:
 	}
 	f.cancel(fmt.Errorf("cache: fetch took longer than %v: %w", f.limit, context.DeadlineExceeded))
 }
 
-// run calls next and settles what came of it.
+// run calls next and does what comes of it.
 func (f *fetch) run() {
-	defer f.h.cache.running.remove(f)
-	defer f.leave()
+	defer f.h.cache.running.remove(&f.task)
+	defer f.letGo()
 	defer close(f.done)
 	defer f.cancel(context.Canceled)
 	defer f.budget.Stop()
-	defer f.h.flights.leave(f)
+	defer f.h.flights.leave(f.flight)
 	err := f.call()
 	if err == nil && f.ctx.Err() != nil {
 		err = context.Cause(f.ctx) // it may have returned for that reason
@@ -166,41 +158,53 @@ func (f *fetch) run() {
 	if err == nil && !f.wrote {
 		f.WriteHeader(http.StatusOK)
 	}
-	if f.outcome == pending {
-		f.fail(err)
+	if !f.published() {
+		f.record.Fail(err)
+		f.settle(f.failure(err, time.Now()))
 	}
-	if f.outcome == private && !f.gone {
-		copyTrailers(f.leader.Header(), f.header)
+	switch f.answer.kind {
+	case private:
+		if f.leader != nil {
+			copyTrailers(f.leader.Header(), f.header)
+		}
+	case shared:
+		f.finish(err)
 	}
-	if f.outcome != shared {
-		return
-	}
+}
+
+// finish stores a shared response, if it is whole, and tells all who read along.
+func (f *fetch) finish(err error) {
 	if err == nil {
 		err = f.whole()
 	}
 	if err == nil {
 		f.stored = f.keep()
 	}
-	f.h.flights.leave(f) // what has ended is found in the store, or asked for anew
+	f.trailer = f.header
+	f.h.flights.leave(f.flight) // what has ended is found in the store, or asked for anew
 	f.body.end(err)
 	f.body.give()
 }
 
-// leave gives back what the fetch held.
-func (f *fetch) leave() {
-	if f.begun != nil {
-		f.h.cache.store.Release(f.begun)
-	}
-	if f.stale == nil {
-		return
-	}
+// letGo gives back what the fetch held.
+func (f *fetch) letGo() {
 	if f.refreshes {
 		<-f.h.refreshing
 	}
-	if !f.stored && (f.refreshes || f.outcome == covered) && context.Cause(f.ctx) != errNobody {
+	if f.stale != nil && !f.stored && (f.refreshes || f.answer.kind == covered) && context.Cause(f.ctx) != errNobody {
 		f.stale.Rest(time.Now().Add(time.Second)) // no hammering
 	}
-	f.h.cache.store.Release(f.stale)
+	f.release()
+}
+
+// release ends the hold on what was stored before.
+func (f *fetch) release() {
+	for _, e := range [...]**memory.Entry{&f.stale, &f.begun} {
+		if *e != nil {
+			f.h.cache.store.Release(*e)
+			*e = nil
+		}
+	}
 }
 
 // call runs next and recovers what it panics with: a fetch must not end the
@@ -228,26 +232,10 @@ func (f *fetch) whole() error {
 	switch {
 	case f.record != nil && f.record.Unproven:
 		return errAborted
-	case f.length >= 0 && f.written != f.length:
-		return fmt.Errorf("%w: %d of %d bytes", errAborted, f.written, f.length)
+	case f.answer.length >= 0 && f.written != f.answer.length:
+		return fmt.Errorf("%w: %d of %d bytes", errAborted, f.written, f.answer.length)
 	}
 	return nil
-}
-
-// fail settles a fetch that ended without a header.
-func (f *fetch) fail(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.record.Fail(err)
-	f.why, f.cause, f.status = "failed", err, http.StatusBadGateway
-	if errors.Is(err, context.DeadlineExceeded) {
-		f.status = http.StatusGatewayTimeout
-	}
-	f.outcome = failed
-	if f.stale != nil && f.ask.mayCover(f.stale) {
-		f.outcome = covered
-	}
-	close(f.ready)
 }
 
 // WriteHeader is called by next through [fetchWriter].
@@ -260,19 +248,88 @@ func (f *fetch) WriteHeader(status int) {
 		return
 	}
 	f.wrote = true
+	f.settle(f.read(response{
+		request: f.request, asked: f.asked, now: time.Now(),
+		status: status, header: f.header, cause: f.record.Cause(), unproven: f.record.Unproven,
+	}))
+}
+
+// settle does what an answer brings with it, and publishes it.
+func (f *fetch) settle(an answer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.settle(status)
-	f.forget()
-	if f.outcome == private {
-		f.budget.Stop()
-		if f.gone {
-			f.cancel(errNobody)
-		} else {
-			f.begin(f.leader, status)
+	if an.kind == shared && !f.body.expect(max(an.length, 0)) {
+		an = f.roomless(an)
+	}
+	f.remark(an)
+	switch an.kind {
+	case shared:
+		f.share(an)
+	case private:
+		f.give(an)
+	case modified:
+		if an.keep != nil {
+			f.stored = f.h.cache.add(f.position, an.keep, 0)
+		}
+	case again:
+		if an.cause != nil {
+			f.cancel(an.cause)
 		}
 	}
-	close(f.ready)
+	f.publish(an)
+}
+
+// remark remembers of the key what an answer says of those to come.
+func (f *fetch) remark(an answer) {
+	c, key := f.h.cache, f.ask.marker([]byte(f.url))
+	if an.unmark {
+		c.markers.clear(key)
+	}
+	if an.mark > 0 {
+		c.markers.set(key, time.Now().Add(an.mark))
+	}
+}
+
+// share has the body read along and stored.
+func (f *fetch) share(an answer) {
+	f.h.countAgents(f.ask, an.entry)
+	if f.leader != nil {
+		f.first = f.body.read() // now: later the beginning may be gone
+	}
+	if f.begun != nil && an.completes {
+		for _, chunk := range f.begun.Chunks() {
+			_ = f.body.write(f.ctx, chunk, f.h.cache.opts.MaxBody) // there is room: see expect
+		}
+		f.written = f.begun.Len()
+	}
+	f.forget()
+}
+
+// give begins to write a response that is the leader's alone.
+func (f *fetch) give(an answer) {
+	f.forget()
+	for _, name := range an.strip {
+		f.header.Del(name)
+	}
+	f.budget.Stop()
+	if f.leader == nil {
+		f.cancel(errNobody)
+		return
+	}
+	h := f.leader.Header()
+	for name, values := range f.header {
+		h[name] = values
+	}
+	f.h.cache.addStatus(h, "; fwd="+f.ask.reason+"; fwd-status="+strconv.Itoa(an.status)+detail(an.why))
+	f.leader.WriteHeader(an.status)
+}
+
+// forget gives back what was stored before, which is of no more use: how long the
+// fetch goes on may be for a slow client to say.
+func (f *fetch) forget() {
+	if !f.refreshes { // which still has to say whether it may be tried again
+		f.release()
+	}
 }
 
 // interim passes a 1xx on to the leader; it is nobody else's and never stored
@@ -280,7 +337,7 @@ func (f *fetch) WriteHeader(status int) {
 func (f *fetch) interim(status int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.gone {
+	if f.leader == nil {
 		return
 	}
 	h := f.leader.Header()
@@ -292,148 +349,120 @@ func (f *fetch) interim(status int) {
 	maps.Copy(h, above)
 }
 
-// begin writes the head of a response that is the leader's alone.
-func (f *fetch) begin(w http.ResponseWriter, status int) {
-	h := w.Header()
-	for name, values := range f.header {
-		h[name] = values
+// read says what a response means to those who wait for it.
+func (q *question) read(r response) answer {
+	switch {
+	case r.cause != nil:
+		return q.coverable(answer{kind: private, status: r.status, why: "error of the tier", cause: r.cause}, r.now)
+	case r.status == http.StatusNotModified && q.stale != nil && validates(r.request):
+		if !law.Validates(q.stale.Header(), r.header) {
+			return answer{kind: again}
+		}
+		return q.update(r)
+	case r.status >= 500 && q.stale != nil && q.ask.mayCover(q.stale, r.now):
+		return answer{kind: covered, status: r.status, why: "status " + strconv.Itoa(r.status), held: q.stale}
 	}
-	f.h.cache.addStatus(h, "; fwd="+f.ask.reason+"; fwd-status="+strconv.Itoa(status)+detail(f.why))
-	w.WriteHeader(status)
+	header, length := r.header.Clone(), contentLength(r.header)
+	fields.RemoveHopByHop(header)
+	if q.begun != nil && (r.status == http.StatusPartialContent || r.status == http.StatusRequestedRangeNotSatisfiable) {
+		return q.completed(r, header)
+	}
+	return q.judged(r, header, length)
 }
 
-// settle decides what the response is.
-func (f *fetch) settle(status int) {
-	now := time.Now()
-	f.status = status
-	f.length = contentLength(f.header)
-	c := f.h.cache
-	switch {
-	case f.record.Cause() != nil:
-		f.why, f.cause = "error of the tier", f.record.Cause()
-		f.outcome = private
-		if f.stale != nil && f.ask.mayCover(f.stale) {
-			f.outcome = covered
-		}
-		return
-	case status == http.StatusNotModified && f.stale != nil && f.conditional():
-		if !law.Validates(f.stale.Header(), f.header) {
-			f.outcome = again
-			return
-		}
-		f.update(now)
-		return
-	case status >= 500 && f.stale != nil && f.ask.mayCover(f.stale):
-		f.why = "status " + strconv.Itoa(status)
-		f.outcome = covered
-		return
+// failure is the answer of a fetch that ended without a header.
+func (q *question) failure(err error, now time.Time) answer {
+	an := answer{kind: failed, status: http.StatusBadGateway, why: "failed", cause: err}
+	if errors.Is(err, context.DeadlineExceeded) {
+		an.status = http.StatusGatewayTimeout
 	}
-	answer := f.header.Clone()
-	fields.RemoveHopByHop(answer)
-	completes := f.begun != nil && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable)
-	if completes {
-		var ok bool
-		if answer, f.length, ok = combined(f.begun, answer); !ok {
-			f.again(errNotTheRest)
-			return
-		}
-		status = http.StatusOK
-		f.status = status
+	return q.coverable(an, now)
+}
+
+// coverable has what is stored served in place of an error, if it may be.
+func (q *question) coverable(an answer, now time.Time) answer {
+	if q.stale != nil && q.ask.mayCover(q.stale, now) {
+		an.kind, an.held = covered, q.stale
 	}
-	verdict, j := f.ask.judge(f.request, status, answer, f.asked, now)
-	f.verdict, f.why = verdict, verdict.Why
-	keep := verdict.Store && worthKeeping(verdict, j, answer)
-	switch {
-	case verdict.Store && !keep:
-		f.why = "no lifetime"
-	case !keep:
-	case f.request.Header["Range"] != nil && status != http.StatusOK && status != http.StatusPartialContent:
-		f.why, keep = "answers a range", false
-	case f.record.Unproven:
-		f.why, keep = "end of the body unknown", false
-	case len(f.header["Trailer"]) > 0:
-		f.why, keep = "trailers", false
-	case f.length > c.opts.MaxBody:
-		f.why, keep = "too large", false
-	case !f.body.expect(max(f.length, 0)):
-		f.why, keep = noRoom, false
+	return an
+}
+
+// completed is the answer to a request for the rest of what is stored. Its
+// leader has asked for the whole, so the rest alone is of no use.
+func (q *question) completed(r response, header http.Header) answer {
+	header, length, ok := combined(q.begun, header)
+	if !ok {
+		return answer{kind: again, cause: errNotTheRest}
 	}
-	if !keep && completes { // its leader has asked for the whole
-		f.body.give()
-		f.again(errNotTheRest)
-		return
+	r.status = http.StatusOK
+	an := q.judged(r, header, length)
+	if an.kind != shared {
+		return answer{kind: again, cause: errNotTheRest}
 	}
-	if !keep {
-		f.outcome = private
-		for _, name := range verdict.Strip {
-			f.header.Del(name)
-		}
-		if f.why != noRoom { // which passes
-			f.mark(status, now)
-		}
-		return
+	an.completes = true
+	keepTags(an.entry, q.begun)
+	return an
+}
+
+// judged is the answer that a response is which neither confirms nor completes
+// what is stored, nor is covered by it.
+func (q *question) judged(r response, header http.Header, length int64) answer {
+	v, j := q.ask.judge(r.request, r.status, header, r.asked, r.now)
+	why := v.Why
+	if v.Store {
+		why = q.unfit(r, v, j, header, length)
 	}
-	c.markers.clear(f.ask.marker([]byte(f.ask.url)))
-	f.aged = answer["Age"] != nil
+	if !v.Store || why != "" {
+		return answer{kind: private, status: r.status, why: why, strip: v.Strip, mark: q.markFor(r.status, r.header)}
+	}
+	an := answer{kind: shared, status: r.status, header: header, length: length, aged: header["Age"] != nil, unmark: true, strip: v.Strip}
 	if len(j.Private) > 0 {
-		f.own = answer.Clone()
+		an.own = header.Clone()
 	}
-	f.answer = answer
-	f.entry = f.ask.entry(status, answer, verdict, j, f.asked, now)
-	if completes {
-		keepTags(f.entry, f.begun)
+	an.entry = q.ask.entry(r.status, header, v, j, r.asked, r.now)
+	if r.status == http.StatusPartialContent && !q.ask.part(an.entry, header, length) {
+		return answer{kind: private, status: r.status, why: "a part of unknown place or size", unmark: true}
 	}
-	f.h.countAgents(f.ask, f.entry)
-	if status == http.StatusPartialContent && !f.ask.part(f.entry, answer, f.length) {
-		f.why, f.outcome = "a part of unknown place or size", private
-		f.body.give()
-		return
-	}
-	if !f.gone {
-		f.first = f.body.read() // now: later the beginning may be gone
-	}
-	if completes {
-		for _, chunk := range f.begun.Chunks() {
-			_ = f.body.write(f.ctx, chunk, c.opts.MaxBody) // there is room: see expect
-		}
-		f.written = f.begun.Len()
-	}
-	f.outcome = shared
+	return an
 }
 
-// forget gives back what was stored before, once it is of no more use: how long
-// the fetch goes on may be for a slow client to say.
-func (f *fetch) forget() {
-	if f.refreshes || f.outcome != private && f.outcome != shared {
-		return
+// unfit says why a response is not stored although it may be, or "".
+func (q *question) unfit(r response, v Verdict, j law.Judgement, header http.Header, length int64) string {
+	switch {
+	case !worthKeeping(v, j, header):
+		return "no lifetime"
+	case r.request.Header["Range"] != nil && r.status != http.StatusOK && r.status != http.StatusPartialContent:
+		return "answers a range"
+	case r.unproven:
+		return "end of the body unknown"
+	case len(r.header["Trailer"]) > 0:
+		return "trailers"
+	case length > q.ask.h.cache.opts.MaxBody:
+		return "too large"
 	}
-	for _, e := range [...]**memory.Entry{&f.stale, &f.begun} {
-		if *e != nil {
-			f.h.cache.store.Release(*e)
-			*e = nil
-		}
-	}
-	f.ask.begun = nil
+	return ""
 }
 
-// noRoom is why a response is not stored that the store had no room for.
-const noRoom = "no room"
-
-// again settles a fetch whose conditions were in vain: all who wait ask without.
-func (f *fetch) again(why error) {
-	f.outcome = again
-	f.cancel(why)
+// roomless is what a shared answer becomes for whose body there is no room, which
+// passes.
+func (q *question) roomless(an answer) answer {
+	if an.completes {
+		return answer{kind: again, cause: errNotTheRest}
+	}
+	return answer{kind: private, status: an.status, why: "no room", strip: an.strip}
 }
 
-// mark remembers that the key is not to be stored.
-func (f *fetch) mark(status int, now time.Time) {
-	d := 2 * time.Minute
-	if status >= 500 {
-		d = time.Second
+// markFor returns for how long nobody need wait for what q asks for, given an
+// answer that is not stored; 0 if what holds for its leader need not hold for
+// others.
+func (q *question) markFor(status int, header http.Header) time.Duration {
+	switch {
+	case q.ask.personal() || q.ask.partial || law.OfRequest(status, header) || law.Provoked(status):
+		return 0
+	case status >= 500:
+		return time.Second
 	}
-	if !f.ask.personal() && !f.ask.partial && !law.OfRequest(status, f.header) && !law.Provoked(status) { // what holds for theirs need not hold for others
-		f.h.cache.markers.set(f.ask.marker([]byte(f.ask.url)), now.Add(d))
-	}
+	return 2 * time.Minute
 }
 
 // storable is asked by the pool, through the record, before it pins a visitor.
@@ -448,64 +477,60 @@ func (f *fetch) storable(status int, h http.Header) bool {
 	return verdict.Store && worthKeeping(verdict, j, h)
 }
 
-// conditional reports whether the backend was asked to validate.
-func (f *fetch) conditional() bool {
-	return f.request.Header["If-None-Match"] != nil || f.request.Header["If-Modified-Since"] != nil
+// validates reports whether a request asks the backend to validate.
+func validates(r *http.Request) bool {
+	return r.Header["If-None-Match"] != nil || r.Header["If-Modified-Since"] != nil
 }
 
 // update puts what a 304 says into what is stored (RFC 9111, section 4.3.4).
 // The result is asked whatever a response is asked that comes whole: what sets
 // a cookie, or is private by now, is its leader's alone, and the others ask for
 // themselves.
-func (f *fetch) update(now time.Time) {
-	answer := law.Update(f.stale.Header(), f.header)
-	verdict, j := f.ask.judge(f.request, int(f.stale.Status), answer, f.asked, now)
-	f.outcome = modified
-	f.verdict, f.alone = verdict, !verdict.Store
-	if !f.alone {
-		f.h.cache.markers.clear(f.ask.marker([]byte(f.ask.url)))
+func (q *question) update(r response) answer {
+	header := law.Update(q.stale.Header(), r.header)
+	v, j := q.ask.judge(r.request, int(q.stale.Status), header, r.asked, r.now)
+	an := answer{kind: modified, status: r.status, held: q.stale, forOne: !v.Store, unmark: v.Store}
+	if !v.Store || len(j.Private) > 0 {
+		an.merged = q.updated(r, header.Clone(), v, law.Judgement{Age: j.Age})
 	}
-	if f.alone || len(j.Private) > 0 {
-		f.merged = f.updated(answer.Clone(), verdict, law.Judgement{Age: j.Age}, now)
+	an.entry = q.updated(r, header, v, j)
+	if v.Store && worthKeeping(v, j, header) {
+		an.keep = an.entry
+		return an
 	}
-	f.entry = f.updated(answer, verdict, j, now)
-	f.answer = answer
-	if verdict.Store && worthKeeping(verdict, j, answer) {
-		f.stored = f.h.cache.add(f.position, f.entry, 0)
-	} else {
-		f.confirm(now)
+	if an.keep = q.confirmed(r); an.keep == nil && an.forOne {
+		an.mark = q.markFor(r.status, r.header) // nobody need wait for the like
 	}
+	return an
 }
 
-// confirm renews what is stored after a 304 that is its asker's alone (RFC 9111,
-// section 4.3.4): whoever asks, the page is as it was. But only how long it
-// lives is taken from the answer. The rest may be about the visitor, and if the
-// answer says that it is not for others, the page stays as stale as it is and
-// waits for a better witness, as it does after a whole answer that is private:
-// what a visitor can bring a backend to say must not throw a page away.
-func (f *fetch) confirm(now time.Time) {
-	answer := law.Confirm(f.stale.Header(), f.header, f.h.cache.opts.Name)
-	nobody := *f.ask
+// confirmed returns what is stored, renewed by a 304 that is its asker's alone
+// (RFC 9111, section 4.3.4), or nil: whoever asks, the page is as it was. But
+// only how long it lives is taken from the answer. The rest may be about the
+// visitor, and if the answer says that it is not for others, the page stays as
+// stale as it is and waits for a better witness, as it does after a whole answer
+// that is private: what a visitor can bring a backend to say must not throw a page
+// away.
+func (q *question) confirmed(r response) *memory.Entry {
+	header := law.Confirm(q.stale.Header(), r.header, q.ask.h.cache.opts.Name)
+	nobody := *q.ask
 	nobody.cookie, nobody.auth, nobody.noStore = false, false, false
-	verdict, j := nobody.judge(f.request, int(f.stale.Status), answer, f.asked, now)
-	if verdict.Store && verdict.Fresh > 0 {
-		f.stored = f.h.cache.add(f.position, f.updated(answer, verdict, j, now), 0)
-		return
+	v, j := nobody.judge(r.request, int(q.stale.Status), header, r.asked, r.now)
+	if !v.Store || v.Fresh <= 0 {
+		return nil
 	}
-	if f.alone {
-		f.mark(http.StatusNotModified, now) // nobody need wait for the like
-	}
+	return q.updated(r, header, v, j)
 }
 
 // updated returns what is stored with another header. It stays the variant that
 // it is, and keeps its tags: the fields that named them were taken off.
-func (f *fetch) updated(answer http.Header, v Verdict, j law.Judgement, now time.Time) *memory.Entry {
-	e := f.ask.entry(int(f.stale.Status), answer, v, j, f.asked, now)
-	if old := f.stale.More; old != nil && e.More != nil && e.More.Vary == old.Vary {
+func (q *question) updated(r response, header http.Header, v Verdict, j law.Judgement) *memory.Entry {
+	e := q.ask.entry(int(q.stale.Status), header, v, j, r.asked, r.now)
+	if old := q.stale.More; old != nil && e.More != nil && e.More.Vary == old.Vary {
 		e.More.Variant = old.Variant
 	}
-	keepTags(e, f.stale)
-	e.SetBody(f.stale.Chunks()) // shared: its bytes count twice until the old one is gone
+	keepTags(e, q.stale)
+	e.SetBody(q.stale.Chunks()) // shared: its bytes count twice until the old one is gone
 	return e
 }
 
@@ -529,15 +554,15 @@ func (f *fetch) keep() bool {
 	chunks, reserved, ok := f.body.take()
 	if !ok {
 		if f.written > f.h.cache.opts.MaxBody { // else for want of room, which passes
-			f.mark(f.status, time.Now())
+			f.remark(answer{mark: f.markFor(f.answer.status, f.header)})
 		}
 		return false
 	}
 	length := int64(-1)
-	if f.length < 0 {
+	if f.answer.length < 0 {
 		length = f.written
 	}
-	e := f.entry.Whole(chunks, length)
+	e := f.answer.entry.Whole(chunks, length)
 	f.h.cache.store.Retain(e) // for those who read along, stored or not
 	stored := f.h.cache.add(f.position, e, reserved)
 	f.body.kept(e)

@@ -25,16 +25,16 @@ func (w *fetchWriter) Write(p []byte) (int, error) {
 		f.WriteHeader(http.StatusOK)
 	}
 	f.written += int64(len(p))
-	switch f.outcome {
+	switch f.answer.kind {
 	case shared:
-		if f.length >= 0 && f.written > f.length {
+		if f.answer.length >= 0 && f.written > f.answer.length {
 			return 0, http.ErrContentLength
 		}
 		if err := f.body.write(f.ctx, p, f.h.cache.opts.MaxBody); err != nil {
 			return 0, err
 		}
 	case private:
-		if !f.gone {
+		if f.leader != nil {
 			return f.leader.Write(p)
 		}
 	}
@@ -47,7 +47,7 @@ func (w *fetchWriter) FlushError() error {
 	if !f.wrote {
 		f.WriteHeader(http.StatusOK)
 	}
-	if f.outcome == private && !f.gone {
+	if f.answer.kind == private && f.leader != nil {
 		return http.NewResponseController(f.leader).Flush()
 	}
 	return nil
@@ -58,7 +58,7 @@ func (w *fetchWriter) Flush() { _ = w.FlushError() }
 
 // Unwrap returns the leader's writer once the response is the leader's alone.
 func (w *fetchWriter) Unwrap() http.ResponseWriter {
-	if w.wrote && w.outcome == private && !w.gone {
+	if w.wrote && w.answer.kind == private && w.leader != nil {
 		return w.leader
 	}
 	return nil

@@ -37,6 +37,7 @@ type cookieOwner interface{ OwnsCookie(name string) bool }
 
 func newHandler(c *Cache, next http.Handler) *handler {
 	h := &handler{cache: c, next: next, refreshing: make(chan struct{}, maxRefreshing)}
+	h.flights.log = &c.log
 	h.findOwners(next)
 	return h
 }
@@ -188,7 +189,6 @@ func (a *ask) keep(url []byte) *ask {
 
 // letGo ends the hold on what was found. It may be called again.
 func (a *ask) letGo() {
-	a.begun = nil
 	for i, e := range a.held {
 		if e != nil {
 			a.held[i] = nil
@@ -199,7 +199,6 @@ func (a *ask) letGo() {
 
 // miss answers a request that what is stored, if anything, does not answer.
 func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, c choice) {
-	a.position = h.cache.log.head()
 	a.reason = c.reason
 	switch c.act {
 	case refuse:
@@ -214,13 +213,17 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, c cho
 	case fetchPart:
 		a.partial, stale = true, nil
 	}
+	q := question{ask: a, stale: stale}
 	if stale == nil {
-		if a.begun = h.beginning(a); a.begun != nil {
-			a.held[1] = a.begun
+		if q.begun = h.beginning(a); q.begun != nil {
+			a.held[1] = q.begun
 			a.reason = "partial"
 		}
+	} else {
+		q.selecting, _ = stale.Vary()
 	}
-	h.fetch(w, a, stale)
+	q.alone = a.personal() || stale != nil && (stale.Flags&memory.Validate != 0 || a.marked([]byte(a.url)))
+	h.fetch(w, q)
 }
 
 // Healthy reports whether what lies below could serve r now.

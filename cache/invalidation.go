@@ -319,16 +319,11 @@ func (l *log) overtaken(at Position, e *memory.Entry) (yes bool) {
 	return yes
 }
 
-// overtakes reports whether an invalidation means what f will bring, as far as
-// can be known by now.
-func (l *log) overtakes(f *fetch) (yes bool) {
-	select {
-	case <-f.ready:
-		return f.entry != nil && l.overtaken(f.position, f.entry)
-	default:
-	}
-	name := nameOf(f.ask.url)
-	l.since(f.position, func(m *matcher) bool {
+// names reports whether an invalidation after at means whatever is stored under
+// a URL, of which more is not known yet.
+func (l *log) names(at Position, url string) (yes bool) {
+	name := nameOf(url)
+	l.since(at, func(m *matcher) bool {
 		yes = m.all || m.matchName(name)
 		return !yes
 	})

@@ -207,7 +207,7 @@ func TestPitfallReverseProxyHidesTruncation(t *testing.T) {
 // idle waits for the fetches that run now.
 func (r *running) idle() {
 	r.mu.Lock()
-	var all []*fetch
+	var all []*task
 	for f := range r.fetches {
 		all = append(all, f)
 	}

@@ -14,13 +14,14 @@ var errChanged = errors.New("cache: what comes is not the rest of what was begun
 // rest sends a, whose reader was left behind, what follows after what it was
 // left with. The backend is asked anew, and what it sends has to begin with what
 // the client has, to the byte: else the response is cut off.
-func (h *handler) rest(w http.ResponseWriter, a *ask, f *fetch, have *left) {
+func (h *handler) rest(w http.ResponseWriter, a *ask, f *flight, have *left) {
 	ctx := a.r.Context()
-	out := &restWriter{ResponseWriter: w, header: make(http.Header), status: f.status, ahead: have.end, length: -1}
+	out := &restWriter{ResponseWriter: w, header: make(http.Header), status: f.answer.status, ahead: have.end, length: -1}
 	out.sum.SetSeed(have.sum.Seed())
 	out.want = have.sum.Sum64()
 	h.note(a.r, note("miss: left behind, asked anew"))
-	h.next.ServeHTTP(out, a.fetchRequest(ctx, nil, false))
+	q := question{ask: a, plain: true}
+	h.next.ServeHTTP(out, q.request(ctx))
 	unproven := transit.From(ctx) != nil && transit.From(ctx).Unproven
 	if out.err != nil || out.ahead > 0 || unproven || out.length >= 0 && out.written != out.length {
 		panic(http.ErrAbortHandler) // the client must not take it for whole

@@ -2,119 +2,166 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// fetch answers a from a fetch of its own or another's.
-func (h *handler) fetch(w http.ResponseWriter, a *ask, stale *memory.Entry) {
-	conditional, selecting := true, ""
-	alone := a.personal() || stale != nil && (stale.Flags&memory.Validate != 0 || a.marked([]byte(a.url)))
-	if stale != nil {
-		selecting, _ = stale.Vary()
-	}
-	var late *fetch // one whose header did not come in time
-	for range 8 {
-		f, leads, stored := h.flights.join(h, w, a, stale, a.key(selecting), conditional, alone, late)
-		if stored != nil {
-			defer h.cache.store.Release(stored)
-			h.cache.figures.collapsed.Add(1)
-			h.note(a.r, note("miss: another's fetch"))
-			h.serve(w, a, stored, "")
+// patience is for how many fetches of others a request waits in vain before it
+// asks for itself.
+const patience = 7
+
+// fetch answers what q asks, from a fetch of its own or another's. It ends: a
+// question that others' fetches do not answer is asked alone at last, and one
+// that is asked alone is answered, or is once it is asked without conditions.
+func (h *handler) fetch(w http.ResponseWriter, q question) {
+	for {
+		f, leads := h.flights.join(&q)
+		if leads {
+			h.launch(w, f, q)
+		}
+		n := h.use(w, q.ask, f, leads)
+		switch n {
+		case answered:
+			return
+		case noFetch:
+			q.ask.letGo()
+			h.pass(w, q.ask.r, q.ask, q.ask.reason, "no fetch to share")
 			return
 		}
-		if f == nil { // closed
-			break
-		}
-		next, done := h.use(w, a, f, leads)
-		if done {
-			return
-		}
-		if next.late {
-			late = f
-		}
-		if next.whole {
-			selecting, stale = next.selecting, nil
-		}
-		alone = alone || next.alone
-		conditional = conditional && !next.again
+		q = q.after(n, f)
 	}
-	a.letGo()
-	h.pass(w, a.r, a, a.reason, "no fetch to share")
 }
 
-// A next is what is to be done by a request that a fetch did not answer.
-type next struct {
-	late      bool   // not to wait for this fetch again
-	alone     bool   // to ask for itself
-	again     bool   // without conditions
-	whole     bool   // not to validate what is stored
-	selecting string // what its responses differ by, if whole
+// launch begins the fetch of a flight that others may wait for already, and
+// reports whether there is need of one.
+func (h *handler) launch(w http.ResponseWriter, f *flight, q question) bool {
+	if !q.alone && !q.refresh {
+		// A fetch stores before it leaves its flight, so what one has brought since
+		// q's request was looked up is there by now.
+		if e := h.cache.store.Get([]byte(f.url), q.ask.fits); e != nil {
+			if q.ask.use(e) == law.Fresh {
+				h.flights.land(f, answer{kind: found, entry: e}) // released by find
+				return false
+			}
+			h.cache.store.Release(e)
+		}
+	}
+	if !h.start(f, q, w) {
+		h.flights.land(f, answer{kind: closed})
+		return false
+	}
+	return true
+}
+
+// A next is what is to be done about a question, given what came of a flight.
+type next uint8
+
+const (
+	answered   next = iota
+	askAnew         // it was another's, and is gone
+	askLater        // another's has not come in time: not to wait for it again
+	askApart        // it was another's variant: to be told apart from it
+	askAlone        // it was for its leader only
+	askPlainly      // the conditions were in vain
+	noFetch         // the cache is closed
+)
+
+// after returns the question that is to be asked after a flight.
+func (q question) after(n next, f *flight) question {
+	q.rounds++
+	switch n {
+	case askLater:
+		q.late = f
+	case askApart:
+		q.stale, q.selecting = nil, selectingOf(f.answer.entry)
+		q.alone = q.alone || validatesAlways(f.answer.entry)
+	case askAlone:
+		q.alone = true
+	case askPlainly:
+		q.plain = true
+	}
+	q.alone = q.alone || q.rounds >= patience
+	return q
 }
 
 // use answers a from f, or says what else is to be done.
-func (h *handler) use(w http.ResponseWriter, a *ask, f *fetch, leads bool) (n next, done bool) {
+func (h *handler) use(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
 	defer h.flights.unwant(f)
-	if !leads {
+	if leads {
+		if !h.lead(w, a, f) {
+			return answered
+		}
+	} else {
 		switch h.await(a, f) {
 		case waitGone:
 			gone(w, a.r)
-			return n, true
+			return answered
 		case waitLate:
-			n.late = true
-			return n, false
+			return askLater
 		}
-	} else if !h.lead(w, a, f) {
-		return n, true
 	}
-	switch f.outcome {
+	switch f.answer.kind {
 	case shared, modified:
-		if !leads && f.alone {
-			n.alone = true
-			return n, false
-		}
-		if !leads && !f.suits(a) {
-			n.whole, n.selecting, n.alone = true, selectingOf(f.entry), f.validatesAlways()
-			return n, false
-		}
-		if !h.join(w, a, f, leads) {
-			n.alone = true // its beginning is gone: it is too large to be stored
-			return n, false
-		}
-	case private:
-		if f.cause == nil {
-			n.alone = true
-			return n, false
-		}
-		transit.Fail(w, a.r, f.status, f.cause)
+		return h.join(w, a, f, leads)
 	case covered:
-		n.alone = true
-		return n, h.cover(w, a, f)
-	case failed:
+		if !h.cover(w, a, f) {
+			return askAlone
+		}
+	case again:
+		return askPlainly
+	case found:
+		return h.find(w, a, f, leads)
+	case closed:
+		return noFetch
+	default:
+		return h.fail(w, a, f, leads)
+	}
+	return answered
+}
+
+// find serves what was stored before the backend was asked.
+func (h *handler) find(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
+	e := f.answer.entry
+	if !leads && !h.cache.store.TryRetain(e) {
+		return askAnew
+	}
+	defer h.cache.store.Release(e) // which launch has taken hold of for its leader
+	if !leads && (!h.suits(a, f) || a.use(e) != law.Fresh) {
+		return askAnew
+	}
+	h.cache.figures.collapsed.Add(1)
+	h.note(a.r, note("miss: another's fetch"))
+	h.serve(w, a, e, "")
+	return answered
+}
+
+// fail answers with an error of the tier's own, if it is one for all.
+func (h *handler) fail(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
+	if f.answer.cause == nil {
+		return askAlone // it is private
+	}
+	if f.answer.kind == failed {
 		if leads && f.panicked != nil {
 			panic(http.ErrAbortHandler)
 		}
 		h.link(a, f)
-		transit.Fail(w, a.r, f.status, f.cause)
-	case again:
-		n.again = true
-		return n, false
 	}
-	return n, true
+	transit.Fail(w, a.r, f.answer.status, f.answer.cause)
+	return answered
 }
 
 // suits reports whether a's request may be served from another's fetch: it
 // selects the same variant, and no invalidation came between.
-func (f *fetch) suits(a *ask) bool {
-	if f.validatesAlways() {
-		return false
-	}
-	return f.entry.HTTPS == a.https && a.fits(f.entry) && !f.h.cache.log.overtaken(f.position, f.entry)
+func (h *handler) suits(a *ask, f *flight) bool {
+	e := f.answer.entry
+	return !validatesAlways(e) && e.HTTPS == a.https && a.fits(e) && !h.cache.log.overtaken(f.position, e)
 }
 
 // selectingOf returns the fields on which what is stored varies.
@@ -123,13 +170,13 @@ func selectingOf(e *memory.Entry) string {
 	return selecting
 }
 
-// validatesAlways reports whether what f brought serves its leader only: each
-// of the others has to validate it.
-func (f *fetch) validatesAlways() bool { return f.entry.Flags&memory.Validate != 0 }
+// validatesAlways reports whether what a fetch brought serves its leader only:
+// each of the others has to validate it.
+func validatesAlways(e *memory.Entry) bool { return e.Flags&memory.Validate != 0 }
 
 // lead waits until the leader's own fetch has a header, and for its end if the
 // answer is the leader's alone. It reports false if nothing is left to do.
-func (h *handler) lead(w http.ResponseWriter, a *ask, f *fetch) bool {
+func (h *handler) lead(w http.ResponseWriter, a *ask, f *flight) bool {
 	ctx := a.r.Context()
 	select {
 	case <-f.ready:
@@ -139,29 +186,18 @@ func (h *handler) lead(w http.ResponseWriter, a *ask, f *fetch) bool {
 			return false // the fetch may go on: see unwant
 		}
 	}
-	if f.outcome != private {
+	if f.answer.kind != private {
 		return true
 	}
 	stop := context.AfterFunc(ctx, func() { f.cancel(context.Cause(ctx)) })
 	<-f.done
 	stop()
-	h.note(a.r, note("miss: "+f.why))
+	h.note(a.r, note("miss: "+f.answer.why))
 	h.link(a, f)
 	if f.panicked != nil {
 		panic(http.ErrAbortHandler)
 	}
 	return false
-}
-
-// abandon takes the leader off a fetch that has no header yet.
-func (f *fetch) abandon() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.outcome != pending {
-		return false
-	}
-	f.gone = true
-	return true
 }
 
 type waitResult uint8
@@ -173,8 +209,7 @@ const (
 )
 
 // await waits for the header of another's fetch.
-func (h *handler) await(a *ask, f *fetch) waitResult {
-	defer h.flights.unwait(f)
+func (h *handler) await(a *ask, f *flight) waitResult {
 	timer := time.NewTimer(h.cache.opts.Wait)
 	defer timer.Stop()
 	select {
@@ -194,21 +229,39 @@ func gone(w http.ResponseWriter, r *http.Request) {
 }
 
 // join serves a response from the fetch that brings it.
-func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool {
+func (h *handler) join(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
+	if !leads && f.answer.forOne {
+		return askAlone
+	}
+	if !leads && !h.suits(a, f) {
+		return askApart
+	}
 	defer h.link(a, f)
-	params := "; fwd=" + a.reason + "; fwd-status=" + itoa(f.status)
+	params := "; fwd=" + a.reason + "; fwd-status=" + itoa(f.answer.status)
 	if !leads {
 		params += "; collapsed"
 		h.cache.figures.collapsed.Add(1)
 	}
-	if f.outcome == modified {
+	served := false
+	if f.answer.kind == modified {
 		h.note(a.r, note("miss: validated"))
-		e := f.entry
-		if leads && f.merged != nil {
-			e = f.merged
+		e := f.answer.entry
+		if leads && f.answer.merged != nil {
+			e = f.answer.merged
 		}
-		return h.serveHeld(w, a, f, e, params)
+		served = h.serveHeld(w, a, f, e, params)
+	} else {
+		served = h.readAlong(w, a, f, leads, params+"; stored")
 	}
+	if !served {
+		return askAlone // its beginning is gone: it is too large to be stored
+	}
+	return answered
+}
+
+// readAlong serves a response while it comes in. It reports false if its
+// beginning is gone.
+func (h *handler) readAlong(w http.ResponseWriter, a *ask, f *flight, leads bool, params string) bool {
 	reader := f.first
 	if !leads {
 		reader = f.body.read()
@@ -221,70 +274,92 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *fetch, leads bool) bool
 	defer l.end()
 	defer reader.close()
 	reader.attach(l)
-	if h.serveNotModified(w, a, f.entry, []byte(params+"; stored")) {
+	if h.serveNotModified(w, a, f.answer.entry, []byte(params)) {
 		h.note(a.r, note("miss: not modified"))
 		return true
 	}
-	header := w.Header()
-	answer := f.answer
-	if leads && f.own != nil {
-		answer = f.own
+	h.setShared(w.Header(), &f.answer, leads, params)
+	w.WriteHeader(f.answer.status)
+	err := sendAlong(a.r.Context(), l, reader, f.answer.length < 0)
+	if err == errLeft {
+		have := reader.left
+		reader.close()
+		h.rest(w, a, f, have)
+		return true
 	}
-	for name, values := range answer {
+	h.noteEnd(a, f, leads, err)
+	if leads { // they came too late to be judged, as Set-Cookie is
+		copyTrailers(w.Header(), f.trailer)
+	}
+	return true
+}
+
+// setShared sets the header of a response that comes in.
+func (h *handler) setShared(header http.Header, an *answer, leads bool, params string) {
+	from := an.header
+	if leads && an.own != nil {
+		from = an.own
+	}
+	for name, values := range from {
 		header[name] = values[:len(values):len(values)]
 	}
-	if !leads || f.aged {
+	if !leads || an.aged {
 		// Age says that the origin was not asked for this request.
-		header["Age"] = []string{strconv.FormatInt(f.entry.Age(time.Now()), 10)}
+		header["Age"] = []string{strconv.FormatInt(an.entry.Age(time.Now()), 10)}
 	}
-	h.cache.addStatus(header, params+"; stored")
-	w.WriteHeader(f.status)
-	flusher := http.NewResponseController(w)
+	h.cache.addStatus(header, params)
+}
+
+// errClientLeft is why a client is sent no more.
+var errClientLeft = errors.New("cache: the client left")
+
+// sendAlong sends what the reader gets for as long as there is more, and says
+// why there is not.
+func sendAlong(ctx context.Context, l *lease, reader *reader, flush bool) error {
+	flusher := http.NewResponseController(l.out)
 	for {
-		p, err := reader.next(a.r.Context())
-		if err == nil {
-			l.Moved(time.Now().UnixNano())
-			if _, err = l.Write(p); err != nil {
-				h.note(a.r, note("miss: the client left"))
-				panic(http.ErrAbortHandler)
-			}
-			if f.length < 0 {
-				_ = flusher.Flush() // a writer that cannot is none the worse
-			}
-			continue
+		p, err := reader.next(ctx)
+		if err != nil {
+			return err
 		}
-		if err == errLeft {
-			have := reader.left
-			reader.close()
-			h.rest(w, a, f, have)
-			return true
+		l.Moved(time.Now().UnixNano())
+		if _, err := l.Write(p); err != nil {
+			return errClientLeft
 		}
-		if a.r.Context().Err() == nil {
-			<-f.done // at once; then its record may be linked
+		if flush {
+			_ = flusher.Flush() // a writer that cannot is none the worse
 		}
-		switch {
-		case err != io.EOF:
-			h.note(a.r, note("miss: cut off"))
-			panic(http.ErrAbortHandler) // the client must not take it for whole
-		case leads && f.stored:
-			h.note(a.r, note("miss: stored"))
-		case leads:
-			h.note(a.r, note("miss: too large, or purged meanwhile"))
-		default:
-			h.note(a.r, note("miss: another's fetch"))
-		}
-		if leads { // they came too late to be judged, as Set-Cookie is
-			copyTrailers(header, f.header)
-		}
-		return true
+	}
+}
+
+// noteEnd notes how a response ended that came in, and cuts off one that is not
+// whole: the client must not take it for that.
+func (h *handler) noteEnd(a *ask, f *flight, leads bool, err error) {
+	if err == errClientLeft {
+		h.note(a.r, note("miss: the client left"))
+		panic(http.ErrAbortHandler)
+	}
+	if a.r.Context().Err() == nil {
+		<-f.done // at once; then its record may be linked
+	}
+	switch {
+	case err != io.EOF:
+		h.note(a.r, note("miss: cut off"))
+		panic(http.ErrAbortHandler)
+	case !leads:
+		h.note(a.r, note("miss: another's fetch"))
+	case f.stored:
+		h.note(a.r, note("miss: stored"))
+	default:
+		h.note(a.r, note("miss: too large, or purged meanwhile"))
 	}
 }
 
 // serveHeld serves e, which a fetch has validated or which covers its failure.
 // The body, that of what was stored before, is counted where it is held. It
 // reports false if by now nobody holds it; its leader does.
-func (h *handler) serveHeld(w http.ResponseWriter, a *ask, f *fetch, e *memory.Entry, params string) bool {
-	held := f.stale
+func (h *handler) serveHeld(w http.ResponseWriter, a *ask, f *flight, e *memory.Entry, params string) bool {
+	held := f.answer.held
 	if !h.cache.store.TryRetain(held) {
 		if held = e; !h.cache.store.TryRetain(held) {
 			return false
@@ -296,15 +371,15 @@ func (h *handler) serveHeld(w http.ResponseWriter, a *ask, f *fetch, e *memory.E
 }
 
 // cover serves what is stale in place of an error.
-func (h *handler) cover(w http.ResponseWriter, a *ask, f *fetch) bool {
+func (h *handler) cover(w http.ResponseWriter, a *ask, f *flight) bool {
 	defer h.link(a, f)
-	h.note(a.r, note("stale: "+f.why))
+	h.note(a.r, note("stale: "+f.answer.why))
 	h.cache.figures.covered.Add(1)
-	return h.serveHeld(w, a, f, f.stale, "; fwd="+a.reason+detail("stale: "+f.why))
+	return h.serveHeld(w, a, f, f.answer.held, "; fwd="+a.reason+detail("stale: "+f.answer.why))
 }
 
 // link shows what the fetch noted in the request's record, once it has ended.
-func (h *handler) link(a *ask, f *fetch) {
+func (h *handler) link(a *ask, f *flight) {
 	select {
 	case <-f.done:
 		transit.From(a.r.Context()).Link(f.record)
@@ -325,13 +400,10 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 		return
 	}
 	a.reason = "stale"
-	selecting, _ := e.Vary()
-	a.anonymous(selecting)
-	f, leads, _ := h.flights.join(h, nil, a, e, a.key(selecting), true, false, nil)
-	if f != nil && !leads {
-		h.flights.unwait(f)
-	}
-	if f == nil || !leads {
+	q := question{ask: a, stale: e, refresh: true}
+	q.selecting, _ = e.Vary()
+	a.anonymous(q.selecting)
+	if f, leads := h.flights.join(&q); !leads || !h.launch(nil, f, q) {
 		<-h.refreshing
 	}
 }
