@@ -1083,7 +1083,7 @@ func TestNoSecondFetchForWhoComesBetween(t *testing.T) {
 			between := read.keep(url)
 			want(t, get(h, "http://a.example/"), 200, "answer 1")
 			w := httptest.NewRecorder()
-			h.miss(w, between, nil, between.choose(nil, url))
+			h.miss(w, between, nil, decide(between.situation(nil, url)))
 			if control == "max-age=60" {
 				want(t, w, 200, "answer 1")
 			} else {

@@ -13,54 +13,57 @@ import (
 
 // Explain implements [health.Explainer].
 func (h *handler) Explain(r *http.Request) health.Decision {
-	d := health.Decision{Part: "cache"}
-	next := func() { d.Next = []health.Decision{health.Explain(h.next, r)} }
-	if why := bypass(r); why != "" {
-		d.Verdict, d.Why = "pass", why
-		next()
-		return d
-	}
-	var buf [192]byte
-	a, url := h.read(r, buf[:0])
-	d.Steps = append(d.Steps, fmt.Sprintf("key: %s, https %t, parts %q", url, a.https, a.plan.Key))
-	if a.plan.Pass {
-		d.Verdict, d.Why = "pass", "rule: "+a.plan.Why
-		next()
-		return d
-	}
-	if a.cookie {
-		d.Steps = append(d.Steps, "cookie: stored only with public or s-maxage, waits for nobody")
-	}
-	e := h.cache.store.Get(url, a.fits)
+	out := health.Decision{Part: "cache"}
+	var a ask
+	url, e, d := h.look(&a, r, nil)
 	if e != nil {
 		defer h.cache.store.Release(e)
-		d.Steps = append(d.Steps, describe(&a, e)...)
 	}
-	c := a.choose(e, url)
-	d.Why = c.why
-	switch c.act {
-	case serveFresh:
-		d.Verdict = "hit"
-		return d // nobody else is asked
-	case serveInGrace, serveSick:
-		d.Verdict = "hit"
+	out.Verdict, out.Why = verdict(d)
+	if d.act != passUnseen {
+		out.Steps = append(out.Steps, fmt.Sprintf("key: %s, https %t, parts %q", url, a.https, a.plan.Key))
+		out.Steps = append(out.Steps, steps(&a, e, d)...)
+	}
+	if d.act != serveFresh && d.act != refuse { // else nobody else is asked
+		out.Next = []health.Decision{health.Explain(h.next, r)}
+	}
+	return out
+}
+
+// verdict names what is done, and says why.
+func verdict(d decision) (name, why string) {
+	switch d.act {
+	case serveFresh, serveInGrace, serveSick:
+		return "hit", d.why
 	case refuse:
-		d.Verdict, d.Why = "refuse", c.why+", and it is not: 504"
-		return d
-	case passOn:
-		d.Verdict = "pass"
-	default:
-		d.Verdict = "miss"
-		if odd := strange(r.Header, h.cache.opts.FillFields); len(odd) > 0 {
-			slices.Sort(odd)
-			d.Steps = append(d.Steps, "not stored, unless it varies on "+strings.Join(odd, ", "))
-		}
-		if e != nil && c.act == fetchWhole && a.mayCover(e, a.now) {
-			d.Steps = append(d.Steps, "what is stored is served if the backend fails")
-		}
+		return "refuse", d.why + ", and it is not: 504"
+	case passByRule:
+		return "pass", "rule: " + d.why
+	case passUnseen, passOn:
+		return "pass", d.why
 	}
-	next()
-	return d
+	return "miss", d.why
+}
+
+// steps says what is known of a request that is looked up.
+func steps(a *ask, e *memory.Entry, d decision) (out []string) {
+	if a.cookie && d.act != passByRule {
+		out = append(out, "cookie: stored only with public or s-maxage, waits for nobody")
+	}
+	if e != nil {
+		out = append(out, describe(a, e)...)
+	}
+	if d.act != fetchWhole && d.act != fetchPart {
+		return out
+	}
+	if odd := strange(a.r.Header, a.h.cache.opts.FillFields); len(odd) > 0 {
+		slices.Sort(odd)
+		out = append(out, "not stored, unless it varies on "+strings.Join(odd, ", "))
+	}
+	if e != nil && d.act == fetchWhole && a.mayCover(e, a.now) {
+		out = append(out, "what is stored is served if the backend fails")
+	}
+	return out
 }
 
 // describe says what is known of a stored response.

@@ -108,20 +108,14 @@ func (h *handler) ignoresAny() bool { return len(h.cache.opts.IgnoreCookies) > 0
 
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if why := bypass(r); why != "" {
-		h.pass(w, r, nil, "bypass", why)
-		return
-	}
 	var buf [192]byte
-	a, url := h.read(r, buf[:0])
-	if a.plan.Pass {
-		h.pass(w, r, nil, "bypass", a.plan.Why)
-		return
-	}
-	e := h.cache.store.Get(url, a.fits)
+	var a ask
+	url, e, d := h.look(&a, r, buf[:0])
 	a.held[0] = e
 	defer a.letGo()
-	switch c := a.choose(e, url); c.act {
+	switch d.act {
+	case passUnseen, passByRule:
+		h.pass(w, r, nil, d.reason, d.why)
 	case serveFresh:
 		h.cache.figures.hits.Add(1)
 		if early(e, a.now) {
@@ -144,7 +138,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b := a.keep(url)
 		b.held, a.held = a.held, b.held
 		defer b.letGo()
-		h.miss(w, b, e, c)
+		h.miss(w, b, e, d)
 	}
 }
 
@@ -198,17 +192,17 @@ func (a *ask) letGo() {
 }
 
 // miss answers a request that what is stored, if anything, does not answer.
-func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, c choice) {
-	a.reason = c.reason
-	switch c.act {
+func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, d decision) {
+	a.reason = d.reason
+	switch d.act {
 	case refuse:
-		w.Header().Set("Cache-Status", h.cache.opts.Name+"; fwd=miss; detail="+c.why)
-		h.note(a.r, note("miss: "+c.why))
+		w.Header().Set("Cache-Status", h.cache.opts.Name+"; fwd=miss; detail="+d.why)
+		h.note(a.r, note("miss: "+d.why))
 		transit.Fail(w, a.r, http.StatusGatewayTimeout, errNotStored)
 		return
 	case passOn:
 		a.letGo()
-		h.pass(w, a.r, a, c.reason, c.why)
+		h.pass(w, a.r, a, d.reason, d.why)
 		return
 	case fetchPart:
 		a.partial, stale = true, nil
