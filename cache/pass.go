@@ -5,9 +5,6 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
-	"github.com/foretier/foretier/cache/internal/memory"
-	"github.com/foretier/foretier/internal/fields"
-	"github.com/foretier/foretier/internal/transit"
 )
 
 // pass hands the request to next with the client's own writer. a may be nil.
@@ -19,12 +16,15 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *ask, reason, w
 		return
 	}
 	p := &passWriter{ResponseWriter: w, h: h, r: r, ask: a, reason: reason, why: why}
-	defer p.drop()
+	defer func() { p.post.drop() }() // it may panic
 	h.next.ServeHTTP(p, r)
 	if !p.wrote {
 		p.WriteHeader(http.StatusOK)
 	}
-	p.end()
+	p.post.end()
+	if p.storable && p.written <= h.cache.opts.MaxBody {
+		h.cache.markers.clear(a.marker([]byte(a.url)))
+	}
 }
 
 // A passWriter sees the head of a response that goes straight through.
@@ -36,13 +36,8 @@ type passWriter struct {
 	reason, why string
 	wrote       bool
 	written     int64
-	storable    bool // the mark is to be taken off, if it is not too large
-
-	// Of a response to POST that is to be stored, else nil.
-	entry    *memory.Entry
-	body     *stream
-	position Position
-	length   int64
+	storable    bool    // the mark is to be taken off, if it is not too large
+	post        *posted // what is stored of a response to POST, else nil
 }
 
 // Unwrap is for [http.ResponseController].
@@ -52,7 +47,7 @@ func (p *passWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 func (p *passWriter) WriteHeader(status int) {
 	if status >= 200 && !p.wrote {
 		p.wrote = true
-		p.h.passed(p, status)
+		p.conclude(status)
 	}
 	p.ResponseWriter.WriteHeader(status)
 }
@@ -62,12 +57,7 @@ func (p *passWriter) Write(b []byte) (int, error) {
 	if !p.wrote {
 		p.WriteHeader(http.StatusOK)
 	}
-	if p.body != nil {
-		// Nobody reads, so this never waits: what is too large is let go.
-		if p.body.write(p.r.Context(), b, p.h.cache.opts.MaxBody) != nil {
-			p.drop()
-		}
-	}
+	p.post.write(b)
 	n, err := p.ResponseWriter.Write(b)
 	p.written += int64(n)
 	return n, err
@@ -84,9 +74,9 @@ func (p *passWriter) FlushError() error {
 	return http.NewResponseController(p.ResponseWriter).Flush()
 }
 
-// passed draws the conclusions from a response that goes straight through.
-func (h *handler) passed(p *passWriter, status int) {
-	header := p.Header()
+// conclude draws the conclusions from the head of the response.
+func (p *passWriter) conclude(status int) {
+	h, header := p.h, p.Header()
 	tagged := len(law.Tags(header)) > 0
 	switch {
 	case law.Unsafe(p.r.Method):
@@ -94,14 +84,13 @@ func (h *handler) passed(p *passWriter, status int) {
 			h.invalidate(p.r, header)
 		}
 		if p.r.Method == http.MethodPost && header["Content-Location"] != nil && p.reason == "bypass" && p.ask == nil {
-			h.keepPost(p, status)
+			p.post = h.keepPost(p.r, status, header)
 		}
 	case p.ask == nil:
 	case p.r.Method == http.MethodHead: // it says nothing of what a GET brings, see RFC 9111, section 4.3.5
 	default:
-		if v, j := p.ask.judge(p.r, status, header, p.ask.now, time.Now()); v.Store && worthKeeping(v, j, header) {
-			p.storable = true
-		}
+		v, j := p.ask.judge(p.r, status, header, p.ask.now, time.Now())
+		p.storable = v.Store && worthKeeping(v, j, header)
 	}
 	if tagged {
 		for _, name := range law.TagFields {
@@ -109,70 +98,4 @@ func (h *handler) passed(p *passWriter, status int) {
 		}
 	}
 	h.cache.addStatus(header, "; fwd="+p.reason+"; fwd-status="+itoa(status)+detail(p.why))
-}
-
-// keepPost begins to store the response to a POST that says that it is what a
-// GET would bring, and for how long (RFC 9110, section 9.3.3). It is stored
-// behind the invalidation that the POST itself is. Only a 200 says so, and only
-// one to a request that asks for the whole (RFC 9110, section 8.7).
-func (h *handler) keepPost(p *passWriter, status int) {
-	if status != http.StatusOK {
-		return
-	}
-	for name := range p.r.Header {
-		if narrows(http.CanonicalHeaderKey(name)) {
-			return
-		}
-	}
-	read, url := h.read(p.r, nil)
-	a := read.keep(url)
-	if p.r.Host != keyHost(p.r) || p.r.Header["Cookie"] != nil || a.plan.Query.apply(p.r.URL.RawQuery) != p.r.URL.RawQuery {
-		return // what a page may have of these is not in the key
-	}
-	now := time.Now()
-	answer := p.Header().Clone()
-	fields.RemoveHopByHop(answer)
-	verdict, j := a.judge(p.r, status, answer, a.now, now)
-	length := contentLength(answer)
-	if a.plan.Pass || !verdict.Store || !worthKeeping(verdict, j, answer) || length > h.cache.opts.MaxBody {
-		return
-	}
-	p.position, p.length = h.cache.log.head(), length
-	p.body = &stream{store: h.cache.store}
-	if !p.body.expect(max(0, length)) {
-		p.body = nil
-		return
-	}
-	p.entry = a.entry(status, answer, verdict, j, a.now, now)
-}
-
-// end draws the last conclusions, from a response that is whole.
-func (p *passWriter) end() {
-	if p.storable && p.written <= p.h.cache.opts.MaxBody {
-		p.h.cache.markers.clear(p.ask.marker([]byte(p.ask.url)))
-	}
-	if p.body == nil {
-		return
-	}
-	body := p.body
-	p.body = nil
-	chunks, reserved, ok := body.take()
-	unproven := transit.From(p.r.Context()) != nil && transit.From(p.r.Context()).Unproven
-	if !ok || unproven || p.r.Context().Err() != nil || p.length >= 0 && body.size != p.length {
-		p.h.cache.store.Unreserve(reserved)
-		return
-	}
-	length := int64(-1)
-	if p.length < 0 {
-		length = body.size
-	}
-	p.h.cache.add(p.position, p.entry.Whole(chunks, length), reserved)
-}
-
-// drop gives back what was taken for a body that is not stored after all.
-func (p *passWriter) drop() {
-	if p.body != nil {
-		p.body.give()
-		p.body = nil
-	}
 }
