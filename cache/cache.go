@@ -3,7 +3,7 @@ package cache
 import (
 	"context"
 	"hash/maphash"
-	"net/http"
+	"sync/atomic"
 
 	"github.com/foretier/foretier/cache/internal/memory"
 )
@@ -37,16 +37,6 @@ func New(opts Options) (*Cache, error) {
 	}, nil
 }
 
-// Handler returns next behind the cache. The handlers of one cache share what
-// is stored: two that may answer the same URL differently need
-// [Plan.Key], or two caches.
-//
-// The returned handler also has the methods Explain, Healthy and Wraps, by
-// which a layer above asks what lies below.
-func (c *Cache) Handler(next http.Handler) http.Handler {
-	return newHandler(c, next)
-}
-
 // Run keeps the cache company until ctx ends, then closes it. A cache works
 // without; what Run adds is that its fetches have ended when it returns.
 func (c *Cache) Run(ctx context.Context) error {
@@ -59,4 +49,9 @@ func (c *Cache) Run(ctx context.Context) error {
 func (c *Cache) Close() error {
 	c.running.close()
 	return nil
+}
+
+// figures count what the cache did.
+type figures struct {
+	hits, stale, covered, collapsed, misses, passes, invalidations, agents atomic.Uint64
 }

@@ -6,8 +6,6 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
-
-	"github.com/foretier/foretier/cache/internal/law"
 )
 
 // BrowserFields returns the names of the fields that browsers send when they
@@ -60,15 +58,6 @@ func strange(h http.Header, may []string) []string {
 	return out
 }
 
-// told reports whether the answer varies on all the strange fields of the
-// request.
-func (a *ask) told(h http.Header) bool {
-	if len(a.strange) == 0 {
-		return true
-	}
-	return len(except(a.strange, law.SelectingOf(a.r.Header, h))) == 0
-}
-
 // except returns the names that the fields of selecting, separated by commas,
 // are not.
 func except(list []string, selecting string) []string {
@@ -79,14 +68,14 @@ func except(list []string, selecting string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(name string) bool { return found[name] })
 }
 
-// plainly takes off a's header, which is its own, the strange fields on which
-// what is stored does not vary: a refresh is for all.
-func (a *ask) plainly(selecting string) {
-	off := except(a.strange, selecting)
-	for as := range a.r.Header {
-		if slices.Contains(off, textproto.CanonicalMIMEHeaderKey(as)) {
-			delete(a.r.Header, as)
-		}
+// narrows reports whether by a field a client asks for less than the whole,
+// or under a condition. Such fields are answered here and not sent along with a
+// fetch: what comes back would depend on them, and they are not in the key.
+func narrows(name string) bool {
+	switch name {
+	case "Range", "Request-Range", // Apache takes either for the other
+		"If", "Expect", "A-Im":
+		return true
 	}
-	a.strange = slices.DeleteFunc(slices.Clone(a.strange), func(name string) bool { return slices.Contains(off, name) })
+	return strings.HasPrefix(name, "If-")
 }

@@ -11,34 +11,6 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// A names is a list of names, of which those that end in * stand for all that
-// begin so.
-type names []string
-
-func (n names) match(name string) bool {
-	for _, pattern := range n {
-		last := len(pattern) - 1
-		if last > 0 && (name == "" || name[0] != pattern[0]) {
-			continue // most of them, and a hostile request has thousands
-		}
-		if pattern == name || last >= 0 && pattern[last] == '*' && strings.HasPrefix(name, pattern[:last]) {
-			return true
-		}
-	}
-	return false
-}
-
-// mayBegin reports whether one of the patterns may match a name that begins with
-// first.
-func (n names) mayBegin(first byte) bool {
-	for _, pattern := range n {
-		if pattern != "" && (pattern[0] == first || pattern == "*") {
-			return true
-		}
-	}
-	return false
-}
-
 // appendURL appends what names a response within the cache, besides scheme and
 // the parts that a rule adds: the host and the target as they are forwarded.
 func appendURL(buf []byte, r *http.Request, query Query) []byte {
@@ -98,94 +70,6 @@ func sameOrigin(r *http.Request, u *url.URL) bool {
 		string(appendHost(nil, u.Host, https)) == string(appendHost(nil, r.Host, https))
 }
 
-// apply returns the query without what has no bearing. What stays keeps its
-// bytes.
-func (q Query) apply(raw string) string {
-	if raw == "" || len(q.Drop) == 0 && !q.Sort {
-		return raw
-	}
-	type parameter struct{ name, text string }
-	var kept []parameter
-	if !q.Sort && !q.dropsAny(raw) {
-		return raw
-	}
-	dropped := false
-	for text := range strings.SplitSeq(raw, "&") {
-		if q.drops(text) {
-			dropped = true
-			continue
-		}
-		name := ""
-		if q.Sort {
-			name = parameterName(text)
-		}
-		kept = append(kept, parameter{name, text})
-	}
-	if !dropped && !q.Sort {
-		return raw
-	}
-	if q.Sort {
-		slices.SortStableFunc(kept, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
-	}
-	var b strings.Builder
-	b.Grow(len(raw))
-	for i, p := range kept {
-		if i > 0 {
-			b.WriteByte('&')
-		}
-		b.WriteString(p.text)
-	}
-	return b.String()
-}
-
-// dropsAny reports whether one of the parameters of a query is dropped.
-func (q Query) dropsAny(raw string) bool {
-	for raw != "" {
-		text := raw
-		if i := strings.IndexByte(raw, '&'); i >= 0 {
-			text, raw = raw[:i], raw[i+1:]
-		} else {
-			raw = ""
-		}
-		if q.drops(text) {
-			return true
-		}
-	}
-	return false
-}
-
-// drops reports whether a parameter is dropped. Few names begin as one that is:
-// the others are not decoded, of which a hostile query has thousands.
-func (q Query) drops(text string) bool {
-	if text == "" || !names(q.Drop).mayBegin(firstByte(text)) {
-		return false
-	}
-	name := parameterName(text)
-	return name != "" && names(q.Drop).match(name)
-}
-
-// firstByte returns the first byte of an encoded name.
-func firstByte(text string) byte {
-	switch {
-	case text[0] == '+':
-		return ' '
-	case target.IsEscape(text):
-		return target.Unescape(text[1], text[2])
-	}
-	return text[0]
-}
-
-// parameterName returns the name of a parameter, decoded if it can be.
-func parameterName(text string) string {
-	name, _, _ := strings.Cut(text, "=")
-	if strings.IndexByte(name, '%') >= 0 || strings.IndexByte(name, '+') >= 0 {
-		if decoded, err := url.QueryUnescape(name); err == nil {
-			return decoded
-		}
-	}
-	return name
-}
-
 // joinParts makes one string of what a rule adds to the key, such that no two
 // lists make the same.
 func joinParts(parts []string) string {
@@ -235,3 +119,16 @@ func hasCookie(h http.Header, ignored func(string) bool) bool {
 }
 
 func isHTTPS(r *http.Request) bool { return transit.Scheme(r) == "https" }
+
+// groupTag returns the tag that a group of an origin is (RFC 9875, section 2):
+// groups of different origins have nothing to do with each other.
+func groupTag(host string, https bool, name string) string {
+	scheme := "http://"
+	if https {
+		scheme = "https://"
+	}
+	return string(appendHost([]byte(scheme), host, https)) + "/" + name
+}
+
+// keyHost returns the host of a request in the form that it has in the key.
+func keyHost(r *http.Request) string { return string(appendHost(nil, r.Host, isHTTPS(r))) }

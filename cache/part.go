@@ -13,13 +13,6 @@ import (
 // request for a part fetches all.
 const maxPart = 1 << 20
 
-// ranged reports whether a request is for one part that may be stored by
-// itself: it is passed on as it is, since the whole may be large.
-func (a *ask) ranged() bool {
-	return a.r.Method == http.MethodGet && !a.cookie && !a.auth && a.r.Header["If-Range"] == nil &&
-		law.OneRange(a.r.Header["Range"])
-}
-
 // part turns e, made of a 206, into what is stored of it (RFC 9111, section
 // 3.3): the whole, if that is what it holds, else a part. length is that of
 // the body; it may be less than Content-Range says, not more.

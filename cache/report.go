@@ -1,15 +1,8 @@
 package cache
 
 import (
-	"sync/atomic"
-
 	"github.com/foretier/foretier/health"
 )
-
-// figures count what the cache did.
-type figures struct {
-	hits, stale, covered, collapsed, misses, passes, invalidations, agents atomic.Uint64
-}
 
 // Report implements [health.Reporter].
 func (c *Cache) Report() health.Report {

@@ -50,20 +50,6 @@ type Plan struct {
 	Why string
 }
 
-// A Query says which parameters have no bearing on the response. The zero
-// value keeps the query to the byte.
-//
-// What is dropped does not reach the backend with a request whose response may
-// be stored: what is not in the key must not be in the page.
-type Query struct {
-	// Drop names parameters, whole and after decoding; "utm_*" names all that
-	// begin with utm_. See [Tracking].
-	Drop []string
-	// Sort puts the parameters in order of their names, those of one name as
-	// they came, so that a=1&b=2 and b=2&a=1 are one response.
-	Sort bool
-}
-
 // Tracking returns the names of the parameters by which advertisers follow
 // visitors, for [Query.Drop]. A page does not depend on them.
 func Tracking() []string {

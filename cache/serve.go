@@ -1,117 +1,92 @@
 package cache
 
 import (
+	"errors"
+	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
 
-	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/transit"
 )
 
-// serve answers from what is stored, as a hit.
-func (h *handler) serve(w http.ResponseWriter, a *ask, e *memory.Entry, why string) {
-	var buf [96]byte
-	params := strconv.AppendInt(append(buf[:0], "; hit; ttl="...), e.TTL(a.now), 10)
-	h.serveEntry(w, a, e, e, append(params, detail(why)...))
-}
-
-// serveEntry answers from what is stored; params go into Cache-Status. held is
-// what the caller holds of it: e, or another with the same body.
-func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e, held *memory.Entry, params []byte) {
-	if h.serveNotModified(w, a, e, params) {
-		return
-	}
-	h.setHeader(w.Header(), a, e, params)
-	if a.r.Method != http.MethodHead && e.Len() > unleased {
-		l := lend(w, a.r)
-		defer l.end()
-		h.cache.store.Pin(&l.Pin, held, time.Now().UnixNano())
-		defer h.cache.store.Unpin(&l.Pin)
-		w = l
-	}
-	if e.Flags&memory.Part != 0 {
-		servePart(w, a.r, e)
-		return
-	}
-	if fewRanges(a.r) && e.Status == http.StatusOK && a.r.Method == http.MethodGet {
-		serveRange(w, a.r, e)
-		return
-	}
-	w.WriteHeader(int(e.Status))
-	if a.r.Method == http.MethodHead || len(e.Body) == 0 {
-		return
-	}
-	if _, err := w.Write(e.Body); err != nil {
-		return // the client is gone
-	}
-	if e.More != nil {
-		for _, chunk := range e.More.Chunks {
-			if _, err := w.Write(chunk); err != nil {
-				return
-			}
+// ServeHTTP implements [http.Handler].
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var buf [192]byte
+	var a ask
+	url, e, d := h.look(&a, r, buf[:0])
+	a.held[0] = e
+	defer a.letGo()
+	switch d.act {
+	case passUnseen, passByRule:
+		h.pass(w, r, nil, d.reason, d.why)
+	case serveFresh:
+		h.cache.figures.hits.Add(1)
+		if early(e, a.now) {
+			h.refresh(a.keep(url), e)
 		}
+		h.note(r, noteHit)
+		h.serve(w, &a, e, "")
+	case serveInGrace:
+		h.cache.figures.stale.Add(1)
+		h.refresh(a.keep(url), e)
+		h.note(r, noteStale)
+		h.serve(w, &a, e, "")
+	case serveSick:
+		h.cache.figures.stale.Add(1)
+		h.refresh(a.keep(url), e)
+		h.note(r, noteSick)
+		h.serve(w, &a, e, "backend is sick")
+	default:
+		h.cache.figures.misses.Add(1)
+		b := a.keep(url)
+		b.held, a.held = a.held, b.held
+		defer b.letGo()
+		h.miss(w, b, e, d)
 	}
 }
 
-// serveNotModified answers a conditional request 304 if its condition says so
-// (RFC 9111, section 4.3.2).
-func (h *handler) serveNotModified(w http.ResponseWriter, a *ask, e *memory.Entry, params []byte) bool {
-	if a.r.Header["If-None-Match"] == nil && a.r.Header["If-Modified-Since"] == nil || e.Status != http.StatusOK {
+// early reports whether a fresh response is to be refreshed already: by chance,
+// the more likely the nearer its end and the longer it takes to fetch (Vattani
+// et al., Optimal Probabilistic Cache Stampede Prevention, VLDB 2015). What is
+// asked for often is so never found stale.
+func early(e *memory.Entry, now time.Time) bool {
+	cost := time.Duration(e.Cost) * time.Millisecond
+	left := time.Duration(e.FreshUntil - now.UnixNano())
+	if left > 10*cost || left > time.Duration(e.FreshUntil-e.Born)/10 {
 		return false
 	}
-	if !law.NotModified(a.r.Header, e.Field("Etag"), e.Field("Last-Modified"), time.Unix(0, e.Born), a.now) {
-		return false
+	return left < time.Duration(float64(cost)*rand.ExpFloat64())
+}
+
+// miss answers a request that what is stored, if anything, does not answer.
+func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, d decision) {
+	a.reason = d.reason
+	switch d.act {
+	case refuse:
+		w.Header().Set("Cache-Status", h.cache.opts.Name+"; fwd=miss; detail="+d.why)
+		h.note(a.r, note("miss: "+d.why))
+		transit.Fail(w, a.r, http.StatusGatewayTimeout, errNotStored)
+		return
+	case passOn:
+		a.letGo()
+		h.pass(w, a.r, a, d.reason, d.why)
+		return
+	case fetchPart:
+		a.partial, stale = true, nil
 	}
-	header := w.Header()
-	h.setHeader(header, a, e, params)
-	for _, name := range [...]string{"Content-Length", "Content-Type", "Content-Encoding", "Content-Range", "Trailer"} {
-		delete(header, name)
-	}
-	w.WriteHeader(http.StatusNotModified)
-	return true
-}
-
-// setHeader sets the header of a stored response, Age and Cache-Status. It
-// makes one array of values and one text for the two.
-func (h *handler) setHeader(header http.Header, a *ask, e *memory.Entry, params []byte) {
-	var buf [160]byte
-	text := strconv.AppendInt(buf[:0], e.Age(a.now), 10)
-	age := len(text)
-	text = append(append(text, h.cache.opts.Name...), params...)
-	both := string(text)
-	e.CopyHeader(header, "Age", both[:age], "Cache-Status", both[age:])
-}
-
-// addStatus adds this cache's member to Cache-Status (RFC 9211). Those of
-// caches nearer to the origin come first.
-func (c *Cache) addStatus(header http.Header, params string) {
-	lines := header["Cache-Status"]
-	header["Cache-Status"] = append(lines[:len(lines):len(lines)], c.opts.Name+params)
-}
-
-// detail renders the detail parameter of Cache-Status.
-func detail(why string) string {
-	if why == "" {
-		return ""
-	}
-	return "; detail=" + quote(why)
-}
-
-// quote makes a string of Structured Fields (RFC 9651, section 3.3.3).
-func quote(s string) string {
-	b := []byte{'"'}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < ' ' || c >= 0x7f:
-			b = append(b, '?')
-		default:
-			b = append(b, c)
+	q := question{ask: a, stale: stale}
+	if stale == nil {
+		if q.begun = h.beginning(a); q.begun != nil {
+			a.held[1] = q.begun
+			a.reason = "partial"
 		}
+	} else {
+		q.selecting, _ = stale.Vary()
 	}
-	return string(append(b, '"'))
+	q.alone = a.personal() || stale != nil && (stale.Flags&memory.Validate != 0 || a.marked([]byte(a.url)))
+	h.fetch(w, q)
 }
 
-func itoa(n int) string { return strconv.Itoa(n) }
+// errNotStored is why only-if-cached is answered 504.
+var errNotStored = transit.Meant(errors.New("cache: not stored, and the request wants nothing else"))

@@ -2,20 +2,13 @@ package cache
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/transit"
 )
-
-// patience is for how many fetches of others a request waits in vain before it
-// asks for itself.
-const patience = 7
 
 // fetch answers what q asks, from a fetch of its own or another's. It ends: a
 // question that others' fetches do not answer is asked alone at last, and one
@@ -58,37 +51,6 @@ func (h *handler) launch(w http.ResponseWriter, f *flight, q question) bool {
 		return false
 	}
 	return true
-}
-
-// A next is what is to be done about a question, given what came of a flight.
-type next uint8
-
-const (
-	answered   next = iota
-	askAnew         // it was another's, and is gone
-	askLater        // another's has not come in time: not to wait for it again
-	askApart        // it was another's variant: to be told apart from it
-	askAlone        // it was for its leader only
-	askPlainly      // the conditions were in vain
-	noFetch         // the cache is closed
-)
-
-// after returns the question that is to be asked after a flight.
-func (q question) after(n next, f *flight) question {
-	q.rounds++
-	switch n {
-	case askLater:
-		q.late = f
-	case askApart:
-		q.stale, q.selecting = nil, selectingOf(f.answer.entry)
-		q.alone = q.alone || validatesAlways(f.answer.entry)
-	case askAlone:
-		q.alone = true
-	case askPlainly:
-		q.plain = true
-	}
-	q.alone = q.alone || q.rounds >= patience
-	return q
 }
 
 // use answers a from f, or says what else is to be done.
@@ -163,16 +125,6 @@ func (h *handler) suits(a *ask, f *flight) bool {
 	e := f.answer.entry
 	return !validatesAlways(e) && e.HTTPS == a.https && a.fits(e) && !h.cache.log.overtaken(f.position, e)
 }
-
-// selectingOf returns the fields on which what is stored varies.
-func selectingOf(e *memory.Entry) string {
-	selecting, _ := e.Vary()
-	return selecting
-}
-
-// validatesAlways reports whether what a fetch brought serves its leader only:
-// each of the others has to validate it.
-func validatesAlways(e *memory.Entry) bool { return e.Flags&memory.Validate != 0 }
 
 // lead waits until the leader's own fetch has a header, and for its end if the
 // answer is the leader's alone. It reports false if nothing is left to do.
@@ -259,102 +211,6 @@ func (h *handler) join(w http.ResponseWriter, a *ask, f *flight, leads bool) nex
 	return answered
 }
 
-// readAlong serves a response while it comes in. It reports false if its
-// beginning is gone.
-func (h *handler) readAlong(w http.ResponseWriter, a *ask, f *flight, leads bool, params string) bool {
-	reader := f.first
-	if !leads {
-		reader = f.body.read()
-	}
-	if reader == nil {
-		return false
-	}
-	a.letGo() // a slow client need not keep what it is not sent
-	l := lend(w, a.r)
-	defer l.end()
-	defer reader.close()
-	reader.attach(l)
-	if h.serveNotModified(w, a, f.answer.entry, []byte(params)) {
-		h.note(a.r, note("miss: not modified"))
-		return true
-	}
-	h.setShared(w.Header(), &f.answer, leads, params)
-	w.WriteHeader(f.answer.status)
-	err := sendAlong(a.r.Context(), l, reader, f.answer.length < 0)
-	if err == errLeft {
-		have := reader.left
-		reader.close()
-		h.rest(w, a, f, have)
-		return true
-	}
-	h.noteEnd(a, f, leads, err)
-	if leads { // they came too late to be judged, as Set-Cookie is
-		copyTrailers(w.Header(), f.trailer)
-	}
-	return true
-}
-
-// setShared sets the header of a response that comes in.
-func (h *handler) setShared(header http.Header, an *answer, leads bool, params string) {
-	from := an.header
-	if leads && an.own != nil {
-		from = an.own
-	}
-	for name, values := range from {
-		header[name] = values[:len(values):len(values)]
-	}
-	if !leads || an.aged {
-		// Age says that the origin was not asked for this request.
-		header["Age"] = []string{strconv.FormatInt(an.entry.Age(time.Now()), 10)}
-	}
-	h.cache.addStatus(header, params)
-}
-
-// errClientLeft is why a client is sent no more.
-var errClientLeft = errors.New("cache: the client left")
-
-// sendAlong sends what the reader gets for as long as there is more, and says
-// why there is not.
-func sendAlong(ctx context.Context, l *lease, reader *reader, flush bool) error {
-	flusher := http.NewResponseController(l.out)
-	for {
-		p, err := reader.next(ctx)
-		if err != nil {
-			return err
-		}
-		l.Moved(time.Now().UnixNano())
-		if _, err := l.Write(p); err != nil {
-			return errClientLeft
-		}
-		if flush {
-			_ = flusher.Flush() // a writer that cannot is none the worse
-		}
-	}
-}
-
-// noteEnd notes how a response ended that came in, and cuts off one that is not
-// whole: the client must not take it for that.
-func (h *handler) noteEnd(a *ask, f *flight, leads bool, err error) {
-	if err == errClientLeft {
-		h.note(a.r, note("miss: the client left"))
-		panic(http.ErrAbortHandler)
-	}
-	if a.r.Context().Err() == nil {
-		<-f.done // at once; then its record may be linked
-	}
-	switch {
-	case err != io.EOF:
-		h.note(a.r, note("miss: cut off"))
-		panic(http.ErrAbortHandler)
-	case !leads:
-		h.note(a.r, note("miss: another's fetch"))
-	case f.stored:
-		h.note(a.r, note("miss: stored"))
-	default:
-		h.note(a.r, note("miss: too large, or purged meanwhile"))
-	}
-}
-
 // serveHeld serves e, which a fetch has validated or which covers its failure.
 // The body, that of what was stored before, is counted where it is held. It
 // reports false if by now nobody holds it; its leader does.
@@ -384,26 +240,5 @@ func (h *handler) link(a *ask, f *flight) {
 	case <-f.done:
 		transit.From(a.r.Context()).Link(f.record)
 	default:
-	}
-}
-
-// refresh fetches anew what is stored, behind the client's back, unless that is
-// under way or too many are.
-func (h *handler) refresh(a *ask, e *memory.Entry) {
-	if !e.Refresh(a.now, h.cache.opts.Fetch) {
-		return
-	}
-	select {
-	case h.refreshing <- struct{}{}:
-	default:
-		e.Refreshed()
-		return
-	}
-	a.reason = "stale"
-	q := question{ask: a, stale: e, refresh: true}
-	q.selecting, _ = e.Vary()
-	a.anonymous(q.selecting)
-	if f, leads := h.flights.join(&q); !leads || !h.launch(nil, f, q) {
-		<-h.refreshing
 	}
 }

@@ -1,0 +1,164 @@
+package cache
+
+import (
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/cache/internal/law"
+	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// judge asks the law and then the operator's rule.
+func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.Time) (Verdict, law.Judgement) {
+	opts := &a.h.cache.opts
+	j := law.Judge(
+		law.Request{
+			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.noStore, Authorization: a.auth, Cookie: a.cookie,
+			SameLocation: r.Method == http.MethodPost && a.sameLocation(h), Trusted: a.obeyed,
+		},
+		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: opts.Name},
+	)
+	if j.Store && variesUnseen(r, h) {
+		j.Store, j.Why = false, "varies on what the pool writes"
+	}
+	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, ErrorFresh: law.ErrorLifetime, Why: j.Why}
+	if !j.NoStale {
+		v.Grace, v.ErrorGrace = opts.Grace, opts.ErrorGrace
+		if j.Stated {
+			v.Grace = 0
+		}
+		if j.While >= 0 {
+			v.Grace = j.While
+		}
+		if j.IfError >= 0 {
+			v.ErrorGrace = j.IfError
+		}
+	}
+	if hasValidator(h) {
+		v.Keep = opts.Keep
+	}
+	v.Tags = law.Tags(h)
+	if len(v.Tags) > 0 {
+		v.Strip = law.TagFields[:]
+	}
+	if d, ok := r.Context().Value(dependsKey{}).(*depends); ok {
+		v.Tags = append(v.Tags, d.list()...)
+	}
+	for _, group := range law.Groups(h["Cache-Groups"]) {
+		v.Tags = append(v.Tags, groupTag(a.r.Host, a.https, group))
+	}
+	if opts.Rules.Verdict != nil {
+		v = opts.Rules.Verdict(r, Head{status, h}, v)
+	}
+	if status >= 400 && !j.Stated {
+		v.Fresh = min(v.Fresh, max(v.ErrorFresh, 0))
+	}
+	if v.Store && !a.told(h) { // not even by a rule
+		v.Store, v.Why = false, "asked for with fields that may fill nothing"
+	}
+	return v, j
+}
+
+// variesUnseen reports whether a response varies on a field that the pool has
+// made or changed on the way to the backend, by its user's Rewrite for one:
+// variants would be matched by what the client sent, which is not what the
+// response depends on. What follows from scheme and host is in the key.
+func variesUnseen(r *http.Request, h http.Header) bool {
+	rec := transit.From(r.Context())
+	if rec == nil || rec.Sent == nil || h["Vary"] == nil {
+		return false
+	}
+	for name := range strings.SplitSeq(law.Selecting(h), ",") {
+		switch name {
+		case "Host", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port":
+			continue
+		}
+		sent := rec.Sent[name]
+		if name == "User-Agent" && len(sent) == 1 && sent[0] == "" {
+			sent = nil // how net/http is told to send none
+		}
+		if !slices.Equal(sent, r.Header[name]) {
+			return true
+		}
+	}
+	return false
+}
+
+// worthKeeping reports whether a response that may be stored has a lifetime,
+// or can be validated and says so.
+func worthKeeping(v Verdict, j law.Judgement, h http.Header) bool {
+	stated := j.Stated || j.Validate
+	return v.Fresh > 0 || stated && (v.Grace > 0 || v.Keep > 0 && hasValidator(h))
+}
+
+// sameLocation reports whether a response says that it is what a GET of the
+// same URL would bring (RFC 9110, section 8.7).
+func (a *ask) sameLocation(h http.Header) bool {
+	lines := h["Content-Location"]
+	if len(lines) != 1 {
+		return false
+	}
+	u := refersTo(a.r, lines[0])
+	return u != nil && sameOrigin(a.r, u) &&
+		target.Normal(target.Of(u).String()) == target.Normal(target.Of(a.r.URL).String())
+}
+
+// entry makes what is stored of a response; its body is not known yet.
+func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, asked, now time.Time) *memory.Entry {
+	for _, name := range v.Strip {
+		answer.Del(name)
+	}
+	for _, name := range j.Private {
+		answer.Del(name)
+	}
+	delete(answer, "Age")
+	if answer["Date"] == nil {
+		answer["Date"] = []string{now.UTC().Format(http.TimeFormat)} // RFC 9110, section 6.6.1
+	}
+	e := &memory.Entry{
+		URL: a.url, Head: memory.FormatHead(answer), Status: uint16(status), HTTPS: a.https,
+		Born: now.Add(-j.Age).UnixNano(), FreshUntil: now.Add(v.Fresh).UnixNano(),
+		Cost:  uint32(min(now.Sub(asked).Milliseconds(), math.MaxUint32)),
+		Grace: int64(v.Grace), ErrorGrace: int64(v.ErrorGrace), Keep: int64(v.Keep),
+	}
+	if j.Validate || v.Fresh <= 0 && v.Grace <= 0 {
+		e.Flags |= memory.Validate
+	}
+	if j.NoStale && v.Grace <= 0 && v.ErrorGrace <= 0 {
+		e.Flags |= memory.NoStale
+	}
+	if j.Public {
+		e.Flags |= memory.Public
+	}
+	if j.Immutable {
+		e.Flags |= memory.Immutable
+	}
+	vary := law.SelectingOf(a.r.Header, answer)
+	name := nameOf(a.url)
+	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url {
+		return e
+	}
+	e.More = &memory.More{Parts: a.parts, Vary: vary}
+	if vary != "" {
+		e.More.Variant = a.selecting().Variant(vary, answer)
+	}
+	e.More.Tags = hashTags(v.Tags)
+	if name != a.url {
+		e.More.Tags = append(e.More.Tags, nameTag(name))
+	}
+	return e
+}
+
+// told reports whether the answer varies on all the strange fields of the
+// request.
+func (a *ask) told(h http.Header) bool {
+	if len(a.strange) == 0 {
+		return true
+	}
+	return len(except(a.strange, law.SelectingOf(a.r.Header, h))) == 0
+}

@@ -1,0 +1,24 @@
+package cache
+
+import "github.com/foretier/foretier/cache/internal/memory"
+
+// refresh fetches anew what is stored, behind the client's back, unless that is
+// under way or too many are.
+func (h *handler) refresh(a *ask, e *memory.Entry) {
+	if !e.Refresh(a.now, h.cache.opts.Fetch) {
+		return
+	}
+	select {
+	case h.refreshing <- struct{}{}:
+	default:
+		e.Refreshed()
+		return
+	}
+	a.reason = "stale"
+	q := question{ask: a, stale: e, refresh: true}
+	q.selecting, _ = e.Vary()
+	a.anonymous(q.selecting)
+	if f, leads := h.flights.join(&q); !leads || !h.launch(nil, f, q) {
+		<-h.refreshing
+	}
+}
