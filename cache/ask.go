@@ -17,7 +17,7 @@ import (
 // An ask is a request as the cache sees it: what it is looked up by and what it
 // demands.
 type ask struct {
-	h        *handler
+	site     *site
 	r        *http.Request
 	now      time.Time
 	plan     Plan
@@ -55,9 +55,9 @@ func bypass(r *http.Request) string {
 // read returns r as the cache sees it, and its URL, appended to buf. The two
 // are apart so that buf may be on the stack: a hit has better uses for its
 // allocations.
-func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
-	a := ask{h: h, r: r, now: time.Now()}
-	opts := &h.cache.opts
+func (s *site) read(r *http.Request, buf []byte) (ask, []byte) {
+	a := ask{site: s, r: r, now: time.Now()}
+	opts := &s.cache.opts
 	if opts.Rules.Plan != nil {
 		a.plan = opts.Rules.Plan(r)
 	}
@@ -74,7 +74,7 @@ func (h *handler) read(r *http.Request, buf []byte) (ask, []byte) {
 		a.orders(opts.Orders)
 	}
 	if r.Header["Cookie"] != nil && a.plan.Cookies == nil {
-		a.cookie = hasCookie(r.Header, h.ignored)
+		a.cookie = hasCookie(r.Header, s.ignored)
 	}
 	a.auth = r.Header["Authorization"] != nil
 	return a, url
@@ -105,7 +105,7 @@ func (a *ask) fits(e *memory.Entry) bool {
 	if m == nil {
 		return a.parts == ""
 	}
-	if m.Parts != a.parts || e.Flags&memory.Part != 0 && !a.fitsPart(e) {
+	if m.Parts != a.parts || e.Flags&memory.Part != 0 && !fitsPart(a.r, e) {
 		return false
 	}
 	return a.sameVariant(e)
@@ -125,12 +125,12 @@ func (a *ask) selecting() *law.Selector {
 		return a.selector
 	}
 	h := a.r.Header
-	if h["Cookie"] != nil && (a.plan.Cookies != nil || a.h.ignoresAny()) {
+	if h["Cookie"] != nil && (a.plan.Cookies != nil || a.site.ignoresAny()) {
 		h = h.Clone()
 		if a.plan.Cookies != nil {
 			delete(h, "Cookie")
 		} else {
-			fields.DropCookies(h, a.h.ignored)
+			fields.DropCookies(h, a.site.ignored)
 		}
 	}
 	a.selector = &law.Selector{Header: h, Classes: a.plan.Classes}
@@ -144,7 +144,7 @@ func (a *ask) stored(e *memory.Entry) law.Stored {
 	return law.Stored{
 		Born: e.Born, FreshUntil: e.FreshUntil, Purged: e.Purged(),
 		Grace: time.Duration(e.Grace), ErrorGrace: time.Duration(e.ErrorGrace),
-		PurgeGrace: a.h.cache.opts.Grace,
+		PurgeGrace: a.site.cache.opts.Grace,
 		Validate:   e.Flags&memory.Validate != 0,
 		NoStale:    e.Flags&memory.NoStale != 0,
 		Immutable:  e.Flags&memory.Immutable != 0,
@@ -171,7 +171,7 @@ func (a *ask) personal() bool { return a.cookie || a.auth || a.noStore || len(a.
 
 // marker identifies the request among the markers.
 func (a *ask) marker(url []byte) uint64 {
-	n := maphash.Bytes(a.h.cache.seed, url) + maphash.String(a.h.cache.seed, a.parts)
+	n := maphash.Bytes(a.site.cache.seed, url) + maphash.String(a.site.cache.seed, a.parts)
 	if a.https {
 		n = ^n
 	}
@@ -179,7 +179,7 @@ func (a *ask) marker(url []byte) uint64 {
 }
 
 // marked reports whether the response was not to be stored lately.
-func (a *ask) marked(url []byte) bool { return a.h.cache.markers.has(a.marker(url), a.now) }
+func (a *ask) marked(url []byte) bool { return a.site.cache.markers.has(a.marker(url), a.now) }
 
 // keep returns a copy of a that outlives the call, with its URL.
 func (a *ask) keep(url []byte) *ask {
@@ -188,7 +188,7 @@ func (a *ask) keep(url []byte) *ask {
 	b.held = [2]*memory.Entry{}
 	b.url = string(url)
 	b.noStore = law.NoStore(a.r.Header["Cache-Control"])
-	b.strange = strange(a.r.Header, a.h.cache.opts.FillFields)
+	b.strange = strange(a.r.Header, a.site.cache.opts.FillFields)
 	return b
 }
 
@@ -197,7 +197,7 @@ func (a *ask) letGo() {
 	for i, e := range a.held {
 		if e != nil {
 			a.held[i] = nil
-			a.h.cache.store.Release(e)
+			a.site.cache.store.Release(e)
 		}
 	}
 }

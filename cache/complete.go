@@ -16,11 +16,11 @@ import (
 
 // beginning returns the stored beginning that a fetch for a may complete, which
 // must be released, or nil.
-func (h *handler) beginning(a *ask) *memory.Entry {
+func (a *ask) beginning() *memory.Entry {
 	if a.r.Method != http.MethodGet || a.r.Header["Range"] != nil || a.cookie || a.auth {
 		return nil
 	}
-	return h.cache.store.Get([]byte(a.url), a.continues)
+	return a.site.cache.store.Get([]byte(a.url), a.continues)
 }
 
 // continues reports whether e is a beginning of what a asks for.

@@ -100,15 +100,15 @@ const lately = "not to be stored lately"
 // look finds out what there is to be known of r and decides what is done with it.
 // It reads r into a and returns its URL, appended to buf, and what is stored that
 // matches, which must be released, or nil.
-func (h *handler) look(a *ask, r *http.Request, buf []byte) (url []byte, e *memory.Entry, d decision) {
+func (s *site) look(a *ask, r *http.Request, buf []byte) (url []byte, e *memory.Entry, d decision) {
 	if why := bypass(r); why != "" {
 		return nil, nil, decision{act: passUnseen, reason: "bypass", why: why}
 	}
-	*a, url = h.read(r, buf)
+	*a, url = s.read(r, buf)
 	if a.plan.Pass {
 		return url, nil, decision{act: passByRule, reason: "bypass", why: a.plan.Why}
 	}
-	e = h.cache.store.Get(url, a.fits)
+	e = s.cache.store.Get(url, a.fits)
 	return url, e, decide(a.situation(e, url))
 }
 
@@ -124,10 +124,10 @@ func (a *ask) situation(e *memory.Entry, url []byte) situation {
 		s.large = e.Len() > maxPart
 		s.demands = len(a.cc) > 0
 		s.newer = s.demands && law.Reuse(a.stored(e), nil, a.now.UnixNano()) == law.Fresh
-		s.sick = s.use == law.Sick && !s.demands && (e.Resting(a.now) || !health.Healthy(a.h.next, a.r))
+		s.sick = s.use == law.Sick && !s.demands && (e.Resting(a.now) || !health.Healthy(a.site.next, a.r))
 	}
 	s.onlyIfCached = a.cc.Has("only-if-cached")
-	s.looped = a.h.looped(a.r)
+	s.looped = a.site.looped(a.r)
 	s.head = a.r.Method == http.MethodHead
 	s.ranged = a.r.Header["Range"] != nil
 	s.onePart = s.ranged && a.ranged()

@@ -56,7 +56,7 @@ func steps(a *ask, e *memory.Entry, d decision) (out []string) {
 	if d.act != fetchWhole && d.act != fetchPart {
 		return out
 	}
-	if odd := strange(a.r.Header, a.h.cache.opts.FillFields); len(odd) > 0 {
+	if odd := strange(a.r.Header, a.site.cache.opts.FillFields); len(odd) > 0 {
 		slices.Sort(odd)
 		out = append(out, "not stored, unless it varies on "+strings.Join(odd, ", "))
 	}

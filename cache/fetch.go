@@ -228,7 +228,7 @@ func (f *fetch) remark(an answer) {
 
 // share has the body read along and stored.
 func (f *fetch) share(an answer) {
-	f.h.countAgents(f.ask, an.entry)
+	f.ask.countAgents(an.entry)
 	if f.leader != nil {
 		f.first = f.body.read() // now: later the beginning may be gone
 	}

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"net/http"
-	"sync"
 
 	"github.com/foretier/foretier/health"
 )
@@ -12,13 +11,9 @@ const maxRefreshing = 16
 
 // handler is one handler behind the cache.
 type handler struct {
-	cache      *Cache
-	next       http.Handler
-	owners     []cookieOwner
-	loopers    []looper
+	site
 	flights    flights
 	refreshing chan struct{} // a place for each refresh that runs
-	warned     sync.Once     // of Vary: User-Agent
 }
 
 // Handler returns next behind the cache. The handlers of one cache share what
@@ -32,7 +27,7 @@ func (c *Cache) Handler(next http.Handler) http.Handler {
 }
 
 func newHandler(c *Cache, next http.Handler) *handler {
-	h := &handler{cache: c, next: next, refreshing: make(chan struct{}, maxRefreshing)}
+	h := &handler{site: site{cache: c, next: next}, refreshing: make(chan struct{}, maxRefreshing)}
 	h.flights.log = &c.log
 	h.findOwners(next)
 	return h

@@ -139,14 +139,9 @@ func (c *Cache) matcher(inv Invalidation) (matcher, error) {
 		return m, fmt.Errorf("cache: invalidate Tags %q: one is empty", inv.Tags)
 	}
 	if inv.URL != "" {
-		u, err := url.Parse(inv.URL)
-		if err != nil || u.Host == "" || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
-			return m, fmt.Errorf("cache: invalidate URL %q: not an absolute http URL", inv.URL)
+		if err := m.setURL(c, inv.URL); err != nil {
+			return m, err
 		}
-		if !isASCII(u.Host) {
-			return m, fmt.Errorf("cache: invalidate URL %q: want its host as clients send it, in ASCII (xn--...)", inv.URL)
-		}
-		m.url = c.name(u, u.Host, u.Scheme == "https")
 	}
 	if inv.Host != "" {
 		if err := m.setHost(inv.Host); err != nil {
@@ -154,16 +149,37 @@ func (c *Cache) matcher(inv Invalidation) (matcher, error) {
 		}
 	}
 	if inv.PathPrefix != "" {
-		if inv.PathPrefix[0] != '/' {
-			return m, fmt.Errorf("cache: invalidate PathPrefix %q: begins with no slash", inv.PathPrefix)
+		if err := m.setPrefix(inv.PathPrefix); err != nil {
+			return m, err
 		}
-		if strings.ContainsAny(inv.PathPrefix, "?#") {
-			return m, fmt.Errorf("cache: invalidate PathPrefix %q: a path holds neither ? nor #, only %%3F and %%23", inv.PathPrefix)
-		}
-		m.prefix = strings.TrimSuffix(target.Normal(target.Escape(inv.PathPrefix)), "/")
-		m.below = true
 	}
 	return m, nil
+}
+
+// setURL takes the URL that an invalidation names.
+func (m *matcher) setURL(c *Cache, line string) error {
+	u, err := url.Parse(line)
+	if err != nil || u.Host == "" || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("cache: invalidate URL %q: not an absolute http URL", line)
+	}
+	if !isASCII(u.Host) {
+		return fmt.Errorf("cache: invalidate URL %q: want its host as clients send it, in ASCII (xn--...)", line)
+	}
+	m.url = c.name(u, u.Host, u.Scheme == "https")
+	return nil
+}
+
+// setPrefix takes the prefix of paths that an invalidation names.
+func (m *matcher) setPrefix(prefix string) error {
+	if prefix[0] != '/' {
+		return fmt.Errorf("cache: invalidate PathPrefix %q: begins with no slash", prefix)
+	}
+	if strings.ContainsAny(prefix, "?#") {
+		return fmt.Errorf("cache: invalidate PathPrefix %q: a path holds neither ? nor #, only %%3F and %%23", prefix)
+	}
+	m.prefix = strings.TrimSuffix(target.Normal(target.Escape(prefix)), "/")
+	m.below = true
+	return nil
 }
 
 // setHost takes the host that an invalidation names.
@@ -239,8 +255,8 @@ func sameRange(a, b *memory.Entry) bool {
 // same origin, and the origin's groups that Cache-Group-Invalidation names (RFC
 // 9875, section 3). It is soft after a method that nobody knows: stale within
 // grace, with one fetch behind it.
-func (h *handler) invalidate(r *http.Request, header http.Header) {
-	c := h.cache
+func (s *site) invalidate(r *http.Request, header http.Header) {
+	c := s.cache
 	hard := law.Changes(r.Method)
 	https := isHTTPS(r)
 	c.apply(matcher{url: c.name(r.URL, r.Host, https), hard: hard})

@@ -15,7 +15,7 @@ import (
 
 // judge asks the law and then the operator's rule.
 func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.Time) (Verdict, law.Judgement) {
-	opts := &a.h.cache.opts
+	opts := &a.site.cache.opts
 	j := law.Judge(
 		law.Request{
 			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.noStore, Authorization: a.auth, Cookie: a.cookie,
@@ -28,30 +28,15 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	}
 	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, ErrorFresh: law.ErrorLifetime, Why: j.Why}
 	if !j.NoStale {
-		v.Grace, v.ErrorGrace = opts.Grace, opts.ErrorGrace
-		if j.Stated {
-			v.Grace = 0
-		}
-		if j.While >= 0 {
-			v.Grace = j.While
-		}
-		if j.IfError >= 0 {
-			v.ErrorGrace = j.IfError
-		}
+		v.Grace, v.ErrorGrace = opts.graces(j)
 	}
 	if hasValidator(h) {
 		v.Keep = opts.Keep
 	}
-	v.Tags = law.Tags(h)
-	if len(v.Tags) > 0 {
+	if v.Tags = law.Tags(h); len(v.Tags) > 0 {
 		v.Strip = law.TagFields[:]
 	}
-	if d, ok := r.Context().Value(dependsKey{}).(*depends); ok {
-		v.Tags = append(v.Tags, d.list()...)
-	}
-	for _, group := range law.Groups(h["Cache-Groups"]) {
-		v.Tags = append(v.Tags, groupTag(a.r.Host, a.https, group))
-	}
+	v.Tags = append(v.Tags, a.depends(r, h)...)
 	if opts.Rules.Verdict != nil {
 		v = opts.Rules.Verdict(r, Head{status, h}, v)
 	}
@@ -62,6 +47,32 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 		v.Store, v.Why = false, "asked for with fields that may fill nothing"
 	}
 	return v, j
+}
+
+// graces returns for how long a response is served stale, where it may be.
+func (o *Options) graces(j law.Judgement) (grace, errorGrace time.Duration) {
+	grace, errorGrace = o.Grace, o.ErrorGrace
+	if j.Stated {
+		grace = 0
+	}
+	if j.While >= 0 {
+		grace = j.While
+	}
+	if j.IfError >= 0 {
+		errorGrace = j.IfError
+	}
+	return grace, errorGrace
+}
+
+// depends returns the tags of a response that are in none of the fields for tags.
+func (a *ask) depends(r *http.Request, h http.Header) (tags []string) {
+	if d, ok := r.Context().Value(dependsKey{}).(*depends); ok {
+		tags = d.list()
+	}
+	for _, group := range law.Groups(h["Cache-Groups"]) {
+		tags = append(tags, groupTag(a.r.Host, a.https, group))
+	}
+	return tags
 }
 
 // variesUnseen reports whether a response varies on a field that the pool has
@@ -126,18 +137,7 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 		Cost:  uint32(min(now.Sub(asked).Milliseconds(), math.MaxUint32)),
 		Grace: int64(v.Grace), ErrorGrace: int64(v.ErrorGrace), Keep: int64(v.Keep),
 	}
-	if j.Validate || v.Fresh <= 0 && v.Grace <= 0 {
-		e.Flags |= memory.Validate
-	}
-	if j.NoStale && v.Grace <= 0 && v.ErrorGrace <= 0 {
-		e.Flags |= memory.NoStale
-	}
-	if j.Public {
-		e.Flags |= memory.Public
-	}
-	if j.Immutable {
-		e.Flags |= memory.Immutable
-	}
+	e.Flags = flags(v, j)
 	vary := law.SelectingOf(a.r.Header, answer)
 	name := nameOf(a.url)
 	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url {
@@ -154,6 +154,23 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 	return e
 }
 
+// flags returns what is remembered of what was judged.
+func flags(v Verdict, j law.Judgement) (f memory.Flags) {
+	if j.Validate || v.Fresh <= 0 && v.Grace <= 0 {
+		f |= memory.Validate
+	}
+	if j.NoStale && v.Grace <= 0 && v.ErrorGrace <= 0 {
+		f |= memory.NoStale
+	}
+	if j.Public {
+		f |= memory.Public
+	}
+	if j.Immutable {
+		f |= memory.Immutable
+	}
+	return f
+}
+
 // told reports whether the answer varies on all the strange fields of the
 // request.
 func (a *ask) told(h http.Header) bool {
@@ -161,4 +178,19 @@ func (a *ask) told(h http.Header) bool {
 		return true
 	}
 	return len(except(a.strange, law.SelectingOf(a.r.Header, h))) == 0
+}
+
+// countAgents counts a response that is stored for one User-Agent, of which
+// there are as many as versions of browsers, and says so once: the backend
+// means phones and desktops, as a rule.
+func (a *ask) countAgents(e *memory.Entry) {
+	vary, _ := e.Vary()
+	if _, class := a.plan.Classes["User-Agent"]; class || !slices.Contains(strings.Split(vary, ","), "User-Agent") {
+		return
+	}
+	a.site.cache.figures.agents.Add(1)
+	a.site.warned.Do(func() {
+		a.site.cache.opts.Logger.Warn("cache: pages vary on User-Agent, so that each version of a browser fetches and stores its own",
+			"url", a.url, "rule", a.plan.Why, "instead", "Plan.Classes, such as cache.Devices gives, if they differ by device only")
+	})
 }

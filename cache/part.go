@@ -13,10 +13,11 @@ import (
 // request for a part fetches all.
 const maxPart = 1 << 20
 
-// part turns e, made of a 206, into what is stored of it (RFC 9111, section
-// 3.3): the whole, if that is what it holds, else a part. length is that of
-// the body; it may be less than Content-Range says, not more.
-func (a *ask) part(e *memory.Entry, answer http.Header, length int64) bool {
+// cut turns e, made of a 206, into what is stored of it (RFC 9111, section
+// 3.3): the whole, if that is what it holds, else a part. asked is the
+// Range that brought it, length that of the body, which may be less than
+// Content-Range says, not more.
+func cut(e *memory.Entry, asked string, answer http.Header, length int64) bool {
 	span, ok := law.ParseContentRange(answer["Content-Range"])
 	if !ok || length <= 0 || length > maxPart || length > span.Length {
 		return false
@@ -31,7 +32,7 @@ func (a *ask) part(e *memory.Entry, answer http.Header, length int64) bool {
 		e.More = new(memory.More)
 	}
 	e.Flags |= memory.Part
-	e.More.Range = a.r.Header.Get("Range")
+	e.More.Range = asked
 	e.More.First, e.More.Total = span.First, span.Total
 	return true
 }
@@ -41,13 +42,13 @@ func partOf(e *memory.Entry) law.Span {
 	return law.Span{First: e.More.First, Length: e.Len(), Total: e.More.Total}
 }
 
-// fitsPart reports whether the part e answers the request: it asks for the
+// fitsPart reports whether the part e answers a request: it asks for the
 // same in the same words, or for less.
-func (a *ask) fitsPart(e *memory.Entry) bool {
-	if a.r.Method != http.MethodGet || a.r.Header["If-Range"] != nil {
+func fitsPart(r *http.Request, e *memory.Entry) bool {
+	if r.Method != http.MethodGet || r.Header["If-Range"] != nil {
 		return false
 	}
-	lines := a.r.Header["Range"]
+	lines := r.Header["Range"]
 	if len(lines) == 1 && lines[0] == e.More.Range {
 		return true
 	}

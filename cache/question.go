@@ -77,18 +77,18 @@ func (a *ask) generalize(h http.Header) {
 	fields.DropCookies(h, a.drops)
 	// Nobody else's: what is stored must not depend on what one client, or a
 	// proxy before it, says that it can make of a page.
-	h["Surrogate-Capability"] = []string{a.h.cache.capability}
+	h["Surrogate-Capability"] = []string{a.site.cache.capability}
 }
 
 // drops reports whether a cookie is taken off a request that is looked up.
 func (a *ask) drops(name string) bool {
-	if a.h.owned(name) {
+	if a.site.owned(name) {
 		return false
 	}
 	if a.plan.Cookies != nil {
 		return !slices.Contains(a.plan.Cookies, name)
 	}
-	return names(a.h.cache.opts.IgnoreCookies).match(name)
+	return names(a.site.cache.opts.IgnoreCookies).match(name)
 }
 
 // askWhetherChanged has r validate e.

@@ -77,7 +77,7 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, d dec
 	}
 	q := question{ask: a, stale: stale}
 	if stale == nil {
-		if q.begun = h.beginning(a); q.begun != nil {
+		if q.begun = a.beginning(); q.begun != nil {
 			a.held[1] = q.begun
 			a.reason = "partial"
 		}

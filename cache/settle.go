@@ -84,7 +84,7 @@ func (q *question) judged(r response, header http.Header, length int64) answer {
 		an.own = header.Clone()
 	}
 	an.entry = q.ask.entry(r.status, header, v, j, r.asked, r.now)
-	if r.status == http.StatusPartialContent && !q.ask.part(an.entry, header, length) {
+	if r.status == http.StatusPartialContent && !cut(an.entry, q.ask.r.Header.Get("Range"), header, length) {
 		return answer{kind: private, status: r.status, why: "a part of unknown place or size", unmark: true}
 	}
 	return an
@@ -101,7 +101,7 @@ func (q *question) unfit(r response, v Verdict, j law.Judgement, header http.Hea
 		return "end of the body unknown"
 	case len(r.header["Trailer"]) > 0:
 		return "trailers"
-	case length > q.ask.h.cache.opts.MaxBody:
+	case length > q.ask.site.cache.opts.MaxBody:
 		return "too large"
 	}
 	return ""
@@ -164,7 +164,7 @@ func (q *question) update(r response) answer {
 // that is private: what a visitor can bring a backend to say must not throw a page
 // away.
 func (q *question) confirmed(r response) *memory.Entry {
-	header := law.Confirm(q.stale.Header(), r.header, q.ask.h.cache.opts.Name)
+	header := law.Confirm(q.stale.Header(), r.header, q.ask.site.cache.opts.Name)
 	nobody := *q.ask
 	nobody.cookie, nobody.auth, nobody.noStore = false, false, false
 	v, j := nobody.judge(r.request, int(q.stale.Status), header, r.asked, r.now)

@@ -54,4 +54,4 @@ var (
 	noteSick  slog.LogValuer = note("stale, the backend is sick")
 )
 
-func (h *handler) note(r *http.Request, n slog.LogValuer) { transit.From(r.Context()).Note("cache", n) }
+func (s *site) note(r *http.Request, n slog.LogValuer) { transit.From(r.Context()).Note("cache", n) }
