@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // TestExplainSaysWhatServingDoes: over what may be stored, demanded and wrong
@@ -94,6 +95,62 @@ func TestExplainSaysWhatServingDoes(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60, stale-while-revalidate=10")}
+		c, h := open(t, Options{Rules: Rules{Plan: func(r *http.Request) Plan {
+			return Plan{Pass: r.URL.Path == "/cart", Why: "the cart"}
+		}}}, b)
+		explain := func(method, url string) string {
+			d := h.(health.Explainer).Explain(httptest.NewRequest(method, url, nil))
+			return d.Verdict + ": " + d.Why
+		}
+		check := func(got, want string) {
+			t.Helper()
+			if got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		check(explain("POST", "http://a.example/"), "pass: method")
+		check(explain("GET", "http://a.example/cart"), "pass: rule: the cart")
+		check(explain("GET", "http://a.example/"), "miss: nothing stored matches")
+		get(h, "http://a.example/")
+		check(explain("GET", "http://a.example/"), "hit: ")
+		time.Sleep(65 * time.Second)
+		check(explain("GET", "http://a.example/"), "hit: stale within grace, refreshed meanwhile")
+		time.Sleep(10 * time.Second)
+		check(explain("GET", "http://a.example/"), "miss: stale")
+		b.sick.Store(true)
+		check(explain("GET", "http://a.example/"), "hit: stale, and the backend is sick")
+		if n := b.calls.Load(); n != 1 {
+			t.Errorf("%d calls: Explain asked the backend", n)
+		}
+		if r := c.Report(); r.Kind != "cache" || len(r.Metrics) == 0 {
+			t.Errorf("Report: %+v", r)
+		}
+	})
+}
+
+func TestLogNotes(t *testing.T) {
+	b := &backend{header: control("max-age=60")}
+	_, h := open(t, Options{}, b)
+	for _, want := range []string{"miss: stored", "hit", "pass: method"} {
+		ctx, rec := transit.With(t.Context())
+		method := "GET"
+		if want == "pass: method" {
+			method = "POST"
+		}
+		do(h, httptest.NewRequestWithContext(ctx, method, "http://a.example/", nil))
+		got := ""
+		for part, v := range rec.Notes() {
+			got += part + "=" + v.LogValue().String()
+		}
+		if got != "cache="+want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

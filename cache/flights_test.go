@@ -1,10 +1,14 @@
 package cache
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestStoredMeanwhile: who leads a flight finds what has been stored since it was
@@ -67,6 +71,50 @@ func TestStoredMeanwhile(t *testing.T) {
 					t.Error("nothing is stored")
 				}
 			})
+		})
+	}
+}
+
+func TestMissesAreFetchedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+			time.Sleep(time.Second)
+			fmt.Fprintf(w, "answer %d", n)
+			w.(http.Flusher).Flush()
+			time.Sleep(time.Second)
+			io.WriteString(w, " and the end")
+		}}
+		_, h := open(t, Options{}, b)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { want(t, get(h, "http://a.example/"), 200, "answer 1 and the end") })
+		}
+		wg.Wait()
+		if n := b.calls.Load(); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+// A request that was looked up before a fetch ended, and joins after it, finds
+// what the fetch stored: else a busy machine renders a page twice.
+func TestNoSecondFetchForWhoComesBetween(t *testing.T) {
+	for name, control := range map[string]string{"fresh": "max-age=60", "to be validated": "max-age=60, no-cache"} {
+		t.Run(name, func(t *testing.T) {
+			b := &backend{header: http.Header{"Cache-Control": {control}, "Etag": {`"a"`}}}
+			_, served := open(t, Options{}, b)
+			h := served.(*handler)
+			r := httptest.NewRequest("GET", "http://a.example/", nil)
+			read, url := h.read(r, nil)
+			between := read.keep(url)
+			want(t, get(h, "http://a.example/"), 200, "answer 1")
+			w := httptest.NewRecorder()
+			h.miss(w, between, nil, decide(between.situation(nil, url)))
+			if control == "max-age=60" {
+				want(t, w, 200, "answer 1")
+			} else {
+				want(t, w, 200, "answer 2")
+			}
 		})
 	}
 }

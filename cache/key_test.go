@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // Hundreds of cookies of one name that is in the key are put together once, not
@@ -45,4 +47,25 @@ func TestManyParameters(t *testing.T) {
 	if got := (Query{Drop: []string{"*"}}).apply("a=1&%62=2"); got != "" {
 		t.Errorf("all: got %s", got)
 	}
+}
+
+// A canary's pages do not mix with the others', and a purge takes both.
+func TestSpaces(t *testing.T) {
+	b := &backend{header: control("max-age=60")}
+	c, h := open(t, Options{}, b)
+	ask := func(space, body string) {
+		t.Helper()
+		ctx, rec := transit.With(t.Context())
+		rec.Space = space
+		want(t, do(h, httptest.NewRequestWithContext(ctx, "GET", "http://a.example/", nil)), 200, body)
+	}
+	ask("", "answer 1")
+	ask("canary", "answer 2")
+	ask("", "answer 1")
+	ask("canary", "answer 2")
+	if _, err := c.Invalidate(t.Context(), Invalidation{URL: "http://a.example/", Hard: true}); err != nil {
+		t.Fatal(err)
+	}
+	ask("", "answer 3")
+	ask("canary", "answer 4")
 }

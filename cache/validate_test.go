@@ -232,3 +232,38 @@ func TestNobodyWaitsForWhatIsNotShared(t *testing.T) {
 		})
 	}
 }
+
+func TestValidation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("Cache-Control", "max-age=10")
+			w.Header().Set("Etag", `"a"`)
+			w.Header().Set("X-Count", fmt.Sprint(n))
+			switch {
+			case n > 2 && r.Header.Get("If-None-Match") != "":
+				w.Header().Set("Etag", `"b"`) // of something else
+				w.WriteHeader(304)
+			case r.Header.Get("If-None-Match") == `"a"`:
+				w.WriteHeader(304)
+			default:
+				fmt.Fprintf(w, "answer %d", n)
+			}
+		}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		time.Sleep(time.Minute)
+		w := get(h, "http://a.example/")
+		want(t, w, 200, "answer 1")
+		if w.Header().Get("X-Count") != "2" {
+			t.Errorf("the 304's fields are not in the answer: %v", w.Header())
+		}
+		want(t, get(h, "http://a.example/"), 200, "answer 1")
+		time.Sleep(time.Minute)
+		want(t, get(h, "http://a.example/", "If-None-Match", `"a"`), 200+104, "") // asked anew without conditions: answer 4, still "a"
+		want(t, get(h, "http://a.example/"), 200, "answer 4")
+		if n := b.calls.Load(); n != 4 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}

@@ -242,3 +242,16 @@ func TestOriginThatIsAllowed(t *testing.T) {
 		}
 	}
 }
+
+func TestVary(t *testing.T) {
+	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Vary": {"Accept-Language"}},
+		answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			fmt.Fprintf(w, "%s %d", r.Header.Get("Accept-Language"), n)
+		}}
+	_, h := open(t, Options{}, b)
+	want(t, get(h, "http://a.example/", "Accept-Language", "de"), 200, "de 1")
+	want(t, get(h, "http://a.example/", "Accept-Language", "en"), 200, "en 2")
+	want(t, get(h, "http://a.example/", "Accept-Language", "DE"), 200, "de 1")
+	want(t, get(h, "http://a.example/"), 200, " 3")
+	want(t, get(h, "http://a.example/", "Accept-Language", "en"), 200, "en 2")
+}

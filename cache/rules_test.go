@@ -1,0 +1,160 @@
+package cache
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRuleGivesLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		_, h := open(t, Options{Rules: Rules{Verdict: func(_ *http.Request, _ Head, v Verdict) Verdict {
+			if v.Store && !v.Stated {
+				v.Fresh = time.Minute
+			}
+			return v
+		}}}, b)
+		get(h, "http://a.example/")
+		want(t, get(h, "http://a.example/"), 200, "answer 1")
+		time.Sleep(61 * time.Second)
+		want(t, get(h, "http://a.example/"), 200, "answer 1") // within the grace of 10 s
+		synctest.Wait()
+		want(t, get(h, "http://a.example/"), 200, "answer 2")
+		time.Sleep(71 * time.Second)
+		want(t, get(h, "http://a.example/"), 200, "answer 3")
+	})
+}
+
+// TestRuleLifetimeIsForSuccess: what a rule gives does not keep errors.
+func TestRuleLifetimeIsForSuccess(t *testing.T) {
+	hour := func(_ *http.Request, _ Head, v Verdict) Verdict {
+		if v.Store && !v.Stated {
+			v.Fresh = time.Hour
+		}
+		return v
+	}
+	cases := map[string]struct {
+		status  int
+		field   string
+		verdict func(*http.Request, Head, Verdict) Verdict
+		fresh   time.Duration
+	}{
+		"200":                {200, "", hour, time.Hour},
+		"204":                {204, "", hour, time.Hour},
+		"301":                {301, "", hour, time.Hour},
+		"404":                {404, "", hour, 10 * time.Second},
+		"405":                {405, "", hour, 10 * time.Second},
+		"410":                {410, "", hour, 10 * time.Second},
+		"414":                {414, "", hour, 10 * time.Second},
+		"501":                {501, "", hour, 10 * time.Second},
+		"404 that states it": {404, "Cache-Control: max-age=60", hour, time.Minute},
+		"410 by Expires":     {410, "Expires: +60", hour, time.Minute},
+		"404 long unchanged": {404, "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", nil, 10 * time.Second},
+		"404 without any":    {404, "", nil, 0},
+		"a rule for errors": {404, "", func(r *http.Request, h Head, v Verdict) Verdict {
+			v = hour(r, h, v)
+			v.ErrorFresh = time.Minute
+			return v
+		}, time.Minute},
+		"a rule against errors":   {404, "", func(r *http.Request, h Head, v Verdict) Verdict { v = hour(r, h, v); v.ErrorFresh = -1; return v }, 0},
+		"a rule that is stricter": {404, "", func(r *http.Request, h Head, v Verdict) Verdict { v.Fresh = time.Second; return v }, time.Second},
+		"a rule that stores all": {500, "", func(r *http.Request, h Head, v Verdict) Verdict {
+			v = hour(r, h, v)
+			v.Store, v.Fresh = true, time.Hour
+			return v
+		}, 10 * time.Second},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+					if field, value, ok := strings.Cut(c.field, ": "); ok {
+						if value == "+60" {
+							value = time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
+						}
+						w.Header().Set(field, value)
+					}
+					w.WriteHeader(c.status)
+				}}
+				_, h := open(t, Options{Grace: -1, Rules: Rules{Verdict: c.verdict}}, b)
+				get(h, "http://a.example/")
+				time.Sleep(c.fresh - time.Millisecond)
+				if get(h, "http://a.example/"); c.fresh > 0 && b.calls.Load() != 1 {
+					t.Errorf("not stored for %v", c.fresh)
+				}
+				time.Sleep(2 * time.Millisecond)
+				if get(h, "http://a.example/"); b.calls.Load() == 1 {
+					t.Errorf("stored for longer than %v", c.fresh)
+				}
+			})
+		})
+	}
+}
+
+func TestPlanCookies(t *testing.T) {
+	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Vary": {"Cookie"}}, answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		fmt.Fprint(w, n, r.Header["Cookie"])
+	}}
+	_, h := open(t, Options{Rules: Rules{Plan: func(*http.Request) Plan {
+		return Plan{Cookies: []string{"currency", "group"}}
+	}}}, pinning{b})
+	want(t, get(h, "http://a.example/", "Cookie", "sid=1; currency=EUR; pin=a"), 200, "1 [currency=EUR; pin=a]")
+	want(t, get(h, "http://a.example/", "Cookie", "sid=2; currency=EUR"), 200, "1 [currency=EUR; pin=a]")
+	want(t, get(h, "http://a.example/", "Cookie", "sid=2; currency=USD"), 200, "2 [currency=USD]")
+	want(t, get(h, "http://a.example/", "Cookie", "group=EUR"), 200, "3 [group=EUR]")
+	want(t, get(h, "http://a.example/", "Cookie", "currency="), 200, "4 [currency=]")
+	want(t, get(h, "http://a.example/"), 200, "5 []")
+	want(t, get(h, "http://a.example/", "Cookie", "sid=3"), 200, "5 []")
+}
+
+// What net/http makes of a cookie is not what a backend makes of it: a value
+// that it refuses is no missing one, and of two the backend may take either.
+func TestPitfallCookieValuesOutsideTheKey(t *testing.T) {
+	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		fmt.Fprint(w, r.Header["Cookie"])
+	}}
+	_, h := open(t, Options{Rules: Rules{Plan: func(*http.Request) Plan {
+		return Plan{Cookies: []string{"currency"}}
+	}}}, b)
+	for _, sent := range []string{
+		`currency={"a":"<script>"}`, `currency=EUR; currency=USD`, `currency=USD; currency=EUR`,
+		`currency=EUR`, `currency="EUR"`, `currency`, `currency=`,
+	} {
+		want(t, get(h, "http://a.example/", "Cookie", sent), 200, "["+sent+"]")
+	}
+	want(t, get(h, "http://a.example/"), 200, "[]")
+}
+
+func TestHasCookie(t *testing.T) {
+	for sent, wanted := range map[string]bool{
+		"": false, "cart=": true, "cart": true, `a=1; cart={"sku":1}`: true, "login_7=x": true, "Cart=1": false, "xcart=1": false, "a=cart": false,
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", sent)
+		if got := HasCookie(r, "cart", "login_*"); got != wanted {
+			t.Errorf("%q: got %t", sent, got)
+		}
+	}
+	if HasCookie(httptest.NewRequest("GET", "/", nil), "cart") {
+		t.Error("no cookie is one")
+	}
+}
+
+// Analytics must not hit a cookie by which shops know their visitors.
+func TestAnalytics(t *testing.T) {
+	list := names(Analytics())
+	for name, ours := range map[string]bool{
+		"_ga": true, "_ga_ABC123": true, "_gid": true, "_fbp": true, "_pk_id.1.1fff": true,
+		"PHPSESSID": false, "cart": false, "_gallery": false, "frontend": false, "woocommerce_cart_hash": false,
+		"X-Magento-Vary": false, "sw-cache-hash": false, "wordpress_logged_in_1": false, "currency": false, "_gcart": false,
+	} {
+		if list.match(name) != ours {
+			t.Errorf("%q: want %t", name, ours)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+func TestGraceRefreshesBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=10, stale-while-revalidate=30"),
+			answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+				time.Sleep(time.Second)
+				fmt.Fprintf(w, "answer %d", n)
+			}}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		time.Sleep(11 * time.Second)
+		begun := time.Now()
+		for range 5 {
+			want(t, get(h, "http://a.example/"), 200, "answer 1")
+		}
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("waited %v for a refresh", d)
+		}
+		time.Sleep(2 * time.Second)
+		want(t, get(h, "http://a.example/"), 200, "answer 2")
+		if n := b.calls.Load(); n != 2 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+func TestStaleOnError(t *testing.T) {
+	failures := map[string]func(w http.ResponseWriter, r *http.Request){
+		"503": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+		"the tier's own error": func(w http.ResponseWriter, r *http.Request) {
+			transit.Fail(w, r, 502, errors.New("refused"))
+		},
+		"a panic": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	}
+	for name, fail := range failures {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{}
+				b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+					if n > 1 {
+						fail(w, r)
+						return
+					}
+					w.Header().Set("Cache-Control", "max-age=10")
+					io.WriteString(w, "good")
+				}
+				_, h := open(t, Options{}, b)
+				get(h, "http://a.example/")
+				time.Sleep(time.Hour)
+				want(t, get(h, "http://a.example/"), 200, "good")
+				time.Sleep(24 * time.Hour)
+				func() {
+					defer func() { _ = recover() }()
+					if w := get(h, "http://a.example/"); w.Code < 500 {
+						t.Errorf("after ErrorGrace: got %d %s", w.Code, w.Body)
+					}
+				}()
+			})
+		})
+	}
+}
+
+func TestSickBackendLengthensGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=10")}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		time.Sleep(time.Hour)
+		b.sick.Store(true)
+		want(t, get(h, "http://a.example/"), 200, "answer 1")
+	})
+}
+
+func TestFailureIsNotRepeatedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+			if n > 1 {
+				w.WriteHeader(503)
+				return
+			}
+			w.Header().Set("Cache-Control", "max-age=10")
+			io.WriteString(w, "good")
+		}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		time.Sleep(time.Minute)
+		for range 100 {
+			want(t, get(h, "http://a.example/"), 200, "good")
+			time.Sleep(50 * time.Millisecond)
+		}
+		if n := b.calls.Load(); n < 5 || n > 7 {
+			t.Errorf("%d calls in 5 s", n)
+		}
+	})
+}
+
+func TestEarlyRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+			time.Sleep(500 * time.Millisecond)
+			fmt.Fprint(w, n)
+		}}
+		_, h := open(t, Options{}, b)
+		get(h, "http://a.example/")
+		for range 10_000 {
+			if w := get(h, "http://a.example/"); !strings.Contains(w.Header().Get("Cache-Status"), "; hit") {
+				t.Fatalf("a visitor waited: %v", w.Header())
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if n := b.calls.Load(); n < 4 || n > 6 {
+			t.Errorf("%d calls in 200 s", n)
+		}
+	})
+}
+
+func TestRefreshesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		b := &backend{header: control("max-age=10, stale-while-revalidate=600"), answer: func(http.ResponseWriter, *http.Request, int) {
+			n := running.Add(1)
+			most.Store(max(n, most.Load()))
+			time.Sleep(time.Second)
+			running.Add(-1)
+		}}
+		_, h := open(t, Options{}, b)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() { get(h, fmt.Sprint("http://a.example/", i)) })
+		}
+		wg.Wait()
+		most.Store(0)
+		time.Sleep(20 * time.Second)
+		for i := range 100 {
+			get(h, fmt.Sprint("http://a.example/", i))
+		}
+		time.Sleep(5 * time.Second)
+		if n := most.Load(); n != 16 {
+			t.Errorf("%d refreshes at once", n)
+		}
+	})
+}
