@@ -158,3 +158,33 @@ func TestAnalytics(t *testing.T) {
 		}
 	}
 }
+
+// Fields that hold tags are taken off every response, also for who gets more of it
+// than others.
+func TestStripIsForAll(t *testing.T) {
+	for name, header := range map[string]http.Header{
+		"stored":                    {"Cache-Control": {"max-age=60"}},
+		"not stored":                {"Cache-Control": {"no-store"}},
+		"some of it is private":     {"Cache-Control": {`max-age=60, private="X-Mine"`}, "X-Mine": {"1"}},
+		"a part of unknown place":   {"Cache-Control": {"max-age=60"}, "Content-Range": {"bytes 0-1/*"}},
+		"a part of another's place": {"Cache-Control": {"max-age=60"}, "Content-Range": {"bytes 0-1/10"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header.Set("Cache-Tag", "t")
+			b := &backend{header: header, answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+				if header["Content-Range"] != nil {
+					w.Header().Set("Content-Length", "2")
+					w.WriteHeader(206)
+				}
+				fmt.Fprint(w, "01")
+			}}
+			_, h := open(t, Options{}, b)
+			if w := get(h, "http://a.example/", "Range", "bytes=0-1"); w.Header()["Cache-Tag"] != nil {
+				t.Errorf("got %v", w.Header())
+			}
+			if w := get(h, "http://a.example/whole"); w.Header()["Cache-Tag"] != nil {
+				t.Errorf("got %v", w.Header())
+			}
+		})
+	}
+}

@@ -82,10 +82,13 @@ func (q *question) judged(r response, header http.Header, length int64) answer {
 	an := answer{kind: shared, status: r.status, header: header, length: length, aged: header["Age"] != nil, unmark: true, strip: v.Strip}
 	if len(j.Private) > 0 {
 		an.own = header.Clone()
+		for _, name := range v.Strip {
+			an.own.Del(name)
+		}
 	}
 	an.entry = q.ask.entry(r.status, header, v, j, r.asked, r.now)
 	if r.status == http.StatusPartialContent && !cut(an.entry, q.ask.r.Header.Get("Range"), header, length) {
-		return answer{kind: private, status: r.status, why: "a part of unknown place or size", unmark: true}
+		return answer{kind: private, status: r.status, why: "a part of unknown place or size", strip: v.Strip, unmark: true}
 	}
 	return an
 }
