@@ -130,3 +130,34 @@ func TestSomebodyWaits(t *testing.T) {
 		want(t, get(h, "http://b.example/"), 200, "3")
 	})
 }
+
+// A client may leave while the header comes that says that what it asked for is
+// its own: what decides about the fetch then is not what the fetch gives back. (The
+// race detector sees it.)
+func TestLeavesAsTheHeaderComes(t *testing.T) {
+	var comes atomic.Pointer[chan struct{}]
+	_, h := open(t, Options{Grace: -1, ErrorGrace: -1}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"1"`)
+		w.Header().Set("Cache-Control", "no-cache")
+		if r.Header["If-None-Match"] != nil {
+			<-*comes.Load()
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		_, _ = io.WriteString(w, "page")
+	}))
+	for i := range 200 {
+		url := fmt.Sprint("http://a.example/", i)
+		want(t, get(h, url), 200, "page")
+		c := make(chan struct{})
+		comes.Store(&c)
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", url, nil))
+		}()
+		go leave()
+		close(c)
+		<-left
+	}
+}
