@@ -1,52 +1,20 @@
 package balancer
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 )
-
-// rawServer answers every request with answer, and closes the connection.
-func rawServer(t *testing.T, answer func(w io.Writer)) (url string, asked *atomic.Int64) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	asked = new(atomic.Int64)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				r, err := http.ReadRequest(bufio.NewReader(c))
-				if err != nil {
-					return
-				}
-				_, _ = io.Copy(io.Discard, r.Body)
-				asked.Add(1)
-				answer(c)
-			}()
-		}
-	}()
-	return "http://" + l.Addr().String(), asked
-}
 
 // TestAServerThatDiesMidPageIsNotNoticed, where the page may be asked for again.
 func TestAServerThatDiesMidPageIsNotNoticed(t *testing.T) {
@@ -76,7 +44,7 @@ func TestAServerThatDiesMidPageIsNotNoticed(t *testing.T) {
 	for what, answer := range answers {
 		for name, c := range cases {
 			t.Run(what+", "+name, func(t *testing.T) {
-				bad, asked := rawServer(t, func(w io.Writer) { _, _ = io.WriteString(w, answer) })
+				bad, asked := testkit.HTTPBackend(t, testkit.Says(answer))
 				good := httptest.NewServer(servedBy("good"))
 				defer good.Close()
 				p := newPool(t, []Backend{{Name: "bad", URL: bad}, {Name: "good", URL: good.URL, Tier: 1}}, Options{})
@@ -190,7 +158,7 @@ func TestWhatIsHeldBack(t *testing.T) {
 
 // TestAServerThatBreaksOffIsTakenOut although its headers come.
 func TestAServerThatBreaksOffIsTakenOut(t *testing.T) {
-	url, _ := rawServer(t, func(w io.Writer) { _, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf") })
+	url, _ := testkit.HTTPBackend(t, testkit.Says("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"))
 	good := httptest.NewServer(servedBy("good"))
 	defer good.Close()
 	p := newPool(t, []Backend{{Name: "bad", URL: url}, {Name: "good", URL: good.URL}}, Options{Policy: RoundRobin(), Retry: Retry{Min: 1000}})
@@ -217,7 +185,7 @@ func TestNoContentTypeIsMadeUp(t *testing.T) {
 		"a type of its own": "HTTP/1.1 200 OK\r\nContent-Type: text/css\r\n",
 	} {
 		for _, framing := range []string{"Connection: close\r\nContent-Length: 14\r\n\r\n<script>alert(", "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\ne\r\n<script>alert(\r\n0\r\n\r\n"} {
-			url, _ := rawServer(t, func(w io.Writer) { fmt.Fprint(w, head, framing) })
+			url, _ := testkit.HTTPBackend(t, testkit.Says(head+framing))
 			for proto, front := range bothFronts(t, newPool(t, Backends(url), Options{})) {
 				for _, method := range []string{"GET", "POST"} {
 					r, _ := http.NewRequest(method, front.URL, strings.NewReader("a body"))

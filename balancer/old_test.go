@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -12,42 +11,23 @@ import (
 	"testing"
 
 	"github.com/foretier/foretier/internal/fair"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
-// oldBackend is a server of HTTP/1.0, which knows no chunks: it answers with
-// the length that a body was announced with, and its hash.
-func oldBackend(t *testing.T) (url string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// oldServer is a server of HTTP/1.0, which knows no chunks: it answers with the
+// length that a body was announced with, and its hash.
+func oldServer(c net.Conn, r *http.Request) {
+	h := sha256.New()
+	if len(r.TransferEncoding) == 0 {
+		_, _ = io.Copy(h, r.Body)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				r, err := http.ReadRequest(bufio.NewReader(c))
-				if err != nil {
-					return
-				}
-				h := sha256.New()
-				if len(r.TransferEncoding) == 0 {
-					_, _ = io.Copy(h, r.Body)
-				}
-				fmt.Fprintf(c, "HTTP/1.0 200 OK\r\n\r\n%d %x %v", r.ContentLength, h.Sum(nil), r.Header["Trailer"])
-			}()
-		}
-	}()
-	return "http://" + l.Addr().String()
+	fmt.Fprintf(c, "HTTP/1.0 200 OK\r\n\r\n%d %x %v", r.ContentLength, h.Sum(nil), r.Header["Trailer"])
 }
 
 // A backend that answered HTTP/1.0 gets no chunks but a length.
 func TestUploadToHTTP10HasALength(t *testing.T) {
-	p := newPool(t, Backends(oldBackend(t)), Options{})
+	old, _ := testkit.HTTPBackend(t, oldServer)
+	p := newPool(t, Backends(old), Options{})
 	if w := get(p, "GET", "/", nil); w.Code != 200 {
 		t.Fatal(w.Code)
 	}

@@ -5,11 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,6 +18,7 @@ import (
 	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/balancer/internal/tracker"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // The bugs that the users of other balancers hit, one test each. What becomes
@@ -93,31 +92,13 @@ func TestPitfallAnOrderIsExecutedTwice(t *testing.T) {
 // 5: traefik #3237, golang/go #22158. See also package http1.
 func TestPitfallAStaleConnectionIsA502(t *testing.T) {
 	// It closes each connection after one answer, and does not say so.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-			}
-			_ = c.Close()
-		}
-	})
-	p := newPool(t, Backends("http://"+l.Addr().String()), Options{Retry: Retry{Max: -1}})
+	url, _ := testkit.HTTPBackend(t, testkit.Says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	p := newPool(t, Backends(url), Options{Retry: Retry{Max: -1}})
 	for i := range 200 {
 		if w := get(p, "GET", "/", nil); w.Code != 200 {
 			t.Fatalf("request %d: %d", i, w.Code)
 		}
 	}
-	l.Close()
-	wg.Wait()
 }
 
 // 6: caddy #7396. See TestClientGoneIsNobodysFault for the rest.
@@ -437,12 +418,9 @@ func TestTheRestOfARequestIsNoRequest(t *testing.T) {
 	defer back.Close()
 	front := httptest.NewServer(newPool(t, Backends(back.URL), Options{}))
 	defer front.Close()
-	conn, err := net.Dial("tcp", front.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := testkit.Dial(t, front.Listener.Addr().String())
 	defer conn.Close()
-	_, err = io.WriteString(conn, "POST /upload HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	_, err := io.WriteString(conn, "POST /upload HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}

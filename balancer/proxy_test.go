@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -22,6 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -357,14 +357,9 @@ func TestHTTP10ClientGetsOneResponse(t *testing.T) {
 		w.WriteHeader(http.StatusEarlyHints)
 		fmt.Fprint(w, "page")
 	}) {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		fmt.Fprint(conn, "GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-		if got, err := io.ReadAll(conn); err != nil || strings.Contains(string(got), " 103 ") || !strings.HasSuffix(string(got), "\r\n\r\npage") {
-			t.Errorf("%s: %v: %s", name, err, got)
+		got := testkit.Send(t, strings.TrimPrefix(url, "http://"), "GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		if strings.Contains(got, " 103 ") || !strings.HasSuffix(got, "\r\n\r\npage") {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 func TestABackendTellsItsWeight(t *testing.T) {
@@ -92,10 +93,10 @@ func TestRetryAfterAsksForPatience(t *testing.T) {
 // a docroot from which the probed file is missing everywhere.
 func TestAllAskToBeDrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log lines
+		var log testkit.Log
 		var leave atomic.Int32 // how many of the backends do
 		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{
-			Affinity: cookie{}, Logger: log.logger(),
+			Affinity: cookie{}, Logger: log.Logger(),
 			Probe: health.ProbeFunc(func(_ context.Context, to health.Target) (health.Result, error) {
 				return health.Result{State: health.Up, Drain: int32(to.Name[0]-'a') < leave.Load()}, nil
 			}),

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // secured runs a TLS server without HTTP/2 that leaves each connection to
@@ -23,30 +25,13 @@ func secured(t *testing.T, serve func(net.Conn, *bufio.Reader)) (url string, con
 	pair.StartTLS()
 	certificates, config := pair.TLS.Certificates, pair.Client().Transport.(*http.Transport).TLSClientConfig
 	pair.Close()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certificates, DynamicRecordSizingDisabled: true})
-	if err != nil {
-		t.Fatal(err)
-	}
 	conns = new(atomic.Int32)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Add(1)
-			wg.Go(func() {
-				defer c.Close()
-				serve(c, bufio.NewReader(c))
-			})
-		}
+	l := tls.NewListener(testkit.Listen(t), &tls.Config{Certificates: certificates, DynamicRecordSizingDisabled: true})
+	addr := testkit.Accept(t, l, func(c net.Conn) {
+		conns.Add(1)
+		serve(c, bufio.NewReader(c))
 	})
-	t.Cleanup(func() {
-		l.Close()
-		wg.Wait()
-	})
-	return "https://" + l.Addr().String(), config, conns
+	return "https://" + addr, config, conns
 }
 
 // answers serves requests with the same response, a record for each piece,

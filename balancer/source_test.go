@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // nameServer is one without a network.
@@ -165,10 +166,10 @@ func TestFirstLookupFails(t *testing.T) {
 // cost the others, and that capitals make no other backend.
 func TestDNSLeavesOutWhatIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log lines
+		var log testkit.Log
 		good := &net.SRV{Target: "a.internal.", Port: 80, Priority: 10, Weight: 5}
 		server := &nameServer{srv: []*net.SRV{good}}
-		p := newPool(t, nil, Options{Logger: log.logger(), Source: source{pool.DNS{URL: "http+srv://_http._tcp.apps.internal", Schemes: schemes, Every: 30 * time.Second, Resolver: server}}})
+		p := newPool(t, nil, Options{Logger: log.Logger(), Source: source{pool.DNS{URL: "http+srv://_http._tcp.apps.internal", Schemes: schemes, Every: 30 * time.Second, Resolver: server}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()

@@ -2,12 +2,13 @@ package balancer
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"strings"
 	"testing"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // TestTargetGoesOnAsSent: whatever way leads to a backend, and whatever stands
@@ -57,28 +58,10 @@ func TestTargetGoesOnAsSent(t *testing.T) {
 			"/a?":                   "/a?",
 			"/":                     "/",
 		} {
-			if got := askFor(t, front.Listener.Addr().String(), sent); got != way.base+want {
+			answer := testkit.Send(t, front.Listener.Addr().String(), "GET "+sent+" HTTP/1.0\r\nHost: shop.example\r\n\r\n")
+			if _, got, _ := strings.Cut(answer, "\r\n\r\n"); got != way.base+want {
 				t.Errorf("%s: %q came as %q, want %q", name, sent, got, way.base+want)
 			}
 		}
 	}
-}
-
-// askFor sends a target as it is and returns the body of the answer.
-func askFor(t *testing.T, addr, target string) string {
-	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := io.WriteString(c, "GET "+target+" HTTP/1.0\r\nHost: shop.example\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, body, _ := strings.Cut(string(answer), "\r\n\r\n")
-	return body
 }

@@ -10,15 +10,13 @@ import (
 	"testing"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // post sends a chunked body and trailers, as written, to the server at addr.
 func post(t *testing.T, addr, announced, trailers string) (status int, body string) {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Dial(t, addr)
 	defer c.Close()
 	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\nTrailer: %s\r\n\r\n1\r\nx\r\n0\r\n%s\r\n", announced, trailers)
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -93,7 +91,7 @@ func TestSenselessAnswers(t *testing.T) {
 		"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
 	} {
 		closed := make(chan bool, 1)
-		addr := backend(t, listen(t), func(c net.Conn) {
+		addr := testkit.Backend(t, func(c net.Conn) {
 			r := bufio.NewReader(c)
 			if _, err := http.ReadRequest(r); err != nil {
 				return
@@ -145,7 +143,7 @@ func (b *summed) Read(p []byte) (int, error) {
 // has come. The attempt that was given up still reads when the next begins.
 func TestTrailersOfASecondAttempt(t *testing.T) {
 	let := make(chan struct{})
-	busy := backend(t, listen(t), func(c net.Conn) {
+	busy := testkit.Backend(t, func(c net.Conn) {
 		r := bufio.NewReader(c)
 		if _, err := http.ReadRequest(r); err != nil {
 			return

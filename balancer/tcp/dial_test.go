@@ -13,17 +13,18 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 func TestDialContext(t *testing.T) {
-	ca := authority(t)
-	plain := backend(t, listen(t), echo("plain"))
-	secure := backend(t, tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1")}}), echo("secure"))
+	ca := testkit.NewAuthority(t)
+	plain := testkit.Backend(t, testkit.Echo("plain"))
+	secure := testkit.Accept(t, tls.NewListener(testkit.Listen(t), &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")}}), testkit.Echo("secure"))
 	for _, c := range []struct {
 		url, want string
 		raw       bool
 	}{{"tcp://" + plain, "plain", true}, {"tls://" + secure, "secure", false}} {
-		p := newPool(t, Backends(c.url), Options{TLS: &tls.Config{RootCAs: ca.pool}})
+		p := newPool(t, Backends(c.url), Options{TLS: &tls.Config{RootCAs: ca.Pool}})
 		conn, err := p.DialContext(context.Background(), "tcp", "ignored:1")
 		if err != nil {
 			t.Fatal(err)
@@ -48,7 +49,7 @@ func TestDialContext(t *testing.T) {
 }
 
 func TestDialContextEndsWithItsContext(t *testing.T) {
-	p := newPool(t, Backends("tls://"+backend(t, listen(t), func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })), Options{Dial: -1})
+	p := newPool(t, Backends("tls://"+testkit.Backend(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })), Options{Dial: -1})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := p.DialContext(ctx, "tcp", ""); !errors.Is(err, context.DeadlineExceeded) {
@@ -60,7 +61,7 @@ func TestDialContextEndsWithItsContext(t *testing.T) {
 }
 
 func TestConnectionsWaitForAPlace(t *testing.T) {
-	p := newPool(t, Backends("tcp://"+backend(t, listen(t), echo("a"))), Options{Limit: Limit{InFlight: 1, Wait: patience}})
+	p := newPool(t, Backends("tcp://"+testkit.Backend(t, testkit.Echo("a"))), Options{Limit: Limit{InFlight: 1, Wait: patience}})
 	first, err := p.DialContext(context.Background(), "", "")
 	if err != nil {
 		t.Fatal(err)
@@ -85,11 +86,11 @@ func TestConnectionsWaitForAPlace(t *testing.T) {
 // TestCutWhenDown holds that connections do not stay on a backend that fails
 // its probes while another is there, and the log says so.
 func TestCutWhenDown(t *testing.T) {
-	var log lines
-	a, b := backend(t, listen(t), echo("a")), backend(t, listen(t), echo("b"))
+	var log testkit.Log
+	a, b := testkit.Backend(t, testkit.Echo("a")), testkit.Backend(t, testkit.Echo("b"))
 	bad := make(chan struct{})
 	p := newPool(t, Backends("tcp://"+a, "tcp://"+b), Options{
-		Policy: Policy{foremost{}}, Logger: log.logger(), Schedule: health.Schedule{Every: time.Millisecond, Changing: time.Millisecond},
+		Policy: Policy{foremost{}}, Logger: log.Logger(), Schedule: health.Schedule{Every: time.Millisecond, Changing: time.Millisecond},
 		Probe: health.ProbeFunc(func(_ context.Context, t health.Target) (health.Result, error) {
 			select {
 			case <-bad:
@@ -109,7 +110,7 @@ func TestCutWhenDown(t *testing.T) {
 		runtime.Gosched()
 	}
 	front := carry(t, p, nil)
-	through := dial(t, front)
+	through := testkit.Dial(t, front)
 	direct, err := p.DialContext(ctx, "", "")
 	if err != nil {
 		t.Fatal(err)
@@ -127,9 +128,9 @@ func TestCutWhenDown(t *testing.T) {
 	if _, err := through.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read through Serve: %v", err)
 	}
-	log.wants(t, "connection broke", "level=WARN", "no longer in use", "fails its probes")
+	log.Wants(t, "connection broke", "level=WARN", "no longer in use", "fails its probes")
 	got := make([]byte, 1)
-	if err := readFull(dial(t, front), got); err != nil || string(got) != "b" {
+	if err := readFull(testkit.Dial(t, front), got); err != nil || string(got) != "b" {
 		t.Errorf("afterwards: %q, %v", got, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // told brings the pool what a probe of the named backend said just now.
@@ -38,8 +39,8 @@ func (m *meddler) Choose(_ pool.Query, c pool.Candidates) int {
 // picked, and nothing is there yet that could be cut.
 func TestFencedBetweenPickAndConnection(t *testing.T) {
 	list := []Backend{
-		{Name: "a", URL: "tcp://" + backend(t, listen(t), echo("a"))},
-		{Name: "b", URL: "tcp://" + backend(t, listen(t), echo("b"))},
+		{Name: "a", URL: "tcp://" + testkit.Backend(t, testkit.Echo("a"))},
+		{Name: "b", URL: "tcp://" + testkit.Backend(t, testkit.Echo("b"))},
 	}
 	m := new(meddler)
 	p := newPool(t, list, Options{Policy: Policy{m}})
@@ -54,19 +55,19 @@ func TestFencedBetweenPickAndConnection(t *testing.T) {
 
 // TestFencedWhileConnecting has a backend fenced during its TLS handshake.
 func TestFencedWhileConnecting(t *testing.T) {
-	ca := authority(t)
+	ca := testkit.NewAuthority(t)
 	begun, on := make(chan bool), make(chan bool)
 	conf := &tls.Config{
-		Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1")},
+		Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			begun <- true
 			<-on
 			return nil, nil
 		},
 	}
-	b := backend(t, tls.NewListener(listen(t), conf), echo("b"))
+	b := testkit.Accept(t, tls.NewListener(testkit.Listen(t), conf), testkit.Echo("b"))
 	list := []Backend{{Name: "a", URL: "tcp://127.0.0.1:1"}, {Name: "b", URL: "tls://" + b}}
-	p := newPool(t, list, Options{Dial: patience, TLS: &tls.Config{RootCAs: ca.pool}})
+	p := newPool(t, list, Options{Dial: patience, TLS: &tls.Config{RootCAs: ca.Pool}})
 	told(p, "b", health.RoleReplica)
 	told(p, "a", health.RolePrimary)
 	told(p, "b", health.RoleReplica)
@@ -92,7 +93,7 @@ func TestFencedWhileConnecting(t *testing.T) {
 
 	told(p, "b", health.RoleReplica)
 	addr := carry(t, reads, nil)
-	c := dial(t, addr)
+	c := testkit.Dial(t, addr)
 	<-begun
 	told(p, "b", health.RolePrimary)
 	on <- true

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/foretier/foretier/balancer/internal/relay"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // A stranger is a client's connection from an address.
@@ -24,7 +25,7 @@ func (s stranger) RemoteAddr() net.Addr {
 // TestOneClientsConnectionsLeavePlaces to those of others, of Serve; what the
 // process dials itself is nobody's.
 func TestOneClientsConnectionsLeavePlaces(t *testing.T) {
-	p := newPool(t, Backends("tcp://"+backend(t, listen(t), echo("a"))), Options{Limit: Limit{InFlight: 16, Queue: -1}})
+	p := newPool(t, Backends("tcp://"+testkit.Backend(t, testkit.Echo("a"))), Options{Limit: Limit{InFlight: 16, Queue: -1}})
 	var links []*link
 	for i := range 40 {
 		l, err := p.connect(context.Background(), stranger{addr: fmt.Sprint("192.0.2.1:", 1000+i)})

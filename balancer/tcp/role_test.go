@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // A cluster is some servers that send their names, and what a probe is told
@@ -33,7 +34,7 @@ func newCluster(t *testing.T, says ...health.Result) *cluster {
 	c := &cluster{says: make(map[string]health.Result), errs: make(map[string]error), names: make(map[string]string)}
 	for i, s := range says {
 		name := string(rune('a' + i))
-		addr := backend(t, listen(t), echo(name))
+		addr := testkit.Backend(t, testkit.Echo(name))
 		c.says[name], c.names[addr] = s, name
 		c.list = append(c.list, Backend{Name: name, URL: "tcp://" + addr})
 	}
@@ -127,9 +128,9 @@ func who(p backends) string {
 }
 
 func TestFailover(t *testing.T) {
-	var log lines
+	var log testkit.Log
 	c := newCluster(t, primary, replica)
-	db := c.pool(t, Options{Logger: log.logger()})
+	db := c.pool(t, Options{Logger: log.Logger()})
 	writes := db.Only("writes", Primary)
 	reads := db.Only("reads", Replicas(time.Second), Primary)
 	wants(t, writes, "a")
@@ -157,11 +158,11 @@ func TestFailover(t *testing.T) {
 	if err := readFull(conn, make([]byte, 1)); !errors.Is(err, ErrMoved) {
 		t.Errorf("the connection to the old primary: %v", err)
 	}
-	log.wants(t, "is primary in the place of a", "level=WARN", "backend=b")
+	log.Wants(t, "is primary in the place of a", "level=WARN", "backend=b")
 
 	// The old one comes back, and somebody has forgotten to make it a replica.
 	c.say("a", primary)
-	log.wants(t, "fenced: claims to be primary beside b", "level=ERROR", "backend=a")
+	log.Wants(t, "fenced: claims to be primary beside b", "level=ERROR", "backend=a")
 	for range 20 {
 		if got := who(writes); got != "b" {
 			t.Fatalf("a write went to %q", got)
@@ -181,7 +182,7 @@ func TestFailover(t *testing.T) {
 
 	c.say("a", replica)
 	wants(t, reads, "a")
-	log.wants(t, "no longer fenced", "backend=a")
+	log.Wants(t, "no longer fenced", "backend=a")
 }
 
 func dialErr(p backends) error {
@@ -216,9 +217,9 @@ func TestRefusalUnseats(t *testing.T) {
 // TestProbeTurnedAway holds that a server that does not serve the probe keeps
 // its role and its connections, and that this is told.
 func TestProbeTurnedAway(t *testing.T) {
-	var log lines
+	var log testkit.Log
 	c := newCluster(t, primary, replica)
-	db := c.pool(t, Options{Logger: log.logger()})
+	db := c.pool(t, Options{Logger: log.Logger()})
 	writes, reads := db.Only("writes", Primary), db.Only("reads", Replicas(time.Second))
 	wants(t, writes, "a")
 	wants(t, reads, "b")
@@ -236,7 +237,7 @@ func TestProbeTurnedAway(t *testing.T) {
 	}
 	for _, name := range []string{"a", "b"} {
 		c.refuse(name, fmt.Errorf("probe: %w: Error 1045: Access denied", health.ErrTurnedAway))
-		log.wants(t, "level=ERROR", "backend is degraded", "backend="+name, "does not serve the probe", "1045")
+		log.Wants(t, "level=ERROR", "backend is degraded", "backend="+name, "does not serve the probe", "1045")
 	}
 	for _, s := range db.Backends() {
 		if s.State != health.Degraded || s.Barred != "" {
@@ -378,11 +379,11 @@ func TestGaleraHasOneWriter(t *testing.T) {
 
 // TestLoneDonorServes has a Galera cluster of which only a donor is left.
 func TestLoneDonorServes(t *testing.T) {
-	var log lines
+	var log testkit.Log
 	peer := health.Result{State: health.Up, Role: health.RolePeer}
 	donor := health.Result{State: health.Up, Role: health.RolePeer, LastResort: true, Note: "Donor"}
 	c := newCluster(t, peer, peer, donor)
-	db := c.pool(t, Options{Logger: log.logger()})
+	db := c.pool(t, Options{Logger: log.Logger()})
 	writes, reads := db.Only("writes", Primary), db.Only("reads", Replicas(0), Primary)
 	wants(t, writes, "a")
 	wants(t, reads, "b")
@@ -400,18 +401,18 @@ func TestLoneDonorServes(t *testing.T) {
 	if !writes.Healthy() {
 		t.Error("the pool that serves is not healthy")
 	}
-	log.wants(t, "level=WARN", "backend is degraded", "backend=c", "asks to be used last: Donor")
+	log.Wants(t, "level=WARN", "backend is degraded", "backend=c", "asks to be used last: Donor")
 	c.say("b", peer)
 	wants(t, writes, "b")
 }
 
 func TestTwoPrimariesAfterAStart(t *testing.T) {
-	var log lines
+	var log testkit.Log
 	c := newCluster(t, primary, primary)
 	file := filepath.Join(t.TempDir(), "primary")
-	db := c.pool(t, Options{Logger: log.logger(), Memory: file})
+	db := c.pool(t, Options{Logger: log.Logger(), Memory: file})
 	writes := db.Only("writes", Primary)
-	log.wants(t, "level=ERROR", "none is used, because several claim to be primary: a, b")
+	log.Wants(t, "level=ERROR", "none is used, because several claim to be primary: a, b")
 	wants(t, writes, "")
 	if err := db.SetPrimary("c"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("SetPrimary of nobody: %v", err)
@@ -428,7 +429,7 @@ func TestTwoPrimariesAfterAStart(t *testing.T) {
 	again.Close()
 	// Even that one is fenced that is left.
 	c.die("b")
-	third := c.pool(t, Options{Memory: file, Logger: log.logger()})
+	third := c.pool(t, Options{Memory: file, Logger: log.Logger()})
 	view := third.Only("writes", Primary)
 	for third.Backends()[1].State != health.Down {
 		runtime.Gosched()
@@ -446,14 +447,14 @@ func TestTwoPrimariesAfterAStart(t *testing.T) {
 // TestProbeThatLies has a probe that tells nonsense, or tells each time
 // something else: it costs connections, and never gives two primaries.
 func TestProbeThatLies(t *testing.T) {
-	var log lines
+	var log testkit.Log
 	c := newCluster(t, primary, replica)
-	db := c.pool(t, Options{Logger: log.logger()})
+	db := c.pool(t, Options{Logger: log.Logger()})
 	writes := db.Only("writes", Primary)
 	wants(t, writes, "a")
 	c.say("a", health.Result{State: health.Up, Role: "king"})
 	wants(t, writes, "")
-	log.wants(t, "level=ERROR", "role that there is not", "role=king")
+	log.Wants(t, "level=ERROR", "role that there is not", "role=king")
 	for i := range 50 {
 		r := primary
 		r.Epoch = uint64(i % 3)

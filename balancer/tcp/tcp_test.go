@@ -2,25 +2,17 @@ package tcp
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -28,52 +20,11 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/relay"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // patience bounds what must come soon, on a machine that may be slow.
-const patience = 20 * time.Second
-
-// listen returns a listener on loopback that is closed with the test.
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// backend serves each connection by f on a listener, and waits for all.
-func backend(t testing.TB, l net.Listener, f func(net.Conn)) string {
-	t.Helper()
-	var conns sync.WaitGroup
-	t.Cleanup(conns.Wait)
-	t.Cleanup(func() { l.Close() })
-	conns.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(patience))
-				f(c)
-			})
-		}
-	})
-	return l.Addr().String()
-}
-
-// echo sends back what it is sent, after its name.
-func echo(name string) func(net.Conn) {
-	return func(c net.Conn) {
-		if _, err := io.WriteString(c, name); err == nil {
-			_, _ = io.Copy(c, c)
-		}
-	}
-}
+const patience = testkit.Patience
 
 // newPool returns a pool that ends with the test.
 func newPool(t testing.TB, list []Backend, opts Options) *Pool {
@@ -94,7 +45,7 @@ type carries interface {
 // carry serves TCP by the pool on a listener of its own, until the test ends.
 func carry(t testing.TB, p carries, wrap func(net.Listener) net.Listener) string {
 	t.Helper()
-	l := listen(t)
+	l := testkit.Listen(t)
 	addr := l.Addr().String()
 	if wrap != nil {
 		l = wrap(l)
@@ -111,67 +62,17 @@ func carry(t testing.TB, p carries, wrap func(net.Listener) net.Listener) string
 	return addr
 }
 
-func dial(t testing.TB, addr string) *net.TCPConn {
-	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
-	return c.(*net.TCPConn)
-}
-
-// log is a logger that keeps its lines.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lines) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// wants waits until the log has all the words in one line.
-func (l *lines) wants(t *testing.T, words ...string) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
-	line:
-		for line := range strings.Lines(l.String()) {
-			for _, w := range words {
-				if !strings.Contains(line, w) {
-					continue line
-				}
-			}
-			return
-		}
-	}
-	t.Errorf("no log line has %q:\n%s", words, l)
-}
-
 func TestServePassesTheEndOfEachHalfOn(t *testing.T) {
 	// The backend answers only once the client's half has ended, and goes on
 	// after it.
-	addr := backend(t, listen(t), func(c net.Conn) {
+	addr := testkit.Backend(t, func(c net.Conn) {
 		all, err := io.ReadAll(c)
 		if err == nil {
 			fmt.Fprintf(c, "%d bytes", len(all))
 		}
 	})
 	front := carry(t, newPool(t, Backends("tcp://"+addr), Options{}), nil)
-	c := dial(t, front)
+	c := testkit.Dial(t, front)
 	if _, err := c.Write(make([]byte, 1<<20)); err != nil {
 		t.Fatal(err)
 	}
@@ -185,13 +86,13 @@ func TestServePassesTheEndOfEachHalfOn(t *testing.T) {
 }
 
 func TestServeTriesAnotherBackend(t *testing.T) {
-	gone := listen(t)
+	gone := testkit.Listen(t)
 	gone.Close()
-	addr := backend(t, listen(t), echo("b"))
+	addr := testkit.Backend(t, testkit.Echo("b"))
 	p := newPool(t, Backends("tcp://"+gone.Addr().String(), "tcp://"+addr), Options{Policy: Policy{foremost{}}})
 	front := carry(t, p, nil)
 	for range 3 {
-		c := dial(t, front)
+		c := testkit.Dial(t, front)
 		got := make([]byte, 1)
 		if _, err := io.ReadFull(c, got); err != nil || string(got) != "b" {
 			t.Fatalf("got %q, %v", got, err)
@@ -222,8 +123,8 @@ func TestHangingUpAtOnceIsNotIdle(t *testing.T) {
 		for _, by := range []string{"Serve", "DialContext"} {
 			t.Run(name+"/"+by, func(t *testing.T) {
 				var hits atomic.Int32
-				full := backend(t, listen(t), func(c net.Conn) { hits.Add(1); f(c) })
-				well := backend(t, listen(t), echo("b"))
+				full := testkit.Backend(t, func(c net.Conn) { hits.Add(1); f(c) })
+				well := testkit.Backend(t, testkit.Echo("b"))
 				p := newPool(t, Backends("tcp://"+full, "tcp://"+well), Options{Policy: LeastInFlight()})
 				front := carry(t, p, nil)
 				asks := strings.Contains(name, "what was said")
@@ -277,7 +178,7 @@ func TestHTTPProbeOfConnections(t *testing.T) {
 		if err != nil {
 			t.Skipf("no second loopback address: %v", err)
 		}
-		list = append(list, "tcp://"+backend(t, l, echo(string(rune('a'+i)))))
+		list = append(list, "tcp://"+testkit.Accept(t, l, testkit.Echo(string(rune('a'+i)))))
 		addr := host + ":0"
 		if i > 0 {
 			_, port, _ := net.SplitHostPort(checks[0].Addr().String())
@@ -339,7 +240,7 @@ func TestStrangersWriteFewLines(t *testing.T) {
 			_, _ = io.Copy(io.Discard, c)
 		},
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{authority(t).issue(t, "127.0.0.1")}}
+	config := &tls.Config{Certificates: []tls.Certificate{testkit.NewAuthority(t).Issue(t, "127.0.0.1")}}
 	fronts := map[string]func(net.Listener) net.Listener{
 		"plain": nil,
 		"TLS":   func(l net.Listener) net.Listener { return tls.NewListener(l, config) },
@@ -350,8 +251,8 @@ func TestStrangersWriteFewLines(t *testing.T) {
 				if wrap != nil && strings.Contains(name, "backend") {
 					t.Skip("a backend sees nobody who does not speak TLS")
 				}
-				var log lines
-				b := backend(t, listen(t), func(c net.Conn) {
+				var log testkit.Log
+				b := testkit.Backend(t, func(c net.Conn) {
 					first := make([]byte, 1)
 					if _, err := io.ReadFull(c, first); err == nil && first[0] == '!' {
 						relay.Abort(c)
@@ -387,7 +288,7 @@ func TestShortConnectionsAreNoFailure(t *testing.T) {
 	var hits [2]atomic.Int32
 	var list []string
 	for i := range hits {
-		list = append(list, "tcp://"+backend(t, listen(t), func(c net.Conn) {
+		list = append(list, "tcp://"+testkit.Backend(t, func(c net.Conn) {
 			hits[i].Add(1)
 			_, _ = io.WriteString(c, "12:00:00\r\n")
 		}))
@@ -395,7 +296,7 @@ func TestShortConnectionsAreNoFailure(t *testing.T) {
 	p := newPool(t, Backends(list...), Options{Policy: RoundRobin()})
 	front := carry(t, p, nil)
 	for range 60 {
-		if got, err := io.ReadAll(dial(t, front)); string(got) != "12:00:00\r\n" || err != nil {
+		if got, err := io.ReadAll(testkit.Dial(t, front)); string(got) != "12:00:00\r\n" || err != nil {
 			t.Fatalf("got %q, %v", got, err)
 		}
 	}
@@ -409,16 +310,16 @@ func TestShortConnectionsAreNoFailure(t *testing.T) {
 // TestServeBadBackends holds that a client is never left hanging, and the
 // log says why.
 func TestServeBadBackends(t *testing.T) {
-	refusing := listen(t)
+	refusing := testkit.Listen(t)
 	refusing.Close()
-	silent := backend(t, listen(t), func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	resets := backend(t, listen(t), func(c net.Conn) {
+	silent := testkit.Backend(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	resets := testkit.Backend(t, func(c net.Conn) {
 		_, _ = io.CopyN(c, strings.NewReader("half"), 4)
 		_, _ = io.ReadFull(c, make([]byte, 1)) // until the client has it
 		relay.Abort(c)
 	})
-	own, other := authority(t), authority(t)
-	wrong := backend(t, tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{other.issue(t, "127.0.0.1")}}), echo("x"))
+	own, other := testkit.NewAuthority(t), testkit.NewAuthority(t)
+	wrong := testkit.Accept(t, tls.NewListener(testkit.Listen(t), &tls.Config{Certificates: []tls.Certificate{other.Issue(t, "127.0.0.1")}}), testkit.Echo("x"))
 	cases := []struct {
 		name, url string
 		log       []string
@@ -430,10 +331,10 @@ func TestServeBadBackends(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			var log lines
+			var log testkit.Log
 			p := newPool(t, Backends(c.url), Options{
-				Logger: log.logger(), Dial: 300 * time.Millisecond,
-				TLS: &tls.Config{RootCAs: own.pool},
+				Logger: log.Logger(), Dial: 300 * time.Millisecond,
+				TLS: &tls.Config{RootCAs: own.Pool},
 			})
 			conn, err := net.Dial("tcp", carry(t, p, nil))
 			if err == nil { // else it was reset at once
@@ -447,27 +348,27 @@ func TestServeBadBackends(t *testing.T) {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Error("the client was left hanging")
 			}
-			log.wants(t, c.log...)
+			log.Wants(t, c.log...)
 		})
 	}
 }
 
 func TestServeRefusesBeyondItsLimit(t *testing.T) {
-	var log lines
-	addr := backend(t, listen(t), echo("b"))
+	var log testkit.Log
+	addr := testkit.Backend(t, testkit.Echo("b"))
 	p := newPool(t, Backends("tcp://"+addr), Options{
-		Logger: log.logger(), Conns: 1, Refusal: func(err error) []byte { return []byte("-ERR " + err.Error() + "\r\n") },
+		Logger: log.Logger(), Conns: 1, Refusal: func(err error) []byte { return []byte("-ERR " + err.Error() + "\r\n") },
 	})
 	front := carry(t, p, nil)
-	first := dial(t, front)
+	first := testkit.Dial(t, front)
 	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	got, err := io.ReadAll(dial(t, front))
+	got, err := io.ReadAll(testkit.Dial(t, front))
 	if want := "-ERR balancer: all backends are busy: 1 connections are open, as many as may be\r\n"; string(got) != want || err != nil {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
-	log.wants(t, "connection refused", "as many as may be")
+	log.Wants(t, "connection refused", "as many as may be")
 	// The one who was there is not disturbed, and makes room.
 	if err := first.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -477,7 +378,7 @@ func TestServeRefusesBeyondItsLimit(t *testing.T) {
 	}
 	for end := time.Now().Add(patience); p.conns.Load() > 0 && time.Now().Before(end); runtime.Gosched() {
 	}
-	if _, err := io.ReadFull(dial(t, front), make([]byte, 1)); err != nil {
+	if _, err := io.ReadFull(testkit.Dial(t, front), make([]byte, 1)); err != nil {
 		t.Errorf("after the first has gone: %v", err)
 	}
 }
@@ -485,10 +386,10 @@ func TestServeRefusesBeyondItsLimit(t *testing.T) {
 // TestServeDoesNotGreetInPassing holds that a client beyond the limit, with
 // whom a handshake is due, is not waited for by those who come after it.
 func TestServeDoesNotGreetInPassing(t *testing.T) {
-	addr := backend(t, listen(t), echo("b"))
+	addr := testkit.Backend(t, testkit.Echo("b"))
 	p := newPool(t, Backends("tcp://"+addr), Options{Conns: 1, Refusal: func(error) []byte { return []byte("no") }})
 	front := carry(t, p, func(l net.Listener) net.Listener { return slowGreeters{l, t} })
-	first := dial(t, front)
+	first := testkit.Dial(t, front)
 	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -543,7 +444,7 @@ func TestServeDoesNotTouchTheBytes(t *testing.T) {
 		t.Skip("splice is Linux's")
 	}
 	const size = 64 << 20
-	addr := backend(t, listen(t), func(c net.Conn) {
+	addr := testkit.Backend(t, func(c net.Conn) {
 		buf := make([]byte, 1<<20)
 		for range size / len(buf) {
 			if _, err := c.Write(buf); err != nil {
@@ -553,7 +454,7 @@ func TestServeDoesNotTouchTheBytes(t *testing.T) {
 	})
 	front := carry(t, newPool(t, Backends("tcp://"+addr), Options{}), nil)
 	before := readByProcess(t)
-	c := dial(t, front)
+	c := testkit.Dial(t, front)
 	buf := make([]byte, 1<<20)
 	total := 0
 	for {
@@ -584,76 +485,24 @@ func readByProcess(t *testing.T) (n int) {
 	return n
 }
 
-// An issuer signs certificates.
-type issuer struct {
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-	pool *x509.CertPool
-}
-
-func authority(t testing.TB) issuer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return issuer{key, cert, pool}
-}
-
-func (i issuer) issue(t testing.TB, name string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if ip := net.ParseIP(name); ip != nil {
-		tmpl.IPAddresses = []net.IP{ip}
-	} else {
-		tmpl.DNSNames = []string{name}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, i.cert, &key.PublicKey, i.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // TestTunnel has two pools carry plain TCP through TLS, each showing a
 // certificate to the other.
 func TestTunnel(t *testing.T) {
-	ca := authority(t)
-	near, far := ca.issue(t, "near"), ca.issue(t, "127.0.0.1")
-	addr := backend(t, listen(t), echo("db"))
+	ca := testkit.NewAuthority(t)
+	near, far := ca.Issue(t, "near"), ca.Issue(t, "127.0.0.1")
+	addr := testkit.Backend(t, testkit.Echo("db"))
 	exit := carry(t, newPool(t, Backends("tcp://"+addr), Options{}), func(l net.Listener) net.Listener {
-		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{far}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool})
+		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{far}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool})
 	})
 	cases := []struct {
 		name string
 		conf *tls.Config
 		ok   bool
 	}{
-		{"both certificates", &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{near}}, true},
-		{"no client certificate", &tls.Config{RootCAs: ca.pool}, false},
-		{"another's client certificate", &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{authority(t).issue(t, "near")}}, false},
-		{"another's server", &tls.Config{RootCAs: authority(t).pool, Certificates: []tls.Certificate{near}}, false},
+		{"both certificates", &tls.Config{RootCAs: ca.Pool, Certificates: []tls.Certificate{near}}, true},
+		{"no client certificate", &tls.Config{RootCAs: ca.Pool}, false},
+		{"another's client certificate", &tls.Config{RootCAs: ca.Pool, Certificates: []tls.Certificate{testkit.NewAuthority(t).Issue(t, "near")}}, false},
+		{"another's server", &tls.Config{RootCAs: testkit.NewAuthority(t).Pool, Certificates: []tls.Certificate{near}}, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -683,24 +532,24 @@ func TestTunnel(t *testing.T) {
 // TestServeClientHangsInTheHandshake has clients that never say hello, and
 // one that talks garbage.
 func TestServeClientHangsInTheHandshake(t *testing.T) {
-	var log lines
-	cert := authority(t).issue(t, "127.0.0.1")
+	var log testkit.Log
+	cert := testkit.NewAuthority(t).Issue(t, "127.0.0.1")
 	dialed := make(chan struct{}, 10)
-	addr := backend(t, listen(t), func(net.Conn) { dialed <- struct{}{} })
-	p := newPool(t, Backends("tcp://"+addr), Options{Logger: log.logger(), Handshake: 50 * time.Millisecond})
+	addr := testkit.Backend(t, func(net.Conn) { dialed <- struct{}{} })
+	p := newPool(t, Backends("tcp://"+addr), Options{Logger: log.Logger(), Handshake: 50 * time.Millisecond})
 	front := carry(t, p, func(l net.Listener) net.Listener {
 		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}})
 	})
-	if _, err := io.Copy(io.Discard, dial(t, front)); errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := io.Copy(io.Discard, testkit.Dial(t, front)); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("left hanging")
 	}
-	log.wants(t, "connection refused", "TLS handshake", "deadline exceeded")
-	c := dial(t, front)
+	log.Wants(t, "connection refused", "TLS handshake", "deadline exceeded")
+	c := testkit.Dial(t, front)
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
 	if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("garbage left hanging")
 	}
-	log.wants(t, "connection refused", "does not look like a TLS handshake")
+	log.Wants(t, "connection refused", "does not look like a TLS handshake")
 	if len(dialed) > 0 {
 		t.Error("a backend was bothered")
 	}
@@ -749,8 +598,8 @@ func TestKernelTellsMovement(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux is asked")
 	}
-	addr := backend(t, listen(t), echo("b"))
-	c := dial(t, addr)
+	addr := testkit.Backend(t, testkit.Echo("b"))
+	c := testkit.Dial(t, addr)
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -771,13 +620,13 @@ func TestKernelTellsMovement(t *testing.T) {
 }
 
 func TestServeEnds(t *testing.T) {
-	addr := backend(t, listen(t), echo("b"))
+	addr := testkit.Backend(t, testkit.Echo("b"))
 	p := newPool(t, Backends("tcp://"+addr), Options{Drain: -1})
-	l := listen(t)
+	l := testkit.Listen(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Serve(ctx, l) }()
-	c := dial(t, l.Addr().String())
+	c := testkit.Dial(t, l.Addr().String())
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -789,13 +638,13 @@ func TestServeEnds(t *testing.T) {
 		t.Errorf("the client read %v, want a reset", err)
 	}
 
-	l = listen(t)
+	l = testkit.Listen(t)
 	go func() { done <- p.Serve(context.Background(), l) }()
 	p.Close()
 	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("of a closed pool: %v", err)
 	}
-	l = listen(t)
+	l = testkit.Listen(t)
 	l.Close()
 	p = newPool(t, nil, Options{})
 	if err := p.Serve(context.Background(), l); !errors.Is(err, net.ErrClosed) {
@@ -809,7 +658,7 @@ func TestServeEnds(t *testing.T) {
 func TestProxyProtocolIsSent(t *testing.T) {
 	for _, v := range []ProxyProtocol{ProxyV1, ProxyV2} {
 		heads := make(chan []byte, 1)
-		addr := backend(t, listen(t), func(c net.Conn) {
+		addr := testkit.Backend(t, func(c net.Conn) {
 			r := bufio.NewReader(c)
 			if v == ProxyV1 {
 				line, _ := r.ReadBytes('\n')
@@ -822,7 +671,7 @@ func TestProxyProtocolIsSent(t *testing.T) {
 			_, _ = io.Copy(c, r)
 		})
 		p := newPool(t, Backends("tcp://"+addr), Options{Announce: v})
-		c := dial(t, carry(t, p, nil))
+		c := testkit.Dial(t, carry(t, p, nil))
 		_, _ = io.WriteString(c, "hello")
 		_ = c.CloseWrite()
 		if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
