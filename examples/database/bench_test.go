@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // BenchmarkBesideHAProxy runs this program and HAProxy (mode tcp) in turn, one
@@ -109,34 +110,9 @@ func median(x []float64) float64 {
 	return x[len(x)/2]
 }
 
-// accept serves each connection by f.
-func accept(tb testing.TB, f func(net.Conn)) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var conns sync.WaitGroup
-	tb.Cleanup(conns.Wait)
-	tb.Cleanup(func() { l.Close() })
-	conns.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer c.Close()
-				f(c)
-			})
-		}
-	})
-	return l.Addr().String()
-}
-
 // serveZeros sends until nobody listens.
 func serveZeros(tb testing.TB) string {
-	return accept(tb, func(c net.Conn) {
+	return testkit.Backend(tb, func(c net.Conn) {
 		for buf := make([]byte, 1<<20); ; {
 			if _, err := c.Write(buf); err != nil {
 				return
@@ -146,7 +122,7 @@ func serveZeros(tb testing.TB) string {
 }
 
 func servePing(tb testing.TB) string {
-	return accept(tb, func(c net.Conn) {
+	return testkit.Backend(tb, func(c net.Conn) {
 		buf := make([]byte, 100)
 		if _, err := io.ReadFull(c, buf); err == nil {
 			_, _ = c.Write(buf)

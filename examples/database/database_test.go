@@ -2,22 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,38 +16,22 @@ import (
 
 	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 // A program is the example as it runs, with what it logs.
 type program struct {
 	ports []string // where it listens
-	log   *output
-}
-
-type output struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
+	log   *testkit.Log
 }
 
 // start runs the program until the test ends, on ports that the system
 // chooses where args say 127.0.0.1:0.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{log: new(output)}
+	p := &program{log: new(testkit.Log)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)
 	go func() { done <- run(ctx, args, io.Discard, p.log) }()
@@ -75,7 +50,7 @@ func start(t *testing.T, args ...string) *program {
 			want++
 		}
 	}
-	within(t, patience, "the program listens", func() bool {
+	testkit.Within(t, patience, "the program listens", func() bool {
 		p.ports = nil
 		for line := range strings.Lines(p.log.String()) {
 			if _, addr, ok := strings.Cut(strings.TrimSpace(line), "address="); ok {
@@ -85,60 +60,6 @@ func start(t *testing.T, args ...string) *program {
 		return len(p.ports) == want
 	})
 	return p
-}
-
-func (p *program) says(t *testing.T, words ...string) {
-	t.Helper()
-	within(t, patience, fmt.Sprintf("the log says %q", words), func() bool {
-	line:
-		for line := range strings.Lines(p.log.String()) {
-			for _, w := range words {
-				if !strings.Contains(line, w) {
-					continue line
-				}
-			}
-			return true
-		}
-		return false
-	})
-}
-
-// within waits for what another process or goroutine does.
-func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Fatalf("not within %v: %s", limit, what)
-}
-
-// greeter accepts connections, says its name, and sends back what it is sent.
-func greeter(t *testing.T, name string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns sync.WaitGroup
-	t.Cleanup(conns.Wait)
-	t.Cleanup(func() { l.Close() })
-	conns.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(patience))
-				_, _ = io.WriteString(c, name)
-				_, _ = io.Copy(c, c)
-			})
-		}
-	})
-	return l.Addr().String()
 }
 
 // ask sends text, ends its half, and returns all that comes.
@@ -168,7 +89,7 @@ func ask(t *testing.T, addr, text string) (string, error) {
 func TestTunnel(t *testing.T) {
 	dir := t.TempDir()
 	ca, farCert, farKey, nearCert, nearKey := certificates(t, dir)
-	db := greeter(t, "db:")
+	db := testkit.Backend(t, testkit.Echo("db:"))
 	far := start(t, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tcp://"+db, "-tls", "-cert", farCert, "-key", farKey, "-ca", ca)
 	near := start(t, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tls://"+far.ports[0], "-cert", nearCert, "-key", nearKey, "-ca", ca)
 	if got, err := ask(t, near.ports[0], "hello"); got != "db:hello" || err != nil {
@@ -181,7 +102,7 @@ func TestTunnel(t *testing.T) {
 	if got, _ := ask(t, stranger.ports[0], "hello"); got != "" {
 		t.Errorf("without a certificate: %q", got)
 	}
-	far.says(t, "connection refused", "client didn't provide a certificate")
+	far.log.Wants(t, "connection refused", "client didn't provide a certificate")
 }
 
 // TestTunnelTellsTheClient has the near end of a tunnel announce its clients to
@@ -189,7 +110,7 @@ func TestTunnel(t *testing.T) {
 func TestTunnelTellsTheClient(t *testing.T) {
 	dir := t.TempDir()
 	ca, farCert, farKey, nearCert, nearKey := certificates(t, dir)
-	db := greeter(t, "")
+	db := testkit.Backend(t, testkit.Echo(""))
 	far := start(t, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tcp://"+db, "-announce", "v1",
 		"-tls", "-cert", farCert, "-key", farKey, "-ca", ca, "-proxy-from", "127.0.0.1")
 	for _, version := range []string{"v1", "v2"} {
@@ -209,53 +130,17 @@ func TestTunnelTellsTheClient(t *testing.T) {
 // certificates writes an authority and two certificates that it has signed.
 func certificates(t *testing.T, dir string) (ca, farCert, farKey, nearCert, nearKey string) {
 	t.Helper()
-	save := func(name, kind string, der []byte) string {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	issue := func(tmpl, parent *x509.Certificate, signer *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if signer == nil {
-			signer = key
-		}
-		der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der, key
-	}
-	root := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, signer := issue(root, root, nil)
-	ca = save("ca.pem", "CERTIFICATE", der)
-	leaf := func(name string) (cert, key string) {
-		der, k := issue(&x509.Certificate{
-			SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		}, root, signer)
-		private, err := x509.MarshalPKCS8PrivateKey(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return save(name+".pem", "CERTIFICATE", der), save(name+".key", "PRIVATE KEY", private)
-	}
-	farCert, farKey = leaf("far")
-	nearCert, nearKey = leaf("near")
+	authority := testkit.NewAuthority(t)
+	ca = authority.File(t, filepath.Join(dir, "ca.pem"))
+	farCert, farKey = testkit.Files(t, dir, "far", authority.Issue(t, "127.0.0.1"))
+	nearCert, nearKey = testkit.Files(t, dir, "near", authority.Issue(t, "127.0.0.1"))
 	return ca, farCert, farKey, nearCert, nearKey
 }
 
 // TestProxyHeaders has one program announce its clients to another, and others
 // send garbage.
 func TestProxyHeaders(t *testing.T) {
-	db := greeter(t, "")
+	db := testkit.Backend(t, testkit.Echo(""))
 	// What the last one announces comes back from the server, as it is sent.
 	inner := start(t, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tcp://"+db, "-proxy-from", "127.0.0.1", "-announce", "v1")
 	for _, version := range []string{"v1", "v2"} {
@@ -277,7 +162,7 @@ func TestProxyHeaders(t *testing.T) {
 			t.Errorf("after %q: %q", garbage, got)
 		}
 	}
-	inner.says(t, "connection refused", "PROXY header")
+	inner.log.Wants(t, "connection refused", "PROXY header")
 
 	// From others it is no header, but bytes like all others.
 	strict := start(t, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tcp://"+db, "-proxy-from", "10.0.0.0/8")
@@ -291,18 +176,14 @@ func TestProxyHeaders(t *testing.T) {
 func TestStrangersWriteFewLines(t *testing.T) {
 	dir := t.TempDir()
 	_, cert, key, _, _ := certificates(t, dir)
-	db := greeter(t, "")
+	db := testkit.Backend(t, testkit.Echo(""))
 	for name, flags := range map[string][]string{"PROXY": {"-proxy-from", "127.0.0.1"}, "TLS": {"-tls", "-cert", cert, "-key", key}} {
 		p := start(t, append(flags, "-kind", "tcp", "-listen", "127.0.0.1:0", "-backends", "tcp://"+db)...)
 		began := time.Now()
 		for range 100 {
-			c, err := net.Dial("tcp", p.ports[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Close()
+			testkit.Dial(t, p.ports[0]).Close()
 		}
-		p.says(t, "connection refused", name)
+		p.log.Wants(t, "connection refused", name)
 		if n := strings.Count(p.log.String(), "connection refused"); n > 6+int(time.Since(began)/time.Second) {
 			t.Errorf("%s: %d lines of 100 who connected and left", name, n)
 		}
@@ -312,12 +193,7 @@ func TestStrangersWriteFewLines(t *testing.T) {
 // TestRefusals holds that a client reads in its own protocol why it is not
 // served.
 func TestRefusals(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	nobody := "tcp://" + gone.Addr().String()
+	nobody := "tcp://" + testkit.Nobody(t)
 	redis := start(t, "-kind", "redis", "-listen", "127.0.0.1:0", "-backends", nobody)
 	if got, err := ask(t, redis.ports[0], ""); err != nil || !strings.HasPrefix(got, "-ERR balancer: no backend available") {
 		t.Errorf("Redis: %q, %v", got, err)
@@ -337,5 +213,5 @@ func TestRefusals(t *testing.T) {
 	if got := refuseMySQL(tcp.ErrBusy); got[5] != 0x10 || got[6] != 0x04 {
 		t.Errorf("too many connections: % x", got)
 	}
-	maria.says(t, "connection refused", "no backend available", "level=WARN")
+	maria.log.Wants(t, "connection refused", "no backend available", "level=WARN")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // A visitor puts things into a cart of PHP's, one after the other, and holds
@@ -108,7 +109,7 @@ func TestE2ERedisFailover(t *testing.T) {
 	two := redis.NewClient(&redis.Options{Addr: second.Addr})
 	defer two.Close()
 	ctx := context.Background()
-	within(t, patience, "the replica follows", func() bool {
+	testkit.Within(t, patience, "the replica follows", func() bool {
 		return strings.Contains(two.Info(ctx, "replication").Val(), "master_link_status:up")
 	})
 
@@ -153,7 +154,7 @@ func TestE2ERedisFailover(t *testing.T) {
 			return n >= want
 		}
 	}
-	within(t, patience, "all are served", served(time.Now(), len(visitors)))
+	testkit.Within(t, patience, "all are served", served(time.Now(), len(visitors)))
 	time.Sleep(2 * time.Second) // a load to be interrupted: the servers know no fake clock
 
 	first.Kill()
@@ -162,21 +163,21 @@ func TestE2ERedisFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	promoted := time.Now()
-	within(t, patience, "somebody is served again", served(promoted, 1))
+	testkit.Within(t, patience, "somebody is served again", served(promoted, 1))
 	took := time.Since(promoted)
 	t.Logf("served again %v after the promotion", took.Round(time.Millisecond))
 	if took > resume {
 		t.Errorf("want at most %v", resume)
 	}
 	// A page that was cut off has left its lock behind, for ten seconds.
-	within(t, patience, "all are", served(promoted, len(visitors)))
+	testkit.Within(t, patience, "all are", served(promoted, len(visitors)))
 	t.Logf("all visitors %v after it", time.Since(promoted).Round(time.Millisecond))
 
 	// Back by mistake, as a primary, and empty.
 	first.Restart()
-	within(t, patience, "the old primary is fenced", func() bool { return fenced(t, status, first.Addr) })
+	testkit.Within(t, patience, "the old primary is fenced", func() bool { return fenced(t, status, first.Addr) })
 	time.Sleep(2 * time.Second) // a wrong write would need some time to show
-	within(t, patience, "all are served on", served(time.Now(), len(visitors)))
+	testkit.Within(t, patience, "all are served on", served(time.Now(), len(visitors)))
 	leave()
 	gone.Wait()
 
@@ -191,7 +192,7 @@ func TestE2ERedisFailover(t *testing.T) {
 			t.Errorf("visitor %d lost something: %s", i, v.wrong)
 		}
 	}
-	p.says(t, "is primary in the place of "+first.Addr)
+	p.log.Wants(t, "is primary in the place of "+first.Addr)
 	if t.Failed() {
 		t.Logf("PHP:\n%.2000s", php.Output())
 	}

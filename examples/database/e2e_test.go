@@ -28,6 +28,7 @@ import (
 	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // These tests kill a real primary under load, promote its replica as an
@@ -44,7 +45,7 @@ func serve(t *testing.T, args ...string) (*program, string) {
 	t.Helper()
 	status := freeAddr(t)
 	p := start(t, append(args, "-status", status)...)
-	within(t, patience, "the program is ready", func() bool {
+	testkit.Within(t, patience, "the program is ready", func() bool {
 		res, err := http.Get("http://" + status + "/readyz")
 		if err != nil {
 			return false
@@ -181,7 +182,7 @@ func TestE2EMariaDBFailover(t *testing.T) {
 	}
 	backends := "tcp://" + first.Addr + ",tcp://" + second.Addr
 	listen, reads := freeAddr(t), freeAddr(t)
-	within(t, 20*time.Second, "the probe's user is on the replica", func() bool {
+	testkit.Within(t, 20*time.Second, "the probe's user is on the replica", func() bool {
 		var n int
 		return two.QueryRow("SELECT COUNT(*) FROM mysql.user WHERE user='probe'").Scan(&n) == nil && n == 1
 	})
@@ -220,8 +221,8 @@ func TestE2EMariaDBFailover(t *testing.T) {
 			return !slices.ContainsFunc(writers, func(w *writer) bool { return w.after(since).IsZero() })
 		}
 	}
-	within(t, 20*time.Second, "all write", everybody(begun))
-	within(t, patience, "reads go to the replica", func() bool { return serverOf(t, conf, reads) == 2 })
+	testkit.Within(t, 20*time.Second, "all write", everybody(begun))
+	testkit.Within(t, patience, "reads go to the replica", func() bool { return serverOf(t, conf, reads) == 2 })
 	time.Sleep(2 * time.Second) // a load to be interrupted: the servers know no fake clock
 
 	first.Kill()
@@ -229,14 +230,14 @@ func TestE2EMariaDBFailover(t *testing.T) {
 	// What an operator does: let the replica finish what it has, then let it
 	// take writes.
 	do(t, two, "STOP REPLICA IO_THREAD")
-	within(t, 20*time.Second, "the replica has applied all", func() bool {
+	testkit.Within(t, 20*time.Second, "the replica has applied all", func() bool {
 		var state string
 		row := two.QueryRow("SELECT state FROM information_schema.processlist WHERE user='system user' AND command='Slave_SQL'")
 		return row.Scan(&state) == nil && strings.Contains(state, "has read all relay log")
 	})
 	do(t, two, "STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only=0")
 	promoted := time.Now()
-	within(t, 20*time.Second, "all write again", everybody(promoted))
+	testkit.Within(t, 20*time.Second, "all write again", everybody(promoted))
 	for _, w := range writers {
 		took := w.after(promoted).Sub(promoted)
 		t.Logf("%s wrote again %v after the promotion", w.name, took.Round(time.Millisecond))
@@ -251,9 +252,9 @@ func TestE2EMariaDBFailover(t *testing.T) {
 	first.Restart()
 	back := time.Now()
 	do(t, one, "SET GLOBAL rpl_semi_sync_master_enabled=0")
-	within(t, 20*time.Second, "the old primary is fenced", func() bool { return fenced(t, status, first.Addr) })
+	testkit.Within(t, 20*time.Second, "the old primary is fenced", func() bool { return fenced(t, status, first.Addr) })
 	time.Sleep(2 * time.Second) // a wrong write would need some time to show
-	within(t, 20*time.Second, "all write on", everybody(time.Now()))
+	testkit.Within(t, 20*time.Second, "all write on", everybody(time.Now()))
 	stop()
 	writing.Wait()
 

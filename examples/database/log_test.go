@@ -3,36 +3,31 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // TestLogWhoseReaderStandsStill: connections are served on, and the program ends,
 // though nobody reads what it says.
 func TestLogWhoseReaderStandsStill(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
 	fill(t, w)
-	status := freePort(t)
-	listen := freePort(t)
+	status, listen, gone := testkit.Nobody(t), testkit.Nobody(t), testkit.Nobody(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, []string{"-kind", "redis", "-listen", listen, "-status", status, "-backends", "tcp://" + gone.Addr().String()}, io.Discard, w)
+		ended <- run(ctx, []string{"-kind", "redis", "-listen", listen, "-status", status, "-backends", "tcp://" + gone}, io.Discard, w)
 	}()
-	within(t, patience, "it answers", func() bool {
+	testkit.Within(t, patience, "it answers", func() bool {
 		res, err := http.Get("http://" + status + "/healthz")
 		if err != nil {
 			return false

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // A redisClient speaks to a Redis, or through the program to one.
@@ -44,18 +45,18 @@ func (c redisClient) say(t *testing.T, command, want string) {
 func TestProbeTurnedAway(t *testing.T) {
 	server := servertest.Redis(t)
 	p := start(t, "-kind", "redis", "-listen", "127.0.0.1:0", "-backends", "tcp://"+server.Addr)
-	p.says(t, "is primary")
+	p.log.Wants(t, "is primary")
 	client := redisTo(t, p.ports[0])
 	client.say(t, "SET cart 3", "+OK")
 	admin := redisTo(t, server.Addr)
 	admin.say(t, "CONFIG SET maxclients 2", "+OK")
-	p.says(t, "level=ERROR", "backend is degraded", "max number of clients")
+	p.log.Wants(t, "level=ERROR", "backend is degraded", "max number of clients")
 	client.say(t, "INCR cart", ":4")
 
 	admin.say(t, "CONFIG SET maxclients 100", "+OK")
-	within(t, patience, "it is up again", func() bool { return strings.Count(p.log.String(), "backend is up") == 2 })
+	testkit.Within(t, patience, "it is up again", func() bool { return strings.Count(p.log.String(), "backend is up") == 2 })
 	admin.say(t, "CONFIG SET requirepass changed", "+OK")
-	p.says(t, "level=ERROR", "backend is degraded", "NOAUTH")
+	p.log.Wants(t, "level=ERROR", "backend is degraded", "NOAUTH")
 	client.say(t, "INCR cart", ":5")
 	fresh := redisTo(t, p.ports[0])
 	fresh.say(t, "AUTH changed", "+OK")

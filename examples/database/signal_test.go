@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // TestMain is the program itself in a process that a test has started.
@@ -28,8 +30,8 @@ func TestMain(m *testing.M) {
 // TestSecondSignalEndsAtOnce: the first one lets a connection end, the second
 // waits for nobody.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
-	backend := greeter(t, "db1")
-	status := freePort(t)
+	backend := testkit.Backend(t, testkit.Echo("db1"))
+	status := testkit.Nobody(t)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "DATABASE_TEST_MAIN=-kind tcp -linger 1m -listen 127.0.0.1:0 -backends tcp://"+backend+" -status "+status)
 	log, err := cmd.StderrPipe()
@@ -61,11 +63,11 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		defer res.Body.Close()
 		return res.StatusCode
 	}
-	within(t, patience, "it is ready", func() bool { return ready() == http.StatusOK })
+	testkit.Within(t, patience, "it is ready", func() bool { return ready() == http.StatusOK })
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	within(t, patience, "it says that it drains", func() bool { return ready() == http.StatusServiceUnavailable })
+	testkit.Within(t, patience, "it says that it drains", func() bool { return ready() == http.StatusServiceUnavailable })
 	if c, err := net.Dial("tcp", strings.TrimSpace(addr)); err != nil {
 		t.Errorf("it does not linger: %v", err)
 	} else {
@@ -85,14 +87,4 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("a second signal does not end it")
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -6,13 +6,13 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/session"
 )
 
@@ -143,11 +143,7 @@ func TestTourFails(t *testing.T) {
 }
 
 func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
+	taken := testkit.Listen(t)
 	cases := map[string]struct {
 		args []string
 		want []string // all of it stands in the message
