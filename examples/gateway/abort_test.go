@@ -14,9 +14,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // These tests end requests and answers in the middle, on either side.
@@ -165,8 +166,12 @@ func TestAnOrderWhoseAnswerBreaksOff(t *testing.T) {
 	for name, answer := range answers {
 		for _, slow := range []bool{false, true} {
 			for _, cache := range []string{"0", "16MiB"} {
-				var orders atomic.Int64
-				backend := slowRawBackend(t, answer, slow, &orders)
+				backend, orders := testkit.HTTPBackend(t, func(c net.Conn, r *http.Request) {
+					testkit.Says(answer)(c, r)
+					if slow { // it closes only after what may be held back has gone on
+						time.Sleep(50 * time.Millisecond) // a real clock's
+					}
+				})
 				for proto, to := range protocolClients(t, "-backends", backend, "-cache", cache) {
 					orders.Store(0)
 					c, url := to("/order")
@@ -191,39 +196,6 @@ func TestAnOrderWhoseAnswerBreaksOff(t *testing.T) {
 			}
 		}
 	}
-}
-
-// slowRawBackend answers and closes; if slow, only after what may be held back
-// has gone on.
-func slowRawBackend(t *testing.T, answer string, slow bool, asked *atomic.Int64) (url string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				r, err := http.ReadRequest(bufio.NewReader(conn))
-				if err != nil {
-					return
-				}
-				_, _ = io.Copy(io.Discard, r.Body)
-				asked.Add(1)
-				_, _ = io.WriteString(conn, answer)
-				if slow {
-					time.Sleep(50 * time.Millisecond) // a real clock's
-				}
-			}()
-		}
-	}()
-	return "http://" + l.Addr().String()
 }
 
 // TestAChunkedUploadThatIsRefused: its client sees why, although it sends on

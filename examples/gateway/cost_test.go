@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // What a hostile request may cost: as much as so many plain ones, or so much
@@ -227,36 +229,22 @@ func least(t *testing.T, srv http.Handler, h hostile, n int) time.Duration {
 // count.
 func costBackend(t *testing.T) (url string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
+	return "http://" + testkit.Backend(t, func(c net.Conn) {
+		_ = c.SetDeadline(time.Time{}) // it is measured for longer
+		in := bufio.NewReaderSize(c, 64<<10)
 		for {
-			c, err := l.Accept()
+			line, err := in.ReadSlice('\n')
+			control := "max-age=600"
+			if strings.Contains(string(line[:min(len(line), 12)]), "/miss") {
+				control = "no-store"
+			}
+			for err == nil && len(line) > 2 {
+				line, err = in.ReadSlice('\n')
+			}
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				in := bufio.NewReaderSize(c, 64<<10)
-				for {
-					line, err := in.ReadSlice('\n')
-					control := "max-age=600"
-					if strings.Contains(string(line[:min(len(line), 12)]), "/miss") {
-						control = "no-store"
-					}
-					for err == nil && len(line) > 2 {
-						line, err = in.ReadSlice('\n')
-					}
-					if err != nil {
-						return
-					}
-					fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nCache-Control: %s\r\nVary: Accept-Encoding\r\nContent-Length: 4\r\n\r\npage", control)
-				}
-			}()
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nCache-Control: %s\r\nVary: Accept-Encoding\r\nContent-Length: 4\r\n\r\npage", control)
 		}
-	}()
-	return "http://" + l.Addr().String()
+	})
 }

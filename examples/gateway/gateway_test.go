@@ -1,19 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,18 +18,19 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // startGateway serves what the flags say on a loopback port until the test
 // ends, and returns its address and its log.
-func startGateway(t *testing.T, args ...string) (addr string, log *syncBuffer) {
+func startGateway(t *testing.T, args ...string) (addr string, log *testkit.Log) {
 	t.Helper()
 	c, err := parse(append([]string{"-listen", "127.0.0.1:0"}, args...), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.linger = 0 // nobody needs to notice
-	log = new(syncBuffer)
+	log = new(testkit.Log)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	if c.sticky != "" && c.stickyKey == nil {
 		c.stickyKey = sharedKey(t.Context(), c, logger)
@@ -64,11 +62,7 @@ func TestProbeHost(t *testing.T) {
 	defer shop.Close()
 	for host, want := range map[string]string{"shop.example": "backend is up", "": "the probe does not succeed"} {
 		_, log := startGateway(t, "-backends", shop.URL, "-probe", "/healthz", "-probe-host", host)
-		for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), want); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("asked for %q, no line says %q:\n%s", host, want, log)
-			}
-		}
+		log.Wants(t, want)
 	}
 }
 
@@ -92,7 +86,7 @@ func TestBadBackends(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			backend, calls := rawBackend(t, c.answer)
+			backend, calls := testkit.HTTPBackend(t, testkit.Says(c.answer))
 			addr, log := startGateway(t, "-backends", backend)
 			for i := range 2 {
 				status, body, err := get(t, "http://"+addr+"/page")
@@ -196,13 +190,9 @@ func TestGatewayServesWithoutItsStore(t *testing.T) {
 }
 
 func TestPortInUse(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := testkit.Listen(t)
 	for _, flag := range []string{"-listen", "-status"} {
-		var errs syncBuffer
+		var errs testkit.Log
 		args := []string{"-listen", "127.0.0.1:0", "-backends", "http://127.0.0.1:1", flag, l.Addr().String()}
 		if code := run(t.Context(), args, io.Discard, &errs); code != 2 || !strings.Contains(errs.String(), flag+" ") ||
 			!strings.Contains(errs.String(), "address already in use: want a free port") {
@@ -362,43 +352,10 @@ func visitorBackend(t *testing.T, name string) (url string) {
 	return s.URL
 }
 
-// rawBackend reads a request's head, answers with the bytes given and closes.
-func rawBackend(t *testing.T, answer string) (url string, calls *atomic.Int64) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	calls = new(atomic.Int64)
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
-					return
-				}
-				calls.Add(1)
-				_, _ = io.WriteString(conn, answer) // the gateway may have seen enough
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		conns.Wait()
-	})
-	return "http://" + l.Addr().String(), calls
-}
-
 // linesOf returns the log lines that contain mark, which must be want: one a
 // request. A line is written when its request has ended, which the client
 // may see first, so it is waited for.
-func linesOf(t *testing.T, log *syncBuffer, mark string, want int) (lines []string) {
+func linesOf(t *testing.T, log *testkit.Log, mark string, want int) (lines []string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); len(lines) < want; time.Sleep(5 * time.Millisecond) {
 		lines = nil
@@ -412,21 +369,4 @@ func linesOf(t *testing.T, log *syncBuffer, mark string, want int) (lines []stri
 		}
 	}
 	return lines
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // These tests are of what happens between the tier and its backends.
@@ -85,8 +86,8 @@ func send(t *testing.T, r *http.Request) (*http.Response, string) {
 // answer.
 func TestInformationalResponses(t *testing.T) {
 	const many = 20
-	backend, _ := rawBackend(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", many)+
-		"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=0\r\n\r\npage")
+	backend, _ := testkit.HTTPBackend(t, testkit.Says(strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", many)+
+		"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=0\r\n\r\npage"))
 	for _, cache := range []string{"0", "16MiB"} {
 		addr, _ := startGateway(t, "-backends", backend, "-cache", cache)
 		got := raw(t, addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")

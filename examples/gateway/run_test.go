@@ -16,12 +16,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // startServe calls serve, all of the program that stands behind its flags, and
 // returns the gateway's address and its log. end ends it as SIGTERM would, and returns the
 // exit code.
-func startServe(t *testing.T, args ...string) (addr string, log *syncBuffer, end func() int) {
+func startServe(t *testing.T, args ...string) (addr string, log *testkit.Log, end func() int) {
 	t.Helper()
 	c, err := parse(append([]string{"-listen", "127.0.0.1:0"}, args...), io.Discard)
 	if err != nil {
@@ -29,7 +31,7 @@ func startServe(t *testing.T, args ...string) (addr string, log *syncBuffer, end
 	}
 	c.linger = 0 // nobody needs to notice
 	ctx, cancel := context.WithCancel(context.Background())
-	log = new(syncBuffer)
+	log = new(testkit.Log)
 	ended := make(chan int, 1)
 	go func() { ended <- serve(ctx, c, log) }()
 	code := -1

@@ -9,7 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // TestTargetGoesOnAsSent: through the whole tier, past the cache or into it,
@@ -88,21 +89,9 @@ func TestTargetGoesOnAsSentOverHTTP2(t *testing.T) {
 // sendTarget sends a target as it is; extra are further header lines.
 func sendTarget(t *testing.T, addr, method, target string, extra ...string) (status int, body string) {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	head := strings.Join(append([]string{method + " " + target + " HTTP/1.0", "Host: shop.example"}, extra...), "\r\n")
-	if _, err := io.WriteString(c, head+"\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, body, _ := strings.Cut(string(answer), "\r\n\r\n")
+	answer := testkit.Send(t, addr, head+"\r\n\r\n")
+	line, body, _ := strings.Cut(answer, "\r\n\r\n")
 	if _, err := fmt.Sscanf(line, "HTTP/1.0 %d", &status); err != nil {
 		t.Fatalf("%q: %v", line, err)
 	}
