@@ -5,12 +5,13 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"testing"
+	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 )
@@ -64,10 +65,8 @@ func BenchmarkPage(b *testing.B) {
 
 // askOverAndOver sends one request after the other over one connection.
 func askOverAndOver(b *testing.B, addr string) {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		b.Fatal(err)
-	}
+	c := testkit.Dial(b, addr)
+	_ = c.SetDeadline(time.Time{}) // a benchmark may take its time
 	defer c.Close()
 	raw := []byte("GET /product/1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench\r\nAccept: */*\r\nCookie: a=1\r\n\r\n")
 	r := bufio.NewReader(c)

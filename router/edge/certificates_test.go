@@ -2,13 +2,8 @@ package edge_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"math/big"
 	"net/http"
@@ -20,33 +15,14 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router/edge"
 )
 
-// pair writes a self-signed certificate for host and returns its files.
+// pair writes a certificate for host and returns its files.
 func pair(t *testing.T, dir, host string, ends time.Time) (certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: ends}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(dir, host+".crt"), filepath.Join(dir, host+".key")
-	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile
+	return testkit.Files(t, dir, host, testkit.NewAuthority(t).IssueUntil(t, host, ends))
 }
 
 func TestTLS(t *testing.T) {
@@ -148,7 +124,7 @@ func TestCertificatesAreReread(t *testing.T) {
 		}
 		l := newPipeListener()
 		var log lines
-		srv, err := edge.New(http.NotFoundHandler(), edge.Options{Listener: l, Certificates: certs, Linger: -1, Logger: log.logger()})
+		srv, err := edge.New(http.NotFoundHandler(), edge.Options{Listener: l, Certificates: certs, Linger: -1, Logger: log.Logger()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 )
@@ -185,10 +186,7 @@ func serve(tb testing.TB, h http.Handler, opts edge.Options) *edge.Server {
 // ask sends raw over a connection of its own and returns the final status.
 func ask(tb testing.TB, addr, raw string) int {
 	tb.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	c := testkit.Dial(tb, addr)
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.WriteString(c, raw); err != nil {

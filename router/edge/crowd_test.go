@@ -9,31 +9,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
-
-// record collects a log.
-type record struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *record) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *record) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func (b *record) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // start serves h on a port of its own until the test ends.
 func start(t *testing.T, h http.Handler, o Options) *Server {
@@ -106,8 +87,8 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 			Wrap: func(l net.Listener) net.Listener { return l }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log record
-			o.Logger = log.logger()
+			var log testkit.Log
+			o.Logger = log.Logger()
 			hold := make(chan struct{})
 			s := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/hold" {
@@ -117,10 +98,7 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 			}), o)
 			late := o.Wrap != nil
 			dial := func() net.Conn {
-				c, err := net.Dial("tcp", s.Addr().String())
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := testkit.Dial(t, s.Addr().String())
 				t.Cleanup(func() { c.Close() })
 				return c
 			}
@@ -195,13 +173,10 @@ func (l *exhausted) Accept() (net.Conn, error) {
 
 // TestNoDescriptorsLeft: the log says so, and serving goes on.
 func TestNoDescriptorsLeft(t *testing.T) {
-	var log record
-	s := start(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Options{Logger: log.logger(),
+	var log testkit.Log
+	s := start(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Options{Logger: log.Logger(),
 		Wrap: func(l net.Listener) net.Listener { return &exhausted{l, 3} }})
-	c, err := net.Dial("tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Dial(t, s.Addr().String())
 	defer c.Close()
 	if !asks(c, "/") {
 		t.Error("not served")
@@ -217,10 +192,7 @@ func TestTrustedProxiesHaveNoLimitOfTheirOwn(t *testing.T) {
 		Options{Limits: Limits{ClientConns: 1}, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	var conns []net.Conn
 	for range 3 {
-		c, err := net.Dial("tcp", s.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := testkit.Dial(t, s.Addr().String())
 		defer c.Close()
 		conns = append(conns, c)
 	}

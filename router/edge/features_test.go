@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge"
 )
@@ -147,15 +148,9 @@ func (c *announcedConn) Read(p []byte) (int, error) {
 func TestWrap(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, edge.Client(r)) })
 	srv := serve(t, h, edge.Options{Wrap: func(l net.Listener) net.Listener { return announced{l} }})
-	slow, err := net.Dial("tcp", srv.Addr().String()) // says nothing, and holds nobody up
-	if err != nil {
-		t.Fatal(err)
-	}
+	slow := testkit.Dial(t, srv.Addr().String()) // says nothing, and holds nobody up
 	defer slow.Close()
-	c, err := net.Dial("tcp", srv.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Dial(t, srv.Addr().String())
 	defer c.Close()
 	io.WriteString(c, "203.0.113.5:99\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	got, err := io.ReadAll(c)
@@ -189,11 +184,7 @@ func TestInherited(t *testing.T) {
 	if ls, err := edge.Inherited(); ls != nil || err != nil {
 		t.Errorf("without a service manager: %v, %v", ls, err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := testkit.Listen(t)
 	f, err := l.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +223,7 @@ func TestCombinedLog(t *testing.T) {
 		}
 		io.WriteString(w, "hello")
 	})
-	srv := serve(t, h, edge.Options{Combined: &combined, AnonymousLog: true, Logger: log.logger(), Trusted: loopback})
+	srv := serve(t, h, edge.Options{Combined: &combined, AnonymousLog: true, Logger: log.Logger(), Trusted: loopback})
 	for _, r := range []string{
 		"GET /a?b HTTP/1.1\r\nHost: a\r\nReferer: http://x/\"\r\nUser-Agent: \xff\\\r\nX-Forwarded-For: 203.0.113.77\r\n",
 		"GET /fail HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 2001:db8:1:2::3\r\n",
@@ -241,9 +232,7 @@ func TestCombinedLog(t *testing.T) {
 	}
 	var got string
 	for end := time.Now().Add(10 * time.Second); strings.Count(got, "\n") < 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		combined.mu.Lock() // nothing waits until a line is written
-		got = combined.b.String()
-		combined.mu.Unlock()
+		got = combined.String() // nothing waits until a line is written
 	}
 	var parts []string
 	for line := range strings.Lines(got) {

@@ -28,7 +28,7 @@ func TestOrderedAnswersAreNoFailures(t *testing.T) {
 	}
 	for _, quiet := range []bool{false, true} {
 		var log lines
-		srv := serve(t, front, edge.Options{Logger: log.logger(), NoAccessLog: quiet})
+		srv := serve(t, front, edge.Options{Logger: log.Logger(), NoAccessLog: quiet})
 		for _, path := range []string{"/closed", "/broken"} {
 			res, err := http.Get("http://" + srv.Addr().String() + path)
 			if err != nil {
@@ -62,7 +62,7 @@ func TestOnlyIfCachedIsNoFailure(t *testing.T) {
 	}
 	defer pages.Close()
 	var log lines
-	srv, err := edge.New(pages.Handler(http.NotFoundHandler()), edge.Options{Addr: "127.0.0.1:0", Logger: log.logger()})
+	srv, err := edge.New(pages.Handler(http.NotFoundHandler()), edge.Options{Addr: "127.0.0.1:0", Logger: log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestLogSaysWhereAndHowLong(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(map[bool]string{false: "http", true: "https"}[secure], func(t *testing.T) {
 			var log lines
-			opts := edge.Options{Logger: log.logger()}
+			opts := edge.Options{Logger: log.Logger()}
 			var err error
 			if secure {
 				if opts.Certificates, err = edge.Certificates(pair(t, t.TempDir(), "a.example", time.Now().Add(time.Hour))); err != nil {
@@ -90,16 +90,17 @@ func TestLogSaysWhereAndHowLong(t *testing.T) {
 			}
 			var srv *edge.Server
 			t.Cleanup(func() {
-				if !log.has(`"msg":"draining","addr":"` + srv.Addr().String() + `","linger_s":0,"drain_s":30`) {
+				if !strings.Contains(log.String(), `"msg":"draining","addr":"`+srv.Addr().String()+`","linger_s":0,"drain_s":30`) {
 					t.Error("it does not say that it drains")
 				}
 			})
 			srv = serve(t, http.NotFoundHandler(), opts)
 			w := httptest.NewRecorder()
 			srv.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-			waitFor(t, func() bool { return log.has(`"msg":"serving"`) && log.has(`"msg":"request"`) })
+			log.Wants(t, `"msg":"serving"`)
+			log.Wants(t, `"msg":"request"`)
 			scheme := map[bool]string{false: "http", true: "https"}[secure]
-			if !log.has(`"msg":"serving","addr":"` + srv.Addr().String() + `","scheme":"` + scheme + `"`) {
+			if !strings.Contains(log.String(), `"msg":"serving","addr":"`+srv.Addr().String()+`","scheme":"`+scheme+`"`) {
 				t.Error("it does not say where it serves")
 			}
 			line := requests(log.all(t))[0]
@@ -108,10 +109,4 @@ func TestLogSaysWhereAndHowLong(t *testing.T) {
 			}
 		})
 	}
-}
-
-func (l *lines) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), text)
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // TestLogWriterWaitsForNobody: while the reader stands still, lines are kept up
@@ -53,8 +55,8 @@ func TestLogWriterWaitsForNobody(t *testing.T) {
 func TestCombinedLogWhoseReaderStandsStill(t *testing.T) {
 	r, w := io.Pipe()
 	defer r.Close()
-	var log record
-	s, err := New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Options{Addr: "127.0.0.1:0", Combined: w, Logger: log.logger()})
+	var log testkit.Log
+	s, err := New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Options{Addr: "127.0.0.1:0", Combined: w, Logger: log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,28 +6,19 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router/edge"
 )
 
 // client returns a client's certificate and the pool that its authority makes.
 func client(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
-	certFile, keyFile := pair(t, t.TempDir(), name, time.Now().Add(24*time.Hour))
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	text, err := os.ReadFile(certFile)
-	if err != nil || !pool.AppendCertsFromPEM(text) {
-		t.Fatal(err)
-	}
-	return cert, pool
+	authority := testkit.NewAuthority(t)
+	return authority.Issue(t, name), authority.Pool
 }
 
 // byName serves with the configuration that configs has for each name; names

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -58,11 +59,7 @@ func load(t *testing.T, url string, transport func() *http.Transport) (stop func
 // A socket that outlives the servers on it refuses nobody while one follows the
 // other.
 func TestRollingRestart(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := testkit.Listen(t)
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "ok")
 	})
@@ -157,10 +154,7 @@ func TestDrainEndsLateHTTP2(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
-	c, err := net.Dial("tcp", srv.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Dial(t, srv.Addr().String())
 	defer c.Close()
 	waitFor(t, func() bool { return srv.Report().Metrics[0].Value == 1 }) // it is accepted
 	cancel()

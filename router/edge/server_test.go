@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
@@ -33,29 +33,15 @@ import (
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-// lines collects log lines.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
+// lines is a log of JSON.
+type lines struct{ testkit.Log }
 
 // all returns the lines so far, decoded, but for those of the server's own life.
 func (l *lines) all(tb testing.TB) (out []map[string]any) {
 	tb.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range bytes.Split(bytes.TrimSpace(l.b.Bytes()), []byte("\n")) {
-		if len(line) == 0 {
-			continue
-		}
+	for line := range strings.Lines(l.String()) {
 		var m map[string]any
-		if err := json.Unmarshal(line, &m); err != nil {
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			tb.Fatal(err)
 		}
 		if m["msg"] != "serving" && m["msg"] != "draining" {
@@ -65,7 +51,7 @@ func (l *lines) all(tb testing.TB) (out []map[string]any) {
 	return out
 }
 
-func (l *lines) logger() *slog.Logger {
+func (l *lines) Logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
@@ -157,7 +143,7 @@ func TestLog(t *testing.T) {
 		}
 		io.WriteString(w, "hello")
 	})
-	srv := serve(t, h, edge.Options{Logger: log.logger(), Pages: map[int][]byte{502: []byte("<p>sorry")}})
+	srv := serve(t, h, edge.Options{Logger: log.Logger(), Pages: map[int][]byte{502: []byte("<p>sorry")}})
 	base := "http://" + srv.Addr().String()
 	bodies := map[string]string{"/ok": "hello", "/fail": "<p>sorry", "/panic": "500 Internal Server Error\n"}
 	for _, path := range []string{"/ok", "/fail", "/forbidden", "/panic", "/abort"} {
@@ -203,7 +189,7 @@ func TestNoAccessLogKeepsFailures(t *testing.T) {
 			transit.Fail(w, r, 504, errors.New("slow"))
 		}
 	})
-	srv := serve(t, h, edge.Options{Logger: log.logger(), NoAccessLog: true})
+	srv := serve(t, h, edge.Options{Logger: log.Logger(), NoAccessLog: true})
 	for _, path := range []string{"/", "/fail"} {
 		ask(t, srv.Addr().String(), "GET "+path+" HTTP/1.0\r\n\r\n")
 	}
@@ -217,7 +203,7 @@ func TestNoAccessLogKeepsFailures(t *testing.T) {
 func TestWarnAboutScheme(t *testing.T) {
 	for trusted, want := range map[bool]int{false: 1, true: 0} {
 		var log lines
-		opts := edge.Options{Logger: log.logger(), NoAccessLog: true}
+		opts := edge.Options{Logger: log.Logger(), NoAccessLog: true}
 		if trusted {
 			opts.Trusted = loopback
 		}
@@ -241,11 +227,8 @@ func TestClientGone(t *testing.T) {
 		<-r.Context().Done()
 		close(ended)
 	})
-	srv := serve(t, h, edge.Options{Logger: log.logger()})
-	c, err := net.Dial("tcp", srv.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	srv := serve(t, h, edge.Options{Logger: log.Logger()})
+	c := testkit.Dial(t, srv.Addr().String())
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-entered
 	c.Close()
@@ -259,16 +242,7 @@ func TestClientGone(t *testing.T) {
 // waitFor polls for what another goroutine is about to do.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatal("waited in vain")
-		}
-	}
+	testkit.Within(t, testkit.Patience, "what is to come", ok)
 }
 
 type runner func(context.Context) error
@@ -311,10 +285,7 @@ func TestDrain(t *testing.T) {
 			runner(func(context.Context) error { return errors.New("lost its way") }))
 	}()
 	addr := srv.Addr().String()
-	ws, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ws := testkit.Dial(t, addr)
 	defer ws.Close()
 	io.WriteString(ws, "GET /ws HTTP/1.1\r\nHost: a\r\n\r\n")
 	wsReader := bufio.NewReader(ws)

@@ -3,13 +3,13 @@ package edge_test
 import (
 	"crypto/tls"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -48,15 +48,12 @@ func TestUnreadRequestsAreLogged(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			var log lines
-			srv := serve(t, h, edge.Options{Logger: log.logger()})
-			conn, err := net.Dial("tcp", srv.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			srv := serve(t, h, edge.Options{Logger: log.Logger()})
+			conn := testkit.Dial(t, srv.Addr().String())
 			go func() {
 				_, _ = io.WriteString(conn, c.raw) // the server may not read all of it
 				if c.half {
-					_ = conn.(*net.TCPConn).CloseWrite()
+					_ = conn.CloseWrite()
 				}
 			}()
 			_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
@@ -87,7 +84,7 @@ func TestUnreadRequestsOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log lines
-	srv := serve(t, http.NotFoundHandler(), edge.Options{Logger: log.logger(), Certificates: certs})
+	srv := serve(t, http.NotFoundHandler(), edge.Options{Logger: log.Logger(), Certificates: certs})
 	ask := func(protocol, raw string) {
 		c, err := tls.Dial("tcp", srv.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}) // it is the test's own
 		if err != nil {
@@ -108,10 +105,7 @@ func TestUnreadRequestsOverTLS(t *testing.T) {
 	ask("http/1.1", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	waitFor(t, func() bool { return len(log.all(t)) == 2 })
 	ask("h2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") // and away
-	plain, err := net.Dial("tcp", srv.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	plain := testkit.Dial(t, srv.Addr().String())
 	_, _ = io.WriteString(plain, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	_, _ = io.Copy(io.Discard, plain)
 	plain.Close()
@@ -126,13 +120,10 @@ func TestUnreadRequestsOverTLS(t *testing.T) {
 // line written each time.
 func TestGarbageWritesFewLines(t *testing.T) {
 	var log lines
-	srv := serve(t, http.NotFoundHandler(), edge.Options{Logger: log.logger()})
+	srv := serve(t, http.NotFoundHandler(), edge.Options{Logger: log.Logger()})
 	began := time.Now()
 	for range 100 {
-		conn, err := net.Dial("tcp", srv.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := testkit.Dial(t, srv.Addr().String())
 		_, _ = io.WriteString(conn, "GARBAGE\r\n\r\n")
 		_, _ = io.Copy(io.Discard, conn)
 		conn.Close()
@@ -145,11 +136,8 @@ func TestGarbageWritesFewLines(t *testing.T) {
 // A client that is too slow with its head is one, too.
 func TestTooSlowAHeadIsLogged(t *testing.T) {
 	var log lines
-	srv := serve(t, http.NotFoundHandler(), edge.Options{Logger: log.logger(), Limits: edge.Limits{Header: 50 * time.Millisecond}})
-	conn, err := net.Dial("tcp", srv.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	srv := serve(t, http.NotFoundHandler(), edge.Options{Logger: log.Logger(), Limits: edge.Limits{Header: 50 * time.Millisecond}})
+	conn := testkit.Dial(t, srv.Addr().String())
 	defer conn.Close()
 	_, _ = io.WriteString(conn, "GET / HT")
 	_, _ = io.Copy(io.Discard, conn)

@@ -3,7 +3,6 @@ package edge_test
 import (
 	"bufio"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
@@ -71,12 +71,8 @@ func TestUpgradeIsA101(t *testing.T) {
 		{"/own", "wss", 101, false, false}, // it writes its own head
 	} {
 		var log lines
-		srv := serve(t, mux, edge.Options{Trusted: loopback, HSTS: time.Minute, Logger: log.logger()})
-		conn, err := net.Dial("tcp", srv.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		srv := serve(t, mux, edge.Options{Trusted: loopback, HSTS: time.Minute, Logger: log.Logger()})
+		conn := testkit.Dial(t, srv.Addr().String())
 		if _, err := io.WriteString(conn, "GET "+c.path+" HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Forwarded-Proto: "+c.proto+"\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}

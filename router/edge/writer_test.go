@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -149,7 +149,7 @@ func TestAHandlersPanicAfterItsHeader(t *testing.T) {
 		io.WriteString(w, "half")
 		panic("a bug")
 	})
-	overEach(t, h, edge.Options{Logger: new(lines).logger()}, func(t *testing.T, url string, c *http.Client) {
+	overEach(t, h, edge.Options{Logger: new(lines).Logger()}, func(t *testing.T, url string, c *http.Client) {
 		res, err := c.Get(url)
 		if err != nil {
 			t.Fatal(err)
@@ -279,10 +279,7 @@ func TestWhatFollowsABodyThatWasNotReadIsNoRequest(t *testing.T) {
 		"a deadline":        "POST /deadline HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
 		"chunks gone wrong": "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
-		c, err := net.Dial("tcp", srv.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := testkit.Dial(t, srv.Addr().String())
 		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 		fmt.Fprint(c, raw)
 		br := bufio.NewReader(c)
