@@ -10,12 +10,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/session"
 )
 
@@ -91,8 +91,8 @@ func TestE2EPaymentReturn(t *testing.T) {
 		"--disable-background-networking", "--disable-component-update", "--ignore-certificate-errors", "--user-data-dir="+t.TempDir(),
 		"--host-resolver-rules=MAP shop.test:443 "+shopServer+", MAP pay.test:443 "+payServer+", MAP * ~NOTFOUND",
 		"--remote-debugging-port=0", "https://shop.test/start")
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &syncWriter{w: &out}, &syncWriter{w: &out}
+	var out testkit.Log
+	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -251,20 +250,4 @@ func TestWithoutAManager(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-}
-
-// logTo returns a logger that writes its lines to b.
-func logTo(b *strings.Builder) *slog.Logger {
-	return slog.New(slog.NewTextHandler(&syncWriter{w: b}, nil))
-}
-
-type syncWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (s *syncWriter) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.w.Write(p)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/session"
 )
 
@@ -31,8 +32,8 @@ func hang(ctx context.Context, _, _ string) error {
 func TestAHungStoreIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFake()
-		var lines strings.Builder
-		m := manager(t, store, session.Options{Logger: logTo(&lines)})
+		var lines testkit.Log
+		m := manager(t, store, session.Options{Logger: lines.Logger()})
 		b := newBrowser(m.Handler(app()))
 		b.do("POST", "/add?sku=tea")
 		store.before = hang
@@ -100,8 +101,8 @@ func TestAStoreThatFails(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			store := newFake()
-			var lines strings.Builder
-			m := manager(t, store, session.Options{Logger: logTo(&lines)})
+			var lines testkit.Log
+			m := manager(t, store, session.Options{Logger: lines.Logger()})
 			b := newBrowser(m.Handler(app()))
 			b.do("POST", "/add?sku=tea")
 			store.before = func(_ context.Context, call, _ string) error {
@@ -403,9 +404,9 @@ func (l *load) stop() {
 // TestARequestWhoseClientLeft is no failure of the store's, and no news.
 func TestARequestWhoseClientLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var lines strings.Builder
+		var lines testkit.Log
 		store := newFake()
-		m := manager(t, store, session.Options{Logger: logTo(&lines)})
+		m := manager(t, store, session.Options{Logger: lines.Logger()})
 		b := newBrowser(m.Handler(app()))
 		b.do("POST", "/add?sku=tea")
 		store.before = hang

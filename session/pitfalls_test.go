@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -18,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/session"
 )
 
@@ -304,10 +304,7 @@ func TestPitfall7Hijack(t *testing.T) {
 		},
 	})))
 	defer srv.Close()
-	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := testkit.Dial(t, srv.Listener.Addr().String())
 	defer conn.Close()
 	io.WriteString(conn, "GET /upgrade HTTP/1.1\r\nHost: a\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/redisstore"
 )
@@ -131,8 +132,8 @@ func TestAnUnreadableRecord(t *testing.T) {
 	onEachStore(t, func(t *testing.T, open func() session.Store) {
 		for name, data := range records {
 			store := &keys{Store: open()}
-			log := new(strings.Builder)
-			m := manager(t, store, session.Options{Logger: logTo(log)})
+			log := new(testkit.Log)
+			m := manager(t, store, session.Options{Logger: log.Logger()})
 			b, other := newBrowser(m.Handler(app())), newBrowser(m.Handler(app()))
 			other.do("POST", "/login?user=bob")
 			b.do("POST", "/add?sku=tea")

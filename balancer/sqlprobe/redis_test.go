@@ -14,6 +14,7 @@ import (
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 func TestRedis(t *testing.T) {
@@ -159,35 +160,22 @@ func TestRedisRole(t *testing.T) {
 // language.
 func TestRedisAnswersGarbage(t *testing.T) {
 	for _, says := range []string{"", "HTTP/1.1 400 Bad Request\r\n\r\n", "*99999999\r\n", "$-5\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", strings.Repeat("x", 100000)} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			defer c.Close()
+		addr := testkit.Backend(t, func(c net.Conn) {
 			_, _ = io.WriteString(c, says)
 			if says == "" {
 				_, _ = io.Copy(io.Discard, c) // it hangs
 			}
-		}()
+		})
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		if says != "" {
 			cancel()
 			ctx, cancel = context.WithTimeout(context.Background(), patience)
 		}
-		res, err := new(Redis).Probe(ctx, target("tcp", l.Addr().String()))
+		res, err := new(Redis).Probe(ctx, target("tcp", addr))
 		cancel()
 		if err == nil {
 			t.Errorf("%.20q: %+v", says, res)
 		}
-		l.Close()
-		<-done
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // A script is what a server does with one connection. n counts connections
@@ -176,34 +178,16 @@ func TestKeepsThirtyTwo(t *testing.T) {
 // listener serves scripts over TCP, where a connection can be looked at.
 func listener(t *testing.T, s script) (*Client, *atomic.Int32) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	conns := new(atomic.Int32)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n := int(conns.Add(1)) - 1
-			wg.Go(func() {
-				defer c.Close()
-				s(n, c, bufio.NewReader(c))
-			})
-		}
+	addr := testkit.Backend(t, func(c net.Conn) {
+		n := int(conns.Add(1)) - 1
+		s(n, c, bufio.NewReader(c))
 	})
 	cl := New(func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "tcp", l.Addr().String())
+		return d.DialContext(ctx, "tcp", addr)
 	})
-	t.Cleanup(func() {
-		cl.CloseIdleConnections()
-		l.Close()
-		wg.Wait()
-	})
+	t.Cleanup(cl.CloseIdleConnections)
 	return cl, conns
 }
 

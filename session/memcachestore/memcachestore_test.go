@@ -13,6 +13,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/memcachestore"
 	"github.com/foretier/foretier/session/storetest"
@@ -104,25 +105,11 @@ func TestServerErrors(t *testing.T) {
 		"ERROR Too many open connections":            nil,
 	}
 	for line, want := range cases {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				if _, err := bufio.NewReader(conn).ReadString('\n'); err == nil {
-					_, _ = io.WriteString(conn, line+"\r\n")
-				}
-				conn.Close()
+		client := memcache.New(testkit.Backend(t, func(c net.Conn) {
+			if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+				_, _ = io.WriteString(c, line+"\r\n")
 			}
-		}()
-		client := memcache.New(l.Addr().String())
+		}))
 		store := memcachestore.New(client)
 		_, load := store.Load(t.Context(), "a")
 		for what, err := range map[string]error{"Load": load, "Create": store.Create(t.Context(), "a", nil, time.Minute)} {
@@ -131,8 +118,6 @@ func TestServerErrors(t *testing.T) {
 			}
 		}
 		client.Close()
-		l.Close()
-		<-done
 		store.Close()
 	}
 }
