@@ -6,7 +6,6 @@
 package servertest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -15,10 +14,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // A Server is a running program that listens on Addr.
@@ -28,7 +28,7 @@ type Server struct {
 	tb   testing.TB
 	argv []string
 	cmd  *exec.Cmd
-	out  *buffer
+	out  *testkit.Log
 	done chan struct{} // closed when cmd has been waited for
 }
 
@@ -86,7 +86,7 @@ func Require(tb testing.TB, program string) string {
 // Restart starts the program again, at the same address, after Kill.
 func (s *Server) Restart() {
 	s.tb.Helper()
-	s.out = new(buffer)
+	s.out = new(testkit.Log)
 	s.done = make(chan struct{})
 	s.cmd = exec.Command(s.argv[0], s.argv[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
@@ -188,22 +188,4 @@ func FreePort(tb testing.TB) int {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
-}
-
-// buffer is a bytes.Buffer that may be read while the program writes.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
