@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,8 +89,7 @@ func (s *Server) Restart() {
 	s.done = make(chan struct{})
 	s.cmd = exec.Command(s.argv[0], s.argv[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
-	// In a group of its own, so that a Ctrl-C on the test ends it in order.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.cmd.SysProcAttr = ownGroup()
 	if err := s.cmd.Start(); err != nil {
 		s.tb.Fatalf("%s: %v", s.argv[0], err)
 	}
@@ -127,21 +125,21 @@ func (s *Server) wait(limit time.Duration) error {
 
 // Kill ends the program with SIGKILL and waits for its end.
 func (s *Server) Kill() {
-	s.signal(syscall.SIGCONT) // a stopped process could not be waited for
-	s.signal(syscall.SIGKILL)
+	s.running(kill)
 	<-s.done
 }
 
 // Pause stops the program with SIGSTOP: it keeps its connections and answers
-// nothing. Resume goes on.
-func (s *Server) Pause()  { s.signal(syscall.SIGSTOP) }
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+// nothing. Resume goes on. Only Unix can.
+func (s *Server) Pause()  { s.running(pause) }
+func (s *Server) Resume() { s.running(resume) }
 
-func (s *Server) signal(sig syscall.Signal) {
+// running calls f with the process id, unless it may be another's by now.
+func (s *Server) running(f func(pid int)) {
 	select {
-	case <-s.done: // the process id may be another's by now
+	case <-s.done:
 	default:
-		_ = syscall.Kill(-s.cmd.Process.Pid, sig)
+		f(s.cmd.Process.Pid)
 	}
 }
 
