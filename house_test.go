@@ -26,6 +26,7 @@ var clients = map[string][]string{
 	"database/sql":                    {"balancer/sqlprobe"},
 	"github.com/pires/go-proxyproto":  {},
 	"google.golang.org/grpc":          {},
+	"golang.org/x/net/":               {"internal/fields"}, // the one reader of bytes
 	"github.com/alexedwards/scs":      {},
 	"github.com/foretier/foretier/ex": {}, // nobody imports the examples
 }

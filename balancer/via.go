@@ -43,10 +43,8 @@ func newHop(via string) (hop, error) {
 	if via == NoVia {
 		h.field = "Cdn-Loop"
 	}
-	for _, c := range []byte(h.name) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
-			return h, fmt.Errorf("the name %q in Via: want a token, such as the name of this tier, or balancer.NoVia", via)
-		}
+	if !fields.Token(h.name) {
+		return h, fmt.Errorf("the name %q in Via: want a token, such as the name of this tier, or balancer.NoVia", via)
 	}
 	return h, nil
 }

@@ -6,6 +6,8 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // BrowserFields returns the names of the fields that browsers send when they
@@ -35,7 +37,7 @@ func fillFields(list []string) ([]string, error) {
 	}
 	out := slices.Clone(settled)
 	for _, name := range list {
-		if name != "*" && !isToken(strings.TrimSuffix(name, "*")) {
+		if name != "*" && !fields.Token(strings.TrimSuffix(name, "*")) {
 			return nil, fmt.Errorf("cache: FillFields has %q: want the name of a field, or the beginning of some, such as X-Shop-*", name)
 		}
 		out = append(out, textproto.CanonicalMIMEHeaderKey(name))

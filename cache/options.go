@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
 )
 
@@ -120,7 +121,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.FillFields, err = fillFields(o.FillFields); err != nil {
 		errs = append(errs, err)
 	}
-	if !isToken(o.Name) {
+	if !fields.Token(o.Name) {
 		errs = append(errs, fmt.Errorf("cache: Name %q is not a token", o.Name))
 	}
 	if o.Orders, err = given.Prefixes(o.Orders); err != nil {
@@ -138,15 +139,4 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxBody = min(o.MaxBody, o.MaxBytes/16)
 	o.Grace, o.ErrorGrace, o.Keep = max(o.Grace, 0), max(o.ErrorGrace, 0), max(o.Keep, 0)
 	return o, errors.Join(errs...)
-}
-
-// isToken reports whether s is a token (RFC 9110, section 5.6.2).
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || slices.Contains([]byte(`"(),/:;<=>?@[\]{}`), c) {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -4,9 +4,7 @@
 package fields
 
 import (
-	"iter"
 	"net/http"
-	"net/textproto"
 	"slices"
 	"strings"
 )
@@ -27,57 +25,6 @@ func RemoveHopByHop(h http.Header) {
 	for _, name := range hopByHop {
 		delete(h, name)
 	}
-}
-
-// Members yields the members of a comma-separated field (RFC 9110, section
-// 5.6.1), trimmed, the empty ones left out. Quoted strings are not respected:
-// it is meant for lists of tokens. A list may be as long as a header, of as many
-// members as it has commas, so look at each once and keep none.
-func Members(lines []string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for _, line := range lines {
-			for line != "" {
-				member := line
-				if i := strings.IndexByte(line, ','); i >= 0 {
-					member, line = line[:i], line[i+1:]
-				} else {
-					line = ""
-				}
-				if member = textproto.TrimString(member); member != "" && !yield(member) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// List returns the members that [Members] yields.
-func List(lines []string) []string { return slices.Collect(Members(lines)) }
-
-// HasToken reports whether the comma-separated field lists token, in any case.
-func HasToken(lines []string, token string) bool {
-	for _, line := range lines {
-		start := true // of a member
-		for i := range len(line) {
-			switch c := line[i]; {
-			case c == ',':
-				start = true
-			case c == ' ' || c == '\t':
-			case start:
-				if c|0x20 == token[0]|0x20 && len(line)-i >= len(token) && strings.EqualFold(line[i:i+len(token)], token) && ends(line[i+len(token):]) {
-					return true
-				}
-				start = false
-			}
-		}
-	}
-	return false
-}
-
-// ends reports whether a member ends where rest begins.
-func ends(rest string) bool {
-	rest = strings.TrimLeft(rest, " \t")
-	return rest == "" || rest[0] == ','
 }
 
 // Clean removes from a request's header what must not reach a backend: fields
@@ -176,15 +123,4 @@ func plain(name string) bool {
 		}
 	}
 	return name != ""
-}
-
-// Token reports whether s is a token (RFC 9110, section 5.6.2), as methods and
-// names of fields are.
-func Token(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // paired returns a client whose connections are pairs of sockets to the script.
@@ -66,7 +68,7 @@ func FuzzResponse(f *testing.F) {
 		f.Add("HEAD", s)
 	}
 	f.Fuzz(func(t *testing.T, method, answer string) {
-		if !token(method) || len(answer) > 16<<10 {
+		if !fields.Token(method) || len(answer) > 16<<10 {
 			return
 		}
 		cl := paired(t, func(_ int, c net.Conn, r *bufio.Reader) {

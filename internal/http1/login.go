@@ -3,6 +3,8 @@ package http1
 import (
 	"net/http"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // logins are the schemes that log a connection in and not a request (RFC 4559,
@@ -13,19 +15,9 @@ var logins = []string{"NTLM", "Negotiate", "Kerberos", "Nego2", "CredSSP"}
 // login reports whether credentials or challenges name one of logins. Quoted
 // strings are not respected: a false hit costs a connection and nothing else.
 func login(lines []string) bool {
-	for _, line := range lines {
-		start := true // of a member
-		for i := range len(line) {
-			switch c := line[i]; {
-			case c == ',':
-				start = true
-			case c == ' ' || c == '\t':
-			case start:
-				if scheme(line[i:]) {
-					return true
-				}
-				start = false
-			}
+	for member := range fields.Members(lines) {
+		if scheme(member) {
+			return true
 		}
 	}
 	return false
@@ -40,7 +32,7 @@ func scheme(member string) bool {
 	}
 	for _, name := range logins {
 		if len(member) >= len(name) && strings.EqualFold(member[:len(name)], name) &&
-			(len(member) == len(name) || strings.IndexByte(" \t,", member[len(name)]) >= 0) {
+			(len(member) == len(name) || member[len(name)] == ' ' || member[len(name)] == '\t') {
 			return true
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // send writes the request, or starts to: a body that is not short is written
@@ -211,7 +213,7 @@ func (u *upload) write() error {
 	_, _ = w.WriteString("0\r\n")
 	for _, name := range u.call.Trailer {
 		for _, v := range u.call.Request.Trailer[name] {
-			if text(v) {
+			if fields.Value(v) {
 				fmt.Fprintf(w, "%s: %s\r\n", name, v)
 			}
 		}

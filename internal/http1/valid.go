@@ -20,19 +20,19 @@ func (c *Call) check() error {
 	c.to = target.Of(r.URL)
 	to := c.to
 	switch {
-	case r.Method != "" && !token(r.Method):
+	case r.Method != "" && !fields.Token(r.Method):
 		return fmt.Errorf("%w: method %q", ErrInvalid, r.Method)
-	case !authority(r.Host):
+	case !fields.HostBytes(r.Host):
 		return fmt.Errorf("%w: host %q", ErrInvalid, r.Host)
 	case !visible(c.Base) || !visible(to.Path) || !visible(to.Query), to.Path[0] != '/' && to.Path != "*":
 		return fmt.Errorf("%w: target %q", ErrInvalid, r.URL.Redacted())
 	}
 	for name, values := range c.Header {
-		if !token(name) {
+		if !fields.Token(name) {
 			return fmt.Errorf("%w: field name %q", ErrInvalid, name)
 		}
 		for _, v := range values {
-			if !text(v) {
+			if !fields.Value(v) {
 				return fmt.Errorf("%w: value of field %s", ErrInvalid, name)
 			}
 		}
@@ -71,7 +71,9 @@ func upgrade(h http.Header) string {
 }
 
 // MayTrail reports whether a request may have a trailer of this name.
-func MayTrail(name string) bool { return token(name) && !forbidden[http.CanonicalHeaderKey(name)] }
+func MayTrail(name string) bool {
+	return fields.Token(name) && !forbidden[http.CanonicalHeaderKey(name)]
+}
 
 // forbidden in trailers are the fields that say how a message is read
 // (RFC 9110, section 6.5.1), among those a client may send.
@@ -80,49 +82,10 @@ var forbidden = map[string]bool{
 	"Content-Type": true, "Cookie": true, "Expect": true, "Host": true, "Te": true, "Trailer": true, "Transfer-Encoding": true,
 }
 
-// tokens are the characters of RFC 9110, section 5.6.2.
-var tokens = func() (t [256]bool) {
-	for c := range t {
-		t[c] = c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' ||
-			c > 0 && c < 0x80 && strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
-	}
-	return t
-}()
-
-func token(s string) bool {
-	for i := range len(s) {
-		if !tokens[s[i]] {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// text reports whether s may be a field's value: no controls but the tab.
-func text(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' && s[i] != '\t' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
 // visible reports whether s has neither controls nor spaces.
 func visible(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// authority reports whether s may be a Host: what RFC 3986 allows in a host
-// and port.
-func authority(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !tokens[c] && strings.IndexByte(":[](),;=", c) < 0 || c == '#' || c == '^' || c == '`' || c == '|' {
 			return false
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // Directives is a parsed Cache-Control field (RFC 9111, section 5.2).
@@ -69,7 +71,7 @@ func cutMember(s string) (member, rest string) {
 func parseDirective(member string) (Directive, bool) {
 	member = textproto.TrimString(member)
 	name, value, has := strings.Cut(member, "=")
-	if !IsToken(name) {
+	if !fields.Token(name) {
 		return Directive{}, false
 	}
 	if has && strings.HasPrefix(value, `"`) {
@@ -103,16 +105,6 @@ func unquote(s string) (string, bool) {
 		b.WriteByte(s[i])
 	}
 	return b.String(), true
-}
-
-// IsToken reports whether s is a token (RFC 9110, section 5.6.2).
-func IsToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // Has reports whether the directive is there, with or without an argument.

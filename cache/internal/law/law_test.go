@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 var now = time.Date(2026, 8, 3, 12, 0, 0, 0, time.UTC)
@@ -58,7 +60,7 @@ func FuzzParseDirectives(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, d := range ParseDirectives([]string{s}) {
-			if !IsToken(d.Name) || d.Name != strings.ToLower(d.Name) {
+			if !fields.Token(d.Name) || d.Name != strings.ToLower(d.Name) {
 				t.Errorf("%q: name %q", s, d.Name)
 			}
 			quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(d.Value)

@@ -1,0 +1,67 @@
+package fields
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestToken(t *testing.T) {
+	for c := range 256 {
+		s := "a" + string([]byte{byte(c)})
+		// RFC 9110, section 5.6.2: visible ASCII without the delimiters.
+		if want := c > ' ' && c < 0x7f && !strings.ContainsRune("\"(),/:;<=>?@[\\]{}", rune(c)); Token(s) != want {
+			t.Errorf("%q is a token: %t", s, !want)
+		}
+		if want := c >= ' ' && c != 0x7f || c == '\t'; Value(s) != want {
+			t.Errorf("%q is a value: %t", s, !want)
+		}
+		// RFC 3986: unreserved, sub-delims, escapes, and what parts host and port.
+		if want := c < 0x80 && (c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c > 0 && strings.ContainsRune("-._~!$&'()*+,;=%:[]", rune(c))); HostBytes(s) != want {
+			t.Errorf("%q has the bytes of a host: %t", s, !want)
+		}
+	}
+	if Token("") || !Value("") || !HostBytes("") {
+		t.Error("empty")
+	}
+}
+
+func TestMembers(t *testing.T) {
+	cases := []struct {
+		lines []string
+		want  string // joined by |
+	}{
+		{nil, ""},
+		{[]string{""}, ""},
+		{[]string{"a"}, "a"},
+		{[]string{" , a b\t,,\tc ,"}, "a b|c"},
+		{[]string{"a,", ",b"}, "a|b"},
+		{[]string{"a,b", " ", "c"}, "a|b|c"},
+		{[]string{`"a, b"`}, `"a|b"`},
+	}
+	for _, c := range cases {
+		if got := strings.Join(List(c.lines), "|"); got != c.want {
+			t.Errorf("%q: %s, want %s", c.lines, got, c.want)
+		}
+	}
+	if lines := []string{"close, keep-alive"}; testing.AllocsPerRun(10, func() { HasToken(lines, "upgrade") }) != 0 {
+		t.Error("to look for a token allocates")
+	}
+}
+
+func TestHasToken(t *testing.T) {
+	cases := []struct {
+		line string
+		want bool
+	}{
+		{"upgrade", true}, {"keep-alive, Upgrade", true}, {"\tUPGRADE ,close", true},
+		{"upgrades", false}, {"up grade", false}, {"upgrade close", false}, {"", false},
+	}
+	for _, c := range cases {
+		if got := HasToken([]string{"te", c.line}, "upgrade"); got != c.want {
+			t.Errorf("%q: %t", c.line, got)
+		}
+	}
+	if EqualFold("\u212aeep-alive", "keep-alive") || HasToken([]string{"clo\u017fe"}, "close") {
+		t.Error("a letter beyond ASCII passes for one of a token")
+	}
+}
