@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"net"
 	"net/http/httputil"
 	"net/netip"
 	"strings"
@@ -61,8 +60,8 @@ func forward(pr *httputil.ProxyRequest) {
 
 // portOf returns the port that the client addressed.
 func portOf(host, scheme string) string {
-	if _, port, err := net.SplitHostPort(host); err == nil && port != "" {
-		return port
+	if _, port := fields.SplitPort(host); len(port) > 1 {
+		return port[1:]
 	}
 	if scheme == "https" {
 		return "443"

@@ -15,6 +15,7 @@ import (
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 )
 
@@ -188,7 +189,7 @@ func (m *matcher) setHost(host string) error {
 		host = "[" + host + "]"
 	}
 	host = string(appendLower(nil, host))
-	name, port := splitPort(host)
+	name, port := fields.SplitPort(host)
 	if name == "" || strings.ContainsAny(host, "/?#@*%, ") || !strings.HasPrefix(name, "[") && strings.Contains(name, ":") {
 		return fmt.Errorf("cache: invalidate Host %q: want a host, with or without a port, and nothing else", host)
 	}

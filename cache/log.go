@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // A Position is a place in the log of invalidations. Positions grow; zero is
@@ -45,7 +46,7 @@ func (m *matcher) matchName(name string) bool {
 		slash = len(name)
 	}
 	if m.host != "" && m.host != name[:slash] {
-		if host, _ := splitPort(name[:slash]); !m.ports || host != m.host {
+		if host, _ := fields.SplitPort(name[:slash]); !m.ports || host != m.host {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"strings"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 )
 
@@ -26,7 +27,7 @@ func nameOf(url string) string {
 // normalHost takes off a host, in lower case, what says nothing: a final dot,
 // and the port of either scheme. An invalidation means both.
 func normalHost(host string) string {
-	name, port := splitPort(host)
+	name, port := fields.SplitPort(host)
 	name = strings.TrimSuffix(name, ".")
 	if port == ":80" || port == ":443" || port == ":" {
 		port = ""
@@ -35,15 +36,6 @@ func normalHost(host string) string {
 		return host
 	}
 	return name + port
-}
-
-// splitPort returns a host's port with its colon.
-func splitPort(host string) (name, port string) {
-	i := strings.LastIndexByte(host, ':')
-	if i < 0 || i < strings.LastIndexByte(host, ']') {
-		return host, ""
-	}
-	return host[:i], host[i:]
 }
 
 // nameSeed keeps the hashes of names apart from those of tags.

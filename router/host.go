@@ -3,9 +3,9 @@ package router
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/router/internal/proof"
 )
 
@@ -20,9 +20,9 @@ type hostMatcher struct {
 func Host(hosts ...string) Matcher {
 	m := hostMatcher{hosts: make([]string, len(hosts))}
 	for i, h := range hosts {
-		m.hosts[i] = strings.ToLower(strings.TrimSuffix(h, "."))
-		if addr, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil && addr.Is6() {
-			m.hosts[i] = "[" + addr.String() + "]"
+		m.hosts[i] = h
+		if _, port := fields.SplitPort(h); port == "" { // check refuses the others
+			m.hosts[i] = fields.Hostname(h)
 		}
 	}
 	return m
@@ -48,8 +48,8 @@ func (m hostMatcher) check() error {
 	for _, h := range m.hosts {
 		name := strings.TrimPrefix(h, "*.")
 		switch {
-		case strings.HasPrefix(name, "[") && hostname(name) == name:
-		case name == "" || strings.ContainsAny(name, "*/ ") || hostname(name) != name || strings.HasPrefix(name, ".") || strings.Contains(name, ".."):
+		case strings.HasPrefix(name, "[") && fields.Hostname(name) == name:
+		case name == "" || strings.ContainsAny(name, "*/ ") || fields.Hostname(name) != name || strings.HasPrefix(name, ".") || strings.Contains(name, ".."):
 			return fmt.Errorf("Host(%q) is no host: want a name without scheme and port, such as shop.example, or *.shop.example", h)
 		case strings.ContainsFunc(name, func(c rune) bool { return c >= 0x80 }):
 			return fmt.Errorf("Host(%q) never matches: want the xn-- name that browsers send", h)
@@ -74,24 +74,10 @@ func (m hostMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
 // host returns the host that was asked for, which is read once.
 func (v *view) host() string {
 	if v.rd == nil {
-		return hostname(v.r.Host)
+		return fields.Hostname(v.r.Host)
 	}
 	if v.rd.host == "" {
-		v.rd.host = hostname(v.r.Host)
+		v.rd.host = fields.Hostname(v.r.Host)
 	}
 	return v.rd.host
-}
-
-// hostname returns host in lower case, without port and trailing dot.
-func hostname(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 &&
-		(strings.IndexByte(host, ':') == i || strings.HasPrefix(host, "[")) {
-		host = host[:i]
-	}
-	if inner, ok := strings.CutPrefix(host, "["); ok {
-		if addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]")); err == nil {
-			return "[" + addr.String() + "]" // RFC 5952: there are many ways to write one
-		}
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }

@@ -213,6 +213,29 @@ func TestMatchers(t *testing.T) {
 	}
 }
 
+// TestHostsHaveOneForm: a rule for a host takes what names that host, however it
+// is spelled, and nothing that merely looks like it.
+func TestHostsHaveOneForm(t *testing.T) {
+	cases := []struct {
+		rule, host string
+		want       bool
+	}{
+		{"kiosk.example", "KIOSK.example.:80", true},
+		{"kiosk.example", "\u212aiosk.example", false}, // U+212A, a k only to Unicode
+		{"2001:DB8::1", "[2001:db8:0::1]:8080", true},
+		{"[2001:db8::1]", "2001:db8::1", true},
+		{"[fe80::1]", "[fe80::1%eth0]", true}, // who sent it means an interface of their own
+		{"[fe80::1%eth0]", "[fe80::1]", true},
+	}
+	for _, c := range cases {
+		r := request("GET", "/")
+		r.Host = c.host
+		if got := router.Host(c.rule).Match(r); got != c.want {
+			t.Errorf("%s takes %s: %t", c.rule, c.host, got)
+		}
+	}
+}
+
 func TestParameters(t *testing.T) {
 	show := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s|%s|%s|%s", chi.URLParam(r, "id"), r.PathValue("id"), chi.URLParam(r, "*"), chi.URLParam(r, "lang"))

@@ -36,7 +36,8 @@ func crossSitePost(r *http.Request, domain string) bool {
 	// A page cannot make a browser send X-Forwarded-Host to another site: a
 	// front sets it that has put another Host in place of the client's.
 	hosts := append(fields.List(r.Header["X-Forwarded-Host"]), r.Host)
-	return !slices.ContainsFunc(hosts, func(host string) bool { return sameSite(u.Hostname(), hostname(host), domain) })
+	origin, domain = fields.Hostname(u.Host), fields.Hostname(strings.TrimPrefix(domain, "."))
+	return !slices.ContainsFunc(hosts, func(host string) bool { return sameSite(origin, fields.Hostname(host), domain) })
 }
 
 // sameSite reports whether two hosts are of one site, as far as can be told
@@ -48,19 +49,10 @@ func sameSite(a, b, domain string) bool {
 
 // below reports whether a host is domain or below it.
 func below(host, domain string) bool {
-	host, domain = strings.TrimSuffix(host, "."), strings.Trim(domain, ".")
 	if at := len(host) - len(domain); at > 0 && domain != "" {
-		return host[at-1] == '.' && strings.EqualFold(host[at:], domain) && net.ParseIP(host) == nil
+		return host[at-1] == '.' && host[at:] == domain && net.ParseIP(host) == nil
 	}
-	return strings.EqualFold(host, domain)
-}
-
-// hostname returns what a Host field names, without the port.
-func hostname(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		return name
-	}
-	return strings.Trim(host, "[]")
+	return host == domain
 }
 
 // unsafeMethod reports whether a method may change something (RFC 9110,

@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // ownNames returns the names under which a report may be asked for.
@@ -17,8 +19,8 @@ func ownNames(more []string) ([]string, error) {
 		names = append(names, strings.ToLower(name))
 	}
 	for _, host := range more {
-		name := hostname(host)
-		if name == "" || strings.ContainsAny(name, "/ ,*") || name != strings.ToLower(strings.Trim(host, "[].")) {
+		name := fields.Hostname(host)
+		if _, port := fields.SplitPort(host); name == "" || port != "" || strings.ContainsAny(name, "/ ,*") || strings.Trim(name, ".") != name {
 			return nil, fmt.Errorf("status: Hosts: %q is no host: want a name or an address without scheme and port, such as gw1.internal", host)
 		}
 		names = append(names, name)
@@ -29,20 +31,19 @@ func ownNames(more []string) ([]string, error) {
 // own reports whether r asks for one of the server's own names or addresses. A
 // program that names none, over HTTP/1.0, is no browser.
 func (h *Handler) own(r *http.Request) bool {
-	name := hostname(r.Host)
+	name := fields.Hostname(r.Host)
 	if name == "" || slices.Contains(h.names, name) || strings.HasSuffix(name, ".localhost") {
 		return true
 	}
-	addr, err := netip.ParseAddr(name)
-	if err != nil {
+	addr, ok := fields.Addr(name)
+	if !ok {
 		return false
 	}
-	addr = addr.Unmap().WithZone("")
 	if addr.IsLoopback() {
 		return true
 	}
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if at, err := netip.ParseAddrPort(local.String()); err == nil && at.Addr().Unmap().WithZone("") == addr {
+		if at, ok := fields.PeerAddr(local.String()); ok && at == addr {
 			return true
 		}
 	}
@@ -51,13 +52,4 @@ func (h *Handler) own(r *http.Request) bool {
 		p, err := netip.ParsePrefix(a.String())
 		return err == nil && p.Addr().Unmap().WithZone("") == addr
 	})
-}
-
-// hostname returns a host in lower case, without port, brackets and trailing
-// dot.
-func hostname(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // A Record accompanies one request down the chain.
@@ -340,13 +342,8 @@ func Client(r *http.Request) netip.Addr {
 
 // Peer returns the address at the other end of the connection.
 func Peer(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	// No prefix contains an address with a zone, as that of a neighbour on the
-	// link has: a rule against fe80::/10 would be open.
-	return ap.Addr().Unmap().WithZone("")
+	addr, _ := fields.PeerAddr(r.RemoteAddr)
+	return addr
 }
 
 // Network returns what counts as one client where something is shared out: an

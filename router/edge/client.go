@@ -37,7 +37,7 @@ func client(peer netip.Addr, forwardedFor []string, trusted []netip.Prefix) neti
 			if entry = textproto.TrimString(entry); entry == "" {
 				continue
 			}
-			next, ok := parseAddr(entry)
+			next, ok := fields.Addr(entry)
 			if !ok {
 				return addr
 			}
@@ -67,21 +67,6 @@ func shorten(forwardedFor []string) []string {
 		}
 	}
 	return forwardedFor
-}
-
-// parseAddr reads an address with or without port and brackets. A zone is
-// dropped: it names an interface of the host that wrote it.
-func parseAddr(s string) (netip.Addr, bool) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr().Unmap().WithZone(""), true
-	}
-	if inner, ok := strings.CutPrefix(s, "["); ok {
-		if s, ok = strings.CutSuffix(inner, "]"); !ok {
-			return netip.Addr{}, false
-		}
-	}
-	addr, err := netip.ParseAddr(s)
-	return addr.Unmap().WithZone(""), err == nil
 }
 
 // scheme returns what the client spoke: TLS here, or what the trusted proxy

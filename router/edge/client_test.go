@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 func TestClientWalk(t *testing.T) {
@@ -58,7 +60,7 @@ func FuzzClient(f *testing.F) {
 	f.Add("10.0.0.1", "::%\v")
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	f.Fuzz(func(t *testing.T, peer, chain string) {
-		from, ok := parseAddr(peer)
+		from, ok := fields.Addr(peer)
 		if !ok {
 			return
 		}
@@ -70,7 +72,7 @@ func FuzzClient(f *testing.F) {
 			t.Errorf("an untrusted %s became %s", from, got)
 		}
 		for _, entry := range strings.Split(chain, ",") {
-			if a, ok := parseAddr(strings.Trim(entry, " \t\r\n")); ok && a == got {
+			if a, ok := fields.Addr(strings.Trim(entry, " \t\r\n")); ok && a == got {
 				return
 			}
 		}

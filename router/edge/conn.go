@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // A conn bounds how long a client may take nothing of what is written to it,
@@ -63,7 +65,7 @@ func (l listener) Accept() (net.Conn, error) {
 // trusted reports whether the peer is a trusted proxy. Behind the PROXY
 // protocol its address is known only after the first read.
 func (c *conn) trusted() bool {
-	peer, ok := parseAddr(c.RemoteAddr().String())
+	peer, ok := fields.PeerAddr(c.RemoteAddr().String())
 	return ok && within(c.srv.opts.Trusted, peer)
 }
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -65,7 +66,7 @@ func (cr *crowd) join(c *conn) bool {
 // false if that has too many.
 func (cr *crowd) count(c *conn) bool {
 	limit := cr.srv.opts.Limits.ClientConns
-	peer, ok := parseAddr(c.RemoteAddr().String())
+	peer, ok := fields.PeerAddr(c.RemoteAddr().String())
 	if limit <= 0 || !ok || within(cr.srv.opts.Trusted, peer) {
 		return true
 	}

@@ -182,7 +182,7 @@ func requestID(r *http.Request, trusted bool) string {
 
 // writePage answers with the operator's page for status, if there is one.
 func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int) bool {
-	page, ok := s.opts.HostPages[hostname(r.Host)][status]
+	page, ok := s.opts.HostPages[fields.Hostname(r.Host)][status]
 	if !ok {
 		page, ok = s.opts.Pages[status]
 	}
@@ -218,20 +218,6 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 	}
 	s.stats.status(status, gone)
 	s.log(ex, r, rec, status, time.Since(began), aborted, gone)
-}
-
-// hostname returns a request's host in lower case, without port and trailing
-// dot; an IPv6 address in its one form, in brackets (RFC 5952).
-func hostname(host string) string {
-	if strings.HasPrefix(host, "[") {
-		host = host[:strings.IndexByte(host, ']')+1]
-		if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-			host = "[" + addr.String() + "]"
-		}
-	} else {
-		host, _, _ = strings.Cut(host, ":")
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // traceOf is what the parts noted so far, on one line.

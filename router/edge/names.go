@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"net/http"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // The names of one server may ask for different client certificates:
@@ -131,10 +133,10 @@ func (n *names) config(hello tls.ClientHelloInfo, name string) (*tls.Config, err
 // serverName returns the name by which a client that wants host asks in its
 // handshake: none for an address (RFC 6066, section 3).
 func serverName(host string) string {
-	if _, ok := parseAddr(host); ok {
+	if _, ok := fields.Addr(host); ok {
 		return ""
 	}
-	return hostname(host)
+	return fields.Hostname(host)
 }
 
 // admits reports whether c, which asks for client certificates, would have

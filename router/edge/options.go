@@ -11,9 +11,9 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
 )
 
@@ -184,15 +184,12 @@ func clonePages(pages map[int][]byte) (map[int][]byte, error) {
 }
 
 // cloneHostPages copies and checks the pages of hosts, and names these as
-// [hostname] does.
+// [fields.Hostname] does.
 func cloneHostPages(byHost map[string]map[int][]byte) (map[string]map[int][]byte, error) {
 	out := make(map[string]map[int][]byte, len(byHost))
 	for host, pages := range byHost {
-		name := hostname(host)
-		if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
-			name = "[" + addr.String() + "]"
-		}
-		if !goodHost(name) || name != hostname(name) || hasPort(host) {
+		name := fields.Hostname(host)
+		if _, port := fields.SplitPort(host); !goodHost(name) || name != fields.Hostname(name) || port != "" {
 			return nil, fmt.Errorf("edge: HostPages: %q is no host: want a name without scheme and port, such as shop.example", host)
 		}
 		if out[name] != nil {
@@ -204,12 +201,6 @@ func cloneHostPages(byHost map[string]map[int][]byte) (map[string]map[int][]byte
 		}
 	}
 	return out, nil
-}
-
-// hasPort reports whether a host is one with a port.
-func hasPort(host string) bool {
-	_, _, err := net.SplitHostPort(host)
-	return err == nil && (strings.Count(host, ":") == 1 || strings.HasPrefix(host, "["))
 }
 
 // checkTLS says what of TLS would show in a handshake only.

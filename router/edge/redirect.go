@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -48,9 +49,7 @@ func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		transit.Fail(w, r, http.StatusBadRequest, errNoHost)
 		return
 	}
-	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
-		host = host[:i]
-	}
+	host, _ = fields.SplitPort(host)
 	to := target.Of(r.URL).Location()
 	if !strings.HasPrefix(to, "/") { // the asterisk of OPTIONS
 		to = "/"

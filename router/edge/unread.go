@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -47,7 +48,7 @@ func (s *Server) unread(c *conn, level slog.Level, status int, cause string) {
 	if !ok {
 		return
 	}
-	peer, _ := parseAddr(c.RemoteAddr().String()) // a proxy's, if there is one: what it says could not be read
+	peer, _ := fields.PeerAddr(c.RemoteAddr().String()) // a proxy's, if there is one: what it says could not be read
 	if s.opts.AnonymousLog {
 		peer = anonymous(peer)
 	}

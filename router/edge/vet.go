@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // refusal is why a request is answered by the edge itself.
@@ -116,17 +118,17 @@ func goodTarget(target string) bool {
 // goodHost reports whether host is a name or an address, with or without port
 // (RFC 3986, section 3.2.2, without percent-encoding).
 func goodHost(host string) bool {
-	if strings.HasPrefix(host, "[") {
-		end := strings.IndexByte(host, ']')
-		if end < 0 {
-			return false
-		}
-		addr, err := netip.ParseAddr(host[1:end])
-		return err == nil && addr.Is6() && addr.Zone() == "" && goodPort(host[end+1:])
+	name, port := fields.SplitPort(host)
+	if !goodPort(port) {
+		return false
 	}
-	name, _, _ := strings.Cut(host, ":")
-	return name != "" && name != "." && len(name) <= 255 && only(name, isAlnum, "-._") &&
-		!strings.HasPrefix(name, ".") && !strings.Contains(name, "..") && goodPort(host[len(name):])
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		addr, err := netip.ParseAddr(inner)
+		return ok && err == nil && addr.Is6() && addr.Zone() == ""
+	}
+	return name != "" && len(name) <= 255 && only(name, isAlnum, "-._") &&
+		!strings.HasPrefix(name, ".") && !strings.Contains(name, "..")
 }
 
 // goodPort reports whether s is empty or a colon and a port, which may be
