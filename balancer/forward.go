@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"net/http/httputil"
-	"net/netip"
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -71,15 +70,11 @@ func portOf(host, scheme string) string {
 
 // node writes an entry of X-Forwarded-For as RFC 7239, section 6, wants it.
 func node(hop string) string {
-	addr, err := netip.ParseAddr(hop)
-	if err != nil {
-		ap, err := netip.ParseAddrPort(hop)
-		if err != nil {
-			return "unknown"
-		}
-		addr = ap.Addr()
-	}
-	if addr = addr.WithZone(""); addr.Is6() {
+	addr, ok := fields.Addr(hop)
+	switch {
+	case !ok:
+		return "unknown"
+	case addr.Is6():
 		return `"[` + addr.String() + `]"`
 	}
 	return addr.String()

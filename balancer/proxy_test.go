@@ -77,9 +77,9 @@ func TestForwarded(t *testing.T) {
 			"X-Forwarded-For": "203.0.113.9, 192.0.2.1", "X-Forwarded-Host": "shop.example", "X-Forwarded-Port": "443",
 			"Forwarded": "for=203.0.113.9, for=192.0.2.1;host=shop.example;proto=https",
 		}},
-		{"a chain of all kinds", both(vetted, header("X-Forwarded-For", "evil\";host=x, 203.0.113.9:80, [2001:db8::2]:80,, 2001:db8::1")), map[string]string{
-			"X-Forwarded-For": "evil\";host=x, 203.0.113.9:80, [2001:db8::2]:80, 2001:db8::1, 192.0.2.1",
-			"Forwarded":       `for=unknown, for=203.0.113.9, for="[2001:db8::2]", for="[2001:db8::1]", for=192.0.2.1;host=shop.example;proto=https`,
+		{"a chain of all kinds", both(vetted, header("X-Forwarded-For", "evil\";host=x, 203.0.113.9:80, [2001:db8::2]:80,, 2001:db8::1, [2001:db8::3], ::ffff:192.0.2.9")), map[string]string{
+			"X-Forwarded-For": "evil\";host=x, 203.0.113.9:80, [2001:db8::2]:80, 2001:db8::1, [2001:db8::3], ::ffff:192.0.2.9, 192.0.2.1",
+			"Forwarded":       `for=unknown, for=203.0.113.9, for="[2001:db8::2]", for="[2001:db8::1]", for="[2001:db8::3]", for=192.0.2.9, for=192.0.2.1;host=shop.example;proto=https`,
 		}},
 		{"IPv6 and a port", func(r *http.Request) { r.RemoteAddr, r.Host = "[2001:db8::1]:99", "shop.example:8443" }, map[string]string{
 			"X-Forwarded-For": "2001:db8::1", "X-Forwarded-Port": "8443", "Forwarded": `for="[2001:db8::1]";host="shop.example:8443";proto=http`,
