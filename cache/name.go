@@ -18,21 +18,24 @@ func nameOf(url string) string {
 		return normalHost(url)
 	}
 	host, rest := normalHost(url[:slash]), target.Normal(url[slash:])
-	if len(host) == slash && rest == url[slash:] {
+	if host == url[:slash] && rest == url[slash:] {
 		return url
 	}
 	return host + rest
 }
 
 // normalHost takes off a host, in lower case, what says nothing: a final dot,
-// and the port of either scheme. An invalidation means both.
+// and the port of either scheme. An invalidation means both. An address of IPv6
+// has many spellings, all of them one.
 func normalHost(host string) string {
 	name, port := fields.SplitPort(host)
-	name = strings.TrimSuffix(name, ".")
+	if name = strings.TrimSuffix(name, "."); strings.HasPrefix(name, "[") {
+		name = fields.Hostname(name)
+	}
 	if port == ":80" || port == ":443" || port == ":" {
 		port = ""
 	}
-	if len(name)+len(port) == len(host) {
+	if strings.HasPrefix(host, name) && len(name)+len(port) == len(host) {
 		return host
 	}
 	return name + port

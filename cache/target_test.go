@@ -159,7 +159,7 @@ func TestInvalidationsSayHowManyTheyHit(t *testing.T) {
 	urls := [][2]string{ // host, target
 		{"shop.example", "/"}, {"shop.example", "/a(b)/x"}, {"shop.example", "/a%28b%29?q"}, {"shop.example", "/a(bc)"},
 		{"shop.example", "/caf%c3%a9/y"}, {"shop.example", "/caf%C3%A9"}, {"shop.example:8080", "/a%2Fb"},
-		{"shop.example:443", "/a/b"}, {"SHOP.example.", "/a"}, {"www.shop.example", "/a"}, {"[2001:db8::1]:8080", "/%25"},
+		{"shop.example:443", "/a/b"}, {"SHOP.example.", "/a"}, {"www.shop.example", "/a"}, {"[2001:db8:0:0::1]:8080", "/%25"},
 	}
 	for name, c := range map[string]struct {
 		inv  Invalidation
