@@ -27,9 +27,8 @@ func Cookie(name string, values ...string) Matcher {
 
 func (m cookieMatcher) match(v *view) bool {
 	for pair := range v.cookies(m.name) {
-		_, value, _ := strings.Cut(pair, "=")
-		value = textproto.TrimString(value)
-		if len(m.values) == 0 || slices.Contains(m.values, value) || slices.Contains(m.values, unquote(value)) {
+		sent, plain := fields.CookieValue(pair)
+		if len(m.values) == 0 || slices.Contains(m.values, sent) || slices.Contains(m.values, plain) {
 			return true
 		}
 	}
@@ -64,15 +63,6 @@ func (v *view) cookies(name string) iter.Seq[string] {
 		}
 	}
 	return slices.Values(rd.cookies[name])
-}
-
-// unquote returns what stands between the quotes of a cookie's value (RFC 6265,
-// section 4.1.1).
-func unquote(value string) string {
-	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
-		return value[1 : n-1]
-	}
-	return value
 }
 
 func (m cookieMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }

@@ -101,12 +101,14 @@ func (s *Split) forward(r *http.Request, rec *transit.Record, arm *Arm) *http.Re
 
 // choose returns the arm that r belongs to, and whether its cookie says so.
 func (s *Split) choose(r *http.Request) (arm *Arm, pinned bool) {
-	if r.Header["Cookie"] != nil {
-		for _, c := range r.CookiesNamed(s.cookie) {
-			for i := range s.arms {
-				if s.arms[i].Name == c.Value {
-					return &s.arms[i], true
-				}
+	for name, pair := range fields.Cookies(r.Header) {
+		if name != s.cookie {
+			continue
+		}
+		_, value := fields.CookieValue(pair)
+		for i := range s.arms {
+			if s.arms[i].Name == value {
+				return &s.arms[i], true
 			}
 		}
 	}

@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
-	"net/textproto"
 	"strings"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -112,7 +112,7 @@ func (c *cookies) name(r *http.Request) (name string, secure bool) {
 // of them was planted, and nobody can tell which.
 func (c *cookies) read(r *http.Request) (t ticket, present bool) {
 	name, _ := c.name(r)
-	value, n := cookieValue(r.Header, name)
+	value, n := fields.Cookie(r.Header, name)
 	if n != 1 {
 		return ticket{}, n > 0
 	}
@@ -128,20 +128,4 @@ func (c *cookies) set(r *http.Request, t ticket, maxAge int) *http.Cookie {
 		Name: name, Value: t.String(), Path: "/", Domain: c.domain, MaxAge: maxAge,
 		Secure: secure, HttpOnly: true, SameSite: c.sameSite,
 	}
-}
-
-// cookieValue returns the value of the last cookie called name, and how many
-// have that name.
-func cookieValue(h http.Header, name string) (value string, n int) {
-	for _, line := range h["Cookie"] {
-		for len(line) > 0 {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			k, v, found := strings.Cut(textproto.TrimString(pair), "=")
-			if found && textproto.TrimString(k) == name {
-				value, n = strings.Trim(textproto.TrimString(v), `"`), n+1
-			}
-		}
-	}
-	return value, n
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // FuzzTicket: what is read from a cookie is what would be written into it, and
@@ -65,12 +67,12 @@ func FuzzPosers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		const name = "__Host-sid"
 		h := map[string][]string{"Cookie": {line}}
-		_, before := cookieValue(h, name)
+		_, before := fields.Cookie(h, name)
 		out := withoutPosers(h, name)
 		if hasPoser(out, name) {
 			t.Errorf("%q: left %q", line, out["Cookie"])
 		}
-		if _, after := cookieValue(out, name); after != before {
+		if _, after := fields.Cookie(out, name); after != before {
 			t.Errorf("%q: %d of ours before, %d after", line, before, after)
 		}
 	})

@@ -83,7 +83,7 @@ func NewSticky(key []byte, opts StickyOptions) (*Sticky, error) {
 // application's cookie called name.
 func ByCookie(name string) func(*http.Request) string {
 	return func(r *http.Request) string {
-		value, n := cookieValue(r.Header, name)
+		value, n := fields.Cookie(r.Header, name)
 		if n != 1 {
 			return ""
 		}
@@ -192,7 +192,7 @@ const (
 )
 
 func (s *Sticky) read(r *http.Request) (pin, sent) {
-	value, n := cookieValue(r.Header, s.opts.Name)
+	value, n := fields.Cookie(r.Header, s.opts.Name)
 	switch n {
 	case 0:
 		return pin{}, pinNone

@@ -9,22 +9,61 @@ import (
 
 // Cookies yields the cookies of a request's header as they came: the name, and
 // the whole pair. It also yields those that [http.Request.Cookies] leaves out
-// because it does not like their value, such as JSON: a backend may like them,
-// and what a backend sees must not be overlooked.
+// because it does not like their value, such as JSON, or their number: a backend
+// may like them, and what a backend sees must not be overlooked.
 func Cookies(h http.Header) iter.Seq2[string, string] {
 	return func(yield func(name, pair string) bool) {
 		for _, line := range h["Cookie"] {
-			for pair := range strings.SplitSeq(line, ";") {
-				if pair = textproto.TrimString(pair); pair == "" {
-					continue
-				}
-				name, _, _ := strings.Cut(pair, "=")
-				if !yield(textproto.TrimString(name), pair) {
+			for line != "" {
+				var name, pair string
+				if name, pair, line = cutPair(line); pair != "" && !yield(name, pair) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// CookieValue returns the value of a pair that [Cookies] yields, as it was sent,
+// and without the quotes in which it may stand (RFC 6265, section 4.1.1).
+//
+// PHP reads another one: to the byte, the quotes and spaces too, and decoded. Who
+// wants to know what PHP sees cuts the pair.
+func CookieValue(pair string) (sent, plain string) {
+	_, sent, _ = strings.Cut(pair, "=")
+	sent = textproto.TrimString(sent)
+	if n := len(sent); n > 1 && sent[0] == '"' && sent[n-1] == '"' {
+		return sent, sent[1 : n-1]
+	}
+	return sent, sent
+}
+
+// Cookie returns the value of the last cookie called name, without quotes, and how
+// many have that name. It is for cookies that this tier has set: what has no equals
+// sign is a value without a name to the browsers that send it (RFC 6265bis,
+// section 5.6), although backends take it for a name, and [Cookies] with them.
+func Cookie(h http.Header, name string) (value string, n int) {
+	for sent, pair := range Cookies(h) {
+		if sent == name && len(pair) > len(name) {
+			_, value = CookieValue(pair)
+			n++
+		}
+	}
+	return value, n
+}
+
+// cutPair cuts the first pair off a line, and returns its name with it. Between
+// two semicolons there may be none.
+func cutPair(line string) (name, pair, rest string) {
+	if i := strings.IndexByte(line, ';'); i >= 0 {
+		line, rest = line[:i], line[i+1:]
+	}
+	pair = textproto.TrimString(line)
+	name = pair
+	if i := strings.IndexByte(pair, '='); i >= 0 {
+		name = textproto.TrimString(pair[:i])
+	}
+	return name, pair, rest
 }
 
 // DropCookies removes from a request's header the cookies that drop names,
@@ -53,17 +92,11 @@ func dropLine(line string, drop func(name string) bool) string {
 	dropped, kept := false, false
 	for rest := line; rest != ""; {
 		start := len(line) - len(rest)
-		pair := rest
-		if i := strings.IndexByte(rest, ';'); i >= 0 {
-			pair, rest = rest[:i], rest[i+1:]
-		} else {
-			rest = ""
-		}
-		if pair = textproto.TrimString(pair); pair == "" {
+		var name, pair string
+		if name, pair, rest = cutPair(rest); pair == "" {
 			continue
 		}
-		name, _, _ := strings.Cut(pair, "=")
-		if drop(textproto.TrimString(name)) {
+		if drop(name) {
 			if !dropped {
 				dropped = true
 				out = appendPairs(make([]byte, 0, len(line)), line[:start])
@@ -86,8 +119,9 @@ func dropLine(line string, drop func(name string) bool) string {
 
 // appendPairs appends the pairs of a line.
 func appendPairs(out []byte, line string) []byte {
-	for pair := range strings.SplitSeq(line, ";") {
-		if pair = textproto.TrimString(pair); pair != "" {
+	for line != "" {
+		var pair string
+		if _, pair, line = cutPair(line); pair != "" {
 			out = appendPair(out, pair)
 		}
 	}

@@ -127,3 +127,32 @@ func TestCookies(t *testing.T) {
 		break // must be no panic
 	}
 }
+
+// TestCookie: the tier's own cookies are read as browsers mean them, to whom a
+// pair without an equals sign has no name; a backend may think otherwise, so that
+// [Cookies] yields it.
+func TestCookie(t *testing.T) {
+	cases := []struct {
+		line, value string
+		n           int
+	}{
+		{"", "", 0},
+		{"a=1; sid=2", "2", 1},
+		{`sid = "2" ;a=1`, "2", 1},
+		{`sid=""2""`, `"2"`, 1},
+		{"sid=2; sid=3", "3", 2},
+		{"sid=", "", 1},
+		{"sid", "", 0},
+		{"SID=2; xsid=3; sid2=4", "", 0},
+	}
+	for _, c := range cases {
+		h := http.Header{"Cookie": {"b=2", c.line}}
+		if value, n := Cookie(h, "sid"); value != c.value || n != c.n {
+			t.Errorf("%q: %q of %d, want %q of %d", c.line, value, n, c.value, c.n)
+		}
+	}
+	h := http.Header{"Cookie": {`a=1; sid="2"; b=3`}}
+	if testing.AllocsPerRun(10, func() { Cookie(h, "sid") }) != 0 {
+		t.Error("to read a cookie allocates")
+	}
+}
