@@ -24,7 +24,7 @@ func CacheControl(h http.Header, value string) {
 func OrdersCaches(name string) bool {
 	const form = "Cache-Control"
 	if at := len(name) - len(form); at == 0 || at > 0 && name[at-1] == '-' {
-		if strings.EqualFold(name[at:], form) {
+		if EqualFold(name[at:], form) {
 			return true
 		}
 	}
@@ -34,7 +34,7 @@ func OrdersCaches(name string) bool {
 		"X-Accel-Expires",   // nginx
 		"Edge-Control",      // Akamai
 	} {
-		if strings.EqualFold(name, known) {
+		if EqualFold(name, known) {
 			return true
 		}
 	}
@@ -70,12 +70,12 @@ func OwnToClient(h http.Header) bool {
 			name, _, argument := strings.Cut(directive, "=")
 			name = strings.TrimSpace(name)
 			switch {
-			case strings.EqualFold(name, "private"), strings.EqualFold(name, "no-store"):
+			case EqualFold(name, "private"), EqualFold(name, "no-store"):
 				if argument {
 					return false
 				}
 				own = true
-			case strings.EqualFold(name, "public"), strings.EqualFold(name, "s-maxage"), strings.EqualFold(name, "must-understand"):
+			case EqualFold(name, "public"), EqualFold(name, "s-maxage"), EqualFold(name, "must-understand"):
 				return false
 			}
 		}

@@ -67,7 +67,7 @@ func Clean(h http.Header, trusted bool) {
 			delete(h, name)
 		}
 	}
-	if up := h["Upgrade"]; len(up) > 0 && !(len(up) == 1 && strings.EqualFold(up[0], "websocket") && HasToken(h["Connection"], "upgrade")) {
+	if up := h["Upgrade"]; len(up) > 0 && !(len(up) == 1 && EqualFold(up[0], "websocket") && HasToken(h["Connection"], "upgrade")) {
 		delete(h, "Upgrade")
 	}
 	cleanConnection(h)
@@ -91,14 +91,14 @@ func commas(lines []string) int {
 // on the way to the backend.
 func cleanConnection(h http.Header) {
 	lines := h["Connection"]
-	if len(lines) == 0 || len(lines) == 1 && (strings.EqualFold(lines[0], "keep-alive") || strings.EqualFold(lines[0], "close")) {
+	if len(lines) == 0 || len(lines) == 1 && (EqualFold(lines[0], "keep-alive") || EqualFold(lines[0], "close")) {
 		return
 	}
 	tokens := [...]string{"close", "keep-alive", "upgrade", "te"}
 	var there [len(tokens)]bool
 	for member := range Members(lines) {
 		for i, token := range tokens {
-			there[i] = there[i] || len(member) == len(token) && strings.EqualFold(member, token)
+			there[i] = there[i] || EqualFold(member, token)
 		}
 	}
 	var keep []string

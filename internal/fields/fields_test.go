@@ -52,6 +52,14 @@ func TestClean(t *testing.T) {
 			in:   http.Header{"Upgrade": {"h2c"}, "Connection": {"Upgrade, HTTP2-Settings"}, "Http2-Settings": {"AAMA"}},
 			want: http.Header{},
 		},
+		"an upgrade to what is a websocket to Unicode only": {
+			in:   http.Header{"Upgrade": {"web\u017foc\u212aet"}, "Connection": {"Upgrade"}},
+			want: http.Header{},
+		},
+		"an option that is none": {
+			in:   http.Header{"Connection": {"clo\u017fe"}},
+			want: http.Header{},
+		},
 		"two upgrades": {
 			in:   http.Header{"Upgrade": {"websocket, h2c"}, "Connection": {"Upgrade"}},
 			want: http.Header{},
