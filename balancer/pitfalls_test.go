@@ -21,11 +21,11 @@ import (
 	"github.com/foretier/foretier/internal/testkit"
 )
 
-// The bugs that the users of other balancers hit, one test each. What becomes
-// of connections (the twentieth) is tested with TCP.
+// What the users of other balancers were hit by, one test each. What becomes of
+// connections is tested with TCP.
 
-// 1: caddy #5454, traefik #1008.
-func TestPitfallADialErrorTakesTheBodyAlong(t *testing.T) {
+// Seen in caddy #5454, traefik #1008.
+func TestADialErrorLeavesTheBodyToTheNext(t *testing.T) {
 	var got atomic.Value
 	backends, way := ways(roundTrip(func(r *http.Request) (*http.Response, error) {
 		_ = r.Body.Close() // as a transport does that cannot connect
@@ -40,8 +40,8 @@ func TestPitfallADialErrorTakesTheBodyAlong(t *testing.T) {
 	}
 }
 
-// 2: golang/go #65123. See also TestASlowBodyDoesNotHoldUpItsRepeat.
-func TestPitfallTwoAttemptsShareARequest(t *testing.T) {
+// Seen in golang/go #65123. See also TestASlowBodyDoesNotHoldUpItsRepeat.
+func TestEachAttemptHasARequestOfItsOwn(t *testing.T) {
 	var first *http.Request
 	backends, way := ways(roundTrip(func(r *http.Request) (*http.Response, error) {
 		first = r
@@ -55,8 +55,8 @@ func TestPitfallTwoAttemptsShareARequest(t *testing.T) {
 	get(newPool(t, backends, Options{Transport: way, Policy: RoundRobin()}), "GET", "/", nil)
 }
 
-// 3: traefik #1007, caddy #4245.
-func TestPitfallTheRetryGoesToTheSameDeadServer(t *testing.T) {
+// Seen in traefik #1007, caddy #4245.
+func TestARetryGoesElsewhere(t *testing.T) {
 	for range 50 {
 		var tried [2]int
 		backends, way := ways(
@@ -69,8 +69,8 @@ func TestPitfallTheRetryGoesToTheSameDeadServer(t *testing.T) {
 	}
 }
 
-// 4: traefik #1104.
-func TestPitfallAnOrderIsExecutedTwice(t *testing.T) {
+// Seen in traefik #1104.
+func TestAnOrderIsNotExecutedTwice(t *testing.T) {
 	var orders atomic.Int32
 	execute := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -89,8 +89,8 @@ func TestPitfallAnOrderIsExecutedTwice(t *testing.T) {
 	}
 }
 
-// 5: traefik #3237, golang/go #22158. See also package http1.
-func TestPitfallAStaleConnectionIsA502(t *testing.T) {
+// Seen in traefik #3237, golang/go #22158. See also package http1.
+func TestAStaleConnectionIsNo502(t *testing.T) {
 	// It closes each connection after one answer, and does not say so.
 	url, _ := testkit.HTTPBackend(t, testkit.Says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 	p := newPool(t, Backends(url), Options{Retry: Retry{Max: -1}})
@@ -101,8 +101,8 @@ func TestPitfallAStaleConnectionIsA502(t *testing.T) {
 	}
 }
 
-// 6: caddy #7396. See TestClientGoneIsNobodysFault for the rest.
-func TestPitfallAClientThatLeftIsRetried(t *testing.T) {
+// Seen in caddy #7396. See TestClientGoneIsNobodysFault for the rest.
+func TestNothingIsRetriedForAClientThatLeft(t *testing.T) {
 	var asked atomic.Int32
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan bool)
@@ -119,8 +119,8 @@ func TestPitfallAClientThatLeftIsRetried(t *testing.T) {
 	}
 }
 
-// 7: the black hole of AWS' "Implementing health checks".
-func TestPitfallFailingFastLooksIdle(t *testing.T) {
+// The black hole of AWS' "Implementing health checks".
+func TestFailingFastDrawsNoTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Millisecond) }
 		backends, way := ways(inprocess.Transport{Handler: http.HandlerFunc(page)}, inprocess.Transport{Handler: http.HandlerFunc(page)}, status(503))
@@ -134,8 +134,8 @@ func TestPitfallFailingFastLooksIdle(t *testing.T) {
 	})
 }
 
-// 8: traefik #12306.
-func TestPitfallAnOldLatencyStarvesAServer(t *testing.T) {
+// Seen in traefik #12306.
+func TestAnOldLatencyStarvesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slow atomic.Bool
 		page := func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Millisecond) }
@@ -165,8 +165,8 @@ func TestPitfallAnOldLatencyStarvesAServer(t *testing.T) {
 	})
 }
 
-// 9: traefik #9297.
-func TestPitfallOneFailedCheckRemovesAServer(t *testing.T) {
+// Seen in traefik #9297.
+func TestOneFailedProbeRemovesNobody(t *testing.T) {
 	if got, want := (health.Schedule{}).WithDefaults().Fall, 3; got != want {
 		t.Errorf("Fall is %d", got)
 	}
@@ -183,8 +183,8 @@ func TestPitfallOneFailedCheckRemovesAServer(t *testing.T) {
 	}
 }
 
-// 10: caddy #6410.
-func TestPitfallTheStartSendsTrafficToTheUnknown(t *testing.T) {
+// Seen in caddy #6410.
+func TestWhoHasNotPassedItsFirstProbeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, here(servedBy("a"), servedBy("b"), servedBy("c")), Options{
 			Probe: health.ProbeFunc(func(ctx context.Context, to health.Target) (health.Result, error) {
@@ -212,8 +212,8 @@ func TestPitfallTheStartSendsTrafficToTheUnknown(t *testing.T) {
 	})
 }
 
-// 11: sequential loops in Traefik and Pingora.
-func TestPitfallOneThatHangsDelaysTheProbesOfOthers(t *testing.T) {
+// Sequential loops in Traefik and Pingora.
+func TestOneThatHangsDelaysNobodysProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var probes atomic.Int32
 		p := newPool(t, here(servedBy("a"), servedBy("b")), Options{
@@ -238,8 +238,8 @@ func TestPitfallOneThatHangsDelaysTheProbesOfOthers(t *testing.T) {
 	})
 }
 
-// 12: nginx' "no live upstreams".
-func TestPitfallEverythingIsEjected(t *testing.T) {
+// nginx' "no live upstreams".
+func TestHalfOfAPoolStays(t *testing.T) {
 	backends, way := ways(status(503), status(503), status(503), status(503))
 	p := newPool(t, backends, Options{Transport: way})
 	for i := range 200 {
@@ -258,8 +258,8 @@ func TestPitfallEverythingIsEjected(t *testing.T) {
 	}
 }
 
-// 13: envoy #28304.
-func TestPitfallPanicFeedsTheDead(t *testing.T) {
+// Seen in envoy #28304.
+func TestTheDeadGetNothingWhenFewAreLeft(t *testing.T) {
 	var dead atomic.Int32
 	refuses := roundTrip(func(r *http.Request) (*http.Response, error) { dead.Add(1); return refused(r) })
 	backends, way := ways(refuses, refuses, refuses, inprocess.Transport{Handler: servedBy("d")})
@@ -278,8 +278,8 @@ func TestPitfallPanicFeedsTheDead(t *testing.T) {
 	}
 }
 
-// 14: Pingora resets the health of a server that gets a new weight.
-func TestPitfallANewWeightResetsHealth(t *testing.T) {
+// Pingora resets the health of a server that gets a new weight.
+func TestANewWeightKeepsHealth(t *testing.T) {
 	backends, way := ways(refused, inprocess.Transport{Handler: servedBy("b")})
 	p := newPool(t, backends, Options{Transport: way, Policy: RoundRobin()})
 	for range 10 {
@@ -294,8 +294,8 @@ func TestPitfallANewWeightResetsHealth(t *testing.T) {
 	}
 }
 
-// 15: traefik #1299. The cookie of a 101 is tested in TestWebsocket.
-func TestPitfallStuckToAServerThatIsGone(t *testing.T) {
+// Seen in traefik #1299. The cookie of a 101 is tested in TestWebsocket.
+func TestNobodyStaysBoundToAServerThatIsGone(t *testing.T) {
 	p := newPool(t, here(servedBy("a"), servedBy("b")), Options{Affinity: cookie{}})
 	if err := p.Update([]Backend{{Name: "b", Handler: servedBy("b")}}); err != nil {
 		t.Fatal(err)
@@ -306,8 +306,8 @@ func TestPitfallStuckToAServerThatIsGone(t *testing.T) {
 	}
 }
 
-// 16: caddy #5471, #6420.
-func TestPitfallAReloadCutsWebsockets(t *testing.T) {
+// Seen in caddy #5471, #6420.
+func TestAnUpdateCutsNoWebsocket(t *testing.T) {
 	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -345,9 +345,9 @@ func TestPitfallAReloadCutsWebsockets(t *testing.T) {
 	_ = c.CloseNow()
 }
 
-// 17: golang/go #23427. That connections are not kept for ever is tested in
+// Seen in golang/go #23427. That connections are not kept for ever is tested in
 // package http1: TestClosesWhatIdlesAndWhatIsOld.
-func TestPitfallARemovedAddressKeepsItsTraffic(t *testing.T) {
+func TestARemovedAddressGetsNothingMore(t *testing.T) {
 	a, b := httptest.NewServer(servedBy("a")), httptest.NewServer(servedBy("b"))
 	defer a.Close()
 	defer b.Close()
@@ -362,10 +362,10 @@ func TestPitfallARemovedAddressKeepsItsTraffic(t *testing.T) {
 	}
 }
 
-// 18: golang/go #50580, CVE-2026-39825. See also TestForwarded. ReverseProxy
+// Seen in golang/go #50580, CVE-2026-39825. See also TestForwarded. ReverseProxy
 // drops parameters that Go cannot parse, for proxies that judge parameters; no
 // rule here does, and to backends they are as good as others.
-func TestPitfallTheClientSmugglesFieldsAndLosesQueries(t *testing.T) {
+func TestAClientSmugglesNoFieldAndLosesNoQuery(t *testing.T) {
 	var got *http.Request
 	p := newPool(t, here(func(_ http.ResponseWriter, r *http.Request) { got = r }), Options{})
 	get(p, "GET", "/?a=1;b=2&c=%zz&d=4", nil, header("Connection", "X-Forwarded-For, Cookie"), header("Cookie", "cart=1"))
@@ -377,9 +377,9 @@ func TestPitfallTheClientSmugglesFieldsAndLosesQueries(t *testing.T) {
 	}
 }
 
-// 19: golang/go #28239, #27816, #40747. See also TestABrokenBodyAbortsTheClient
+// Seen in golang/go #28239, #27816, #40747. See also TestABrokenBodyAbortsTheClient
 // and TestEventsAreNotHeldBack.
-func TestPitfallAnAnswerBeforeTheEndOfTheRequestIsLost(t *testing.T) {
+func TestAnAnswerBeforeTheEndOfTheRequestArrives(t *testing.T) {
 	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		w.WriteHeader(http.StatusRequestEntityTooLarge)

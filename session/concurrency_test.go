@@ -45,9 +45,9 @@ func twoTiers(t *testing.T, open func() session.Store) ([]http.Handler, *browser
 	return tiers, newBrowser(tiers[0])
 }
 
-// TestPitfall1LostUpdates: 200 requests change one cart at the same time, half
+// TestNoUpdateIsLost: 200 requests change one cart at the same time, half
 // of them the same item.
-func TestPitfall1LostUpdates(t *testing.T) {
+func TestNoUpdateIsLost(t *testing.T) {
 	onEachStore(t, func(t *testing.T, open func() session.Store) {
 		tiers, b := twoTiers(t, open)
 		b.do("POST", "/add?sku=first")
@@ -67,9 +67,8 @@ func TestPitfall1LostUpdates(t *testing.T) {
 	})
 }
 
-// TestPitfall4LogoutUndone: a logout amid 200 changes stays a logout, and none
-// of them fails.
-func TestPitfall4LogoutUndone(t *testing.T) {
+// TestALogoutStaysOne amid 200 changes, none of which fails.
+func TestALogoutStaysOne(t *testing.T) {
 	onEachStore(t, func(t *testing.T, open func() session.Store) {
 		tiers, b := twoTiers(t, open)
 		b.do("POST", "/login?user=ann")

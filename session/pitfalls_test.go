@@ -21,8 +21,8 @@ import (
 	"github.com/foretier/foretier/session"
 )
 
-// The tests here and in concurrency_test.go are named after what users of other
-// session libraries were hit by.
+// The tests here and in concurrency_test.go are of what users of other session
+// libraries were hit by.
 
 // script returns a handler whose paths do what the test wants with the session.
 func script(paths map[string]func(http.ResponseWriter, *http.Request, *session.Session)) http.Handler {
@@ -42,8 +42,9 @@ func (b *browser) with() *browser {
 	return again
 }
 
-// TestPitfall2LocksCureWorseThanDisease: a slow request holds up no other one.
-func TestPitfall2LocksCureWorseThanDisease(t *testing.T) {
+// TestASlowRequestHoldsUpNoOther, as it does where a session is locked for a
+// request.
+func TestASlowRequestHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(map[string]func(http.ResponseWriter, *http.Request, *session.Session){
 			"/slow": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
@@ -71,9 +72,8 @@ func TestPitfall2LocksCureWorseThanDisease(t *testing.T) {
 	})
 }
 
-// TestPitfall3LockFailedButWriteLost: who cannot have the lock is told, and the
-// client gets an error instead of a page.
-func TestPitfall3LockFailedButWriteLost(t *testing.T) {
+// TestWhoCannotHaveTheLockIsTold: and the client gets an error instead of a page.
+func TestWhoCannotHaveTheLockIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inside, most := 0, 0
 		var took []time.Duration
@@ -176,9 +176,9 @@ func TestALockThatRanOut(t *testing.T) {
 	})
 }
 
-// TestPitfall5LateResponseSetsTheOldCookie: neither a request that was under
+// TestALateResponseSetsNoOldCookie: neither a request that was under
 // way, nor one that comes with a retired id, sets a cookie.
-func TestPitfall5LateResponseSetsTheOldCookie(t *testing.T) {
+func TestALateResponseSetsNoOldCookie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for path, late := range map[string]int{"/login?user=ann": http.StatusConflict, "/logout": http.StatusOK} {
 			m := manager(t, session.Memory(), session.Options{})
@@ -222,9 +222,9 @@ func TestPitfall5LateResponseSetsTheOldCookie(t *testing.T) {
 	})
 }
 
-// TestPitfall6CookieAfterBody: whatever sends the header first, the cookie is
+// TestTheCookieComesWithTheHeader: whatever sends the header first, the cookie is
 // in it; what is only informational is not the header.
-func TestPitfall6CookieAfterBody(t *testing.T) {
+func TestTheCookieComesWithTheHeader(t *testing.T) {
 	firsts := map[string]func(http.ResponseWriter){
 		"WriteHeader": func(w http.ResponseWriter) { w.WriteHeader(http.StatusAccepted) },
 		"Write":       func(w http.ResponseWriter) { w.Write([]byte("x")) },
@@ -275,9 +275,9 @@ func TestPitfall6CookieAfterBody(t *testing.T) {
 	}
 }
 
-// TestPitfall7Hijack: a handler can take the connection over; the session is
+// TestHijack: a handler can take the connection over; the session is
 // saved by then and its cookie in the header that the handler may write.
-func TestPitfall7Hijack(t *testing.T) {
+func TestHijack(t *testing.T) {
 	store := session.Memory()
 	m := manager(t, store, session.Options{AllowInsecure: true})
 	after := make(chan error, 1)
@@ -332,9 +332,9 @@ func TestPitfall7Hijack(t *testing.T) {
 	}
 }
 
-// TestPitfall8DisconnectCancelsTheSave: what a client asked for is saved even
+// TestADisconnectCancelsNoSave: what a client asked for is saved even
 // if it does not wait for the answer.
-func TestPitfall8DisconnectCancelsTheSave(t *testing.T) {
+func TestADisconnectCancelsNoSave(t *testing.T) {
 	onEachStore(t, func(t *testing.T, open func() session.Store) {
 		ctx, cancel := context.WithCancel(t.Context())
 		b := newBrowser(manager(t, open(), session.Options{}).Handler(script(map[string]func(http.ResponseWriter, *http.Request, *session.Session){
@@ -381,9 +381,9 @@ func (s ttls) Touch(ctx context.Context, key string, old session.Record, ttl tim
 	return s.Store.Touch(ctx, key, old, ttl)
 }
 
-// TestPitfall9ImmortalSession: a session that ends of age while it is changed
+// TestAnEndedSessionIsNotKept: a session that ends of age while it is changed
 // is not kept for ever.
-func TestPitfall9ImmortalSession(t *testing.T) {
+func TestAnEndedSessionIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lifetime = time.Hour
 		m := manager(t, ttls{session.Memory(), t}, session.Options{Idle: lifetime, Lifetime: lifetime})
@@ -410,9 +410,9 @@ func TestPitfall9ImmortalSession(t *testing.T) {
 	})
 }
 
-// TestPitfall11Keys: the store gets short keys of plain letters that do not
+// TestKeys: the store gets short keys of plain letters that do not
 // open the session, a bounded size, and a count of what it lost.
-func TestPitfall11Keys(t *testing.T) {
+func TestKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFake()
 		var mu sync.Mutex
@@ -474,8 +474,8 @@ func metric(t *testing.T, m *session.Manager, name string) float64 {
 	return 0
 }
 
-// TestPitfall14CookieTooLarge: the cookie is small whatever the session holds.
-func TestPitfall14CookieTooLarge(t *testing.T) {
+// TestTheCookieIsSmall, whatever the session holds.
+func TestTheCookieIsSmall(t *testing.T) {
 	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(map[string]func(http.ResponseWriter, *http.Request, *session.Session){
 		"/much": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
 			answer(w, "much", errors.Join(s.Subject(strings.Repeat("u", 1000)), s.Set("much", strings.Repeat("x", 60_000))))
@@ -486,8 +486,8 @@ func TestPitfall14CookieTooLarge(t *testing.T) {
 	}
 }
 
-// TestPitfall15MutatedPointerIsNotSaved: values are copies; Set is what writes.
-func TestPitfall15MutatedPointerIsNotSaved(t *testing.T) {
+// TestValuesAreCopies: Set is what writes.
+func TestValuesAreCopies(t *testing.T) {
 	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(map[string]func(http.ResponseWriter, *http.Request, *session.Session){
 		"/mutate": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
 			cart := map[string]int{"tea": 1}
@@ -506,9 +506,9 @@ func TestPitfall15MutatedPointerIsNotSaved(t *testing.T) {
 	}
 }
 
-// TestPitfall16PrefixForging: a cookie that PHP would take for ours does not
+// TestPrefixForging: a cookie that PHP would take for ours does not
 // pass, and two of our name count for none.
-func TestPitfall16PrefixForging(t *testing.T) {
+func TestPrefixForging(t *testing.T) {
 	var passed string
 	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(map[string]func(http.ResponseWriter, *http.Request, *session.Session){
 		"/pass": func(_ http.ResponseWriter, r *http.Request, _ *session.Session) { passed = r.Header.Get("Cookie") },
@@ -542,9 +542,9 @@ func TestPitfall16PrefixForging(t *testing.T) {
 	}
 }
 
-// TestPitfall17StickyCookieForged is covered in full by sticky_test.go; here is
+// TestNobodyForgesAPin is covered in full by sticky_test.go; here is
 // the sum of it: nobody without the key makes a pin, or learns from one.
-func TestPitfall17StickyCookieForged(t *testing.T) {
+func TestNobodyForgesAPin(t *testing.T) {
 	value := strings.TrimPrefix(strings.Split(bound(sticky(t, oneKey, session.StickyOptions{})).Get("Set-Cookie"), ";")[0], "route=")
 	s := sticky(t, oneKey, session.StickyOptions{})
 	for i := range len(value) {

@@ -29,9 +29,9 @@ func TestContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) session.Store { return store })
 }
 
-// TestPitfall10MoreThan30Days: memcached takes a larger number of seconds for a
+// TestMoreThan30Days: memcached takes a larger number of seconds for a
 // date in 1970 and forgets the item at once.
-func TestPitfall10MoreThan30Days(t *testing.T) {
+func TestMoreThan30Days(t *testing.T) {
 	server := servertest.Memcached(t)
 	client := memcache.New(server.Addr)
 	defer client.Close()
@@ -46,9 +46,9 @@ func TestPitfall10MoreThan30Days(t *testing.T) {
 	}
 }
 
-// TestPitfall12NoContext: a hung server keeps nobody beyond the deadline,
+// TestAHungServerIsBounded: a hung server keeps nobody beyond the deadline,
 // though the client library knows none, and Close waits for what was left.
-func TestPitfall12NoContext(t *testing.T) {
+func TestAHungServerIsBounded(t *testing.T) {
 	server := servertest.Memcached(t)
 	client := memcache.New(server.Addr)
 	client.Timeout = 3 * time.Second

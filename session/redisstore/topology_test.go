@@ -243,9 +243,9 @@ func TestALostAnswer(t *testing.T) {
 	}
 }
 
-// TestPitfall13RedisDownIsSiteDown: a hung server keeps nobody beyond the
+// TestAHungServerIsBounded: a hung server keeps nobody beyond the
 // deadline, whatever the client's own timeouts are.
-func TestPitfall13RedisDownIsSiteDown(t *testing.T) {
+func TestAHungServerIsBounded(t *testing.T) {
 	server := servertest.Redis(t)
 	for name, heeds := range map[string]bool{"a client that heeds contexts": true, "one that does not": false} {
 		t.Run(name, func(t *testing.T) {
