@@ -7,10 +7,14 @@
 # make cost          what the most a request may hold costs, against a plain one: by
 #                    time, on a machine that does nothing else
 #
-# All install what they need (Debian's packages, pinned Go tools).
+# All install what they need (Debian's packages, pinned Go tools). make check is
+# the part of make test that runs no code: formatting, vet, other systems, staticcheck.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# Where it builds beside Linux.
+SYSTEMS = darwin freebsd windows
 
 # What needs other libraries to compare with lives in modules of its own.
 MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' -exec dirname {} +)
@@ -44,6 +48,7 @@ check:
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	go vet ./...
 	go vet -tags e2e ./...
+	for os in $(SYSTEMS); do GOOS=$$os go vet ./... || exit 1; done
 	go run $(STATICCHECK) ./...
 	./.ci/govulncheck $(GOVULNCHECK)
 
