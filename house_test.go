@@ -29,6 +29,9 @@ var clients = map[string][]string{
 	"golang.org/x/net/":               {"internal/fields"}, // the one reader of bytes
 	"github.com/alexedwards/scs":      {},
 	"github.com/foretier/foretier/ex": {}, // nobody imports the examples
+
+	module + "/internal/testkit":    {"internal/servertest"}, // but tests
+	module + "/internal/servertest": {},
 }
 
 var features = []string{"balancer", "session", "cache", "router"}
@@ -121,6 +124,7 @@ func TestForbidden(t *testing.T) {
 		{"session", "github.com/redis/go-redis/v9", true},
 		{"session/redisstore", "github.com/redis/go-redis/v9", false},
 		{"cache", module + "/examples/shop", true},
+		{"cache/cachetest", module + "/internal/testkit", true},
 		{"examples/shop", module + "/cache", false},
 		{"examples/shop", "github.com/redis/go-redis/v9", false},
 	}

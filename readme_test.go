@@ -33,35 +33,29 @@ func TestReadmeShowsTheQuickstart(t *testing.T) {
 	}
 }
 
-func TestReadmeLinksExist(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	links := regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(text), -1)
-	if len(links) < 5 {
-		t.Fatalf("only %d links found", len(links))
-	}
-	for _, l := range links {
-		if _, err := os.Stat(l[1]); err != nil {
-			t.Errorf("README links to %s: %v", l[1], err)
+func TestLinksExist(t *testing.T) {
+	link := regexp.MustCompile(`(?:\]\(|src=")([^)"#:]+)[)"]`)
+	for page, least := range map[string]int{"README.md": 20, "CONTRIBUTING.md": 3, "balancer/internal/simulator/README.md": 13} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links := link.FindAllStringSubmatch(string(text), -1)
+		if len(links) < least {
+			t.Errorf("%s: only %d links found", page, len(links))
+		}
+		for _, l := range links {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), l[1])); err != nil {
+				t.Errorf("%s links to %s: %v", page, l[1], err)
+			}
 		}
 	}
 }
 
-// TestArchitectureNamesTestsThatExist: an invariant whose test is gone is a
-// wish.
-func TestArchitectureNamesTestsThatExist(t *testing.T) {
-	page, err := os.ReadFile("ARCHITECTURE.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(string(page), -1)
-	if len(named) < 15 {
-		t.Fatalf("only %d tests are named", len(named))
-	}
+// TestPagesNameTestsThatExist: an invariant whose test is gone is a wish.
+func TestPagesNameTestsThatExist(t *testing.T) {
 	var code strings.Builder
-	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -72,9 +66,20 @@ func TestArchitectureNamesTestsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range named {
-		if !strings.Contains(code.String(), "\nfunc "+name+"(") {
-			t.Errorf("ARCHITECTURE.md names %s, which does not exist", name)
+	test := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
+	for page, least := range map[string]int{"ARCHITECTURE.md": 15, "CONTRIBUTING.md": 5} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := test.FindAllString(string(text), -1)
+		if len(named) < least {
+			t.Errorf("%s: only %d tests are named", page, len(named))
+		}
+		for _, name := range named {
+			if !strings.Contains(code.String(), "\nfunc "+name+"(") {
+				t.Errorf("%s names %s, which does not exist", page, name)
+			}
 		}
 	}
 }
