@@ -55,14 +55,16 @@ func (h *hop) seen(header http.Header) bool {
 		if !containsFold(line, h.name) {
 			continue // nearly always: a stranger's list is not taken apart
 		}
-		for member := range members(line) {
+		for line != "" {
+			var member string
+			member, line = fields.CutCommented(line)
 			name, rest := cutWord(member)
 			if h.field == "Via" { // a protocol and who received it
 				name, _ = cutWord(rest)
 			} else { // RFC 8586: a name and parameters
 				name, _, _ = strings.Cut(name, ";")
 			}
-			if len(name) == len(h.name) && strings.EqualFold(name, h.name) {
+			if fields.EqualFold(name, h.name) {
 				return true
 			}
 		}
@@ -88,7 +90,7 @@ func (h *hop) sign(out http.Header, in *http.Request) {
 func containsFold(s, name string) bool {
 	first := name[0] | 0x20 // of a token's bytes, only letters differ by that alone
 	for i := 0; i+len(name) <= len(s); i++ {
-		if s[i]|0x20 == first && strings.EqualFold(s[i:i+len(name)], name) {
+		if s[i]|0x20 == first && fields.EqualFold(s[i:i+len(name)], name) {
 			return true
 		}
 	}
@@ -102,33 +104,6 @@ func cutWord(s string) (word, rest string) {
 		return s[:i], s[i:]
 	}
 	return s, ""
-}
-
-// members yields the members of a list whose commas may also stand in comments
-// and quoted strings (RFC 9110, sections 5.6.4 and 5.6.5), trimmed.
-func members(line string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		start, depth, quoted := 0, 0, false
-		for i := 0; i < len(line); i++ {
-			switch c := line[i]; {
-			case c == '\\' && (quoted || depth > 0):
-				i++
-			case c == '"' && depth == 0:
-				quoted = !quoted
-			case quoted:
-			case c == '(':
-				depth++
-			case c == ')' && depth > 0:
-				depth--
-			case c == ',' && depth == 0:
-				if !yield(line[start:i]) {
-					return
-				}
-				start = i + 1
-			}
-		}
-		yield(line[start:])
-	}
 }
 
 // maxForwards returns how many hops a request may still make. counts is false

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/router/internal/proof"
 )
@@ -174,7 +175,7 @@ func trimBlanks(path, want string) string {
 	for {
 		path = strings.TrimLeft(path, "/")
 		n := blank(path)
-		if n == 0 || want != "" && len(path) >= len(want) && foldEqual(path[:len(want)], want) {
+		if n == 0 || want != "" && len(path) >= len(want) && fields.EqualFold(path[:len(want)], want) {
 			return path
 		}
 		path = path[n:]
@@ -206,27 +207,12 @@ func blank(s string) int {
 // isSegment reports whether the first segment of a path is want, which is in lower
 // case, or goes on with what is no part of a word.
 func isSegment(segment, want string) bool {
-	if len(segment) < len(want) || !foldEqual(segment[:len(want)], want) {
+	if len(segment) < len(want) || !fields.EqualFold(segment[:len(want)], want) {
 		return false
 	}
 	rest := segment[len(want):]
 	// An escape is judged where it is decoded.
 	return rest == "" || !isWord(rest[0]) && !target.IsEscape(rest)
-}
-
-// foldEqual reports whether s is lower in any case of its ASCII letters.
-// strings.EqualFold would also take U+212A for a k.
-func foldEqual(s, lower string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return len(s) == len(lower)
 }
 
 func isWord(c byte) bool {

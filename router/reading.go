@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 )
 
@@ -96,7 +97,7 @@ func targetPath(line string) (path, refusal string) {
 		return path, ""
 	}
 	scheme, rest, ok := strings.Cut(path, "://")
-	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+	if !ok || !fields.EqualFold(scheme, "http") && !fields.EqualFold(scheme, "https") {
 		return "", "is neither a path nor an http URL"
 	}
 	authority, _, _ := strings.Cut(rest, "/")

@@ -40,6 +40,36 @@ func separates(c byte) bool { return c == ',' || c == ' ' || c == '\t' || c == '
 // List returns the members that [Members] yields.
 func List(lines []string) []string { return slices.Collect(Members(lines)) }
 
+// CutMember cuts a list behind its first comma that is not inside a quoted string
+// (RFC 9110, sections 5.6.1 and 5.6.4), for fields whose members have arguments, as
+// those of Cache-Control. The member is not trimmed, and may be empty.
+func CutMember(list string) (member, rest string) { return cutMember(list, false) }
+
+// CutCommented is [CutMember] for fields whose members hold comments, in which
+// commas may stand as well (RFC 9110, section 5.6.5): Via is one. To others a
+// parenthesis means nothing, and would swallow what follows.
+func CutCommented(list string) (member, rest string) { return cutMember(list, true) }
+
+func cutMember(list string, comments bool) (member, rest string) {
+	depth, quoted := 0, false
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case c == '\\' && (quoted || depth > 0):
+			i++
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case quoted:
+		case c == '(' && comments:
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case c == ',' && depth == 0:
+			return list[:i], list[i+1:]
+		}
+	}
+	return list, ""
+}
+
 // HasToken reports whether the comma-separated field lists token, in any case.
 func HasToken(lines []string, token string) bool {
 	for member := range Members(lines) {

@@ -65,3 +65,32 @@ func TestHasToken(t *testing.T) {
 		t.Error("a letter beyond ASCII passes for one of a token")
 	}
 }
+
+// TestCutMember: a comma parts members unless it is quoted, or in a comment where
+// there are comments. What is not closed swallows the rest.
+func TestCutMember(t *testing.T) {
+	cases := []struct{ list, quoted, commented string }{
+		{"", "", ""},
+		{"a, b", "a", "a"},
+		{`a="x,y", b`, `a="x,y"`, `a="x,y"`},
+		{`a="x\",y", b`, `a="x\",y"`, `a="x\",y"`},
+		{`a="x,y`, `a="x,y`, `a="x,y`},
+		{"1.1 a (b, (c), d), e", "1.1 a (b", "1.1 a (b, (c), d)"},
+		{`1.1 a (b\), ", c), d`, `1.1 a (b\)`, `1.1 a (b\), ", c)`},
+		{"max-age=1), b", "max-age=1)", "max-age=1)"},
+		{"(a, b", "(a", "(a, b"},
+	}
+	for _, c := range cases {
+		if got, _ := CutMember(c.list); got != c.quoted {
+			t.Errorf("%s: %s, want %s", c.list, got, c.quoted)
+		}
+		if got, _ := CutCommented(c.list); got != c.commented {
+			t.Errorf("%s with comments: %s, want %s", c.list, got, c.commented)
+		}
+		for _, cut := range []func(string) (string, string){CutMember, CutCommented} {
+			if member, rest := cut(c.list); rest != "" && member+","+rest != c.list {
+				t.Errorf("%s: %s and %s", c.list, member, rest)
+			}
+		}
+	}
+}

@@ -252,15 +252,13 @@ func bodyAfterNone(res *http.Response) bool {
 // learn takes the server's word for how long it keeps idle connections, less a
 // second for the way.
 func (cn *conn) learn(res *http.Response) {
-	for _, lines := range res.Header["Keep-Alive"] {
-		for _, p := range fields.List([]string{lines}) {
-			name, value, _ := strings.Cut(p, "=")
-			if !strings.EqualFold(strings.TrimSpace(name), "timeout") {
-				continue
-			}
-			if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n >= 0 {
-				cn.keep = min(KeepIdle, time.Duration(n-1)*time.Second)
-			}
+	for p := range fields.Members(res.Header["Keep-Alive"]) {
+		name, value, _ := strings.Cut(p, "=")
+		if !fields.EqualFold(strings.TrimSpace(name), "timeout") {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n >= 0 {
+			cn.keep = min(KeepIdle, time.Duration(n-1)*time.Second)
 		}
 	}
 }

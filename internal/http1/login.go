@@ -2,7 +2,6 @@ package http1
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
 )
@@ -31,7 +30,7 @@ func scheme(member string) bool {
 		return false
 	}
 	for _, name := range logins {
-		if len(member) >= len(name) && strings.EqualFold(member[:len(name)], name) &&
+		if len(member) >= len(name) && fields.EqualFold(member[:len(name)], name) &&
 			(len(member) == len(name) || member[len(name)] == ' ' || member[len(name)] == '\t') {
 			return true
 		}
@@ -52,7 +51,7 @@ func LogsIn(h http.Header) bool {
 
 // credentials reports whether a field of this name says who asks.
 func credentials(name string) bool {
-	return strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Proxy-Authorization")
+	return fields.EqualFold(name, "Authorization") || fields.EqualFold(name, "Proxy-Authorization")
 }
 
 // LoggedIn reports whether a response with this header offers a login of the

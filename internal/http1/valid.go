@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
@@ -56,7 +55,7 @@ func Sound(header http.Header, res *http.Response) error {
 		return nil
 	}
 	asked, got := upgrade(header), upgrade(res.Header)
-	if asked == "" || !strings.EqualFold(asked, got) {
+	if asked == "" || !fields.EqualFold(asked, got) {
 		return fmt.Errorf("the server switches to protocol %q, asked for was %q", got, asked)
 	}
 	return nil

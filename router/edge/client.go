@@ -90,5 +90,5 @@ func scheme(r *http.Request, trusted bool) string {
 
 // isSecure reports whether scheme is one with TLS.
 func isSecure(scheme string) bool {
-	return strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "wss")
+	return fields.EqualFold(scheme, "https") || fields.EqualFold(scheme, "wss")
 }

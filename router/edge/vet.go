@@ -106,7 +106,7 @@ func goodTarget(target string) bool {
 		return true
 	}
 	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+	if !ok || !fields.EqualFold(scheme, "http") && !fields.EqualFold(scheme, "https") {
 		return false
 	}
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {

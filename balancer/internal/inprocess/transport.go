@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 )
 
@@ -166,10 +167,8 @@ func (w *writer) WriteHeader(status int) {
 // announced returns the trailers that lines of a Trailer field name.
 func announced(lines []string) http.Header {
 	h := make(http.Header)
-	for _, line := range lines {
-		for t := range strings.SplitSeq(line, ",") {
-			h[http.CanonicalHeaderKey(textproto.TrimString(t))] = nil
-		}
+	for t := range fields.Members(lines) {
+		h[http.CanonicalHeaderKey(t)] = nil
 	}
 	return h
 }

@@ -3,6 +3,8 @@ package law
 import (
 	"net/textproto"
 	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // Codings are the content codings that a request accepts, of those that the
@@ -42,24 +44,22 @@ func ReadCodings(lines []string) (c Codings) {
 	}
 	var refused Codings
 	rest, identity, said := false, true, false // what * and identity say, and whether that one does
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			name, params, _ := strings.Cut(member, ";")
-			name = textproto.TrimString(name)
-			no := zeroQuality(params)
-			switch coding := codingOf(name); {
-			case coding != 0 && no:
-				refused |= coding
-			case coding != 0:
-				c |= coding
-			case name == "*":
-				rest = !no
-				if !said {
-					identity = !no
-				}
-			case strings.EqualFold(name, "identity"):
-				identity, said = !no, true
+	for member := range fields.Members(lines) {
+		name, params, _ := strings.Cut(member, ";")
+		name = textproto.TrimString(name)
+		no := zeroQuality(params)
+		switch coding := codingOf(name); {
+		case coding != 0 && no:
+			refused |= coding
+		case coding != 0:
+			c |= coding
+		case name == "*":
+			rest = !no
+			if !said {
+				identity = !no
 			}
+		case fields.EqualFold(name, "identity"):
+			identity, said = !no, true
 		}
 	}
 	if rest {
@@ -144,15 +144,12 @@ func mark(c Codings) byte { return 0x80 | byte(c) }
 // appendCoded appends how a response to a request that accepts c is coded.
 func appendCoded(buf []byte, c Codings, encoding []string) []byte {
 	var in Codings
-	for _, line := range encoding {
-		for name := range strings.SplitSeq(line, ",") {
-			name = textproto.TrimString(name)
-			coding := codingOf(name)
-			if coding == 0 && name != "" && !strings.EqualFold(name, "identity") {
-				return append(buf, unknown, mark(c.sent()))
-			}
-			in |= coding
+	for name := range fields.Members(encoding) {
+		coding := codingOf(name)
+		if coding == 0 && !fields.EqualFold(name, "identity") {
+			return append(buf, unknown, mark(c.sent()))
 		}
+		in |= coding
 	}
 	if in == 0 {
 		return append(buf, plain, mark(c.sent()))

@@ -27,7 +27,7 @@ func ParseDirectives(lines []string) Directives {
 	for _, line := range lines {
 		for line != "" {
 			var member string
-			member, line = cutMember(line)
+			member, line = fields.CutMember(line)
 			if d, ok := parseDirective(member); ok {
 				out = append(out, d)
 			}
@@ -42,30 +42,13 @@ func NoStore(lines []string) bool {
 	for _, line := range lines {
 		for line != "" {
 			var member string
-			member, line = cutMember(line)
-			if member = textproto.TrimString(member); len(member) == len("no-store") && strings.EqualFold(member, "no-store") {
+			member, line = fields.CutMember(line)
+			if member = textproto.TrimString(member); fields.EqualFold(member, "no-store") {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// cutMember cuts s behind the first comma that is not inside a quoted string
-// (RFC 9110, section 5.6.1).
-func cutMember(s string) (member, rest string) {
-	quoted := false
-	for i := 0; i < len(s); i++ {
-		switch {
-		case quoted && s[i] == '\\':
-			i++
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == ',' && !quoted:
-			return s[:i], s[i+1:]
-		}
-	}
-	return s, ""
 }
 
 func parseDirective(member string) (Directive, bool) {
@@ -126,10 +109,8 @@ func (d Directives) Fields(name string) []string {
 		if x.Name != name {
 			continue
 		}
-		for field := range strings.SplitSeq(x.Value, ",") {
-			if field = textproto.TrimString(field); field != "" {
-				out = append(out, textproto.CanonicalMIMEHeaderKey(field))
-			}
+		for field := range fields.Members([]string{x.Value}) {
+			out = append(out, textproto.CanonicalMIMEHeaderKey(field))
 		}
 	}
 	return out

@@ -2,8 +2,6 @@ package law
 
 import (
 	"net/http"
-	"net/textproto"
-	"strings"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -224,12 +222,5 @@ func variesByClient(lines []string) bool {
 // VaryAll reports whether a Vary field has the member * anywhere, so that it
 // never matches (RFC 9111, section 4.1).
 func VaryAll(lines []string) bool {
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			if textproto.TrimString(member) == "*" {
-				return true
-			}
-		}
-	}
-	return false
+	return fields.HasToken(lines, "*")
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // Control returns the directives that bind the cache called name: those of the
@@ -88,7 +90,7 @@ func parseSurrogate(lines []string, name string) Directives {
 	for _, line := range lines {
 		for line != "" {
 			var member string
-			member, line = cutMember(line)
+			member, line = fields.CutMember(line)
 			member, target, targeted := strings.Cut(member, ";")
 			if targeted && !strings.EqualFold(textproto.TrimString(target), name) {
 				continue

@@ -87,7 +87,7 @@ func matchTag(lines []string, etag string) bool {
 		}
 		for etag != "" && line != "" {
 			var member string
-			member, line = cutMember(line)
+			member, line = fields.CutMember(line)
 			if weak(textproto.TrimString(member)) == weak(etag) {
 				return true
 			}

@@ -169,7 +169,7 @@ func appendMembers(buf []byte, lines []string) []byte {
 	for _, line := range lines {
 		for line != "" {
 			var member string
-			if member, line = cutMember(line); !first {
+			if member, line = fields.CutMember(line); !first {
 				buf = append(buf, ',')
 			}
 			first = false
