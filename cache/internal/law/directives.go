@@ -122,7 +122,7 @@ func (d Directives) Fields(name string) []string {
 func (d Directives) Seconds(name string) (age time.Duration, ok bool) {
 	for _, x := range d {
 		if x.Name == name {
-			age, _ = DeltaSeconds(x.Value)
+			age, _ = fields.DeltaSeconds(x.Value)
 			return age, true
 		}
 	}
@@ -131,21 +131,3 @@ func (d Directives) Seconds(name string) (age time.Duration, ok bool) {
 
 // forever is where delta-seconds overflow (RFC 9111, section 1.2.2).
 const forever = math.MaxInt32 * time.Second
-
-// DeltaSeconds parses a non-negative number of seconds; what is larger than
-// 2,147,483,647 is that (RFC 9111, section 1.2.2).
-func DeltaSeconds(s string) (time.Duration, bool) {
-	if s == "" {
-		return 0, false
-	}
-	var n int64
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		if n = n*10 + int64(s[i]-'0'); n > math.MaxInt32 {
-			n = math.MaxInt32
-		}
-	}
-	return time.Duration(n) * time.Second, true
-}

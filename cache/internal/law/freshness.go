@@ -5,6 +5,8 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // Lifetime returns the explicit freshness lifetime of a response (RFC 9111,
@@ -64,7 +66,7 @@ func Age(h http.Header) time.Duration {
 	}
 	first, _, _ := strings.Cut(lines[0], ",")
 	first, _, _ = strings.Cut(first, ";")
-	age, _ := DeltaSeconds(textproto.TrimString(first))
+	age, _ := fields.DeltaSeconds(textproto.TrimString(first))
 	return age
 }
 

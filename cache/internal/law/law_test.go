@@ -72,22 +72,6 @@ func FuzzParseDirectives(f *testing.F) {
 	})
 }
 
-func TestDeltaSeconds(t *testing.T) {
-	cases := map[string]struct {
-		want time.Duration
-		ok   bool
-	}{
-		"0": {0, true}, "60": {time.Minute, true}, "0060": {time.Minute, true},
-		"2147483647": {forever, true}, "2147483648": {forever, true}, "99999999999999999999999": {forever, true},
-		"": {}, "-1": {}, "+1": {}, "1.0": {}, "1s": {}, "'60'": {}, " 1": {},
-	}
-	for in, c := range cases {
-		if got, ok := DeltaSeconds(in); got != c.want || ok != c.ok {
-			t.Errorf("%q: got %v %t", in, got, ok)
-		}
-	}
-}
-
 // A date that is as long as a header is none, and is not looked at for long.
 func TestLongDates(t *testing.T) {
 	now := time.Now()
