@@ -270,15 +270,17 @@ func (w *fallbackWriter) implicit() {
 
 // shorten lets caches store a 404 for no more than notFoundLifetime. One that
 // states no lifetime gets none, so that neither heuristics nor a cache's own
-// rules give it one.
+// rules give it one. Quoted strings are not respected here, nor in unstorable:
+// what is taken from one by mistake only shortens more.
 func shorten(h http.Header) {
 	lifetime, stated := expiresAfter(h), false
 	for _, directive := range fields.List(h["Cache-Control"]) {
 		name, value, _ := strings.Cut(strings.ToLower(directive), "=")
 		switch name {
 		case "max-age", "s-maxage":
-			if age, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && age >= 0 && (!stated || age < lifetime) {
-				lifetime, stated = age, true // overrides Expires
+			age, _ := fields.DeltaSeconds(strings.Trim(value, `"`)) // no number is stale at once (RFC 9111, section 4.2.1)
+			if seconds := int(age / time.Second); !stated || seconds < lifetime {
+				lifetime, stated = seconds, true // overrides Expires
 			}
 		}
 	}

@@ -51,6 +51,8 @@ func TestFallback(t *testing.T) {
 		"a cache's own field":   {first: missing, then: answer(404, "", "Cache-Control: max-age=60", "Foretier-Cache-Control: max-age=600", "X-Accel-Expires: 600"), status: 404, keep: "max-age=5"},
 		"forbidden to one":      {first: missing, then: answer(404, "", "Cache-Control: max-age=60", "Foretier-Cache-Control: no-store"), status: 404, keep: "no-store"},
 		"forbidden by name":     {first: missing, then: answer(404, "", "Cache-Control: max-age=60", "Surrogate-Control: no-store;Foretier"), status: 404, keep: "no-store"},
+		"longer than can be":    {first: missing, then: answer(404, "", "Cache-Control: max-age=99999999999999999999"), status: 404, keep: "max-age=5"},
+		"no number":             {first: missing, then: answer(404, "", "Cache-Control: max-age=+60", "Expires: Thu, 01 Jan 2099 00:00:00 GMT"), status: 404, keep: "max-age=0"},
 		"no lifetime":           {first: missing, then: answer(404, ""), status: 404, keep: "max-age=0"},
 		"public, no lifetime":   {first: missing, then: answer(404, "", "Cache-Control: public"), status: 404, keep: "max-age=0"},
 		"second fails":          {first: missing, then: answer(503, "down"), status: 503, want: "down"},
