@@ -230,3 +230,24 @@ func TestPathPrefix(t *testing.T) {
 		t.Errorf("%d are left, want /ab and /b/a", n)
 	}
 }
+
+// No answer of a purge's is for a cache in front, even if what stands above has
+// said otherwise in a field of that cache's own.
+func TestNoAnswerOfAPurgeIsStored(t *testing.T) {
+	c, _ := open(t, Options{}, &backend{})
+	purge, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"Soft-Purge", "X-Magento-Tags-Pattern"} {
+		r := httptest.NewRequest("PURGE", "http://a.example/x", nil)
+		r.RemoteAddr = "192.0.2.7:1"
+		r.Header.Set(field, "1")
+		w := httptest.NewRecorder()
+		w.Header().Set("Cdn-Cache-Control", "max-age=60")
+		purge.ServeHTTP(w, r)
+		if h := w.Header(); h.Get("Cache-Control") != "no-store" || h["Cdn-Cache-Control"] != nil {
+			t.Errorf("%s: %d, %v", field, w.Code, h)
+		}
+	}
+}

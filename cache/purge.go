@@ -117,7 +117,7 @@ var namingWords = []string{"tag", "tags", "pattern", "xkey", "xkeys", "regex", "
 func decline(w http.ResponseWriter, r *http.Request, name string) {
 	transit.From(r.Context()).Fail(fmt.Errorf("%w: %s", errPurgeNaming, name))
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	fields.CacheControl(h, "no-store")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusBadRequest)
