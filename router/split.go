@@ -42,13 +42,13 @@ const splitAge = 30 * 24 * 60 * 60
 // NewSplit returns a Split whose cookie is named cookie.
 func NewSplit(cookie string, arms ...Arm) (*Split, error) {
 	s := &Split{cookie: cookie, arms: slices.Clone(arms)}
-	if !isToken(cookie) {
+	if !isName(cookie) {
 		return nil, fmt.Errorf("router: split: %q is no name for a cookie", cookie)
 	}
 	seen := make(map[string]bool)
 	for _, a := range arms {
 		switch {
-		case !isToken(a.Name) || seen[a.Name]:
+		case !isName(a.Name) || seen[a.Name]:
 			return nil, fmt.Errorf("router: split: arm name %q: want letters, digits and hyphens, each name once", a.Name)
 		case a.Weight < 0:
 			return nil, fmt.Errorf("router: split: arm %s has a negative weight", a.Name)
@@ -64,7 +64,9 @@ func NewSplit(cookie string, arms ...Arm) (*Split, error) {
 	return s, nil
 }
 
-func isToken(s string) bool {
+// isName reports whether s is a name that needs no quoting in a cookie or a key:
+// letters, digits, hyphens and underscores, fewer than a token has.
+func isName(s string) bool {
 	for i := range len(s) {
 		if !isWord(s[i]) {
 			return false
