@@ -1,6 +1,6 @@
-// Package fields holds the mechanics of HTTP header fields that more than one
-// stage needs: which are meant for one connection, which a client may not
-// bring, and taking single cookies out.
+// Package fields is the one reader of what stands in HTTP header fields: tokens,
+// lists, hosts, addresses, cookies, what an answer says to caches; and knows which
+// fields are meant for one connection and which a client may not bring.
 package fields
 
 import (

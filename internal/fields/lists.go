@@ -35,6 +35,33 @@ func Members(lines []string) iter.Seq[string] {
 	}
 }
 
+// Backward yields what [Members] does from the last to the first: to a field that
+// each hop adds to, the latest has added last.
+func Backward(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range slices.Backward(lines) {
+			for line != "" {
+				if separates(line[len(line)-1]) {
+					line = line[:len(line)-1]
+					continue
+				}
+				member := line
+				if i := strings.LastIndexByte(line, ','); i >= 0 {
+					line, member = line[:i], line[i+1:]
+				} else {
+					line = ""
+				}
+				for separates(member[0]) {
+					member = member[1:]
+				}
+				if !yield(member) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func separates(c byte) bool { return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // List returns the members that [Members] yields.

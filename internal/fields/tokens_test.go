@@ -1,6 +1,7 @@
 package fields
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,6 +42,10 @@ func TestMembers(t *testing.T) {
 	for _, c := range cases {
 		if got := strings.Join(List(c.lines), "|"); got != c.want {
 			t.Errorf("%q: %s, want %s", c.lines, got, c.want)
+		}
+		back := slices.Collect(Backward(c.lines))
+		if slices.Reverse(back); strings.Join(back, "|") != c.want {
+			t.Errorf("%q from behind: %q, want %s", c.lines, back, c.want)
 		}
 	}
 	if lines := []string{"close, keep-alive"}; testing.AllocsPerRun(10, func() { HasToken(lines, "upgrade") }) != 0 {

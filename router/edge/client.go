@@ -3,9 +3,7 @@ package edge
 import (
 	"net/http"
 	"net/netip"
-	"net/textproto"
 	"slices"
-	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
@@ -26,23 +24,15 @@ func within(prefixes []netip.Prefix, addr netip.Addr) bool {
 // at the first address that is not trusted, or at what is no address.
 func client(peer netip.Addr, forwardedFor []string, trusted []netip.Prefix) netip.Addr {
 	addr := peer
-	for _, line := range slices.Backward(forwardedFor) {
-		for line != "" && within(trusted, addr) {
-			entry := line
-			if i := strings.LastIndexByte(line, ','); i >= 0 {
-				line, entry = line[:i], line[i+1:]
-			} else {
-				line = ""
-			}
-			if entry = textproto.TrimString(entry); entry == "" {
-				continue
-			}
-			next, ok := fields.Addr(entry)
-			if !ok {
-				return addr
-			}
-			addr = next
+	for entry := range fields.Backward(forwardedFor) {
+		if !within(trusted, addr) {
+			return addr
 		}
+		next, ok := fields.Addr(entry)
+		if !ok {
+			return addr
+		}
+		addr = next
 	}
 	return addr
 }
@@ -77,12 +67,11 @@ func scheme(r *http.Request, trusted bool) string {
 		return "https"
 	}
 	if trusted {
-		last := ""
-		for said := range fields.Members(r.Header["X-Forwarded-Proto"]) {
-			last = said
-		}
-		if isSecure(last) {
-			return "https"
+		for last := range fields.Backward(r.Header["X-Forwarded-Proto"]) {
+			if isSecure(last) {
+				return "https"
+			}
+			break
 		}
 	}
 	return "http"
