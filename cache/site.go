@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/given"
 )
 
@@ -12,37 +13,28 @@ import (
 type site struct {
 	cache   *Cache
 	next    http.Handler
-	owners  []cookieOwner
-	loopers []looper
+	owners  []health.CookieOwner
+	loopers []health.LoopDetector
 	warned  sync.Once // of Vary: User-Agent
 }
 
-// A cookieOwner is a layer below that has cookies of its own, a pool that pins
-// visitors.
-type cookieOwner interface{ OwnsCookie(name string) bool }
-
-// A looper is a layer below that knows a request again which has been through
-// it, a pool. Such a request must not wait for the fetch that it comes from.
-type looper interface{ Looped(*http.Request) bool }
-
-// findOwners looks for owners of cookies in what next wraps, and for loopers.
+// findOwners looks below for owners of cookies, and for what detects loops.
 func (s *site) findOwners(next http.Handler) {
-	if given.Nil(next) {
-		return // whoever serves with it is told when it is made
-	}
-	if o, ok := next.(cookieOwner); ok {
-		s.owners = append(s.owners, o)
-	}
-	if l, ok := next.(looper); ok {
-		s.loopers = append(s.loopers, l)
-	}
-	if w, ok := next.(interface{ Wraps() []http.Handler }); ok {
-		for _, below := range w.Wraps() {
-			s.findOwners(below)
+	for below := range health.Chain(next) {
+		if given.Nil(below) {
+			continue // whoever serves with it is told when it is made
+		}
+		if o, ok := below.(health.CookieOwner); ok {
+			s.owners = append(s.owners, o)
+		}
+		if l, ok := below.(health.LoopDetector); ok {
+			s.loopers = append(s.loopers, l)
 		}
 	}
 }
 
+// looped reports whether r has been through a layer below before. Such a request
+// must not wait for the fetch that it comes from.
 func (s *site) looped(r *http.Request) bool {
 	for _, l := range s.loopers {
 		if l.Looped(r) {

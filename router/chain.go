@@ -2,33 +2,14 @@ package router
 
 import (
 	"fmt"
-	"iter"
 	"net/http"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/given"
 )
 
-// below yields h and the handlers that it wraps, as far as they show them.
-func below(h http.Handler) iter.Seq[http.Handler] {
-	return func(yield func(http.Handler) bool) { walk(h, yield, 0) }
-}
-
 // maxDepth bounds the walk down a chain that wraps itself.
 const maxDepth = 32
-
-func walk(h http.Handler, yield func(http.Handler) bool, depth int) bool {
-	if !yield(h) {
-		return false
-	}
-	if wrapper, ok := h.(interface{ Wraps() []http.Handler }); ok && depth < maxDepth {
-		for _, inner := range wrapper.Wraps() {
-			if !walk(inner, yield, depth+1) {
-				return false
-			}
-		}
-	}
-	return true
-}
 
 // A checker is a handler that says itself why it can never serve a rule whose
 // condition is when.
@@ -43,7 +24,7 @@ func checkChain(h http.Handler, when Matcher, depth int) error {
 	if h, ok := h.(checker); ok {
 		return h.check(when)
 	}
-	wrapper, ok := h.(interface{ Wraps() []http.Handler })
+	wrapper, ok := h.(health.Wrapper)
 	if !ok || depth > maxDepth {
 		return nil
 	}

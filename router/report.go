@@ -24,7 +24,7 @@ func (rt *Router) Report() health.Report {
 		if c.limiter != nil {
 			part.Metrics = append(part.Metrics, health.Count("limited_total", "Requests beyond the rule's Limit.", c.limiter.limited.Load()))
 		}
-		for h := range below(c.To) {
+		for h := range health.Chain(c.To) {
 			if f, ok := h.(*fallback); ok {
 				part.Parts = append(part.Parts, f.Report())
 			}

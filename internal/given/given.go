@@ -25,27 +25,43 @@ func Nil(v any) bool {
 // nil itself means a default.
 func Typed(v any) bool { return v != nil && Nil(v) }
 
+// A wrapper is a health.Wrapper, which is above this package.
+type wrapper interface{ Wraps() []http.Handler }
+
 // Chain says which handler in h, or in what it wraps as far as it shows that
 // (Wraps), is nil.
-func Chain(h http.Handler) error { return chain(h, 0) }
+func Chain(h http.Handler) error { return chain(h, Seen{}) }
 
-// maxDepth ends the walk down a chain that wraps itself.
-const maxDepth = 32
-
-func chain(h http.Handler, depth int) error {
-	wrapper, ok := h.(interface{ Wraps() []http.Handler })
-	switch {
-	case Nil(h):
+func chain(h http.Handler, seen Seen) error {
+	if Nil(h) {
 		return fmt.Errorf("a nil handler (%T): the constructor that returned it has failed", h)
-	case !ok || depth > maxDepth:
+	}
+	w, ok := h.(wrapper)
+	if !ok || seen.Again(h) {
 		return nil
 	}
-	for _, inner := range wrapper.Wraps() {
-		if err := chain(inner, depth+1); err != nil {
+	for _, inner := range w.Wraps() {
+		if err := chain(inner, seen); err != nil {
 			return fmt.Errorf("%T wraps %w", h, err)
 		}
 	}
 	return nil
+}
+
+// Seen are the handlers that a walk down a chain has come by, so that one that
+// leads back to where it was ends.
+type Seen map[http.Handler]bool
+
+// Again reports whether the walk has come by h before, and notes that it has now.
+// What cannot be told from others is always new: a function, which shows nothing
+// that it wraps, or a value that holds one.
+func (s Seen) Again(h http.Handler) bool {
+	if h == nil || !reflect.ValueOf(h).Comparable() {
+		return false
+	}
+	again := s[h]
+	s[h] = true
+	return again
 }
 
 // Prefixes returns a copy of list in which a prefix of IPv4 that is written as
