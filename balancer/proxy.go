@@ -9,6 +9,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/balancer/internal/tracker"
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fair"
 )
 
@@ -48,9 +49,9 @@ func (p *proxy) Looped(r *http.Request) bool { return p.hop.seen(r.Header) }
 
 // OwnsCookie reports whether the cookie of that name is the pool's own, its
 // affinity's: it says nothing of what the client may see. The affinity tells
-// by a method of the same form.
+// as a [health.CookieOwner].
 func (p *proxy) OwnsCookie(name string) bool {
-	o, ok := p.opts.Affinity.(interface{ OwnsCookie(name string) bool })
+	o, ok := p.opts.Affinity.(health.CookieOwner)
 	return ok && o.OwnsCookie(name)
 }
 

@@ -62,8 +62,8 @@ func Explain(h http.Handler, r *http.Request) Decision {
 // Healthy asks h whether it could serve r now. A handler that does not know is
 // taken to be healthy.
 func Healthy(h http.Handler, r *http.Request) bool {
-	if p, ok := h.(interface{ Healthy(*http.Request) bool }); ok {
-		return p.Healthy(r)
+	if c, ok := h.(Checker); ok {
+		return c.Healthy(r)
 	}
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/router/internal/proof"
 )
 
@@ -65,13 +66,13 @@ func (c *chart) handler(h http.Handler, depth int) *proof.Handler {
 		h.draw(c, out, depth)
 		return out
 	}
-	if wrapper, ok := h.(interface{ Wraps() []http.Handler }); ok {
+	if wrapper, ok := h.(health.Wrapper); ok {
 		for _, inner := range wrapper.Wraps() {
 			out.Ways = append(out.Ways, proof.Way{To: c.handler(inner, depth+1)})
 		}
 		out.Allowed = out.Allowed || len(out.Ways) == 0
 	}
-	if pool, ok := h.(interface{ BasePaths() []string }); ok {
+	if pool, ok := h.(health.BasePather); ok {
 		out.Bases = pool.BasePaths()
 	}
 	_, out.Backends = h.(http.RoundTripper)
