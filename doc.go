@@ -5,8 +5,8 @@
 //
 //   - [github.com/foretier/foretier/balancer]: a pool of backends: who gets the
 //     request, what happens when it fails
-//   - [github.com/foretier/foretier/health]: states, probes and outlier
-//     decisions; how every part reports and explains itself
+//   - [github.com/foretier/foretier/health]: states and probes; how every
+//     part reports, explains itself and stays visible
 //   - [github.com/foretier/foretier/session]: cookie affinity, and sessions on
 //     Redis or memcached that never lose an update
 //   - [github.com/foretier/foretier/cache]: a shared HTTP cache

@@ -56,8 +56,11 @@ func Explain(h http.Handler, r *http.Request) Decision {
 	if e, ok := h.(Explainer); ok {
 		return e.Explain(r)
 	}
-	return Decision{Part: "handler", Verdict: "called", Why: fmt.Sprintf("%T does not explain itself", h)}
+	return Decision{Part: "handler", Verdict: "called", Why: typeName(h) + " does not explain itself"}
 }
+
+// typeName is what a handler is called that has no name of its own.
+func typeName(h http.Handler) string { return fmt.Sprintf("%T", h) }
 
 // Healthy asks h whether it could serve r now. A handler that does not know is
 // taken to be healthy.

@@ -121,7 +121,8 @@ func handlerName(h http.Handler) string {
 //
 //	Wraps() []http.Handler
 //
-// that returns what it calls: nothing, if it answers by itself.
+// that returns what it calls: nothing, if it answers by itself. [health.Wrap] does
+// so for middleware of others.
 var ErrOpaque = errors.New("router: cannot see through a handler")
 
 // A Counterexample is a request that breaks a claim.

@@ -19,7 +19,7 @@ func (t table) prove(c Claim) error {
 	case found == nil:
 		return nil
 	case found.Opaque:
-		return fmt.Errorf("%w: %s of rule %q, which %s %s reaches: want it in Only, or a type with a method Wraps() []http.Handler that returns what it calls",
+		return fmt.Errorf("%w: %s of rule %q, which %s %s reaches: want it in Only, or a type with a method Wraps() []http.Handler that returns what it calls, as health.Wrap makes one",
 			ErrOpaque, handlerName(found.Handler), found.Rule, found.Request.Method, found.Request.RequestURI)
 	}
 	return &Counterexample{Request: found.Request, Rule: found.Rule, Handler: found.Handler, Outgoing: found.Outgoing, Assuming: found.Assuming}

@@ -25,7 +25,8 @@ type Rule struct {
 	// When says which requests the rule takes; nil takes all that come so far.
 	When Matcher
 	// Use is middleware around To, the first outermost. What stands here and
-	// not around To keeps To visible to whoever asks down the chain.
+	// not around To keeps To visible to whoever asks down the chain; further down
+	// there is health.Wrap.
 	Use []func(http.Handler) http.Handler
 	// To answers.
 	To http.Handler
