@@ -3,6 +3,8 @@ package balancer
 import (
 	"io"
 	"net/http"
+
+	"github.com/foretier/foretier/internal/http1"
 )
 
 // receive makes res's body one that holds the place until it ends. It returns
@@ -24,7 +26,7 @@ func (t *try) receive(res *http.Response) error {
 	}
 	a := newAhead(x.pool, b, res.ContentLength)
 	res.Body = a
-	if w, ok := b.src.(interface{ Whole() bool }); unproven(res) || ok && w.Whole() {
+	if w, ok := b.src.(http1.Arriving); unproven(res) || ok && w.Whole() {
 		a.answer()
 		return nil
 	}

@@ -45,9 +45,12 @@ func (o Options) join(c pool.Spec) (any, health.Target) {
 	return w, t
 }
 
+// An idleCloser is a transport that keeps connections, as [http.Client] knows it.
+type idleCloser interface{ CloseIdleConnections() }
+
 // release lets go of a transport's idle connections.
 func release(rt http.RoundTripper) {
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+	if c, ok := rt.(idleCloser); ok {
 		c.CloseIdleConnections()
 	}
 }

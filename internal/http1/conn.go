@@ -43,10 +43,13 @@ type conn struct {
 	interrupted atomic.Bool // whatever deadline is set, nothing is read any more
 }
 
+// A secured connection is around another: a tls.Conn.
+type secured interface{ NetConn() net.Conn }
+
 func newConn(cl *Client, nc net.Conn) *conn {
 	cn := &conn{client: cl, nc: nc, born: time.Now(), keep: KeepIdle}
 	socket := nc
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok { // a tls.Conn
+	if t, ok := nc.(secured); ok {
 		socket, cn.tls = t.NetConn(), true
 	}
 	if sc, ok := socket.(syscall.Conn); ok {
@@ -290,6 +293,13 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// An Arriving body is one of this package's responses.
+type Arriving interface {
+	// Whole reports whether all of it is here already. It is asked before the
+	// first Read.
+	Whole() bool
+}
+
 // Whole reports whether all of the body is here already, so that nothing can go
 // wrong with it any more. It is asked before the first Read.
 func (b *body) Whole() bool {
@@ -370,9 +380,12 @@ func (t *tunnel) Close() error {
 	return t.cn.nc.Close()
 }
 
+// A halfCloser ends one direction of a connection: TCP, TLS, Unix sockets.
+type halfCloser interface{ CloseWrite() error }
+
 // CloseWrite ends the direction to the server.
 func (t *tunnel) CloseWrite() error {
-	if c, ok := t.cn.nc.(interface{ CloseWrite() error }); ok {
+	if c, ok := t.cn.nc.(halfCloser); ok {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -202,9 +202,12 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
+// A halfCloser ends one direction of a connection: TCP, TLS, Unix sockets.
+type halfCloser interface{ CloseWrite() error }
+
 // CloseWrite half-closes the connection, where it can.
 func (c *conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := c.Conn.(halfCloser); ok {
 		return half.CloseWrite()
 	}
 	return net.ErrClosed

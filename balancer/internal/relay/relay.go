@@ -235,14 +235,21 @@ func (r *Relay) asked() bool {
 // Answered reports whether the backend sent a byte.
 func (r *Relay) Answered() bool { return r.down.Load() > 0 }
 
+// What connections are around others, or can be closed by halves.
+type (
+	halfCloser interface{ CloseWrite() error } // TCP, TLS, Unix sockets
+	secured    interface{ NetConn() net.Conn } // a tls.Conn
+	unprefixed interface{ Raw() net.Conn }     // what took a PROXY header off
+)
+
 // CloseWrite ends the half that goes to c. A connection without halves is
 // closed.
 func CloseWrite(c net.Conn) error {
 	for {
 		switch w := c.(type) {
-		case interface{ CloseWrite() error }:
+		case halfCloser:
 			return w.CloseWrite()
-		case interface{ Raw() net.Conn }: // what took a PROXY header off
+		case unprefixed:
 			c = w.Raw()
 		default:
 			return c.Close()
@@ -267,9 +274,9 @@ func tcpOf(c net.Conn) *net.TCPConn {
 		switch w := c.(type) {
 		case *net.TCPConn:
 			return w
-		case interface{ NetConn() net.Conn }:
+		case secured:
 			c = w.NetConn()
-		case interface{ Raw() net.Conn }:
+		case unprefixed:
 			c = w.Raw()
 		default:
 			return nil
