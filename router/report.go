@@ -26,7 +26,11 @@ func (rt *Router) Report() health.Report {
 		}
 		for h := range health.Chain(c.To) {
 			if f, ok := h.(*fallback); ok {
-				part.Parts = append(part.Parts, f.Report())
+				r := f.Report()
+				if n := len(part.Parts); n > 0 {
+					r.Name += " " + strconv.Itoa(n+1) // the first keeps its name
+				}
+				part.Parts = append(part.Parts, r)
 			}
 		}
 		out.Parts = append(out.Parts, part)
