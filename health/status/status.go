@@ -55,19 +55,22 @@ type Handler struct {
 }
 
 // New returns a Handler that renders the reports of parts, in their order. Two
-// parts of one kind and name are an error: nobody could tell them, or their
-// metrics, apart. So is a nil part.
+// parts of one kind and name are an error, also two within one part: nobody could
+// tell them, or their metrics, apart. So is a nil part.
+//
+// It goes by what the parts report when it is called. A part that later reports
+// under another's kind and name is shown beside it: the page is needed most when
+// something is wrong.
 func New(parts []health.Reporter, opts Options) (*Handler, error) {
-	seen := make(map[[2]string]bool)
+	reports := make([]health.Report, len(parts))
 	for i, part := range parts {
 		if given.Nil(part) {
 			return nil, fmt.Errorf("status: part %d is a nil %T: the constructor that returned it has failed", i, part)
 		}
-		r := part.Report()
-		if seen[[2]string{r.Kind, r.Name}] {
-			return nil, fmt.Errorf("status: two parts are %s %q: want a name of its own for each, in their Options", r.Kind, r.Name)
-		}
-		seen[[2]string{r.Kind, r.Name}] = true
+		reports[i] = part.Report()
+	}
+	if err := toldApart(reports); err != nil {
+		return nil, fmt.Errorf("status: %w", err)
 	}
 	if opts.Name == "" {
 		// Without a name the report stands unnamed.
@@ -82,6 +85,22 @@ func New(parts []health.Reporter, opts Options) (*Handler, error) {
 	h.mux.HandleFunc("GET /readyz", h.readyz)
 	h.mux.HandleFunc("GET /status.json", h.json)
 	return h, nil
+}
+
+// toldApart says which two of reports, or of the parts of one of them, are of one
+// kind and name.
+func toldApart(reports []health.Report) error {
+	seen := make(map[[2]string]bool)
+	for _, r := range reports {
+		if seen[[2]string{r.Kind, r.Name}] {
+			return fmt.Errorf("two parts are %s %q: want a name of its own for each, in their Options", r.Kind, r.Name)
+		}
+		seen[[2]string{r.Kind, r.Name}] = true
+		if err := toldApart(r.Parts); err != nil {
+			return fmt.Errorf("%s %q: %w", r.Kind, r.Name, err)
+		}
+	}
+	return nil
 }
 
 // Wraps returns nothing: the page reaches no backend.

@@ -96,8 +96,12 @@ func TestPartsAreToldApart(t *testing.T) {
 		hosts []string
 		want  string // "": it is right
 	}{
-		"different":   {[]health.Reporter{part{Kind: "pool", Name: "a"}, part{Kind: "pool", Name: "b"}, part{Kind: "cache", Name: "a"}}, nil, ""},
-		"twice":       {[]health.Reporter{part{Kind: "pool", Name: "a"}, part{Kind: "pool", Name: "a"}}, nil, `two parts are pool "a"`},
+		"different": {[]health.Reporter{part{Kind: "pool", Name: "a"}, part{Kind: "pool", Name: "b"}, part{Kind: "cache", Name: "a"}}, nil, ""},
+		"twice":     {[]health.Reporter{part{Kind: "pool", Name: "a"}, part{Kind: "pool", Name: "a"}}, nil, `two parts are pool "a"`},
+		"within one": {[]health.Reporter{part{Kind: "pool", Name: "a", Parts: []health.Report{{Kind: "backend", Name: "b"}, {Kind: "backend", Name: "b"}}}}, nil,
+			`pool "a": two parts are backend "b"`},
+		"within two": {[]health.Reporter{part{Kind: "pool", Name: "a", Parts: []health.Report{{Kind: "backend", Name: "b"}}},
+			part{Kind: "pool", Name: "c", Parts: []health.Report{{Kind: "backend", Name: "b"}}}}, nil, ""},
 		"nil":         {[]health.Reporter{nil}, nil, "part 0 is a nil"},
 		"a nil part":  {[]health.Reporter{part{Kind: "a"}, (*pointer)(nil)}, nil, "part 1 is a nil *status_test.pointer"},
 		"hosts":       {nil, []string{"gw1.internal", "192.0.2.1", "[::1]", "GW2"}, ""},
@@ -153,3 +157,17 @@ func TestReportUnderOwnNamesOnly(t *testing.T) {
 		}
 	}
 }
+
+// A part that takes another's name later is shown all the same.
+func TestNamesThatMeetLater(t *testing.T) {
+	first, second := &named{"a"}, &named{"b"}
+	h := mustNew(t, []health.Reporter{first, second}, status.Options{})
+	second.name = "a"
+	if got := h.Report().Parts; len(got) != 2 || got[0].Name != "a" || got[1].Name != "a" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+type named struct{ name string }
+
+func (n *named) Report() health.Report { return health.Report{Kind: "pool", Name: n.name} }
