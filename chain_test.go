@@ -31,4 +31,7 @@ func TestATierThatLeadsBackToItself(t *testing.T) {
 	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0"}))
 	_ = srv.Close()
 	front.Report()
+	if err := front.Prove(router.Only(http.NotFoundHandler())); err != nil {
+		t.Error(err)
+	}
 }

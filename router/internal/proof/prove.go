@@ -131,7 +131,7 @@ func (p *prover) walk(t *Table, class *Class, s state, outgoing bool) error {
 	last := -1 // the last rule that could break the claim
 	for i, rule := range t.Rules {
 		fs = append(fs, says(rule.When, p.space, class))
-		if !fs[i].IsFalse() && mayBreak(rule.To, outgoing, 0) {
+		if !fs[i].IsFalse() && mayBreak(rule.To, outgoing, nil) {
 			last = i
 		}
 		if fs[i].IsTrue() {
@@ -164,18 +164,17 @@ func (p *prover) walkFrom(rules []Rule, fs []Formula, class *Class, s state, out
 	return nil
 }
 
-// maxRouters bounds the search below a router that is within itself.
-const maxRouters = 32
-
-// mayBreak reports whether any request at all could break the claim at h.
-func mayBreak(h *Handler, outgoing bool, depth int) bool {
+// mayBreak reports whether any request at all could break the claim at h. The
+// tables above are looked at already: a router may be within itself.
+func mayBreak(h *Handler, outgoing bool, above []*Table) bool {
 	switch {
-	case h.Allowed || depth > maxRouters:
+	case h.Allowed, slices.Contains(above, h.Table):
 		return false
 	case h.Table != nil:
-		return slices.ContainsFunc(h.Table.Rules, func(r Rule) bool { return mayBreak(r.To, outgoing, depth+1) })
+		above = append(above, h.Table)
+		return slices.ContainsFunc(h.Table.Rules, func(r Rule) bool { return mayBreak(r.To, outgoing, above) })
 	case len(h.Ways) > 0:
-		return slices.ContainsFunc(h.Ways, func(w Way) bool { return mayBreak(w.To, outgoing, depth+1) })
+		return slices.ContainsFunc(h.Ways, func(w Way) bool { return mayBreak(w.To, outgoing, above) })
 	}
 	return !outgoing || len(h.Bases) > 0
 }
