@@ -5,6 +5,8 @@
 //
 //   - [github.com/foretier/foretier/balancer]: a pool of backends: who gets the
 //     request, what happens when it fails
+//   - [github.com/foretier/foretier/balancer/tcp]: the same for connections:
+//     databases, their roles, tunnels
 //   - [github.com/foretier/foretier/health]: states and probes; how every
 //     part reports, explains itself and stays visible
 //   - [github.com/foretier/foretier/session]: cookie affinity, and sessions on
