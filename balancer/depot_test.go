@@ -440,6 +440,30 @@ func TestADiskThatFillsUp(t *testing.T) {
 	})
 }
 
+// TestAnUploadThatIsLostOnTheDisk is no backend's fault, and no other is asked.
+func TestAnUploadThatIsLostOnTheDisk(t *testing.T) {
+	asked := 0
+	loses := roundTrip(func(r *http.Request) (*http.Response, error) {
+		asked++
+		_ = r.Body.(*spoolReader).spool.file.disk.Close()
+		_, err := io.Copy(io.Discard, r.Body)
+		return nil, err
+	})
+	backends, way := ways(loses, loses)
+	p := newPool(t, backends, Options{Transport: way, Spool: Spool{Dir: t.TempDir()}})
+	if w := get(p, "PUT", "/", bytes.NewReader(filled(3<<20)), header("Idempotency-Key", "1")); w.Code != 502 || asked != 1 {
+		t.Errorf("got %d, asked %d times", w.Code, asked)
+	}
+	for _, s := range p.Backends() {
+		if s.Failures != 0 || s.InFlight != 0 {
+			t.Errorf("%s is blamed, or kept: %+v", s.Name, s)
+		}
+	}
+	if m, d := p.depot.memory.Held(), p.depot.disk.Held(); m != 0 || d != 0 {
+		t.Errorf("afterwards %d bytes are held in memory, %d on the disk", m, d)
+	}
+}
+
 // TestNothingIsMixedUp between memory, disk and what goes through, whoever is
 // faster when.
 func TestNothingIsMixedUp(t *testing.T) {

@@ -44,11 +44,10 @@ func asked(retryAfter string) time.Duration {
 	return min(max(time.Duration(n), 1), 30) * time.Second
 }
 
-// judgeError does so for the lack of one. What the client did is nobody's
-// fault here.
+// judgeError does so for the lack of one. What the client did, or the disk of
+// this side, is nobody's fault here.
 func (t *try) judgeError(now time.Time, err error) {
-	var client *clientError
-	if t.exchange.gone() || errors.As(err, &client) || errors.Is(err, http1.ErrInvalid) || err == errRescued {
+	if t.exchange.gone() || ownFault(err) || err == errRescued {
 		t.place.Leave()
 		return
 	}
@@ -90,10 +89,11 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 	return false
 }
 
-// ownFault reports whether err is the request's own, and would be so at any backend.
+// ownFault reports whether err is the request's own, or this side's, and would be
+// so at any backend.
 func ownFault(err error) bool {
 	var client *clientError
-	return errors.Is(err, ErrRefused) || errors.Is(err, http1.ErrInvalid) || errors.As(err, &client)
+	return errors.Is(err, ErrRefused) || errors.Is(err, http1.ErrInvalid) || errors.Is(err, errLost) || errors.As(err, &client)
 }
 
 // unsent reports whether an attempt that ended with err provably sent nothing,

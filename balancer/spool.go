@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"sync"
@@ -36,6 +37,7 @@ type spool struct {
 	kept    []byte // guarded by mu: what follows it
 	whole   bool   // guarded by mu: file and kept are everything from the start
 	err     error  // guarded by mu: how src ended
+	lost    error  // guarded by mu: why what is kept cannot be read
 	memory  int64  // guarded by mu: what it holds of the depot's
 	readers int    // guarded by mu: attempts that may still read
 	settled bool   // guarded by mu: there will be no further attempt
@@ -181,10 +183,14 @@ func (s *spool) size() int64 {
 	return s.sizeLocked()
 }
 
-// failure returns why the client's body could not be read, or nil.
+// failure returns why the body could not be read, from the client or from the
+// disk, or nil.
 func (s *spool) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.lost != nil {
+		return s.lost
+	}
 	if s.err == nil || s.err == io.EOF || s.err == errBodyClosed {
 		return nil
 	}
@@ -242,6 +248,10 @@ type spoolReader struct {
 
 var errBodyClosed = errors.New("balancer: read after the attempt ended")
 
+// errLost means that a body was kept on the disk and cannot be read there: no
+// backend's fault, and no other backend would get it.
+var errLost = errors.New("balancer: the request's body is lost on the disk")
+
 func (r *spoolReader) Read(p []byte) (int, error) {
 	if n, err := r.known(p); n > 0 || err != nil {
 		return n, err
@@ -284,7 +294,8 @@ func (r *spoolReader) known(p []byte) (int, error) {
 	case r.off < filed:
 		var err error
 		if n, err = s.file.ReadAt(p[:min(int64(len(p)), filed-r.off)], r.off); n == 0 && err != nil {
-			return 0, err
+			s.lost = fmt.Errorf("%w: %w", errLost, err)
+			return 0, s.lost
 		}
 	case r.off < s.sizeLocked():
 		n = copy(p, s.kept[r.off-filed:])
