@@ -14,8 +14,8 @@
 // "X-Accel-Buffering: no" always do.
 //
 // A backend that answered HTTP/1.0 knows no chunks: an upload of unknown length
-// is read to its end, up to 64 MiB within the same memory, and sent with a length.
-// What is longer is answered with 411.
+// is read to its end, as far as there is room for it in the same memory and on the
+// same disk, and sent with a length. What is longer is answered with 411.
 //
 // NTLM and Negotiate (RFC 4559) log in a connection where other schemes log in
 // a request. A connection to a backend is everybody's, so one on which a
