@@ -166,6 +166,9 @@ func TestDefaults(t *testing.T) {
 	if want := (Limit{Queue: 128, Wait: 5 * time.Second}); o.Limit != want {
 		t.Errorf("Limit: got %+v, want %+v", o.Limit, want)
 	}
+	if want := (Spool{Bytes: 1 << 30}); o.Spool != want {
+		t.Errorf("Spool: got %+v, want %+v", o.Spool, want)
+	}
 	if o.Policy != Adaptive() || o.Name != "pool" {
 		t.Errorf("got policy %T, name %q", o.Policy, o.Name)
 	}
