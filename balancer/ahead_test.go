@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// sip takes a response at a KiB a second.
+// sip takes a response at a KiB a second. It sleeps: for a synctest bubble only.
 func sip(p *Pool, r *http.Request) ([]byte, error) {
 	res, err := p.RoundTrip(r)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// empty fails the test if p still holds something of a request.
+// empty fails the test if p still holds something of a request. It waits for that
+// as only a synctest bubble can.
 func empty(t *testing.T, p *Pool) {
 	t.Helper()
 	synctest.Wait()

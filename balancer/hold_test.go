@@ -82,13 +82,10 @@ func TestAServerThatDiesMidPageIsNotNoticed(t *testing.T) {
 					t.Errorf("asked %d times", asked.Load())
 				}
 				res.Body.Close()
-				for range 100 {
-					if p.depot.answers.Held() == 0 && p.inflight.Load() == 0 {
-						return
-					}
-					time.Sleep(10 * time.Millisecond) // the answer is out before its exchange is over
-				}
-				t.Errorf("afterwards %d bytes are held, %d requests in flight", p.depot.answers.Held(), p.inflight.Load())
+				// The answer is out before its exchange is over.
+				testkit.Within(t, patience, "nothing is held and no request in flight", func() bool {
+					return p.depot.answers.Held() == 0 && p.inflight.Load() == 0
+				})
 			})
 		}
 	}

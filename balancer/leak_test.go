@@ -19,7 +19,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leaked returns the stacks of our goroutines, once they have had time to end.
+// leaked returns the stacks of our goroutines, once they have had time to end. It
+// looks again and again, in real time: whose they are nobody knows, so there is
+// nobody to wait for.
 func leaked(patience time.Duration) string {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		buf := make([]byte, 4<<20)

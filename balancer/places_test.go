@@ -18,7 +18,8 @@ import (
 )
 
 // slow answers for /slow after a minute, or when nobody waits any more, for
-// /events without an end, and else at once.
+// /events without an end, and else at once. It is for synctest bubbles, whose
+// minutes take no time.
 func slow(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/slow":

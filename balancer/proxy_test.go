@@ -292,12 +292,9 @@ func TestWebsocket(t *testing.T) {
 	if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	for p.Backends()[0].Streams != 0 && ctx.Err() == nil {
-		time.Sleep(time.Millisecond) // the other end's goroutine ends it
-	}
-	if ctx.Err() != nil {
-		t.Error("a closed websocket is still in hand")
-	}
+	testkit.Within(t, patience, "a closed websocket is out of hand", func() bool { // the other end's goroutine ends it
+		return p.Backends()[0].Streams == 0
+	})
 }
 
 func TestHTTP2Backends(t *testing.T) {

@@ -226,7 +226,7 @@ func TestRetrySendsTheBodyAgain(t *testing.T) {
 	}
 }
 
-// later is nothing, after a while.
+// later is nothing, after a while. It sleeps: for a synctest bubble only.
 type later struct{ after time.Duration }
 
 func (l later) Read([]byte) (int, error) {
