@@ -191,6 +191,22 @@ func (t *try) end() {
 
 func (t *try) free() { t.exchange.pool.view.Free(&t.place) }
 
+// left is called when the response has been handed up, and when its body has
+// ended, which may be before: with both the exchange is over.
+func (t *try) left() {
+	if t.over.Add(1) < 2 {
+		return
+	}
+	x := t.exchange
+	x.pool.inflight.Add(-1)
+	if x.spool != nil {
+		x.spool.end()
+	}
+	if x.req.Body != nil {
+		_ = x.req.Body.Close() // of what is not read by now nothing is wanted
+	}
+}
+
 // Rescue ends the wait if the request may be sent elsewhere. It does not wait
 // for that to happen.
 func (t *try) Rescue() {
@@ -223,20 +239,4 @@ func join(base, u *url.URL) *url.URL {
 	}
 	to.Set(&out) // whatever transport sends it, the path stays as it is
 	return &out
-}
-
-// left is called when the response has been handed up, and when its body has
-// ended, which may be before: with both the exchange is over.
-func (t *try) left() {
-	if t.over.Add(1) < 2 {
-		return
-	}
-	x := t.exchange
-	x.pool.inflight.Add(-1)
-	if x.spool != nil {
-		x.spool.end()
-	}
-	if x.req.Body != nil {
-		_ = x.req.Body.Close() // of what is not read by now nothing is wanted
-	}
 }

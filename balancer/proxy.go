@@ -29,6 +29,13 @@ type proxy struct {
 	coming   fair.Quota // places held by requests whose bodies have not come yet
 }
 
+func newProxy(opts Options, v *pool.View, h hop) *proxy {
+	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h}
+	p.depot.init(p)
+	p.reverse = p.newReverse()
+	return p
+}
+
 // refuses returns why r goes to no backend, or nil.
 func (p *proxy) refuses(r *http.Request) error {
 	if p.view.Closing.Err() != nil {

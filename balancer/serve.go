@@ -10,7 +10,6 @@ import (
 	"net/http/httputil"
 	"strconv"
 
-	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -52,6 +51,17 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.reverse.ServeHTTP(newAnswering(w, r, nil), r)
+}
+
+// admit returns why r, as it came, is answered by the pool, or nil.
+func (p *proxy) admit(r *http.Request) error {
+	if p.hop.seen(r.Header) {
+		return ErrLoop
+	}
+	if n, counts := maxForwards(r); counts && n == 0 {
+		return errLast
+	}
+	return nil
 }
 
 // rewrite makes the request that goes out.
@@ -103,22 +113,4 @@ func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "5")
 	}
 	transit.Fail(w, r, statusOf(err, r), err)
-}
-
-func newProxy(opts Options, v *pool.View, h hop) *proxy {
-	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h}
-	p.depot.init(p)
-	p.reverse = p.newReverse()
-	return p
-}
-
-// admit returns why r, as it came, is answered by the pool, or nil.
-func (p *proxy) admit(r *http.Request) error {
-	if p.hop.seen(r.Header) {
-		return ErrLoop
-	}
-	if n, counts := maxForwards(r); counts && n == 0 {
-		return errLast
-	}
-	return nil
 }
