@@ -172,6 +172,29 @@ func TestCompletesNothingWithARestThatBreaksOff(t *testing.T) {
 	})
 }
 
+// A backend that answers a rest to who asks for the whole is not asked for ever.
+func TestCompletesNothingWithARestThatNobodyAskedFor(t *testing.T) {
+	for _, status := range []int{206, 416} {
+		p := &pieces{body: "0123456789", control: "max-age=60", etag: `"v1"`}
+		calls := 0
+		_, h := open(t, Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if calls++; calls == 1 {
+				p.ServeHTTP(w, r)
+				return
+			}
+			if calls == 10 {
+				panic("it is asked for ever")
+			}
+			w.WriteHeader(status)
+		}))
+		want(t, get(h, "http://a.example/", "Range", "bytes=0-3"), 206, "0123")
+		want(t, get(h, "http://a.example/"), status, "")
+		if calls != 3 { // the beginning, the rest, and the whole
+			t.Errorf("%d: %d calls", status, calls)
+		}
+	}
+}
+
 // Visitors at once share the completion, each from the beginning.
 func TestCompletesForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -28,7 +28,7 @@ func (q *question) read(r response) answer {
 	}
 	header, length := r.header.Clone(), contentLength(r.header)
 	fields.RemoveHopByHop(header)
-	if q.begun != nil && (r.status == http.StatusPartialContent || r.status == http.StatusRequestedRangeNotSatisfiable) {
+	if q.begun != nil && r.request.Header["Range"] != nil && (r.status == http.StatusPartialContent || r.status == http.StatusRequestedRangeNotSatisfiable) {
 		return q.completed(r, header)
 	}
 	return q.judged(r, header, length)
