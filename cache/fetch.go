@@ -91,9 +91,6 @@ func (f *fetch) run() {
 	if err == nil && f.ctx.Err() != nil {
 		err = context.Cause(f.ctx) // it may have returned for that reason
 	}
-	if err == nil && !f.wrote {
-		f.WriteHeader(http.StatusOK)
-	}
 	if !f.published() {
 		f.record.Fail(err)
 		f.settle(f.failure(err, time.Now()))
@@ -143,8 +140,9 @@ func (f *fetch) release() {
 	}
 }
 
-// call runs next and recovers what it panics with: a fetch must not end the
-// process, which net/http would not either.
+// call runs next and recovers what it panics with, and what a rule does that is
+// asked about its answer: a fetch must not end the process, which net/http would
+// not either.
 func (f *fetch) call() (err error) {
 	defer func() {
 		v := recover()
@@ -160,6 +158,9 @@ func (f *fetch) call() (err error) {
 		}
 	}()
 	f.h.next.ServeHTTP((*fetchWriter)(f), f.request)
+	if !f.wrote && f.ctx.Err() == nil {
+		f.WriteHeader(http.StatusOK)
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -75,6 +76,28 @@ func TestInterimResponses(t *testing.T) {
 		if hints != 1-want || res.Header.Get("Link") != "" || res.Header.Get("Set-Cookie") != "arm=b" {
 			t.Errorf("request %d: %d hints, %v", want+1, hints, res.Header)
 		}
+	}
+}
+
+// A rule that panics ends the request and not the process, be it asked while the
+// handler writes or once it has returned without a word.
+func TestRuleThatPanics(t *testing.T) {
+	for name, status := range map[string]int{"a header": 200, "not a word": 0} {
+		t.Run(name, func(t *testing.T) {
+			opts := Options{Logger: slog.New(slog.DiscardHandler)}
+			opts.Rules.Verdict = func(*http.Request, Head, Verdict) Verdict { panic("a bug") }
+			_, h := open(t, opts, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if status != 0 {
+					w.WriteHeader(status)
+				}
+			}))
+			defer func() {
+				if v := recover(); v != http.ErrAbortHandler {
+					t.Errorf("got %v", v)
+				}
+			}()
+			get(h, "http://a.example/")
+		})
 	}
 }
 
