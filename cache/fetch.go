@@ -177,11 +177,11 @@ func (f *fetch) whole() error {
 
 // WriteHeader is called by next through [fetchWriter].
 func (f *fetch) WriteHeader(status int) {
+	if f.wrote {
+		return // an interim one too: the leader's writer is the leader's by now
+	}
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		f.interim(status)
-		return
-	}
-	if f.wrote {
 		return
 	}
 	f.wrote = true

@@ -79,6 +79,35 @@ func TestInterimResponses(t *testing.T) {
 	}
 }
 
+// statuses remembers all that are written.
+type statuses struct {
+	*httptest.ResponseRecorder
+	all []int
+}
+
+func (s *statuses) WriteHeader(status int) {
+	s.all = append(s.all, status)
+	s.ResponseRecorder.WriteHeader(status)
+}
+
+// What comes as interim after the answer is dropped: by then the leader's
+// goroutine writes.
+func TestInterimResponseThatIsLate(t *testing.T) {
+	for _, value := range []string{"no-store", "max-age=60"} {
+		b := &backend{header: control(value), answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+			w.WriteHeader(200)
+			w.WriteHeader(103)
+			io.WriteString(w, "body")
+		}}
+		_, h := open(t, Options{}, b)
+		w := &statuses{ResponseRecorder: httptest.NewRecorder()}
+		h.ServeHTTP(w, httptest.NewRequest("GET", "http://a.example/", nil))
+		if fmt.Sprint(w.all) != "[200]" || w.Body.String() != "body" {
+			t.Errorf("%s: got %v %q", value, w.all, w.Body)
+		}
+	}
+}
+
 // A rule that panics ends the request and not the process, be it asked while the
 // handler writes or once it has returned without a word.
 func TestRuleThatPanics(t *testing.T) {
