@@ -28,15 +28,13 @@ func (q Query) apply(raw string) string {
 	if raw == "" || len(q.Drop) == 0 && !q.Sort {
 		return raw
 	}
-	type parameter struct{ name, text string }
-	var kept []parameter
 	if !q.Sort && !q.dropsAny(raw) {
 		return raw
 	}
-	dropped := false
+	type parameter struct{ name, text string }
+	var kept []parameter
 	for text := range strings.SplitSeq(raw, "&") {
 		if q.drops(text) {
-			dropped = true
 			continue
 		}
 		name := ""
@@ -44,9 +42,6 @@ func (q Query) apply(raw string) string {
 			name = parameterName(text)
 		}
 		kept = append(kept, parameter{name, text})
-	}
-	if !dropped && !q.Sort {
-		return raw
 	}
 	if q.Sort {
 		slices.SortStableFunc(kept, func(a, b parameter) int { return strings.Compare(a.name, b.name) })

@@ -75,6 +75,7 @@ func TestSlowReadersOnTheWire(t *testing.T) {
 			if n := c.store.Stats().Abandoned; cut == 0 || cut > int(n) {
 				t.Errorf("%d cut off, %d given up", cut, n)
 			}
+			// Connections that were given up end in goroutines of the server, which tell nobody.
 			for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 				s := c.store.Stats()
 				if s.Loose == 0 && s.Given == 0 && s.Used == s.Held {

@@ -77,7 +77,7 @@ func (b *shopBackend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		body = body[n:]
 		if rand.IntN(4) == 0 {
-			time.Sleep(time.Duration(rand.IntN(int(time.Millisecond))))
+			time.Sleep(time.Duration(rand.IntN(int(time.Millisecond)))) // for real, as all of TestStress: it looks for races
 		}
 	}
 }
