@@ -13,7 +13,6 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/given"
 )
 
 // Options of a [Pool]. The zero Options are valid.
@@ -137,13 +136,8 @@ type Limit struct {
 	Wait     time.Duration // how long each of them waits; 0: 5 s
 }
 
-func (l Limit) limits() pool.Limits {
-	return pool.Limits{InFlight: l.InFlight, Streams: l.Streams, Queue: l.Queue, Wait: l.Wait}
-}
-
 // withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
-	limited := o.Limit // as it was given
 	o.Name = cmp.Or(o.Name, "pool")
 	if o.Policy == nil {
 		o.Policy = Adaptive()
@@ -157,8 +151,6 @@ func (o Options) withDefaults() (Options, error) {
 	o.Timeouts.Dial = cmp.Or(o.Timeouts.Dial, time.Second)
 	o.Timeouts.Header = cmp.Or(o.Timeouts.Header, time.Minute)
 	o.Timeouts.Idle = cmp.Or(o.Timeouts.Idle, time.Minute)
-	o.Limit.Queue = cmp.Or(o.Limit.Queue, 128)
-	o.Limit.Wait = cmp.Or(o.Limit.Wait, 5*time.Second)
 	o.Spool.Bytes = cmp.Or(o.Spool.Bytes, spoolDisk)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -166,23 +158,17 @@ func (o Options) withDefaults() (Options, error) {
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
 	}
-	for name, v := range map[string]any{"Policy": o.Policy, "Probe": o.Probe, "Source": o.Source, "Affinity": o.Affinity, "Refuse": o.Refuse} {
-		if given.Typed(v) {
-			return o, fmt.Errorf("balancer: %s is a nil %T: the constructor that returned it has failed", name, v)
-		}
-	}
-	if err := pool.Validate(o.Source, o.Probe); err != nil {
+	if err := pool.Check(map[string]any{"Policy": o.Policy, "Probe": o.Probe, "Source": o.Source, "Affinity": o.Affinity, "Refuse": o.Refuse}); err != nil {
 		return o, err
 	}
 	if math.IsNaN(o.Retry.Budget) {
 		return o, errors.New("balancer: Retry.Budget is no number")
 	}
-	if limited.InFlight == 0 && (limited.Queue > 0 || limited.Wait > 0) {
-		return o, errors.New("balancer: Limit has a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of requests that a backend gets at once")
+	limits, err := pool.Limits(o.Limit).WithDefaults("requests")
+	if err != nil {
+		return o, err
 	}
-	if o.Limit.InFlight < 0 || o.Limit.Streams < 0 || o.Limit.Wait < 0 {
-		return o, errors.New("balancer: Limit.InFlight, Limit.Streams and Limit.Wait are not negative")
-	}
+	o.Limit = Limit(limits)
 	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate()); err != nil {
 		return o, fmt.Errorf("balancer: %w", err)
 	}

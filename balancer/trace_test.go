@@ -75,9 +75,7 @@ func TestExplainTellsFigures(t *testing.T) {
 		}
 		var held try
 		p.view.Snap.Load().All[0].Load.Start(&held.place.Ticket, now)
-		p.set.Mu.Lock()
-		p.set.RefreshLocked(now)
-		p.set.Mu.Unlock()
+		p.set.Refresh(now)
 		r := httptest.NewRequest("GET", "/", nil)
 		got := p.Explain(r).String()
 		if again := p.Explain(r).String(); line(got) != line(again) {

@@ -327,9 +327,7 @@ func rollingRestart(t *testing.T) (lost, placed int32) {
 			}
 			*srv = start((*srv).Addr)
 			for up := false; !up; { // before the next one goes, as whoever restarts them would wait
-				p.set.Mu.Lock()
-				changed := p.view.Changed
-				p.set.Mu.Unlock()
+				changed := p.view.Change()
 				if up = !slices.ContainsFunc(p.Backends(), func(s Status) bool { return s.State != health.Up }); !up {
 					<-changed
 				}

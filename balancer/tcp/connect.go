@@ -17,9 +17,9 @@ func (p *carrier) connect(ctx context.Context, client net.Conn) (*link, error) {
 	if p.view.Closing.Err() != nil {
 		return nil, ErrClosed
 	}
-	c := connecting{of: p, client: client, ask: pool.Ask{Repeatable: true}}
+	c := connecting{of: p, client: client, ask: askFor(nil)}
 	if client != nil {
-		c.ask.Key, c.ask.Client = keyOf(client.RemoteAddr()), addrPort(client.RemoteAddr()).Addr()
+		c.ask = askFor(client.RemoteAddr())
 	}
 	l, err := c.acquire(ctx)
 	for err == nil {
@@ -42,6 +42,11 @@ func (p *carrier) connect(ctx context.Context, client net.Conn) (*link, error) {
 		p.retried.Add(1)
 	}
 	return nil, err
+}
+
+// askFor returns what a client at that address asks for; nil: this process.
+func askFor(client net.Addr) pool.Ask {
+	return pool.Ask{Repeatable: true, Key: keyOf(client), Client: addrPort(client).Addr()}
 }
 
 // keyOf returns what equal clients have in common; 0: nothing is known of it.

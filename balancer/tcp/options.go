@@ -10,7 +10,6 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
-	"github.com/foretier/foretier/internal/given"
 )
 
 // Options of a [Pool]. The zero Options are valid. Zero durations stand for the
@@ -90,15 +89,12 @@ type Limit struct {
 
 // withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
-	limited := o.Limit // as it was given
 	o.Name = cmp.Or(o.Name, "pool")
 	if o.Policy.pool == nil {
 		o.Policy = Adaptive()
 	}
 	o.Schedule = o.Schedule.WithDefaults()
 	o.Outlier = o.Outlier.WithDefaults()
-	o.Limit.Queue = cmp.Or(o.Limit.Queue, 128)
-	o.Limit.Wait = cmp.Or(o.Limit.Wait, 5*time.Second)
 	o.Dial = cmp.Or(o.Dial, time.Second)
 	o.HalfOpen = cmp.Or(o.HalfOpen, 30*time.Second)
 	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Second)
@@ -110,30 +106,28 @@ func (o Options) withDefaults() (Options, error) {
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
 	}
-	for name, v := range map[string]any{"Probe": o.Probe, "Source": o.Source} {
-		if given.Typed(v) {
-			return o, fmt.Errorf("balancer: %s is a nil %T: the constructor that returned it has failed", name, v)
-		}
-	}
-	if err := pool.Validate(o.Source, o.Probe); err != nil {
+	limits, err := o.Limit.limits().WithDefaults("connections")
+	if err != nil {
 		return o, err
 	}
-	return o, o.validate(limited)
+	o.Limit = Limit{limits.InFlight, limits.Queue, limits.Wait}
+	if err := pool.Check(map[string]any{"Probe": o.Probe, "Source": o.Source}); err != nil {
+		return o, err
+	}
+	return o, o.validate()
 }
 
-// validate checks the figures. limited is Limit as it was given.
-func (o Options) validate(limited Limit) error {
+func (l Limit) limits() pool.Limits {
+	return pool.Limits{InFlight: l.InFlight, Queue: l.Queue, Wait: l.Wait}
+}
+
+// validate checks the figures.
+func (o Options) validate() error {
 	if o.Conns < 0 || o.Idle < 0 || o.Handshake < 0 {
 		return errors.New("balancer: Conns, Idle and Handshake are not negative")
 	}
 	if o.Announce > ProxyV2 {
 		return fmt.Errorf("balancer: Announce is %d: want 0, ProxyV1 or ProxyV2", o.Announce)
-	}
-	if limited.InFlight == 0 && (limited.Queue > 0 || limited.Wait > 0) {
-		return errors.New("balancer: Limit has a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of connections that a backend gets at once")
-	}
-	if o.Limit.InFlight < 0 || o.Limit.Wait < 0 {
-		return errors.New("balancer: Limit.InFlight and Limit.Wait are not negative")
 	}
 	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate()); err != nil {
 		return fmt.Errorf("balancer: %w", err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/foretier/foretier/balancer/internal/relay"
@@ -17,10 +19,9 @@ type stranger struct {
 	addr string
 }
 
-func (s stranger) RemoteAddr() net.Addr {
-	a, _ := net.ResolveTCPAddr("tcp", s.addr)
-	return a
-}
+func (s stranger) RemoteAddr() net.Addr { return strangerAddr(s.addr) }
+
+func strangerAddr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 
 // TestOneClientsConnectionsLeavePlaces to those of others, of Serve; what the
 // process dials itself is nobody's.
@@ -37,6 +38,13 @@ func TestOneClientsConnectionsLeavePlaces(t *testing.T) {
 	}
 	if len(links) != 14 {
 		t.Errorf("one client has %d of 16 places", len(links))
+	}
+	// Explain tells what serving does.
+	if d := p.Explain(strangerAddr("192.0.2.1:1")); d.Verdict != "503" || !strings.Contains(d.Why, "its share") {
+		t.Errorf("Explain of the same client: %s (%s)", d.Verdict, d.Why)
+	}
+	if d := p.Explain(strangerAddr("192.0.2.2:1")); d.Verdict != p.Backends()[0].Name {
+		t.Errorf("Explain of another: %s (%s)", d.Verdict, d.Why)
 	}
 	other, err := p.connect(context.Background(), stranger{addr: "192.0.2.2:1"})
 	if err != nil {

@@ -44,7 +44,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		Leave:    func(any) {},
 		Judge:    r,
 		Strict:   true,
-	}, pool.Limits{InFlight: opts.Limit.InFlight, Queue: opts.Limit.Queue, Wait: opts.Limit.Wait}, opts.Policy.pool)
+	}, opts.Limit.limits(), opts.Policy.pool)
 	if opts.Source != nil {
 		r.set.Opts.Source = pool.Yield(opts.Source.Backends, specOf)
 	}
@@ -162,7 +162,8 @@ func (c *carrier) Healthy() bool { return c.view.Healthy(time.Now()) }
 // Explain tells which backend a connection of a client at that address would go
 // to now, or what it would wait for, and how each backend stands.
 func (c *carrier) Explain(client net.Addr) health.Decision {
-	_, d := c.view.Explain(&pool.Ask{Repeatable: true, Key: keyOf(client)}, time.Now())
+	ask := askFor(client)
+	_, d := c.view.Explain(&ask, time.Now())
 	d.Part = "pool " + c.opts.Name
 	if c.view.Closing.Err() != nil {
 		d.Verdict, d.Why = "refused", ErrClosed.Error()

@@ -41,15 +41,7 @@ type source struct{ pool.DNS }
 
 // Backends implements [Source].
 func (s source) Backends(ctx context.Context) iter.Seq2[[]Backend, error] {
-	return func(yield func([]Backend, error) bool) {
-		for list, err := range s.Ask(ctx) {
-			var out []Backend
-			for _, f := range list {
-				out = append(out, Backend{URL: f.URL, Weight: f.Weight, Tier: f.Tier})
-			}
-			if !yield(out, err) {
-				return
-			}
-		}
-	}
+	return pool.Backends(ctx, s.DNS, func(f pool.Found) Backend {
+		return Backend{URL: f.URL, Weight: f.Weight, Tier: f.Tier}
+	})
 }

@@ -96,6 +96,21 @@ func (d DNS) Ask(ctx context.Context) iter.Seq2[[]Found, error] {
 // gone.
 const obsolete = 3
 
+// Backends yields what each makes of the addresses.
+func Backends[B any](ctx context.Context, d DNS, each func(Found) B) iter.Seq2[[]B, error] {
+	return func(yield func([]B, error) bool) {
+		for list, err := range d.Ask(ctx) {
+			var out []B
+			for _, f := range list {
+				out = append(out, each(f))
+			}
+			if !yield(out, err) {
+				return
+			}
+		}
+	}
+}
+
 // hold returns list, and those of last that have not been missing for long.
 func hold(last, list []Found, missing map[string]int) []Found {
 	in := make(map[string]bool, len(list))

@@ -21,8 +21,8 @@ func (s *Set) eventLocked(now time.Time, backend, text string) {
 
 // Note remembers that something has happened to a member, or to the set.
 func (s *Set) Note(now time.Time, backend, text string) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.eventLocked(now, backend, text)
 }
 

@@ -30,12 +30,12 @@ func (s *Set) Observe(e *Entry, now time.Time, r Result) {
 	if !eject && !changed {
 		return
 	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if eject && s.mayEjectLocked(e, now, r) {
 		e.Tracker.Eject(now, rand.Float64())
 	}
-	s.RefreshLocked(now)
+	s.refreshLocked(now)
 }
 
 // mayEjectLocked reports whether e may be taken out: on hard evidence always;

@@ -6,11 +6,12 @@ import (
 )
 
 var (
+	// What users know by the same names.
 	ErrNoBackend = errors.New("balancer: no backend available")
 	ErrBusy      = errors.New("balancer: all backends are busy")
 	ErrClosed    = errors.New("balancer: pool is closed")
 	ErrUnknown   = errors.New("balancer: no such backend")
-	// errStreams means that the members have as many streams as they may. It
+	// ErrStreams means that the members have as many streams as they may. It
 	// is not waited for that one ends: that may take days, and those who wait
 	// for a page would stand behind.
 	ErrStreams = fmt.Errorf("%w: with streams", ErrBusy)

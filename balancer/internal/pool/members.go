@@ -20,10 +20,10 @@ type Member struct {
 	Tracker *tracker.Tracker
 	blame   blame
 	begged  blame // those whom it asked for patience
-	Way     any   // to it, as setOptions.join has made it
+	Way     any   // to it, as Options.Join has made it
 	Target  health.Target
 
-	mode       atomic.Uint32 // a mode
+	mode       atomic.Uint32 // a Mode
 	risen      atomic.Int64  // when it last came back, in ns; 0: never was away
 	reported   atomic.Uint64 // float64 bits: the share that a probe brought
 	reportedAt atomic.Int64  // when, in ns; 0: never

@@ -13,8 +13,8 @@ import (
 // Update replaces the members, whose names must be unique. Those whose name and
 // place are known keep their state; new ones beside others start slowly.
 func (s *Set) Update(specs []Spec) error {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closing.Err() != nil {
 		return ErrClosed
 	}
@@ -59,8 +59,8 @@ func (s *Set) SetMode(name string, m Mode) error {
 	if m > maintenance {
 		return fmt.Errorf("balancer: %v is none of ready, drain and maintenance", m)
 	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	e, err := s.Named(name)
 	if err != nil {
 		return err
@@ -71,12 +71,12 @@ func (s *Set) SetMode(name string, m Mode) error {
 	}
 	if Mode(e.mode.Swap(uint32(m))) != m {
 		s.eventLocked(now, name, "set to "+m.String())
-		s.RefreshLocked(now)
+		s.refreshLocked(now)
 	}
 	return nil
 }
 
-// Named returns the member of that name, or errStranger.
+// Named returns the member of that name, or [ErrUnknown].
 func (s *Set) Named(name string) (*Entry, error) {
 	e := s.Whole.Snap.Load().ByName[name]
 	if e == nil {
@@ -87,13 +87,13 @@ func (s *Set) Named(name string) (*Entry, error) {
 
 // Refresh makes the snapshots anew.
 func (s *Set) Refresh(now time.Time) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	s.RefreshLocked(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refreshLocked(now)
 }
 
-// RefreshLocked makes the snapshots anew from the members' states.
-func (s *Set) RefreshLocked(now time.Time) {
+// refreshLocked makes the snapshots anew from the members' states.
+func (s *Set) refreshLocked(now time.Time) {
 	old := s.Whole.Snap.Load()
 	entries := make([]*Entry, len(old.All))
 	for i, e := range old.All {
@@ -126,10 +126,10 @@ func (s *Set) publishLocked(entries []*Entry, now time.Time) {
 	}
 	snap.choose(entries)
 	old := s.Whole.Snap.Load()
-	s.recordLocked(old, snap, now)
 	for _, v := range s.views {
 		v.showLocked(snap, now)
 	}
+	s.recordLocked(old, snap, now) // last of all that others wait for: a log may take its time
 	for _, e := range entries {
 		if was := old.ByName[e.Name]; was != nil && was.Member == e.Member && e.Verdict.State == health.Down && was.Verdict.State != health.Down {
 			e.rescue(snap)

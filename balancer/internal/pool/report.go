@@ -35,8 +35,8 @@ func (v *View) Report(now time.Time, each func(*Entry, *health.Report)) health.R
 		r.State, r.Why = health.Degraded, fmt.Sprintf("%d of %d backends are up", up, len(snap.All))
 	}
 	s := v.Set
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if v == s.Whole {
 		r.Events = slices.Clone(s.events)
 	}

@@ -1,6 +1,9 @@
 package pool
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // RoundRobin is smooth weighted round robin, as nginx has it.
 type RoundRobin struct {
@@ -15,21 +18,20 @@ func (p *RoundRobin) Choose(q Query, c Candidates) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.alignLocked(c)
-	best, most, total := 0, 0.0, 0.0
-	for i := range c.Len() {
+	owed := p.current
+	if q.Peek {
+		owed = slices.Clone(owed)
+	}
+	best, total := 0, 0.0
+	for i := range owed {
 		w := c.weight(i)
 		total += w
-		if owed := p.current[i] + w; i == 0 || owed > most {
-			best, most = i, owed
+		owed[i] += w
+		if owed[i] > owed[best] {
+			best = i
 		}
 	}
-	if q.Peek {
-		return best
-	}
-	for i := range p.current {
-		p.current[i] += c.weight(i)
-	}
-	p.current[best] -= total
+	owed[best] -= total
 	return best
 }
 

@@ -27,10 +27,10 @@ func (s *Set) Run(ctx context.Context) {
 		wg.Go(func() { s.follow(ctx) })
 	}
 	for {
-		s.Mu.Lock()
-		changed := s.Whole.Changed
+		s.mu.Lock()
+		changed := s.Whole.changed
 		snap := s.Whole.Snap.Load()
-		s.Mu.Unlock()
+		s.mu.Unlock()
 		if s.Opts.Probe != nil {
 			s.watch(ctx, &wg, running, snap)
 		}
@@ -157,10 +157,10 @@ func (s *Set) tellChanges() {
 	if s.Opts.Changed == nil {
 		return
 	}
-	s.Mu.Lock()
+	s.mu.Lock()
 	changes := s.changes
 	s.changes = nil
-	s.Mu.Unlock()
+	s.mu.Unlock()
 	for _, c := range changes {
 		s.Opts.Changed(c.entry, c.now)
 	}

@@ -19,17 +19,17 @@ import (
 type Set struct {
 	Opts    Options
 	load    load.Pool
-	closing context.Context // ends with close
+	closing context.Context // ends with End
 	close   context.CancelFunc
 	shares  shares
 	Whole   *View       // of all backends
-	avoided atomic.Bool // others have been preferred to one: see avoid
+	avoided atomic.Bool // others have been preferred to one: see Avoid
 
-	Mu      sync.Mutex     // serializes those who write snapshots
+	mu      sync.Mutex     // serializes those who write snapshots
 	views   []*View        // guarded by mu: the whole first
 	events  []health.Event // guarded by mu: the latest, oldest first
 	proven  bool           // guarded by mu: a probe has succeeded
-	changes []change       // guarded by mu: what opts.changed has not been told
+	changes []change       // guarded by mu: what Options.Changed has not been told
 }
 
 // Options say what a set is to do. All have their defaults filled in.
@@ -39,7 +39,7 @@ type Options struct {
 	Probe    health.Probe // nil: none
 	Schedule health.Schedule
 	Outlier  health.Outlier
-	// Source yields the members while run runs; nil: they are those of update.
+	// Source yields the members while Run runs; nil: they are those of Update.
 	Source func(context.Context) iter.Seq2[[]Spec, error]
 	// Join makes the way to a new member, and what its probes are told.
 	Join func(Spec) (way any, target health.Target)
@@ -50,7 +50,7 @@ type Options struct {
 	// Strict takes one whose probe has never succeeded for down once that of
 	// another has: see believeLocked.
 	Strict bool
-	// Changed is told each change of a state by run; nil: nobody is.
+	// Changed is told each change of a state by Run; nil: nobody is.
 	Changed func(*Entry, time.Time)
 }
 
@@ -69,17 +69,17 @@ type Judge interface {
 // own. It is safe for concurrent use.
 type View struct {
 	Set     *Set
-	Closing context.Context // ends with close, and with the set
+	Closing context.Context // ends with End, and with the set
 	close   context.CancelFunc
-	filters []Filter // none: all pass
+	filters []Filter // nil: all pass
 	Snap    atomic.Pointer[Snapshot]
 	Limits  Limits
 	policy  Policy
 	queue   queue
 	shares  shares // of the places, by client: those of the set
 
-	Changed   chan struct{}   // guarded by set.mu: closed at the next change
-	published func(*Snapshot) // guarded by set.mu: is told each snapshot; nil: nobody is
+	changed   chan struct{}   // guarded by Set.mu: closed at the next change
+	published func(*Snapshot) // guarded by Set.mu: is told each snapshot; nil: nobody is
 }
 
 // A Filter reports whether e passes now, and, at its best, would if nothing were
@@ -106,6 +106,8 @@ type change struct {
 	now   time.Time
 }
 
+// New returns a set without members, whose views have these limits and this policy.
+// It starts nothing.
 func New(opts Options, l Limits, p Policy) *Set {
 	s := &Set{Opts: opts, shares: newShares(l)}
 	s.closing, s.close = context.WithCancel(context.Background())
@@ -116,17 +118,17 @@ func New(opts Options, l Limits, p Policy) *Set {
 
 // newView returns a view that shows nothing yet.
 func newView(parent context.Context, s *Set, l Limits, p Policy, filters []Filter) *View {
-	v := &View{Set: s, Limits: l, policy: p, filters: filters, shares: s.shares, Changed: make(chan struct{})}
+	v := &View{Set: s, Limits: l, policy: p, filters: filters, shares: s.shares, changed: make(chan struct{})}
 	v.Closing, v.close = context.WithCancel(parent)
 	v.Snap.Store(new(Snapshot))
 	return v
 }
 
-// End closes the set: run ends, and update fails. It is idempotent.
+// End closes the set: Run ends, and Update fails. It is idempotent.
 func (s *Set) End() {
 	s.close()
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, e := range s.Whole.Snap.Load().All {
 		s.Opts.Leave(e.Way)
 	}

@@ -23,8 +23,8 @@ func (v *View) Only(filters []Filter) *View {
 	}
 	s := v.Set
 	out := newView(v.Closing, s, v.Limits, v.policy, filters)
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.views = append(s.views, out)
 	out.showLocked(s.Whole.Snap.Load(), time.Now())
 	return out
@@ -33,8 +33,8 @@ func (v *View) Only(filters []Filter) *View {
 // Watch has f told each snapshot from now on, the present one at once, under the
 // set's lock: it must not block, nor call the set.
 func (v *View) Watch(f func(*Snapshot)) {
-	v.Set.Mu.Lock()
-	defer v.Set.Mu.Unlock()
+	v.Set.mu.Lock()
+	defer v.Set.mu.Unlock()
 	v.published = f
 	f(v.Snap.Load())
 }
@@ -42,8 +42,8 @@ func (v *View) Watch(f func(*Snapshot)) {
 // End takes the view off its set, and refuses further requests.
 func (v *View) End() {
 	v.close()
-	v.Set.Mu.Lock()
-	defer v.Set.Mu.Unlock()
+	v.Set.mu.Lock()
+	defer v.Set.mu.Unlock()
 	v.Set.views = slices.DeleteFunc(v.Set.views, func(o *View) bool { return o == v })
 }
 
@@ -67,8 +67,8 @@ func (v *View) showLocked(whole *Snapshot, now time.Time) {
 	if v.published != nil {
 		v.published(snap)
 	}
-	close(v.Changed)
-	v.Changed = make(chan struct{})
+	close(v.changed)
+	v.changed = make(chan struct{})
 }
 
 // narrow returns what the filters leave of the whole.
@@ -123,13 +123,18 @@ func (v *View) Healthy(now time.Time) bool {
 	return false
 }
 
+// Change returns what is closed at the next change.
+func (v *View) Change() <-chan struct{} {
+	v.Set.mu.Lock()
+	defer v.Set.mu.Unlock()
+	return v.changed
+}
+
 // Ready returns once a probe has told that one of those who serve is up; at once
 // without probes.
 func (v *View) Ready(ctx context.Context) error {
 	for {
-		v.Set.Mu.Lock()
-		changed := v.Changed
-		v.Set.Mu.Unlock()
+		changed := v.Change()
 		if v.Set.Opts.Probe == nil {
 			return nil
 		}
