@@ -20,7 +20,7 @@ type Quota struct {
 func (q *Quota) Take(client netip.Addr, n, most, each int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.used+n > most || client.IsValid() && q.by[client]+n > each {
+	if n > most-q.used || client.IsValid() && n > each-q.by[client] { // no sum, which may overflow
 		return false
 	}
 	q.addLocked(client, n)
