@@ -41,7 +41,7 @@ func spell(s string, raw *[256]bool) string {
 	for i := 0; i < len(s) && normal; i++ {
 		c := s[i]
 		if c == '%' {
-			normal = IsEscape(s[i:]) && s[i+1] < 'a' && s[i+2] < 'a' && !plain[unhex(s[i+1])<<4|unhex(s[i+2])]
+			normal = IsEscape(s[i:]) && s[i+1] < 'a' && s[i+2] < 'a' && !plain[Unescape(s[i+1], s[i+2])]
 			i += 2
 			continue
 		}
@@ -56,7 +56,7 @@ func spell(s string, raw *[256]bool) string {
 			b = appendByte(b, s[i], raw[s[i]])
 			continue
 		}
-		c := unhex(s[i+1])<<4 | unhex(s[i+2])
+		c := Unescape(s[i+1], s[i+2])
 		b = appendByte(b, c, plain[c])
 		i += 2
 	}

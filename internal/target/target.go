@@ -254,16 +254,11 @@ func appendByte(b []byte, c byte, raw bool) []byte {
 
 // IsEscape reports whether s begins with a percent-escape.
 func IsEscape(s string) bool {
-	return len(s) >= 3 && s[0] == '%' && hex[s[1]] && hex[s[2]]
+	return len(s) >= 3 && s[0] == '%' && digit[s[1]]|digit[s[2]] <= 15
 }
 
 // Unescape returns the byte that an escape with these two digits stands for.
 func Unescape(high, low byte) byte { return digit[high]<<4 | digit[low] }
-
-var hex = marks("0123456789abcdefABCDEF")
-
-// unhex returns the value of a hexadecimal digit.
-func unhex(c byte) byte { return digit[c] }
 
 // digit holds the values of hexadecimal digits, and more than 15 for what is
 // none.
@@ -292,7 +287,7 @@ func unescape(s string) (out string, decoded, broken bool) {
 		b = append(b, s[:percent]...)
 		if s = s[percent:]; IsEscape(s) {
 			decoded = true
-			b = append(b, unhex(s[1])<<4|unhex(s[2]))
+			b = append(b, Unescape(s[1], s[2]))
 			s = s[3:]
 		} else {
 			broken = true
