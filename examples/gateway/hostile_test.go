@@ -369,7 +369,7 @@ func TestSlowUploadsLeaveARuleToOthers(t *testing.T) {
 				for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
 				}
 				_, _ = io.Copy(io.Discard, r.Body)
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond) // so that requests overlap, if they are let
 				_, _ = io.WriteString(w, "page")
 			})), balancer.Options{Limit: balancer.Limit{InFlight: 100}})
 			if err != nil {
