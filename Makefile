@@ -8,7 +8,8 @@
 #                    time, on a machine that does nothing else
 #
 # All install what they need (Debian's packages, pinned Go tools). make check is
-# the part of make test that runs no code: formatting, vet, other systems, staticcheck.
+# the part of make test that runs no code: formatting, vet, other systems,
+# staticcheck, govulncheck.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
