@@ -32,7 +32,6 @@ type decision struct {
 	cause    error         // of status
 	wait     time.Duration // until a limit would let it through
 	turn     *turn         // of the rule's places; nil: it needs none
-	asSent   bool          // the target goes on as it was sent, else the canonical path
 }
 
 // choose returns what t makes of r without a look at what its rule demands.
@@ -65,11 +64,12 @@ func (t table) decide(r *http.Request, allowed func(*limiter, netip.Addr, time.T
 			d.status, d.cause = http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r))
 		}
 	}
-	if d.status == 0 {
-		d.asSent = t.agree(&d.view, d.index)
-	}
 	return d
 }
+
+// asSent reports whether the target goes on as it was sent, else the canonical path
+// does. It asks matchers, so whoever holds a turn must be sure to give it back.
+func (d *decision) asSent() bool { return d.table.agree(&d.view, d.index) }
 
 // forward returns the request as the rule's handler gets it. The one that came
 // is not modified.
@@ -98,7 +98,7 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 		clone()
 		out.Body = http.MaxBytesReader(w, r.Body, rule.MaxBody)
 	}
-	if !d.asSent {
+	if !d.asSent() {
 		clone()
 		out.URL = rewritten(r.URL, d.rd.Canonical)
 	} else if u := target.Keep(r.URL); u != r.URL {

@@ -196,7 +196,7 @@ func TestQuestionsAreAboutWhatIsServed(t *testing.T) {
 		router.Rule{Name: "p", When: router.Path("/p/{id}"), To: split, Retry: router.RetryNever},
 		router.Rule{Name: "rest", To: split, Streams: true},
 	)
-	for _, target := range []string{"/p/7", "/x/../p/7;y", "/"} {
+	for _, target := range []string{"/p/7", "/x/../p/7;y", "/", "/x/../", "/%2561"} {
 		w.got = nil
 		r := request("GET", target)
 		r.Header.Set("Cookie", "c=d; try=b")

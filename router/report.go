@@ -62,7 +62,7 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 		out.Steps = append(out.Steps, fmt.Sprintf("%d: %v", d.status, d.cause))
 		return out
 	}
-	if !d.asSent {
+	if !d.asSent() {
 		out.Steps = append(out.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", d.rd.Canonical))
 	}
 	out.Next = []health.Decision{health.Explain(d.rule.To, d.aside())}

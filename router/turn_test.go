@@ -204,3 +204,26 @@ func TestTurnsOfARouterInARouter(t *testing.T) {
 		t.Error("the outer rule's place is kept")
 	}
 }
+
+// TestAPanicHoldsNoPlace: a matcher of another rule may be asked about a reading of
+// the path once the request has its place.
+func TestAPanicHoldsNoPlace(t *testing.T) {
+	bug := Test("bug", func(*http.Request) bool { panic("a bug") })
+	rt, err := New(Options{},
+		Rule{Name: "p", When: All(Path("/p/*"), bug), To: http.NotFoundHandler()},
+		Rule{Name: "r", To: http.NotFoundHandler(), Limit: Limit{InFlight: 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it is not asked")
+			}
+		}()
+		rt.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/p/../x", nil))
+	}()
+	if n := (*rt.rules.Load())[1].limiter.places.held.all.Load(); n != 0 {
+		t.Errorf("%d places are held", n)
+	}
+}
