@@ -155,10 +155,10 @@ func (f *fallback) allows() bool {
 }
 
 // draw implements drawer.
-func (f *fallback) draw(c *chart, out *proof.Handler, depth int) {
+func (f *fallback) draw(c *chart, out *proof.Handler, above []http.Handler) {
 	out.Ways = []proof.Way{
-		{To: c.handler(f.first, depth+1)},
-		{When: asCondition(Method(http.MethodGet)), To: c.handler(f.then, depth+1)},
+		{To: c.handler(f.first, above)},
+		{When: asCondition(Method(http.MethodGet)), To: c.handler(f.then, above)},
 	}
 }
 

@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/router/internal/proof"
@@ -34,9 +35,9 @@ type chart struct {
 func newChart(c Claim) *chart { return &chart{c, make(map[*table]*proof.Table)} }
 
 // A drawer is a handler that draws itself: it sets Table or Ways of what stands for
-// it in proofs.
+// it in proofs. Above are the handlers of its rule down to itself.
 type drawer interface {
-	draw(c *chart, out *proof.Handler, depth int)
+	draw(c *chart, out *proof.Handler, above []http.Handler)
 }
 
 // table draws t, once: its router may be below it.
@@ -47,7 +48,7 @@ func (c *chart) table(t *table) *proof.Table {
 	out := new(proof.Table)
 	c.drawn[t] = out
 	for _, rule := range *t {
-		drawn := proof.Rule{Name: rule.Name, When: asCondition(rule.When), To: c.handler(rule.To, 0)}
+		drawn := proof.Rule{Name: rule.Name, When: asCondition(rule.When), To: c.handler(rule.To, nil)}
 		if len(rule.Allow) > 0 {
 			drawn.Allow = asCondition(rule.allowed())
 		}
@@ -56,19 +57,21 @@ func (c *chart) table(t *table) *proof.Table {
 	return out
 }
 
-// handler draws h, which is so deep below its rule.
-func (c *chart) handler(h http.Handler, depth int) *proof.Handler {
-	if depth > maxDepth {
+// handler draws h, which its rule reaches through those above. What it reaches when
+// it is above itself it has reached already.
+func (c *chart) handler(h http.Handler, above []http.Handler) *proof.Handler {
+	if slices.ContainsFunc(above, func(a http.Handler) bool { return same(a, h) }) {
 		return &proof.Handler{Handler: h, Allowed: true}
 	}
+	above = append(slices.Clip(above), h)
 	out := &proof.Handler{Handler: h, Allowed: c.claim.allows(h) || answersItself(h)}
 	if h, ok := h.(drawer); ok {
-		h.draw(c, out, depth)
+		h.draw(c, out, above)
 		return out
 	}
 	if wrapper, ok := h.(health.Wrapper); ok {
 		for _, inner := range wrapper.Wraps() {
-			out.Ways = append(out.Ways, proof.Way{To: c.handler(inner, depth+1)})
+			out.Ways = append(out.Ways, proof.Way{To: c.handler(inner, above)})
 		}
 		out.Allowed = out.Allowed || len(out.Ways) == 0
 	}

@@ -161,6 +161,43 @@ func TestProofsKnowWhatRequestsMayHave(t *testing.T) {
 	}
 }
 
+// What is far below a rule is proved too.
+func TestProofsGoDownToTheEnd(t *testing.T) {
+	origin, apps := newPool("origin"), newPool("apps")
+	var deep http.Handler = apps
+	for range 100 {
+		deep = wrapping{deep}
+	}
+	var ce *router.Counterexample
+	if err := mustNew(t, router.Rule{Name: "shop", To: deep}).Prove(router.Only(origin)); !errors.As(err, &ce) || ce.Handler != apps {
+		t.Errorf("got %v, want a counterexample", err)
+	}
+}
+
+// A chain that leads back to itself in two ways ends, and what else is in it is
+// proved.
+func TestAChainThatLeadsBackToItself(t *testing.T) {
+	origin, apps := newPool("origin"), newPool("apps")
+	retries := &crossing{Handler: apps}
+	retries.ways = []http.Handler{retries, router.Fallback(retries, wrapping{retries}), apps}
+	rt := mustNew(t, router.Rule{Name: "shop", To: retries})
+	if err := rt.Prove(router.Only(apps)); err != nil {
+		t.Error(err)
+	}
+	var ce *router.Counterexample
+	if err := rt.Prove(router.Only(origin)); !errors.As(err, &ce) || ce.Handler != apps {
+		t.Errorf("got %v, want a counterexample", err)
+	}
+}
+
+// A crossing wraps what it is told to, itself too.
+type crossing struct {
+	http.Handler
+	ways []http.Handler
+}
+
+func (c *crossing) Wraps() []http.Handler { return c.ways }
+
 func TestCounterexampleSaysWhatItAssumes(t *testing.T) {
 	origin, apps := newPool("origin"), newPool("apps")
 	admin := router.Admin("/admin")

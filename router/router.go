@@ -167,7 +167,9 @@ func (rt *Router) Prove(c Claim) error { return rt.rules.Load().prove(c) }
 func (rt *Router) check(Matcher) error { return nil }
 
 // draw implements drawer.
-func (rt *Router) draw(c *chart, out *proof.Handler, _ int) { out.Table = c.table(rt.rules.Load()) }
+func (rt *Router) draw(c *chart, out *proof.Handler, _ []http.Handler) {
+	out.Table = c.table(rt.rules.Load())
+}
 
 // Wraps returns the handlers of all rules.
 func (rt *Router) Wraps() []http.Handler {

@@ -109,7 +109,7 @@ func compileRule(r Rule) (*compiled, error) {
 		}
 		c.words = r.When.String()
 	}
-	if err := checkChain(r.To, r.When, 0); err != nil {
+	if err := checkChain(r.To, r.When, given.Seen{}); err != nil {
 		return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 	}
 	var err error
