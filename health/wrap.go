@@ -64,6 +64,12 @@ func (w *wrapped) OwnsCookie(name string) bool {
 	return ok && o.OwnsCookie(name)
 }
 
+// Looped implements [LoopDetector], as OwnsCookie does.
+func (w *wrapped) Looped(r *http.Request) bool {
+	o, ok := w.outer.(LoopDetector)
+	return ok && o.Looped(r)
+}
+
 // Report implements [Reporter].
 func (w *wrapped) Report() Report {
 	for _, h := range [...]http.Handler{w.outer, w.inner} {
