@@ -58,22 +58,17 @@ func asks(c net.Conn, target string) bool {
 // before.
 func rest(t *testing.T, s *Server, n int) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		idle := 0
+	testkit.Within(t, testkit.Patience, fmt.Sprintf("%d connections are idle", n), func() bool {
 		s.crowd.mu.Lock()
+		defer s.crowd.mu.Unlock()
+		idle := 0
 		for c := range s.crowd.open {
 			if c.resting() {
 				idle++
 			}
 		}
-		s.crowd.mu.Unlock()
-		if idle >= n {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d connections are idle, want %d", idle, n)
-		}
-	}
+		return idle >= n
+	})
 }
 
 // TestConnectionsBeyondTheLimit: those on which nothing is asked make room, the
@@ -106,7 +101,7 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 			if late && !asks(first, "/") {
 				t.Fatal("the first is not served")
 			}
-			time.Sleep(20 * time.Millisecond)
+			rest(t, s, 1)
 			second := dial()
 			if !asks(second, "/") {
 				t.Fatal("the second is not served")
@@ -145,15 +140,11 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 				t.Errorf("%g closed, %g refused", closed, refused)
 			}
 			close(hold)
-			open := 4
-			for end := time.Now().Add(5 * time.Second); open > 3 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-				s.crowd.mu.Lock() // the one refused last may still be counted
-				open = len(s.crowd.open)
-				s.crowd.mu.Unlock()
-			}
-			if open > 3 {
-				t.Errorf("%d are counted", open)
-			}
+			testkit.Within(t, testkit.Patience, "three are counted, the one refused last no more", func() bool {
+				s.crowd.mu.Lock()
+				defer s.crowd.mu.Unlock()
+				return len(s.crowd.open) <= 3
+			})
 		})
 	}
 }

@@ -230,10 +230,8 @@ func TestCombinedLog(t *testing.T) {
 	} {
 		ask(t, srv.Addr().String(), r+"Connection: close\r\n\r\n")
 	}
-	var got string
-	for end := time.Now().Add(10 * time.Second); strings.Count(got, "\n") < 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		got = combined.String() // nothing waits until a line is written
-	}
+	waitFor(t, func() bool { return strings.Count(combined.String(), "\n") >= 2 }) // no answer waits for its line
+	got := combined.String()
 	var parts []string
 	for line := range strings.Lines(got) {
 		before, rest, _ := strings.Cut(line, "[")
