@@ -3,6 +3,7 @@
 package breaker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -12,26 +13,29 @@ import (
 // ErrOpen means that a call was not made because too many before it failed.
 var ErrOpen = errors.New("breaker: too many calls failed, not calling for a moment")
 
+const (
+	window   = 5 * time.Second // over which calls are counted
+	minCalls = 20              // fewer in the window prove nothing
+	maxFail  = 0.5             // share of failures from which on it opens
+	pause    = time.Second     // how long it stays open before one call is tried
+)
+
 // Options for [New]. Zero fields mean the default.
 type Options struct {
-	Budget   time.Duration    // the longest a call may take; 1 second
-	Window   time.Duration    // over which calls are counted; 5 seconds
-	MinCalls int              // fewer calls in Window prove nothing; 20
-	MaxFail  float64          // share of failures from which on it opens; 0.5
-	Pause    time.Duration    // how long it stays open before one call is tried; 1 second
-	Failure  func(error) bool // which errors count as failures; nil: all
-	Changed  func(open bool)  // told when it opens and when it closes; nil: nobody
+	Budget  time.Duration    // the longest a call may take; 1 second
+	Failure func(error) bool // which errors count as failures; nil: all
+	Changed func(open bool)  // told when it opens and when it closes; nil: nobody
 }
 
 // A Breaker guards the calls to one server. It is safe for concurrent use.
 //
-// Closed, it lets every call pass. Open, it lets none pass until Pause is
-// over; then one call is tried, which closes it or opens it again.
+// Closed, it lets every call pass. Open, it lets none pass for a second;
+// then one call is tried, which closes it or opens it again.
 type Breaker struct {
 	opts Options
 
 	mu     sync.Mutex
-	slots  [5]slot   // guarded by mu; a fifth of Window each
+	slots  [5]slot   // guarded by mu; a fifth of the window each
 	opened time.Time // guarded by mu; zero: closed
 	trial  bool      // guarded by mu; a call is being tried
 	trips  uint64    // guarded by mu; how often it opened
@@ -45,21 +49,7 @@ type slot struct {
 
 // New returns a closed Breaker.
 func New(opts Options) *Breaker {
-	if opts.Budget == 0 {
-		opts.Budget = time.Second
-	}
-	if opts.Window == 0 {
-		opts.Window = 5 * time.Second
-	}
-	if opts.MinCalls == 0 {
-		opts.MinCalls = 20
-	}
-	if opts.MaxFail == 0 {
-		opts.MaxFail = 0.5
-	}
-	if opts.Pause == 0 {
-		opts.Pause = time.Second
-	}
+	opts.Budget = cmp.Or(opts.Budget, time.Second)
 	if opts.Failure == nil {
 		opts.Failure = func(error) bool { return true }
 	}
@@ -120,7 +110,7 @@ func (b *Breaker) admit(now time.Time) (trial bool, err error) {
 	if b.opened.IsZero() {
 		return false, nil
 	}
-	if b.trial || now.Sub(b.opened) < b.opts.Pause {
+	if b.trial || now.Sub(b.opened) < pause {
 		return false, ErrOpen
 	}
 	b.trial = true
@@ -165,7 +155,7 @@ func (b *Breaker) recordLocked(now time.Time, trial bool, o outcome) {
 		return
 	}
 	calls, fails := b.countLocked(now, o == failed)
-	if calls >= b.opts.MinCalls && float64(fails) >= b.opts.MaxFail*float64(calls) {
+	if calls >= minCalls && float64(fails) >= maxFail*float64(calls) {
 		b.opened = now
 		b.trips++
 	}
@@ -174,7 +164,7 @@ func (b *Breaker) recordLocked(now time.Time, trial bool, o outcome) {
 // countLocked adds a call to the window and returns what is in it.
 func (b *Breaker) countLocked(now time.Time, fail bool) (calls, fails int) {
 	n := int64(len(b.slots))
-	at := now.UnixNano() / max(1, int64(b.opts.Window)/n)
+	at := now.UnixNano() / (int64(window) / n)
 	current := &b.slots[at%n]
 	if current.at != at {
 		*current = slot{at: at}

@@ -28,13 +28,6 @@ func calls(b *Breaker, n int, f func(context.Context) error) (through int) {
 	return through
 }
 
-func TestDefaults(t *testing.T) {
-	o := New(Options{}).opts
-	if o.Budget != time.Second || o.Window != 5*time.Second || o.MinCalls != 20 || o.MaxFail != 0.5 || o.Pause != time.Second {
-		t.Errorf("got %+v", o)
-	}
-}
-
 func TestOpensAtHalfOfTwenty(t *testing.T) {
 	cases := map[string]struct {
 		good, bad int
@@ -68,6 +61,11 @@ func TestOldFailuresAreForgotten(t *testing.T) {
 		calls(b, 19, sick)
 		if b.Open() {
 			t.Error("failures of more than 5 s ago count")
+		}
+		time.Sleep(3 * time.Second)
+		calls(b, 1, sick)
+		if !b.Open() {
+			t.Error("failures of 3 s ago do not count")
 		}
 	})
 }
