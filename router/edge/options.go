@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -120,12 +121,10 @@ const maxPage = 64 << 10
 // withDefaults returns a checked copy that shares no memory with o but TLS,
 // which it clones.
 func (o Options) withDefaults() (Options, error) {
-	if o.Addr == "" {
-		o.Addr = ":80"
-		if o.secure() {
-			o.Addr = ":443"
-		}
+	if o.secure() {
+		o.Addr = cmp.Or(o.Addr, ":443")
 	}
+	o.Addr = cmp.Or(o.Addr, ":80")
 	var err error
 	if o.Trusted, err = given.Prefixes(o.Trusted); err != nil {
 		return o, fmt.Errorf("edge: Trusted: %w", err)
@@ -142,25 +141,23 @@ func (o Options) withDefaults() (Options, error) {
 	if err := o.checkTLS(); err != nil {
 		return o, err
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	setDefault(&o.Linger, 10*time.Second)
-	setDefault(&o.Drain, 30*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Linger = cmp.Or(o.Linger, 10*time.Second)
+	o.Drain = cmp.Or(o.Drain, 30*time.Second)
 	l := &o.Limits
-	setDefault(&l.Header, 10*time.Second)
-	setDefault(&l.Idle, 75*time.Second)
-	setDefault(&l.TrustedIdle, 920*time.Second)
-	setDefault(&l.BodyStall, 30*time.Second)
-	setDefault(&l.WriteStall, 120*time.Second)
-	setDefault(&l.UpgradeIdle, time.Hour)
-	setDefault(&l.Target, 8000)
-	setDefault(&l.Headers, 32<<10)
-	setDefault(&l.Streams, 100)
-	setDefault(&l.Fields, 256)
-	setDefault(&l.Conns, descriptors()/2)
+	l.Header = cmp.Or(l.Header, 10*time.Second)
+	l.Idle = cmp.Or(l.Idle, 75*time.Second)
+	l.TrustedIdle = cmp.Or(l.TrustedIdle, 920*time.Second)
+	l.BodyStall = cmp.Or(l.BodyStall, 30*time.Second)
+	l.WriteStall = cmp.Or(l.WriteStall, 120*time.Second)
+	l.UpgradeIdle = cmp.Or(l.UpgradeIdle, time.Hour)
+	l.Target = cmp.Or(l.Target, 8000)
+	l.Headers = cmp.Or(l.Headers, 32<<10)
+	l.Streams = cmp.Or(l.Streams, 100)
+	l.Fields = cmp.Or(l.Fields, 256)
+	l.Conns = cmp.Or(l.Conns, descriptors()/2)
 	if l.Conns > 0 {
-		setDefault(&l.ClientConns, max(1, l.Conns/2))
+		l.ClientConns = cmp.Or(l.ClientConns, max(1, l.Conns/2))
 	}
 	if l.Streams < 0 {
 		return o, fmt.Errorf("edge: Limits.Streams: %d: HTTP/2 streams cannot be unlimited", l.Streams)
@@ -215,12 +212,6 @@ func (o *Options) checkTLS() error {
 		return errors.New("edge: TLS verifies client certificates and has no ClientCAs: want the authority that signs them, or every certificate of a public one lets in")
 	}
 	return nil
-}
-
-func setDefault[T int | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
 }
 
 func (o *Options) secure() bool { return o.TLS != nil || o.Certificates != nil }
