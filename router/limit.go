@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -74,9 +75,7 @@ func newLimiter(l Limit) *limiter {
 	if l == (Limit{}) {
 		return nil
 	}
-	if l.Burst == 0 {
-		l.Burst = max(1, int(l.Rate))
-	}
+	l.Burst = cmp.Or(l.Burst, max(1, int(l.Rate)))
 	lim := &limiter{Limit: l}
 	if l.InFlight > 0 {
 		lim.places = &places{limit: l.InFlight}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,13 @@ type Options struct {
 	Claims []Claim
 }
 
+func (o Options) withDefaults() Options {
+	o.Name = cmp.Or(o.Name, "router")
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Claims = slices.Clone(o.Claims)
+	return o
+}
+
 // A Router hands each request to the one rule that takes it. It is safe for
 // concurrent use.
 type Router struct {
@@ -40,14 +48,7 @@ type Router struct {
 // one before them takes all that they match, a table whose last rule does
 // not take everything, and one that breaks one of Options.Claims.
 func New(opts Options, rules ...Rule) (*Router, error) {
-	if opts.Name == "" {
-		opts.Name = "router"
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
-	opts.Claims = slices.Clone(opts.Claims)
-	rt := &Router{opts: opts}
+	rt := &Router{opts: opts.withDefaults()}
 	if err := rt.Update(rules...); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -124,9 +125,7 @@ func compileRule(r Rule) (*compiled, error) {
 			return nil, fmt.Errorf("rule %q: a middleware in Use returned nil", r.Name)
 		}
 	}
-	if r.MaxBody == 0 {
-		c.MaxBody = DefaultMaxBody
-	}
+	c.MaxBody = cmp.Or(r.MaxBody, DefaultMaxBody)
 	c.terms = transit.Terms{Header: r.Timeouts.Header, Idle: r.Timeouts.Idle, Total: r.Timeouts.Total, Retry: transit.Retry(r.Retry), Streams: r.Streams}
 	return c, nil
 }
