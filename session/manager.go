@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -49,7 +50,7 @@ func New(store Store, opts Options) (*Manager, error) {
 	if given.Nil(store) {
 		return nil, errors.New("session: no store: try session.Memory()")
 	}
-	opts, err := opts.filled()
+	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -83,45 +84,44 @@ func (m *Manager) noteOutage(out bool) {
 	}
 }
 
-// filled returns o with its defaults, or what is wrong with it.
-func (o Options) filled() (Options, error) {
-	if o.Name == "" {
-		o.Name = "sid"
-	}
-	if o.SameSite == 0 {
-		o.SameSite = http.SameSiteLaxMode
-	}
-	if o.Idle == 0 {
-		o.Idle = 30 * time.Minute
-	}
-	if o.Lifetime == 0 {
-		o.Lifetime = max(12*time.Hour, o.Idle)
-	}
-	if o.Timeout == 0 {
-		o.Timeout = time.Second
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+// withDefaults fills in what o leaves out, and checks the rest.
+func (o Options) withDefaults() (Options, error) {
+	o.Name = cmp.Or(o.Name, "sid")
+	o.SameSite = cmp.Or(o.SameSite, http.SameSiteLaxMode)
+	o.Idle = cmp.Or(o.Idle, 30*time.Minute)
+	o.Lifetime = cmp.Or(o.Lifetime, max(12*time.Hour, o.Idle))
+	o.Timeout = cmp.Or(o.Timeout, time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	return o, errors.Join(o.checkCookie(), o.checkTimes())
+}
+
+// checkCookie says which part of the cookie browsers or the manager would not take.
+func (o Options) checkCookie() error {
 	switch {
 	case !isBase64URL(o.Name):
-		return o, fmt.Errorf("session: name %q: want letters, digits, hyphens and underscores", o.Name)
+		return fmt.Errorf("session: name %q: want letters, digits, hyphens and underscores", o.Name)
 	case strings.HasPrefix(o.Name, "__"):
-		return o, fmt.Errorf("session: name %q: want it without a prefix, which is added", o.Name)
+		return fmt.Errorf("session: name %q: want it without a prefix, which is added", o.Name)
 	case o.Domain != "" && !isHost(strings.TrimPrefix(o.Domain, ".")):
-		return o, fmt.Errorf("session: domain %q: want a host's name without scheme, port and path, such as shop.example", o.Domain)
+		return fmt.Errorf("session: domain %q: want a host's name without scheme, port and path, such as shop.example", o.Domain)
 	case o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode:
-		return o, fmt.Errorf("session: there is no SameSite %d", o.SameSite)
-	case o.Idle < time.Minute:
-		return o, fmt.Errorf("session: idle timeout %v: want at least 1m", o.Idle)
-	case o.Lifetime < o.Idle:
-		return o, fmt.Errorf("session: lifetime %v is shorter than the idle timeout %v", o.Lifetime, o.Idle)
-	case o.Timeout < 0:
-		return o, fmt.Errorf("session: timeout %v: want a positive duration", o.Timeout)
+		return fmt.Errorf("session: there is no SameSite %d", o.SameSite)
 	case o.SameSite == http.SameSiteNoneMode && o.AllowInsecure:
-		return o, errors.New("session: browsers take SameSite=None only with Secure, which AllowInsecure leaves out")
+		return errors.New("session: browsers take SameSite=None only with Secure, which AllowInsecure leaves out")
 	}
-	return o, nil
+	return nil
+}
+
+func (o Options) checkTimes() error {
+	switch {
+	case o.Idle < time.Minute:
+		return fmt.Errorf("session: idle timeout %v: want at least 1m", o.Idle)
+	case o.Lifetime < o.Idle:
+		return fmt.Errorf("session: lifetime %v is shorter than the idle timeout %v", o.Lifetime, o.Idle)
+	case o.Timeout < 0:
+		return fmt.Errorf("session: timeout %v: want a positive duration", o.Timeout)
+	}
+	return nil
 }
 
 // isHost reports whether s is a name as browsers compare it: a cookie whose

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,18 +55,7 @@ type Sticky struct {
 // NewSticky returns a Sticky whose cookies are sealed with key: at least 32
 // random bytes, the same on all tiers, kept over restarts.
 func NewSticky(key []byte, opts StickyOptions) (*Sticky, error) {
-	if opts.Name == "" {
-		opts.Name = "route"
-	}
-	if opts.Idle == 0 {
-		opts.Idle = time.Hour
-	}
-	if opts.Life == 0 {
-		opts.Life = 8 * time.Hour
-	}
-	if opts.Key == nil {
-		opts.Key = ByCookie("PHPSESSID")
-	}
+	opts = opts.withDefaults()
 	switch {
 	case len(key) < minKey:
 		return nil, fmt.Errorf("session: sticky key of %d bytes: want at least %d random ones", len(key), minKey)
@@ -77,6 +67,16 @@ func NewSticky(key []byte, opts StickyOptions) (*Sticky, error) {
 		return nil, errors.New("session: sticky: want 0 < Idle <= Life")
 	}
 	return &Sticky{opts: opts, seal: newSeal(opts.Name, key, opts.Previous)}, nil
+}
+
+func (o StickyOptions) withDefaults() StickyOptions {
+	o.Name = cmp.Or(o.Name, "route")
+	o.Idle = cmp.Or(o.Idle, time.Hour)
+	o.Life = cmp.Or(o.Life, 8*time.Hour)
+	if o.Key == nil {
+		o.Key = ByCookie("PHPSESSID")
+	}
+	return o
 }
 
 // ByCookie returns a key for [StickyOptions] that is the value of the

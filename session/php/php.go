@@ -14,6 +14,7 @@
 package php
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,17 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// withDefaults fills in what o leaves out, and checks the rest.
+func (o Options) withDefaults() (Options, error) {
+	o.Cookie = cmp.Or(o.Cookie, "PHPSESSID")
+	o.Timeout = cmp.Or(o.Timeout, 100*time.Millisecond)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	if o.Timeout < 0 {
+		return o, fmt.Errorf("php: timeout %v: want a positive duration", o.Timeout)
+	}
+	return o, nil
+}
+
 // A Reader looks into sessions. It is safe for concurrent use.
 type Reader struct {
 	source  Source
@@ -88,17 +100,9 @@ func New(source Source, opts Options) (*Reader, error) {
 	if source == nil {
 		return nil, errors.New("php: no source: want php.Redis, php.Magento or php.Memcached")
 	}
-	if opts.Cookie == "" {
-		opts.Cookie = "PHPSESSID"
-	}
-	if opts.Timeout == 0 {
-		opts.Timeout = 100 * time.Millisecond
-	}
-	if opts.Timeout < 0 {
-		return nil, fmt.Errorf("php: timeout %v: want a positive duration", opts.Timeout)
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
 	}
 	return &Reader{
 		source: source,
