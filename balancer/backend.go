@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -85,9 +86,7 @@ var schemes = pool.Schemes{
 // resolve checks b and fills in what it leaves out.
 func (b Backend) resolve() (Backend, *url.URL, error) {
 	b.Labels = maps.Clone(b.Labels)
-	if b.Weight == 0 {
-		b.Weight = 1
-	}
+	b.Weight = cmp.Or(b.Weight, 1)
 	if b.Weight < 0 || b.Tier < 0 {
 		return b, nil, fmt.Errorf("balancer: backend %s: neither weight nor tier may be negative", b.label())
 	}

@@ -139,9 +139,7 @@ type Limit struct {
 // withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
 	o.Name = cmp.Or(o.Name, "pool")
-	if o.Policy == nil {
-		o.Policy = Adaptive()
-	}
+	o.Policy = cmp.Or(o.Policy, Adaptive())
 	o.Schedule = o.Schedule.WithDefaults()
 	o.Outlier = o.Outlier.WithDefaults()
 	o.Retry.Max = cmp.Or(o.Retry.Max, 1)
@@ -152,9 +150,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Timeouts.Header = cmp.Or(o.Timeouts.Header, time.Minute)
 	o.Timeouts.Idle = cmp.Or(o.Timeouts.Idle, time.Minute)
 	o.Spool.Bytes = cmp.Or(o.Spool.Bytes, spoolDisk)
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
 	}

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -111,10 +112,7 @@ func Hash(key func(*http.Request) string, bound float64) Policy {
 	if key == nil {
 		key = func(r *http.Request) string { return transit.Client(r).String() }
 	}
-	if bound == 0 {
-		bound = 1.25
-	}
-	return builtin{pool.Hash{Key: key, Bound: bound}}
+	return builtin{pool.Hash{Key: key, Bound: cmp.Or(bound, 1.25)}}
 }
 
 // First returns a policy that takes the first candidate, in the order in which

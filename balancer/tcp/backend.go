@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -46,9 +47,7 @@ var schemes = pool.Schemes{
 // resolve checks b and fills in what it leaves out.
 func (b Backend) resolve() (Backend, *url.URL, error) {
 	b.Labels = maps.Clone(b.Labels)
-	if b.Weight == 0 {
-		b.Weight = 1
-	}
+	b.Weight = cmp.Or(b.Weight, 1)
 	u, err := schemes.Parse(b.URL)
 	if err != nil {
 		return b, nil, fmt.Errorf("balancer: backend %w", err)

@@ -90,9 +90,7 @@ type Limit struct {
 // withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
 	o.Name = cmp.Or(o.Name, "pool")
-	if o.Policy.pool == nil {
-		o.Policy = Adaptive()
-	}
+	o.Policy.pool = cmp.Or(o.Policy.pool, Adaptive().pool)
 	o.Schedule = o.Schedule.WithDefaults()
 	o.Outlier = o.Outlier.WithDefaults()
 	o.Dial = cmp.Or(o.Dial, time.Second)
@@ -100,9 +98,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Second)
 	o.Handshake = cmp.Or(o.Handshake, 10*time.Second)
 	o.Drain = cmp.Or(o.Drain, 10*time.Second)
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
 	}

@@ -1,6 +1,10 @@
 package tcp
 
-import "github.com/foretier/foretier/balancer/internal/pool"
+import (
+	"cmp"
+
+	"github.com/foretier/foretier/balancer/internal/pool"
+)
 
 // A Policy picks the backend for a connection. The zero Policy is [Adaptive].
 type Policy struct{ pool pool.Policy }
@@ -23,10 +27,7 @@ func RoundRobin() Policy { return Policy{new(pool.RoundRobin)} }
 // clients move. bound is how many times the average load a backend may be given
 // before its clients overflow to their next choice. 0: 1.25. Negative: no bound.
 func Hash(bound float64) Policy {
-	if bound == 0 {
-		bound = 1.25
-	}
-	return Policy{pool.Hash{Bound: bound}}
+	return Policy{pool.Hash{Bound: cmp.Or(bound, 1.25)}}
 }
 
 // First returns a policy that takes the first candidate, in the order in which
