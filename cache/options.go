@@ -104,6 +104,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
 	o.Name = cmp.Or(o.Name, "Foretier")
 	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
