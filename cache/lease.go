@@ -2,7 +2,6 @@ package cache
 
 import (
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -35,36 +34,32 @@ var leases = sync.Pool{New: func() any { return new(lease) }}
 func lend(w http.ResponseWriter, r *http.Request) *lease {
 	l := leases.Get().(*lease)
 	l.out, l.done = w, false
-	l.Reader, l.Client = nil, netOf(transit.Client(r))
+	l.Reader, l.Client = nil, transit.Network(transit.Client(r))
 	if breaks(w) {
 		l.Reader = l
 	}
 	return l
 }
 
+// What [http.ResponseController] looks for in a writer.
+type (
+	breakable interface{ SetWriteDeadline(time.Time) error }
+	around    interface{ Unwrap() http.ResponseWriter }
+)
+
 // breaks reports whether what is written to w can be broken off.
 func breaks(w http.ResponseWriter) bool {
 	for w != nil {
-		if _, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		switch x := w.(type) {
+		case breakable:
 			return true
-		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
+		case around:
+			w = x.Unwrap()
+		default:
 			return false
 		}
-		w = u.Unwrap()
 	}
 	return false
-}
-
-// netOf returns what is taken for one client: an address of IPv4, a /64 of IPv6.
-func netOf(client netip.Addr) netip.Addr {
-	if client.Is6() && !client.Is4In6() {
-		if net, err := client.Prefix(64); err == nil {
-			return net.Addr()
-		}
-	}
-	return client.Unmap()
 }
 
 // end says that nothing more is sent, and that nothing is held.
