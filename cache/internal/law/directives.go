@@ -17,7 +17,6 @@ type Directives []Directive
 // quotes taken off.
 type Directive struct {
 	Name, Value string
-	HasValue    bool
 }
 
 // ParseDirectives parses the lines of a Cache-Control field. A member that does
@@ -53,17 +52,17 @@ func NoStore(lines []string) bool {
 
 func parseDirective(member string) (Directive, bool) {
 	member = textproto.TrimString(member)
-	name, value, has := strings.Cut(member, "=")
+	name, value, _ := strings.Cut(member, "=")
 	if !fields.Token(name) {
 		return Directive{}, false
 	}
-	if has && strings.HasPrefix(value, `"`) {
+	if strings.HasPrefix(value, `"`) {
 		var ok bool
 		if value, ok = unquote(value); !ok {
 			return Directive{}, false
 		}
 	}
-	return Directive{strings.ToLower(name), value, has}, true
+	return Directive{strings.ToLower(name), value}, true
 }
 
 // unquote returns the content of a quoted string (RFC 9110, section 5.6.4).

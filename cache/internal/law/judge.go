@@ -96,7 +96,7 @@ func Judge(req Request, res Response) Judgement {
 	return j
 }
 
-// storable walks the list of RFC 9111, section 3.
+// storable walks the list of RFC 9111, section 3, and reads as one.
 func storable(req Request, res Response, cc Directives, stated bool) (ok bool, why string) {
 	understood := understands(res.Status)
 	switch {
@@ -125,8 +125,8 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 	case len(res.Header["Set-Cookie"]) > 0:
 		// The RFC leaves that to the origin, which then forgets (section 7.3).
 		return false, "sets a cookie"
-	case VaryAll(res.Header["Vary"]):
-		return false, "varies on anything"
+	case fields.HasToken(res.Header["Vary"], "*"):
+		return false, "varies on anything" // section 4.1
 	case variesByClient(res.Header["Vary"]):
 		return false, "varies by client"
 	case (req.Authorization || req.Cookie) && res.Status >= 400:
@@ -217,10 +217,4 @@ func variesByClient(lines []string) bool {
 		}
 	}
 	return false
-}
-
-// VaryAll reports whether a Vary field has the member * anywhere, so that it
-// never matches (RFC 9111, section 4.1).
-func VaryAll(lines []string) bool {
-	return fields.HasToken(lines, "*")
 }

@@ -34,16 +34,16 @@ func TestParseDirectives(t *testing.T) {
 	}{
 		"none":                 {nil, nil},
 		"empty members":        {[]string{" ,, "}, nil},
-		"case and white space": {[]string{" No-Store\t, MAX-AGE=1 "}, Directives{{"no-store", "", false}, {"max-age", "1", true}}},
-		"lines":                {[]string{"a", "b=2"}, Directives{{"a", "", false}, {"b", "2", true}}},
-		"quoted":               {[]string{`max-age="60"`}, Directives{{"max-age", "60", true}}},
-		"comma inside quotes":  {[]string{`private="a, b", c`}, Directives{{"private", "a, b", true}, {"c", "", false}}},
-		"escaped quote":        {[]string{`x="a\"b,c", max-age=1`}, Directives{{"x", `a"b,c`, true}, {"max-age", "1", true}}},
-		"directive in quotes":  {[]string{`x="max-age=3600", max-age=1`}, Directives{{"x", "max-age=3600", true}, {"max-age", "1", true}}},
-		"unclosed quote":       {[]string{`a, x="max-age=60, no-store`, "b"}, Directives{{"a", "", false}, {"b", "", false}}},
-		"space around =":       {[]string{"max-age =60, s-maxage= 60"}, Directives{{"s-maxage", " 60", true}}},
-		"no name":              {[]string{"=60, a"}, Directives{{"a", "", false}}},
-		"rubbish after quotes": {[]string{`a="b"c, d`}, Directives{{"d", "", false}}},
+		"case and white space": {[]string{" No-Store\t, MAX-AGE=1 "}, Directives{{"no-store", ""}, {"max-age", "1"}}},
+		"lines":                {[]string{"a", "b=2"}, Directives{{"a", ""}, {"b", "2"}}},
+		"quoted":               {[]string{`max-age="60"`}, Directives{{"max-age", "60"}}},
+		"comma inside quotes":  {[]string{`private="a, b", c`}, Directives{{"private", "a, b"}, {"c", ""}}},
+		"escaped quote":        {[]string{`x="a\"b,c", max-age=1`}, Directives{{"x", `a"b,c`}, {"max-age", "1"}}},
+		"directive in quotes":  {[]string{`x="max-age=3600", max-age=1`}, Directives{{"x", "max-age=3600"}, {"max-age", "1"}}},
+		"unclosed quote":       {[]string{`a, x="max-age=60, no-store`, "b"}, Directives{{"a", ""}, {"b", ""}}},
+		"space around =":       {[]string{"max-age =60, s-maxage= 60"}, Directives{{"s-maxage", " 60"}}},
+		"no name":              {[]string{"=60, a"}, Directives{{"a", ""}}},
+		"rubbish after quotes": {[]string{`a="b"c, d`}, Directives{{"d", ""}}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

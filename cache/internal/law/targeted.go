@@ -62,11 +62,11 @@ func parseTargeted(lines []string) Directives {
 				continue // no-store=?0
 			}
 		case int64:
-			d.Value, d.HasValue = strconv.FormatInt(v, 10), true
+			d.Value = strconv.FormatInt(v, 10)
 		case string:
-			d.Value, d.HasValue = v, true
+			d.Value = v
 		case httpsfv.Token:
-			d.Value, d.HasValue = string(v), true
+			d.Value = string(v)
 		}
 		if _, integer := item.Value.(int64); seconds[name] && !integer {
 			return nil

@@ -88,23 +88,26 @@ func (s *Store) dequeueLocked(e *Entry) { s.moveLocked(e, nowhere) }
 
 // moveLocked takes e from the queue it is in and appends it to another.
 func (s *Store) moveLocked(e *Entry, to queueID) {
-	switch e.queue {
-	case inSmall:
-		s.small.remove(e)
-	case inMain:
-		s.main.remove(e)
-	case inLoose:
-		s.loose.remove(e)
+	if q := s.queue(e.queue); q != nil {
+		q.remove(e)
 	}
-	switch to {
-	case inSmall:
-		s.small.push(e)
-	case inMain:
-		s.main.push(e)
-	case inLoose:
-		s.loose.push(e)
+	if q := s.queue(to); q != nil {
+		q.push(e)
 	}
 	e.queue = to
+}
+
+// queue returns the queue of that name, or nil for nowhere.
+func (s *Store) queue(id queueID) *queue {
+	switch id {
+	case inSmall:
+		return &s.small
+	case inMain:
+		return &s.main
+	case inLoose:
+		return &s.loose
+	}
+	return nil
 }
 
 // victimLocked returns the entry to be evicted next, still in its queue, or
