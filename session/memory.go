@@ -81,22 +81,17 @@ func (m *memory) Load(ctx context.Context, keys ...string) ([]Record, error) {
 
 // Create implements [Store].
 func (m *memory) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	now := time.Now()
-	s := m.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.findLocked(key, now); ok {
-		return ErrExists
-	}
-	s.sweepLocked(now, 8)
-	if !s.makeRoomLocked(now, key, cost(key, data)) {
-		return ErrFull
-	}
-	s.putLocked(key, data, now.Add(ttl))
-	return nil
+	return m.with(ctx, key, func(s *shard, now time.Time) error {
+		if _, ok := s.findLocked(key, now); ok {
+			return ErrExists
+		}
+		s.sweepLocked(now, 8)
+		if !s.makeRoomLocked(now, key, cost(key, data)) {
+			return ErrFull
+		}
+		s.putLocked(key, data, now.Add(ttl))
+		return nil
+	})
 }
 
 // Update implements [Store].
@@ -111,20 +106,15 @@ func (m *memory) Update(ctx context.Context, key string, old Record, data []byte
 
 // Touch implements [Store].
 func (m *memory) Touch(ctx context.Context, key string, _ Record, ttl time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	now := time.Now()
-	s := m.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, ok := s.findLocked(key, now)
-	if !ok {
-		return ErrNotFound
-	}
-	r.Expires = now.Add(ttl)
-	s.records[key] = r
-	return nil
+	return m.with(ctx, key, func(s *shard, now time.Time) error {
+		r, ok := s.findLocked(key, now)
+		if !ok {
+			return ErrNotFound
+		}
+		r.Expires = now.Add(ttl)
+		s.records[key] = r
+		return nil
+	})
 }
 
 // Delete implements [Store].
@@ -134,22 +124,28 @@ func (m *memory) Delete(ctx context.Context, key string, old Record) error {
 
 // change does f if key still holds old.
 func (m *memory) change(ctx context.Context, key string, old Record, f func(*shard, time.Time)) error {
+	return m.with(ctx, key, func(s *shard, now time.Time) error {
+		r, ok := s.findLocked(key, now)
+		switch {
+		case !ok:
+			return ErrNotFound
+		case r.Version != old.Version:
+			return ErrConflict
+		}
+		f(s, now)
+		return nil
+	})
+}
+
+// with does f with the shard of key, locked.
+func (m *memory) with(ctx context.Context, key string, f func(*shard, time.Time) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	now := time.Now()
 	s := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, ok := s.findLocked(key, now)
-	switch {
-	case !ok:
-		return ErrNotFound
-	case r.Version != old.Version:
-		return ErrConflict
-	}
-	f(s, now)
-	return nil
+	return f(s, time.Now())
 }
 
 // findLocked returns the record of key, and removes it if it has expired.
