@@ -115,15 +115,14 @@ func (x *exchange) earlyPlace() (give func(), ok bool) {
 	if p.opts.Limit.InFlight == 0 {
 		return nothing, true
 	}
-	use := int64(len(p.view.Current(time.Now()).Use))
-	if use == 0 {
+	places := int64(len(p.view.Current(time.Now()).Use)) * int64(p.opts.Limit.InFlight)
+	switch places {
+	case 0:
 		return nothing, true // nobody serves, which is better said at once
-	}
-	most := max(use*int64(p.opts.Limit.InFlight)/4, 1)
-	if use*int64(p.opts.Limit.InFlight) == 1 {
+	case 1:
 		return nil, false // the only place
 	}
-	client := x.spool.client
+	client, most := x.spool.client, max(places/4, 1)
 	if !p.coming.Take(client, 1, most, max(most/2, 1)) {
 		return nil, false
 	}
