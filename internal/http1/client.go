@@ -268,13 +268,6 @@ func (cl *Client) CloseIdleConnections() {
 	}
 }
 
-// Idle returns how many connections are kept.
-func (cl *Client) Idle() int {
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	return len(cl.idle)
-}
-
 // explain names the error by its first cause.
 func explain(ctx context.Context, call *Call, err error, what string, limit time.Duration) error {
 	if broken := call.detach(false); broken != nil {

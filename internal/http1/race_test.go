@@ -46,7 +46,7 @@ func TestCloseWhileReading(t *testing.T) {
 			t.Error("a body that was closed has ended as if it were whole")
 		}
 	}
-	if cl.Idle() != 0 {
+	if kept(cl) != 0 {
 		t.Error("a connection is kept on which half a body is left")
 	}
 }
