@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -57,7 +58,7 @@ func forms(p, word string) []string {
 		p,
 		p + "/" + word,
 		strings.ToUpper(p),
-		"/%" + hex(p[1]) + p[2:],
+		fmt.Sprintf("/%%%02X", p[1]) + p[2:],
 		"/" + p,
 		"/%20" + p[1:],
 		p + ";x",
@@ -67,9 +68,4 @@ func forms(p, word string) []string {
 		"//" + word + p,
 		p + strings.Repeat("/..", segments) + "/" + word,
 	}
-}
-
-func hex(c byte) string {
-	const digits = "0123456789ABCDEF"
-	return string([]byte{digits[c>>4], digits[c&15]})
 }

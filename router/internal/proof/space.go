@@ -24,7 +24,6 @@ type Space struct {
 // request has one of them, the first by default, or if several is set any number,
 // by default none; a condition is then met if one of its values alone meets it.
 type dimension struct {
-	key     string
 	several bool
 	values  []func(*http.Request)
 	names   []string // for Reached.Assuming; empty where the request shows the value
@@ -92,7 +91,7 @@ func (d *Space) dimension(key string) int {
 	if !ok {
 		i = len(d.list)
 		d.index[key] = i
-		d.list = append(d.list, dimension{key: key})
+		d.list = append(d.list, dimension{})
 	}
 	return i
 }
