@@ -38,28 +38,9 @@ func RemoveHopByHop(h http.Header) {
 // A trusted peer's X-Forwarded-For and -Proto stay; all other X-Forwarded-* go,
 // as does what Connection would have a hop remove of the tier's own fields.
 func Clean(h http.Header, trusted bool) {
-	for as := range h {
-		// A server hands up canonical names only; whatever else has put a field
-		// there, a backend reads it in any spelling.
-		says, found := known[as]
-		if found && says == nothing {
-			continue
-		}
-		name := http.CanonicalHeaderKey(as)
-		switch {
-		case found:
-		case !plain(name), as != name && slices.Contains(hopByHop, name):
-			says = ofTarget
-		case strings.HasPrefix(name, "X-Forwarded-"):
-			// The two that the tier itself understands.
-			if says = ofTarget; name == as && (name == "X-Forwarded-For" || name == "X-Forwarded-Proto") {
-				says = ofClient
-			}
-		default:
-			says = claimed(name)
-		}
-		if says == ofTarget || says == ofClient && !trusted {
-			delete(h, as)
+	for name := range h {
+		if says := meaning(name); says == ofTarget || says == ofClient && !trusted {
+			delete(h, name)
 		}
 	}
 	for _, name := range [...]string{"Connection", "Upgrade", "Te", "Keep-Alive", "Proxy-Connection"} {
@@ -71,6 +52,22 @@ func Clean(h http.Header, trusted bool) {
 		delete(h, "Upgrade")
 	}
 	cleanConnection(h)
+}
+
+// meaning returns what the field of that name says. A server hands up canonical names
+// only; whatever else has put a field there, a backend reads it in any spelling.
+func meaning(as string) claim {
+	if says, ok := known[as]; ok {
+		return says
+	}
+	name := http.CanonicalHeaderKey(as)
+	switch {
+	case as == "X-Forwarded-For", as == "X-Forwarded-Proto": // which the tier itself understands
+		return ofClient
+	case !plain(name), as != name && slices.Contains(hopByHop, name), strings.HasPrefix(name, "X-Forwarded-"):
+		return ofTarget
+	}
+	return claimed(name)
 }
 
 // maxOptions is how many members a list that is meant for this hop may have. A

@@ -38,7 +38,8 @@ func claimed(name string) claim {
 // has 40 bytes.
 const longest = 64
 
-// judge puts the words of a name in lower case together.
+// judge puts the words of a name in lower case together. It is one table: what is
+// claimed, by whom.
 func judge(name []byte) claim {
 	var all, last word
 	n := 0
