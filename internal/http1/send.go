@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -75,12 +76,8 @@ func framing(r *http.Request, body bool) string {
 
 // head writes the request line and the fields. Errors stay with the buffer.
 func (cn *conn) head(call *Call, framing string) {
-	r, w := call.Request, cn.bw
-	method := r.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	to := call.to
+	r, w, to := call.Request, cn.bw, call.to
+	method := cmp.Or(r.Method, http.MethodGet)
 	for _, s := range [...]string{method, " ", call.Base, to.Path} {
 		_, _ = w.WriteString(s)
 	}
@@ -93,8 +90,23 @@ func (cn *conn) head(call *Call, framing string) {
 	for _, s := range [...]string{" HTTP/1.1\r\nHost: ", r.Host, "\r\n", framing} {
 		_, _ = w.WriteString(s)
 	}
-	connection := false
-	for name, values := range call.Header {
+	cn.fields(call.Header)
+	if len(call.Trailer) > 0 && r.ContentLength < 0 {
+		sep := "Trailer: "
+		for _, name := range call.Trailer {
+			_, _ = w.WriteString(sep)
+			_, _ = w.WriteString(name)
+			sep = ", "
+		}
+		_, _ = w.WriteString("\r\n")
+	}
+	_, _ = w.WriteString("\r\n")
+}
+
+// fields writes the fields that are the caller's, and what becomes of the connection.
+func (cn *conn) fields(h http.Header) {
+	w, connection := cn.bw, false
+	for name, values := range h {
 		// A map may hold a name in a spelling that no server tells apart.
 		switch http.CanonicalHeaderKey(name) {
 		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
@@ -117,16 +129,6 @@ func (cn *conn) head(call *Call, framing string) {
 		// ask.
 		_, _ = w.WriteString("Connection: keep-alive\r\n")
 	}
-	if len(call.Trailer) > 0 && r.ContentLength < 0 {
-		sep := "Trailer: "
-		for _, name := range call.Trailer {
-			_, _ = w.WriteString(sep)
-			_, _ = w.WriteString(name)
-			sep = ", "
-		}
-		_, _ = w.WriteString("\r\n")
-	}
-	_, _ = w.WriteString("\r\n")
 }
 
 // A sourceError is a failure to read the request's body.

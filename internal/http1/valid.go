@@ -13,7 +13,7 @@ import (
 var ErrInvalid = errors.New("http1: invalid request")
 
 // check refuses what could be read as two requests, or as one for another
-// host, and notes whether the request may log its connection in.
+// host.
 func (c *Call) check() error {
 	r := c.Request
 	c.to = target.Of(r.URL)
@@ -26,6 +26,12 @@ func (c *Call) check() error {
 	case !visible(c.Base) || !visible(to.Path) || !visible(to.Query), to.Path[0] != '/' && to.Path != "*":
 		return fmt.Errorf("%w: target %q", ErrInvalid, r.URL.Redacted())
 	}
+	return c.checkFields()
+}
+
+// checkFields does so by the fields, and notes whether the request may log its
+// connection in.
+func (c *Call) checkFields() error {
 	for name, values := range c.Header {
 		if !fields.Token(name) {
 			return fmt.Errorf("%w: field name %q", ErrInvalid, name)
