@@ -12,20 +12,11 @@ const levelError = slog.LevelError
 
 func attr(key, value string) slog.Attr { return slog.String(key, value) }
 
-// log writes the request's line: at Error for what the tier or a backend failed
-// to serve, at Warn for other answers that have a cause, else at Info, as what
-// the operator or the client has ordered.
+// log writes the request's line.
 func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status int, took time.Duration, aborted, gone bool) {
 	cause := rec.Cause()
-	level := slog.LevelInfo
 	ordered := cause != nil && transit.IsMeant(cause)
-	switch {
-	case ordered && !aborted:
-	case status >= 500 || aborted && !gone:
-		level = slog.LevelError
-	case cause != nil && !gone:
-		level = slog.LevelWarn
-	}
+	level := levelOf(status, cause, ordered, aborted, gone)
 	addr := rec.Client
 	if s.opts.AnonymousLog {
 		addr = anonymous(addr)
@@ -67,6 +58,21 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 		attrs = append(attrs, slog.String("cause", cause.Error()))
 	}
 	s.opts.Logger.LogAttrs(ctx, level, message(status, gone, ordered), attrs...)
+}
+
+// levelOf is the line's: Error for what the tier or a backend failed to serve, Warn
+// for other answers that have a cause, else Info, as for what the operator or the
+// client has ordered.
+func levelOf(status int, cause error, ordered, aborted, gone bool) slog.Level {
+	switch {
+	case ordered && !aborted:
+		return slog.LevelInfo
+	case status >= 500 || aborted && !gone:
+		return slog.LevelError
+	case cause != nil && !gone:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // message is the line's: constant, so that logs can be grouped by it.
