@@ -86,36 +86,49 @@ func (t *Tracker) Probed(now time.Time, res health.Result, err error) (changed b
 	}
 	switch {
 	case err == nil && (res.State == health.Up || res.State == health.Unknown):
-		t.fall = 0
-		t.rise++
 		t.last = res.LastResort
-		// The first verdict needs no confirmation: nothing is known yet that
-		// could flap.
-		if t.rise >= t.schedule.Rise || !t.proven && !t.failed {
-			t.proven, t.failed, t.turned = true, false, 0
-			if t.ejected == Refused && t.rise >= t.schedule.Rise {
-				t.until = time.Time{}
-			}
-		}
+		t.passedLocked()
 	case errors.Is(err, health.ErrTurnedAway):
-		t.rise, t.fall = 0, 0
-		t.turned++
-		if t.deaf { // whoever refuses is there
-			t.turned = max(t.turned, t.schedule.Fall)
-		}
-		if t.turned >= t.schedule.Fall {
-			t.failed, t.deaf = false, false
-		}
+		t.turnedAwayLocked()
 	default:
-		t.rise = 0
-		t.fall++
-		// A probe that never succeeded may be a wrong path: only if nobody is
-		// there at all does it say something about the backend.
-		if t.fall >= t.schedule.Fall && (t.proven || err != nil) {
-			t.failed, t.deaf = true, err != nil
-		}
+		t.failedLocked(err != nil)
 	}
 	return t.judgeLocked(now)
+}
+
+func (t *Tracker) passedLocked() {
+	t.fall = 0
+	t.rise++
+	// The first verdict needs no confirmation: nothing is known yet that could
+	// flap.
+	if t.rise >= t.schedule.Rise || !t.proven && !t.failed {
+		t.proven, t.failed, t.turned = true, false, 0
+		if t.ejected == Refused && t.rise >= t.schedule.Rise {
+			t.until = time.Time{}
+		}
+	}
+}
+
+func (t *Tracker) turnedAwayLocked() {
+	t.rise, t.fall = 0, 0
+	t.turned++
+	if t.deaf { // whoever refuses is there
+		t.turned = max(t.turned, t.schedule.Fall)
+	}
+	if t.turned >= t.schedule.Fall {
+		t.failed, t.deaf = false, false
+	}
+}
+
+// failedLocked takes a probe that failed; deaf says that it was not even answered.
+func (t *Tracker) failedLocked(deaf bool) {
+	t.rise = 0
+	t.fall++
+	// A probe that never succeeded may be a wrong path: only if nobody is there
+	// at all does it say something about the backend.
+	if t.fall >= t.schedule.Fall && (t.proven || deaf) {
+		t.failed, t.deaf = true, deaf
+	}
 }
 
 // Changing reports whether the verdict may change soon, so that the next probe
@@ -158,15 +171,17 @@ func (t *Tracker) Observe(now time.Time, o Outcome) (eject, changed bool) {
 		t.failures++
 		t.refusals++
 	}
-	if o != Answered && t.until.IsZero() {
-		eject = t.trial ||
-			t.refusals >= 2 ||
-			t.outlier.Consecutive > 0 && t.failures >= t.outlier.Consecutive
-		if share, n := t.rate.share(now, t.outlier.MinSamples); t.outlier.MinSuccess > 0 && n >= t.outlier.MinSamples && share < t.outlier.MinSuccess {
-			eject = true
-		}
-	}
+	eject = o != Answered && t.until.IsZero() && t.sickLocked(now)
 	return eject, t.judgeLocked(now)
+}
+
+// sickLocked reports whether so many requests failed that the backend should be out.
+func (t *Tracker) sickLocked(now time.Time) bool {
+	if t.trial || t.refusals >= 2 || t.outlier.Consecutive > 0 && t.failures >= t.outlier.Consecutive {
+		return true
+	}
+	share, n := t.rate.share(now, t.outlier.MinSamples)
+	return t.outlier.MinSuccess > 0 && n >= t.outlier.MinSamples && share < t.outlier.MinSuccess
 }
 
 // Suspect returns on what evidence an ejection is asked for: hard if the latest
@@ -215,6 +230,25 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 		t.until = time.Time{}
 		t.trial = true
 	}
+	v := t.opinionLocked()
+	if v.State != t.verdict.State {
+		v.Since = now
+		if v.State == health.Up && !v.Trial && t.verdict.State != health.Unknown {
+			v.Risen = now
+		}
+	}
+	changed := v.class() != t.verdict.class()
+	t.verdict = v
+	return changed
+}
+
+// class is what of a verdict picks depend on.
+func (v Verdict) class() Verdict {
+	return Verdict{State: v.State, Hard: v.Hard, Fails: v.Fails, Last: v.Last, Mute: v.Mute, Trial: v.Trial}
+}
+
+// opinionLocked is the verdict, as what is known gives it; the first that applies.
+func (t *Tracker) opinionLocked() Verdict {
 	v := Verdict{Since: t.verdict.Since, Risen: t.verdict.Risen}
 	switch {
 	case t.failed:
@@ -243,16 +277,7 @@ func (t *Tracker) judgeLocked(now time.Time) bool {
 	default:
 		v.Await, v.Why = t.probed, t.verdict.Why
 	}
-	changed := v.State != t.verdict.State || v.Trial != t.verdict.Trial || v.Hard != t.verdict.Hard ||
-		v.Fails != t.verdict.Fails || v.Mute != t.verdict.Mute || v.Last != t.verdict.Last
-	if v.State != t.verdict.State {
-		v.Since = now
-		if v.State == health.Up && !v.Trial && t.verdict.State != health.Unknown {
-			v.Risen = now
-		}
-	}
-	t.verdict = v
-	return changed
+	return v
 }
 
 // Usable appends to dst the indexes of those verdicts whose backends should
