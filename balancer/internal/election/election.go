@@ -133,23 +133,15 @@ type ballot struct {
 
 // nominate makes candidates of those who claim and are not fenced any more.
 func (b *ballot) nominate() {
-	var left time.Time // the incumbent's
 	known := make(map[string]bool)
 	for _, c := range b.claims {
 		known[c.Name] = true
-		if c.Name == b.old.Primary {
-			left = c.Left
-		}
-	}
-	for _, c := range b.claims {
 		why, fenced := b.old.Fenced[c.Name]
-		from, ours := b.old.from[c.Name]
-		inVain := ours && !left.IsZero() && !from.Before(left) // the fence
 		switch {
 		case c.follows(): // it has given up
 			delete(b.next.Deposed, c.Name)
-		case fenced && !(c.Claims() && (c.Epoch > b.old.Epoch || inVain)):
-			b.next.Fenced[c.Name], b.next.from[c.Name] = why, from
+		case fenced && !(c.Claims() && (c.Epoch > b.old.Epoch || b.inVain(c))):
+			b.next.Fenced[c.Name], b.next.from[c.Name] = why, b.old.from[c.Name]
 		case c.Claims() && c.Role == health.RolePrimary && b.old.Deposed[c.Name] && c.Epoch <= b.old.Epoch:
 			b.next.Fenced[c.Name] = fmt.Sprintf("claims to be primary beside %s, which has taken its place", b.old.Primary)
 		case c.Claims():
@@ -161,6 +153,14 @@ func (b *ballot) nominate() {
 			b.next.Fenced[name] = why // it may come back
 		}
 	}
+}
+
+// inVain reports whether the fence around c was put up while the incumbent was away
+// or had given up, unnoticed.
+func (b *ballot) inVain(c Claim) bool {
+	from, ours := b.old.from[c.Name]
+	i := slices.IndexFunc(b.claims, func(o Claim) bool { return o.Name == b.old.Primary })
+	return ours && i >= 0 && !b.claims[i].Left.IsZero() && !from.Before(b.claims[i].Left)
 }
 
 // drop takes candidates out. Those that claim to be primary are fenced.
