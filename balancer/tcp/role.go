@@ -73,23 +73,10 @@ func (r *roles) Probed(e *pool.Entry, asked, now time.Time, res health.Result, e
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.claimLocked(e)
-	was := *c
-	if errors.Is(err, health.ErrTurnedAway) && !c.Asked.IsZero() {
-		// It is there, and what it was still holds: no password and no full
-		// house makes another of it.
-		c.Mute = e.Tracker.Verdict(now).Mute
-		return r.electLocked(now, was.Mute != c.Mute)
-	}
 	if err != nil {
-		hard := health.Unreachable(err) || errors.Is(err, syscall.ECONNRESET)
-		// One slow answer takes no primary away: that is for the schedule to
-		// say. Who has never answered is not waited for.
-		if hard || e.Tracker.Verdict(now).State == health.Down || c.Asked.IsZero() {
-			c.Miss(asked)
-		}
-		c.Known = true
-		return r.electLocked(now, was != *c)
+		return r.unansweredLocked(e, c, asked, now, err)
 	}
+	was := *c
 	if !isRole(res.Role) {
 		if c.Role != "" || !c.Known {
 			r.log.LogAttrs(context.Background(), slog.LevelError, "the probe tells a role that there is not: the backend has none",
@@ -100,6 +87,26 @@ func (r *roles) Probed(e *pool.Entry, asked, now time.Time, res health.Result, e
 	c.Answer(asked, res)
 	r.active.Store(true)
 	return r.electLocked(now, was.Role != c.Role || was.Away || was.Epoch != c.Epoch || was.Last != c.Last || !was.Known)
+}
+
+// unansweredLocked takes the failure of a probe of e, whose claim is c, as Probed
+// does.
+func (r *roles) unansweredLocked(e *pool.Entry, c *election.Claim, asked, now time.Time, err error) bool {
+	was := *c
+	if errors.Is(err, health.ErrTurnedAway) && !c.Asked.IsZero() {
+		// It is there, and what it was still holds: no password and no full
+		// house makes another of it.
+		c.Mute = e.Tracker.Verdict(now).Mute
+		return r.electLocked(now, was.Mute != c.Mute)
+	}
+	hard := health.Unreachable(err) || errors.Is(err, syscall.ECONNRESET)
+	// One slow answer takes no primary away: that is for the schedule to
+	// say. Who has never answered is not waited for.
+	if hard || e.Tracker.Verdict(now).State == health.Down || c.Asked.IsZero() {
+		c.Miss(asked)
+	}
+	c.Known = true
+	return r.electLocked(now, was != *c)
 }
 
 // isRole reports whether there is such a role.
