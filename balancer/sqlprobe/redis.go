@@ -158,43 +158,60 @@ var errAnswer = errors.New("not an answer of Redis")
 // readAnswer reads an answer in RESP 2: a string, an int64, a list, an error
 // of the server's, or nil.
 func readAnswer(r *bufio.Reader, depth int) (any, error) {
-	line, err := r.ReadSlice('\n')
+	kind, text, err := readLine(r)
 	if err != nil {
-		if errors.Is(err, bufio.ErrBufferFull) {
-			err = errAnswer
-		}
 		return nil, err
 	}
-	text, ok := strings.CutSuffix(string(line), "\r\n")
-	if !ok || text == "" {
-		return nil, errAnswer
-	}
-	kind, text := text[0], text[1:]
 	switch kind {
 	case '+':
 		return text, nil
 	case '-':
 		return redisError(text), nil
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return nil, errAnswer
-	}
-	switch {
-	case kind == ':':
+	case ':':
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, errAnswer
+		}
 		return n, nil
-	case n == -1 && (kind == '$' || kind == '*'):
-		return nil, nil
-	case kind == '$' && n >= 0 && n <= maxBulk:
-		return readBulk(r, int(n))
-	case kind == '*' && n >= 0 && n <= maxArray && depth < maxDepth:
-		return readList(r, int(n), depth)
+	case '$':
+		return readBulk(r, text)
+	case '*':
+		return readList(r, text, depth)
 	}
 	return nil, errAnswer
 }
 
-// readBulk reads a string of n bytes.
-func readBulk(r *bufio.Reader, n int) (any, error) {
+// readLine reads an answer's first line: of what kind it is, and the rest.
+func readLine(r *bufio.Reader) (kind byte, text string, err error) {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		if errors.Is(err, bufio.ErrBufferFull) {
+			err = errAnswer
+		}
+		return 0, "", err
+	}
+	text, ok := strings.CutSuffix(string(line), "\r\n")
+	if !ok || text == "" {
+		return 0, "", errAnswer
+	}
+	return text[0], text[1:], nil
+}
+
+// length reads how long something is, -1 if it is nil.
+func length(text string, most int) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < -1 || n > most {
+		return 0, errAnswer
+	}
+	return n, nil
+}
+
+// readBulk reads a string, whose length is text.
+func readBulk(r *bufio.Reader, text string) (any, error) {
+	n, err := length(text, maxBulk)
+	if n < 0 || err != nil {
+		return nil, err
+	}
 	buf := make([]byte, n+2)
 	if _, err := io.ReadFull(r, buf); err != nil {
 		return nil, err
@@ -205,8 +222,15 @@ func readBulk(r *bufio.Reader, n int) (any, error) {
 	return string(buf[:n]), nil
 }
 
-// readList reads n answers.
-func readList(r *bufio.Reader, n, depth int) (any, error) {
+// readList reads answers, of which there are as many as text says.
+func readList(r *bufio.Reader, text string, depth int) (any, error) {
+	n, err := length(text, maxArray)
+	if n < 0 || err != nil {
+		return nil, err
+	}
+	if depth >= maxDepth {
+		return nil, errAnswer
+	}
 	list := make([]any, 0, min(n, 16))
 	for range n {
 		v, err := readAnswer(r, depth+1)
