@@ -232,15 +232,7 @@ func (a *attempt) end(status int) {
 	if l, ok := g.policy.(learner); ok {
 		l.learn(m.server.name, g.sim.now, took, status == 200)
 	}
-	o := tracker.Answered
-	switch {
-	case status == 0:
-		o = tracker.Refused
-	case status == 500:
-		o = tracker.Erred
-	case status > 500:
-		o = tracker.Failed
-	}
+	o := outcome(status)
 	if o != tracker.Answered {
 		g.stats.bad++
 	}
@@ -258,6 +250,18 @@ func (a *attempt) end(status int) {
 		}
 	}
 	g.stats.end(g.sim.now-a.r.start, status == 200)
+}
+
+func outcome(status int) tracker.Outcome {
+	switch {
+	case status == 0:
+		return tracker.Refused
+	case status == 500:
+		return tracker.Erred
+	case status > 500:
+		return tracker.Failed
+	}
+	return tracker.Answered
 }
 
 // mayEject is the cap of balancer.Pool.
