@@ -144,35 +144,12 @@ type quit struct {
 // that their client holds. Whoever takes what it is sent, and little at a time,
 // keeps an entry for all who read it.
 func (s *Store) giveUpLocked() bool {
-	now := time.Now().UnixNano()
-	held := make(map[netip.Addr]int64)
-	for e := s.loose.oldest; e != nil; e = e.newer {
-		sh := s.shardOf(e)
-		sh.pinning.Lock()
-		for p := e.pins; p != nil; p = p.next {
-			held[p.Client] += e.size
-		}
-		sh.pinning.Unlock()
-	}
+	now, held := time.Now().UnixNano(), s.heldLocked()
 	var worst *Entry
 	var most float64
 	for e := s.loose.oldest; e != nil; e = e.newer {
-		sh := s.shardOf(e)
-		sh.pinning.Lock()
-		least := -1.0
-		for p := e.pins; p != nil && !e.stuck; p = p.next {
-			if p.Reader == nil {
-				least = -1
-				break
-			}
-			x := float64(max(1, now-p.moved.Load())) * float64(held[p.Client])
-			if least < 0 || x < least {
-				least = x
-			}
-		}
-		sh.pinning.Unlock()
-		if least >= 0 && (worst == nil || least > most) {
-			worst, most = e, least
+		if idle, ok := s.idleLocked(e, now, held); ok && (worst == nil || idle > most) {
+			worst, most = e, idle
 		}
 	}
 	if worst == nil || s.given > 0 && s.given+worst.size > s.max/givenShare {
@@ -194,6 +171,39 @@ func (s *Store) giveUpLocked() bool {
 	s.used -= worst.size
 	s.given += worst.size
 	return true
+}
+
+// heldLocked returns what the readers of each client hold that is loose.
+func (s *Store) heldLocked() map[netip.Addr]int64 {
+	held := make(map[netip.Addr]int64)
+	for e := s.loose.oldest; e != nil; e = e.newer {
+		sh := s.shardOf(e)
+		sh.pinning.Lock()
+		for p := e.pins; p != nil; p = p.next {
+			held[p.Client] += e.size
+		}
+		sh.pinning.Unlock()
+	}
+	return held
+}
+
+// idleLocked returns for how long that one of e's readers has taken nothing who
+// took something last, times what its client holds. It is not ok if nobody reads e,
+// or somebody who cannot be given up.
+func (s *Store) idleLocked(e *Entry, now int64, held map[netip.Addr]int64) (least float64, ok bool) {
+	sh := s.shardOf(e)
+	sh.pinning.Lock()
+	defer sh.pinning.Unlock()
+	for p := e.pins; p != nil && !e.stuck; p = p.next {
+		if p.Reader == nil {
+			return 0, false
+		}
+		x := float64(max(1, now-p.moved.Load())) * float64(held[p.Client])
+		if !ok || x < least {
+			least, ok = x, true
+		}
+	}
+	return least, ok
 }
 
 // takeBackLocked counts e again, which was given up: somebody reads it still.
