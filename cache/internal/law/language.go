@@ -33,31 +33,16 @@ func ReadLanguages(lines []string) *Languages {
 	if count > maxLanguages {
 		return &Languages{key: string(appendMembers(nil, lines))}
 	}
-	type language struct {
-		tag, text string
-		quality   float64
-	}
 	list := make([]language, 0, count)
 	broken := false
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
 			member = strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(member, " ", ""), "\t", ""))
-			if member == "" {
-				continue
+			if member != "" {
+				l, ok := readLanguage(member)
+				broken = broken || !ok
+				list = append(list, l)
 			}
-			l := language{quality: 1}
-			tag, params, _ := strings.Cut(member, ";")
-			l.tag, l.text = tag, member
-			if value, ok := strings.CutPrefix(params, "q="); ok {
-				q, err := strconv.ParseFloat(value, 64)
-				if err != nil || !(q >= 0 && q <= 1) {
-					broken, q = true, 0
-				}
-				if l.quality = q; q == 1 {
-					l.text = tag
-				}
-			}
-			list = append(list, l)
 		}
 	}
 	slices.SortFunc(list, func(a, b language) int {
@@ -80,6 +65,30 @@ func ReadLanguages(lines []string) *Languages {
 	}
 	out.key, out.Text = key.String(), text.String()
 	return out
+}
+
+// A language is a member of Accept-Language.
+type language struct {
+	tag, text string
+	quality   float64
+}
+
+// readLanguage reads a member that is in lower case and without white space, and
+// reports whether its quality is one.
+func readLanguage(member string) (language, bool) {
+	tag, params, _ := strings.Cut(member, ";")
+	value, ok := strings.CutPrefix(params, "q=")
+	if !ok {
+		return language{tag, member, 1}, true
+	}
+	q, err := strconv.ParseFloat(value, 64)
+	switch {
+	case err != nil || !(q >= 0 && q <= 1):
+		return language{tag, member, 0}, false
+	case q == 1:
+		return language{tag, tag, 1}, true
+	}
+	return language{tag, member, q}, true
 }
 
 // tagCase writes a language tag, which is in lower case, as servers expect it:

@@ -27,7 +27,8 @@ const (
 )
 
 // Reuse decides what a request may be served from what is stored (RFC 9111,
-// section 4), with its directives (section 5.2.1) and the windows of RFC 5861.
+// section 4), with its directives (section 5.2.1) and the windows of RFC 5861: the
+// first step that applies, as long as the RFC's.
 func Reuse(s Stored, cc Directives, now int64) Use {
 	fresh, grace := s.FreshUntil, s.Grace
 	if s.Purged != 0 && s.Purged < fresh {
