@@ -76,7 +76,7 @@ func (p *parser) binary() (Values, bool) {
 	return out, true
 }
 
-// value reads one value as serialize writes it.
+// value reads one value as serialize writes it: one case a kind.
 func (p *parser) value(depth int) (any, bool) {
 	if p.left--; p.left < 0 || depth > maxDepth || len(p.in) < 2 {
 		return nil, false

@@ -62,6 +62,7 @@ func (g *igParser) count(kind, first byte) (int, bool) {
 	return int(n), ok && n <= math.MaxInt32
 }
 
+// value reads one value: one case a kind, or a row of them.
 func (g *igParser) value(depth int) (any, bool) {
 	if g.left--; g.left < 0 || depth > maxDepth {
 		return nil, false
