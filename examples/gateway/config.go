@@ -59,194 +59,241 @@ const (
 	defaultLinger = 10 * time.Second
 )
 
+// flags are what was given, and the configuration that is made of it.
+type flags struct {
+	c                                                     config
+	backends, admin, bypass, bypassVar, keyFile, size     string
+	memcached, purge, trust, statusHosts, streaming, fill string
+	pages                                                 []string
+	set                                                   map[string]bool // those that were given
+	err                                                   error           // the first that check was told
+}
+
 // parse reads the flags. Its errors say what is wrong and what would be right;
 // [flag.ErrHelp] means that help was asked for and printed to out.
 func parse(args []string, out io.Writer) (config, error) {
 	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	var (
-		c                                                                                       config
-		backends, admin, bypass, bypassVar, keyFile, size, memcached, purge, trust, statusHosts string
-		streaming, fill                                                                         string
-		pages                                                                                   []string
-	)
-	c.linger = defaultLinger
-	fs.StringVar(&c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket)")
-	fs.StringVar(&backends, "backends", "", "`URL,URL` of the application servers (required)")
-	fs.StringVar(&c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
-	fs.StringVar(&admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
-	fs.StringVar(&c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz (empty: judge by real requests alone)")
-	fs.StringVar(&c.probeHost, "probe-host", "", "`HOST` that the probe asks for, such as shop.example (empty: each backend's own host and port, which many shops redirect)")
-	fs.StringVar(&c.policy, "policy", "adaptive", "how a backend is picked: adaptive, roundrobin, least or hash")
-	fs.IntVar(&c.requests, "max-requests", 100, "`NUMBER` of requests at each backend at once, beyond which they wait (0: no limit)")
-	fs.IntVar(&c.streams, "max-streams", 1000, "`NUMBER` of websockets and event streams at each backend at once, which are not counted as requests (0: no limit)")
-	fs.StringVar(&streaming, "streams", "", "`PATHS` whose answers last as long as their clients want, such as /poll,/live/*: they count as streams (websockets and event streams do by themselves)")
-	fs.StringVar(&c.via, "via", "", "`NAME` of this tier in the Via of requests, by which loops end with 508 (empty: made at random; off: CDN-Loop in its place, for an nginx that compresses nothing behind a Via)")
-	fs.StringVar(&c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
-	fs.StringVar(&keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
-	fs.StringVar(&size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off); the process takes 1.4 to 2.7 times as much, unless GOMEMLIMIT says less")
-	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it (default 0: they are not stored)", func(s string) (err error) {
-		if c.cacheTTL, err = time.ParseDuration(s); err != nil || c.cacheTTL < 0 {
-			return errors.New("want a time with its unit, such as 60s, or 0")
-		}
-		return nil
-	})
-	fs.BoolVar(&c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
-	fs.StringVar(&fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
-	fs.StringVar(&bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
-	fs.StringVar(&bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
-	fs.StringVar(&c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
-	fs.StringVar(&memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
-	fs.StringVar(&purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
-	fs.StringVar(&trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
-	fs.StringVar(&c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
-	fs.StringVar(&c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
-	fs.Func("error-page", "`STATUS=FILE`: a self-contained HTML page for the tier's own errors, such as 503=sorry.html (may be repeated)", func(s string) error {
-		pages = append(pages, s)
-		return nil
-	})
-	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
-	fs.StringVar(&statusHosts, "status-hosts", "", "`NAMES` under which /status.json is asked for, such as gw1.internal (localhost, the host's name and its addresses always are)")
-	fs.Func("linger", "`TIME` for which connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (default 10s; 0: none)", func(s string) (err error) {
-		if c.linger, err = time.ParseDuration(s); err != nil || c.linger < 0 {
-			return errors.New("want a time with its unit, such as 10s, or 0")
-		}
-		return nil
-	})
-	fs.StringVar(&c.log, "log", "text", "access log on standard error: text, json or off")
-
+	f := &flags{set: make(map[string]bool)}
+	f.register(fs)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(out, "Usage: gateway -backends URL,URL [flags]")
 			fs.SetOutput(out)
 			fs.PrintDefaults()
-			return c, err
+			return f.c, err
 		}
-		return c, fmt.Errorf("%w (-h lists all flags)", err)
+		return f.c, fmt.Errorf("%w (-h lists all flags)", err)
 	}
 	if fs.NArg() > 0 {
-		return c, fmt.Errorf("%q is no flag: the gateway takes flags only", fs.Arg(0))
+		return f.c, fmt.Errorf("%q is no flag: the gateway takes flags only", fs.Arg(0))
 	}
+	fs.Visit(func(given *flag.Flag) { f.set[given.Name] = true })
+	f.lists()
+	if len(f.c.backends) == 0 {
+		return f.c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
+	}
+	f.checkBackends()
+	f.checkLimits()
+	f.checkListening()
+	f.checkSessions()
+	f.checkCache()
+	if f.err == nil {
+		f.err = f.readFiles()
+	}
+	return f.c, f.err
+}
 
-	set := make(map[string]bool) // the flags that were given
-	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
-	c.backends, c.admin, c.bypass, c.memcached = list(backends), list(admin), list(bypass), list(memcached)
-	c.bypassVar, c.statusHosts = list(bypassVar), list(statusHosts)
-	c.streaming = list(streaming)
-	if c.fill = list(fill); fill == "none" {
+func (f *flags) register(fs *flag.FlagSet) {
+	f.c.linger = defaultLinger
+	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket)")
+	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers (required)")
+	fs.StringVar(&f.c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
+	fs.StringVar(&f.admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
+	fs.StringVar(&f.c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz (empty: judge by real requests alone)")
+	fs.StringVar(&f.c.probeHost, "probe-host", "", "`HOST` that the probe asks for, such as shop.example (empty: each backend's own host and port, which many shops redirect)")
+	fs.StringVar(&f.c.policy, "policy", "adaptive", "how a backend is picked: adaptive, roundrobin, least or hash")
+	fs.IntVar(&f.c.requests, "max-requests", 100, "`NUMBER` of requests at each backend at once, beyond which they wait (0: no limit)")
+	fs.IntVar(&f.c.streams, "max-streams", 1000, "`NUMBER` of websockets and event streams at each backend at once, which are not counted as requests (0: no limit)")
+	fs.StringVar(&f.streaming, "streams", "", "`PATHS` whose answers last as long as their clients want, such as /poll,/live/*: they count as streams (websockets and event streams do by themselves)")
+	fs.StringVar(&f.c.via, "via", "", "`NAME` of this tier in the Via of requests, by which loops end with 508 (empty: made at random; off: CDN-Loop in its place, for an nginx that compresses nothing behind a Via)")
+	fs.StringVar(&f.c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
+	fs.StringVar(&f.keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
+	fs.StringVar(&f.size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off); the process takes 1.4 to 2.7 times as much, unless GOMEMLIMIT says less")
+	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it (default 0: they are not stored)", func(s string) (err error) {
+		if f.c.cacheTTL, err = time.ParseDuration(s); err != nil || f.c.cacheTTL < 0 {
+			return errors.New("want a time with its unit, such as 60s, or 0")
+		}
+		return nil
+	})
+	fs.BoolVar(&f.c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
+	fs.StringVar(&f.fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
+	fs.StringVar(&f.bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
+	fs.StringVar(&f.bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
+	fs.StringVar(&f.c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
+	fs.StringVar(&f.memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
+	fs.StringVar(&f.purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
+	fs.StringVar(&f.trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
+	fs.StringVar(&f.c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
+	fs.StringVar(&f.c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
+	fs.Func("error-page", "`STATUS=FILE`: a self-contained HTML page for the tier's own errors, such as 503=sorry.html (may be repeated)", func(s string) error {
+		f.pages = append(f.pages, s)
+		return nil
+	})
+	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
+	fs.StringVar(&f.statusHosts, "status-hosts", "", "`NAMES` under which /status.json is asked for, such as gw1.internal (localhost, the host's name and its addresses always are)")
+	fs.Func("linger", "`TIME` for which connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (default 10s; 0: none)", func(s string) (err error) {
+		if f.c.linger, err = time.ParseDuration(s); err != nil || f.c.linger < 0 {
+			return errors.New("want a time with its unit, such as 10s, or 0")
+		}
+		return nil
+	})
+	fs.StringVar(&f.c.log, "log", "text", "access log on standard error: text, json or off")
+}
+
+// lists splits what holds several.
+func (f *flags) lists() {
+	c := &f.c
+	c.backends, c.admin, c.bypass, c.memcached = list(f.backends), list(f.admin), list(f.bypass), list(f.memcached)
+	c.bypassVar, c.statusHosts = list(f.bypassVar), list(f.statusHosts)
+	c.streaming = list(f.streaming)
+	if c.fill = list(f.fill); f.fill == "none" {
 		c.fill = []string{}
 	}
-	if len(c.backends) == 0 {
-		return c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
+}
+
+// check takes what is wrong with a flag's value, or nil.
+func (f *flags) check(name, value string, err error) {
+	if err != nil && f.err == nil {
+		f.err = fmt.Errorf("-%s %q: %w", name, value, err)
 	}
-	var err error
-	check := func(name, value string, e error) {
-		if e != nil && err == nil {
-			err = fmt.Errorf("-%s %q: %w", name, value, e)
-		}
-	}
+}
+
+func (f *flags) checkBackends() {
+	c := &f.c
 	for _, b := range c.backends {
-		check("backends", b, checkBackend(b))
+		f.check("backends", b, checkBackend(b))
 	}
 	switch {
 	case c.origin != "":
-		check("origin", c.origin, checkBackend(c.origin))
+		f.check("origin", c.origin, checkBackend(c.origin))
 		if len(c.admin) == 0 {
-			check("admin", admin, errors.New("want the paths that -origin alone may answer, such as "+defaultAdmin))
+			f.check("admin", f.admin, errors.New("want the paths that -origin alone may answer, such as "+defaultAdmin))
 		}
-	case set["admin"] && len(c.admin) > 0:
-		check("admin", admin, errors.New("it needs -origin URL, the server that alone may answer these paths"))
+	case f.set["admin"] && len(c.admin) > 0:
+		f.check("admin", f.admin, errors.New("it needs -origin URL, the server that alone may answer these paths"))
 	}
 	for _, p := range c.admin {
-		check("admin", p, checkPath(p, "/admin"))
+		f.check("admin", p, checkPath(p, "/admin"))
 	}
 	if c.probe != "" {
-		check("probe", c.probe, checkPath(c.probe, "/healthz"))
+		f.check("probe", c.probe, checkPath(c.probe, "/healthz"))
 	}
 	if c.probeHost != "" {
-		check("probe-host", c.probeHost, checkProbeHost(c.probeHost, c.probe))
+		f.check("probe-host", c.probeHost, checkProbeHost(c.probeHost, c.probe))
 	}
 	if _, ok := policies[c.policy]; !ok {
-		check("policy", c.policy, errors.New("want adaptive, roundrobin, least or hash"))
+		f.check("policy", c.policy, errors.New("want adaptive, roundrobin, least or hash"))
 	}
+}
+
+func (f *flags) checkLimits() {
+	c := &f.c
 	for _, p := range c.streaming {
-		check("streams", p, checkPath(strings.TrimSuffix(p, "/*"), "/live/*"))
+		f.check("streams", p, checkPath(strings.TrimSuffix(p, "/*"), "/live/*"))
 	}
 	if c.requests < 0 {
-		check("max-requests", strconv.Itoa(c.requests), errors.New("want a number such as 100, or 0 for no limit"))
+		f.check("max-requests", strconv.Itoa(c.requests), errors.New("want a number such as 100, or 0 for no limit"))
 	}
 	if c.streams < 0 {
-		check("max-streams", strconv.Itoa(c.streams), errors.New("want a number such as 1000, or 0 for no limit"))
+		f.check("max-streams", strconv.Itoa(c.streams), errors.New("want a number such as 1000, or 0 for no limit"))
 	}
-	if c.sticky != "" {
-		check("sticky", c.sticky, checkCookie(c.sticky))
-	}
-	for _, name := range c.bypass {
-		check("cache-bypass-cookie", name, checkCookie(name))
-	}
-	for _, name := range c.fill {
-		check("cache-fields", name, checkField(name))
-	}
-	check("listen", c.listen, checkListen(c.listen))
+}
+
+func (f *flags) checkListening() {
+	c := &f.c
+	f.check("listen", c.listen, checkListen(c.listen))
 	if c.status != "" {
-		check("status", c.status, checkListen(c.status))
+		f.check("status", c.status, checkListen(c.status))
 	}
 	for _, h := range c.statusHosts {
-		check("status-hosts", h, checkHost(h))
+		f.check("status-hosts", h, checkHost(h))
 	}
 	if len(c.statusHosts) > 0 && c.status == "" {
-		check("status-hosts", statusHosts, errors.New("it needs -status HOST:PORT"))
-	}
-	for _, a := range c.memcached {
-		check("memcached", a, checkListen(a))
-	}
-	if c.redis != "" {
-		check("redis", c.redis, checkRedis(c.redis))
-	}
-	if c.redis != "" && len(c.memcached) > 0 {
-		check("memcached", memcached, errors.New("sessions live in one place: want -redis or -memcached, not both"))
-	}
-	if len(c.bypassVar) > 0 && c.redis == "" && len(c.memcached) == 0 {
-		check("cache-bypass-session", bypassVar, errors.New("it needs -redis URL or -memcached HOST:PORT, where PHP keeps its sessions"))
+		f.check("status-hosts", f.statusHosts, errors.New("it needs -status HOST:PORT"))
 	}
 	if c.log != "text" && c.log != "json" && c.log != "off" {
-		check("log", c.log, errors.New("want text, json or off"))
+		f.check("log", c.log, errors.New("want text, json or off"))
 	}
-	var e error
-	c.cacheSize, e = parseSize(size)
-	check("cache", size, e)
-	c.purgeFrom, e = prefixes(purge)
-	check("purge-from", purge, e)
-	c.trust, e = prefixes(trust)
-	check("trust", trust, e)
-	if c.cacheSize == 0 {
-		for name, value := range map[string]string{"purge-from": purge, "cache-fields": fill, "cache-bypass-cookie": bypass, "cache-bypass-session": bypassVar} {
-			if value != "" {
-				check(name, value, errors.New("it means nothing with -cache 0: want one of the two"))
-			}
-		}
-		if set["cache-ttl"] && c.cacheTTL > 0 {
-			check("cache-ttl", c.cacheTTL.String(), errors.New("it means nothing with -cache 0: want one of the two"))
-		}
+	var err error
+	c.trust, err = prefixes(f.trust)
+	f.check("trust", f.trust, err)
+}
+
+func (f *flags) checkSessions() {
+	c := &f.c
+	if c.sticky != "" {
+		f.check("sticky", c.sticky, checkCookie(c.sticky))
+	}
+	for _, a := range c.memcached {
+		f.check("memcached", a, checkListen(a))
+	}
+	if c.redis != "" {
+		f.check("redis", c.redis, checkRedis(c.redis))
+	}
+	switch {
+	case c.redis != "" && len(c.memcached) > 0:
+		f.check("memcached", f.memcached, errors.New("sessions live in one place: want -redis or -memcached, not both"))
+	case len(c.bypassVar) > 0 && c.redis == "" && len(c.memcached) == 0:
+		f.check("cache-bypass-session", f.bypassVar, errors.New("it needs -redis URL or -memcached HOST:PORT, where PHP keeps its sessions"))
 	}
 	if c.sticky == "" && len(c.bypassVar) == 0 {
-		for name, value := range map[string]string{"redis": c.redis, "memcached": memcached} {
-			if value != "" {
-				check(name, value, errors.New("nothing would use it: want -sticky NAME, whose key it keeps, or -cache-bypass-session"))
-			}
+		f.unused(map[string]string{"redis": c.redis, "memcached": f.memcached},
+			"nothing would use it: want -sticky NAME, whose key it keeps, or -cache-bypass-session")
+	}
+}
+
+func (f *flags) checkCache() {
+	c := &f.c
+	for _, name := range c.bypass {
+		f.check("cache-bypass-cookie", name, checkCookie(name))
+	}
+	for _, name := range c.fill {
+		f.check("cache-fields", name, checkField(name))
+	}
+	var err error
+	c.cacheSize, err = parseSize(f.size)
+	f.check("cache", f.size, err)
+	c.purgeFrom, err = prefixes(f.purge)
+	f.check("purge-from", f.purge, err)
+	if c.cacheSize == 0 {
+		const why = "it means nothing with -cache 0: want one of the two"
+		f.unused(map[string]string{"purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
+		if f.set["cache-ttl"] && c.cacheTTL > 0 {
+			f.check("cache-ttl", c.cacheTTL.String(), errors.New(why))
 		}
 	}
-	if err != nil {
-		return c, err
+}
+
+// unused refuses flags that are given and mean nothing.
+func (f *flags) unused(values map[string]string, why string) {
+	for name, value := range values {
+		if value != "" {
+			f.check(name, value, errors.New(why))
+		}
 	}
-	if c.stickyKey, err = readKey(c.sticky, keyFile); err != nil {
-		return c, err
+}
+
+func (f *flags) readFiles() (err error) {
+	c := &f.c
+	if c.stickyKey, err = readKey(c.sticky, f.keyFile); err != nil {
+		return err
 	}
 	if err := checkPair(c.cert, c.key); err != nil {
-		return c, err
+		return err
 	}
-	c.pages, err = readPages(pages)
-	return c, err
+	c.pages, err = readPages(f.pages)
+	return err
 }
 
 func list(s string) []string {

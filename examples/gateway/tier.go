@@ -44,8 +44,11 @@ const (
 
 // A tier is the gateway, built and not yet serving.
 type tier struct {
+	config     config
+	log        *slog.Logger
 	srv        *edge.Server
 	background []edge.Runner
+	reporters  []health.Reporter // what the status page shows behind the server and the router
 	status     *status.Handler
 	closers    []io.Closer
 }
@@ -62,76 +65,19 @@ func (t *tier) Close() error {
 // build joins the packages as the configuration says. The status page shows the
 // others too.
 func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, error) {
-	t := new(tier)
-	reporters := others
-	pool := func(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
-		opts.Name, opts.Logger = name, logger
-		if opts.Via = c.via; c.via == "off" {
-			opts.Via = balancer.NoVia
-		}
-		opts.Limit = balancer.Limit{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
-		if c.probe != "" {
-			opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
-		}
-		p, err := balancer.New(balancer.Backends(urls...), opts)
+	t := &tier{config: c, log: logger, reporters: others}
+	admin := router.Admin(c.admin...)
+	apps, err := t.apps(admin)
+	if err != nil {
+		return nil, err
+	}
+	var shop http.Handler = apps
+	var rules []router.Rule
+	if c.cacheSize > 0 {
+		pages, err := t.pages()
 		if err != nil {
 			return nil, err
 		}
-		t.background = append(t.background, p)
-		reporters = append(reporters, p)
-		return p, nil
-	}
-
-	admin := router.Admin(c.admin...)
-	appOpts := balancer.Options{Policy: policies[c.policy]()}
-	if c.origin != "" && len(c.admin) > 0 {
-		appOpts.Refuse = admin
-	}
-	if c.sticky != "" {
-		sticky, err := session.NewSticky(c.stickyKey, session.StickyOptions{Name: c.sticky})
-		if err != nil {
-			return nil, fmt.Errorf("-sticky: %w", err)
-		}
-		appOpts.Affinity = sticky
-	}
-	apps, err := pool("apps", c.backends, appOpts)
-	if err != nil {
-		return nil, fmt.Errorf("-backends: %w", err)
-	}
-
-	var rules []router.Rule
-	var claims []router.Claim // proved before anything is served
-	var shop http.Handler = apps
-	if c.cacheSize > 0 {
-		loggedIn := func(*http.Request) bool { return false }
-		if len(c.bypassVar) > 0 {
-			visitors, err := t.phpSessions(c, logger)
-			if err != nil {
-				return nil, err
-			}
-			loggedIn = visitors.Has(c.bypassVar...)
-			reporters = append(reporters, visitors)
-		}
-		fill := c.fill
-		if fill != nil {
-			fill = slices.Concat(cache.BrowserFields(), fill)
-			if len(c.trust) > 0 {
-				fill = append(fill, "Via") // of the proxies in front
-			}
-		}
-		pages, err := cache.New(cache.Options{
-			MaxBytes:      c.cacheSize,
-			Rules:         cacheRules(c, loggedIn),
-			IgnoreCookies: cache.Analytics(),
-			Orders:        c.purgeFrom,
-			FillFields:    fill,
-			Logger:        logger,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("-cache: %w", err)
-		}
-		t.background = append(t.background, pages)
-		reporters = append(reporters, pages)
 		shop = pages.Handler(apps)
 		if len(c.purgeFrom) > 0 {
 			purge, err := pages.PurgeHandler(c.purgeFrom)
@@ -141,8 +87,9 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 			rules = append(rules, router.Rule{Name: "purge", When: router.Method("PURGE"), To: purge})
 		}
 	}
+	var claims []router.Claim // proved before anything is served
 	if c.origin != "" && len(c.admin) > 0 {
-		origin, err := pool("origin", []string{c.origin}, balancer.Options{})
+		origin, err := t.pool("origin", []string{c.origin}, balancer.Options{})
 		if err != nil {
 			return nil, fmt.Errorf("-origin: %w", err)
 		}
@@ -157,38 +104,127 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 	if err != nil {
 		return nil, fmt.Errorf("-admin: %w", err)
 	}
+	if err := t.listen(front); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
 
+// apps returns the pool of the application servers, which admin must not reach if
+// there is an origin.
+func (t *tier) apps(admin router.Matcher) (*balancer.Pool, error) {
+	c := t.config
+	opts := balancer.Options{Policy: policies[c.policy]()}
+	if c.origin != "" && len(c.admin) > 0 {
+		opts.Refuse = admin
+	}
+	if c.sticky != "" {
+		sticky, err := session.NewSticky(c.stickyKey, session.StickyOptions{Name: c.sticky})
+		if err != nil {
+			return nil, fmt.Errorf("-sticky: %w", err)
+		}
+		opts.Affinity = sticky
+	}
+	apps, err := t.pool("apps", c.backends, opts)
+	if err != nil {
+		return nil, fmt.Errorf("-backends: %w", err)
+	}
+	return apps, nil
+}
+
+// pool returns a pool as the flags want all of them.
+func (t *tier) pool(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
+	c := t.config
+	opts.Name, opts.Logger = name, t.log
+	if opts.Via = c.via; c.via == "off" {
+		opts.Via = balancer.NoVia
+	}
+	opts.Limit = balancer.Limit{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
+	if c.probe != "" {
+		opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
+	}
+	p, err := balancer.New(balancer.Backends(urls...), opts)
+	if err != nil {
+		return nil, err
+	}
+	t.background = append(t.background, p)
+	t.reporters = append(t.reporters, p)
+	return p, nil
+}
+
+// pages returns the cache.
+func (t *tier) pages() (*cache.Cache, error) {
+	c := t.config
+	loggedIn := func(*http.Request) bool { return false }
+	if len(c.bypassVar) > 0 {
+		visitors, err := t.phpSessions()
+		if err != nil {
+			return nil, err
+		}
+		loggedIn = visitors.Has(c.bypassVar...)
+		t.reporters = append(t.reporters, visitors)
+	}
+	fill := c.fill
+	if fill != nil {
+		fill = slices.Concat(cache.BrowserFields(), fill)
+		if len(c.trust) > 0 {
+			fill = append(fill, "Via") // of the proxies in front
+		}
+	}
+	pages, err := cache.New(cache.Options{
+		MaxBytes:      c.cacheSize,
+		Rules:         cacheRules(c, loggedIn),
+		IgnoreCookies: cache.Analytics(),
+		Orders:        c.purgeFrom,
+		FillFields:    fill,
+		Logger:        t.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("-cache: %w", err)
+	}
+	t.background = append(t.background, pages)
+	t.reporters = append(t.reporters, pages)
+	return pages, nil
+}
+
+// listen makes the server in front of the router, and the status page of all.
+func (t *tier) listen(front *router.Router) error {
+	c := t.config
 	opts := edge.Options{
 		Addr:        c.listen,
 		Trusted:     c.trust,
 		Pages:       c.pages,
 		Linger:      cmp.Or(c.linger, -1), // of which edge knows 0 as its default
-		Logger:      logger,
+		Logger:      t.log,
 		NoAccessLog: c.log == "off",
 	}
 	if c.cert != "" {
+		var err error
 		if opts.Certificates, err = edge.Certificates(c.cert, c.key); err != nil {
-			return nil, fmt.Errorf("-tls-cert, -tls-key: %w: want PEM files, the certificate chain and the key that belongs to it", err)
+			return fmt.Errorf("-tls-cert, -tls-key: %w: want PEM files, the certificate chain and the key that belongs to it", err)
 		}
 	}
 	// A service manager may hold the socket open while the gateway is replaced.
-	if inherited, err := edge.Inherited(); err != nil {
-		return nil, err
-	} else if len(inherited) > 0 {
+	inherited, err := edge.Inherited()
+	if err != nil {
+		return err
+	}
+	if len(inherited) > 0 {
 		opts.Listener = inherited[0]
 	}
 	if t.srv, err = edge.New(front, opts); err != nil {
-		return nil, fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
+		return fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
 	}
-	t.status, err = status.New(append([]health.Reporter{t.srv, front}, reporters...), status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts})
+	t.status, err = status.New(append([]health.Reporter{t.srv, front}, t.reporters...), status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("-status-hosts: %w", err), t.srv.Close())
+		return errors.Join(fmt.Errorf("-status-hosts: %w", err), t.srv.Close())
 	}
-	return t, nil
+	return nil
 }
 
 // phpSessions opens the store where PHP keeps its sessions.
-func (t *tier) phpSessions(c config, logger *slog.Logger) (*php.Reader, error) {
+func (t *tier) phpSessions() (*php.Reader, error) {
+	c := t.config
 	var source php.Source
 	if c.redis != "" {
 		opts, err := redis.ParseURL(c.redis)
@@ -205,7 +241,7 @@ func (t *tier) phpSessions(c config, logger *slog.Logger) (*php.Reader, error) {
 			return nil, fmt.Errorf("-memcached: %w", err)
 		}
 	}
-	visitors, err := php.New(source, php.Options{Logger: logger})
+	visitors, err := php.New(source, php.Options{Logger: t.log})
 	if err != nil {
 		return nil, fmt.Errorf("-cache-bypass-session: %w", err)
 	}
