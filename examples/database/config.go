@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,122 +54,155 @@ var kinds = map[string]kind{
 	"tcp":    {"", false},
 }
 
+// flags are what was given, and the configuration that is made of it.
+type flags struct {
+	c                                                     config
+	backends, passwordFile, announce, from, cert, key, ca string
+	err                                                   error // the first that check was told
+}
+
 // parse reads the flags. Its errors say what is wrong and what would be right;
 // [flag.ErrHelp] means that help was asked for and printed to out.
 func parse(args []string, out io.Writer) (config, error) {
 	fs := flag.NewFlagSet("database", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	var (
-		c                                                     config
-		backends, passwordFile, announce, from, cert, key, ca string
-	)
-	fs.StringVar(&c.kind, "kind", "mysql", "what the servers speak: mysql (MariaDB too), galera, redis or tcp (anything, without roles)")
-	fs.StringVar(&c.listen, "listen", "", "`HOST:PORT` for connections to the primary (empty: 127.0.0.1 and the kind's port)")
-	fs.StringVar(&c.replicasListen, "replicas-listen", "", "`HOST:PORT` for connections that only read: to replicas, and to the primary while none is fit (empty: none)")
-	fs.StringVar(&backends, "backends", "", "`URL,URL` of the servers, tcp:// or tls:// (required)")
-	fs.StringVar(&c.user, "user", "", "`NAME` by which the servers are asked for their role; MariaDB wants REPLICA MONITOR for it, MySQL REPLICATION CLIENT")
-	fs.StringVar(&passwordFile, "password-file", "", "`FILE` with that user's password")
-	fs.StringVar(&c.memory, "memory", "", "`FILE` that remembers who is primary over restarts (empty: two primaries at a start mean none)")
-	fs.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind a replica may be to get new connections of -replicas-listen; those it has stay")
-	fs.IntVar(&c.maxConns, "max-connections", 0, "`NUMBER` of connections at once on each listener, beyond which clients are refused (0: no limit)")
-	fs.StringVar(&announce, "announce", "", "tell the servers each client's address by the PROXY protocol: v1 or v2 (empty: no)")
-	fs.StringVar(&from, "proxy-from", "", "`CIDR,...` of balancers in front who begin each connection with a PROXY header (empty: nobody)")
-	fs.BoolVar(&c.serveTLS, "tls", false, "take TLS from clients, with -cert and -key; with -ca only from those who show a certificate")
-	fs.StringVar(&cert, "cert", "", "`FILE` with this side's certificate chain in PEM, shown to clients (-tls) and to tls:// servers")
-	fs.StringVar(&key, "key", "", "`FILE` with the certificate's key in PEM")
-	fs.StringVar(&ca, "ca", "", "`FILE` with the authorities in PEM that must have signed the other side's certificate (empty for tls:// servers: the system's)")
-	fs.StringVar(&c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
-
-	fs.Func("status-hosts", "`NAMES` under which /status.json is asked for, such as db1.internal (localhost, the host's name and its addresses always are)", func(s string) error {
-		c.statusHosts = list(s)
-		return nil
-	})
-	fs.DurationVar(&c.linger, "linger", 0, "for how long connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (0: none)")
-
+	f := new(flags)
+	f.register(fs)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(out, "Usage: database -backends URL,URL [flags]")
 			fs.SetOutput(out)
 			fs.PrintDefaults()
 		}
-		return c, err
+		return f.c, err
 	}
 	if fs.NArg() > 0 {
-		return c, fmt.Errorf("%q is no flag: the program takes flags only", fs.Arg(0))
+		return f.c, fmt.Errorf("%q is no flag: the program takes flags only", fs.Arg(0))
 	}
+	if err := f.require(); err != nil {
+		return f.c, err
+	}
+	f.checkAddresses()
+	f.checkKind()
+	f.checkFigures()
+	if f.err == nil {
+		f.err = f.readFiles()
+	}
+	return f.c, f.err
+}
+
+func (f *flags) register(fs *flag.FlagSet) {
+	fs.StringVar(&f.c.kind, "kind", "mysql", "what the servers speak: mysql (MariaDB too), galera, redis or tcp (anything, without roles)")
+	fs.StringVar(&f.c.listen, "listen", "", "`HOST:PORT` for connections to the primary (empty: 127.0.0.1 and the kind's port)")
+	fs.StringVar(&f.c.replicasListen, "replicas-listen", "", "`HOST:PORT` for connections that only read: to replicas, and to the primary while none is fit (empty: none)")
+	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the servers, tcp:// or tls:// (required)")
+	fs.StringVar(&f.c.user, "user", "", "`NAME` by which the servers are asked for their role; MariaDB wants REPLICA MONITOR for it, MySQL REPLICATION CLIENT")
+	fs.StringVar(&f.passwordFile, "password-file", "", "`FILE` with that user's password")
+	fs.StringVar(&f.c.memory, "memory", "", "`FILE` that remembers who is primary over restarts (empty: two primaries at a start mean none)")
+	fs.DurationVar(&f.c.maxLag, "max-lag", 5*time.Second, "how far behind a replica may be to get new connections of -replicas-listen; those it has stay")
+	fs.IntVar(&f.c.maxConns, "max-connections", 0, "`NUMBER` of connections at once on each listener, beyond which clients are refused (0: no limit)")
+	fs.StringVar(&f.announce, "announce", "", "tell the servers each client's address by the PROXY protocol: v1 or v2 (empty: no)")
+	fs.StringVar(&f.from, "proxy-from", "", "`CIDR,...` of balancers in front who begin each connection with a PROXY header (empty: nobody)")
+	fs.BoolVar(&f.c.serveTLS, "tls", false, "take TLS from clients, with -cert and -key; with -ca only from those who show a certificate")
+	fs.StringVar(&f.cert, "cert", "", "`FILE` with this side's certificate chain in PEM, shown to clients (-tls) and to tls:// servers")
+	fs.StringVar(&f.key, "key", "", "`FILE` with the certificate's key in PEM")
+	fs.StringVar(&f.ca, "ca", "", "`FILE` with the authorities in PEM that must have signed the other side's certificate (empty for tls:// servers: the system's)")
+	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
+	fs.Func("status-hosts", "`NAMES` under which /status.json is asked for, such as db1.internal (localhost, the host's name and its addresses always are)", func(s string) error {
+		f.c.statusHosts = list(s)
+		return nil
+	})
+	fs.DurationVar(&f.c.linger, "linger", 0, "for how long connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (0: none)")
+}
+
+// require says what is missing without which nothing can be said of the rest.
+func (f *flags) require() error {
+	c := &f.c
 	k, ok := kinds[c.kind]
-	if !ok {
-		return c, fmt.Errorf("-kind %q: want mysql, galera, redis or tcp", c.kind)
+	c.backends, c.listen = list(f.backends), cmp.Or(c.listen, k.listen)
+	switch {
+	case !ok:
+		return fmt.Errorf("-kind %q: want mysql, galera, redis or tcp", c.kind)
+	case len(c.backends) == 0:
+		return errors.New("-backends is missing: want the servers, such as -backends tcp://10.0.0.31:3306,tcp://10.0.0.32:3306")
+	case c.listen == "":
+		return errors.New("-listen is missing: -kind tcp has no port of its own, want one such as -listen 127.0.0.1:5432")
 	}
-	c.backends = list(backends)
-	if len(c.backends) == 0 {
-		return c, errors.New("-backends is missing: want the servers, such as -backends tcp://10.0.0.31:3306,tcp://10.0.0.32:3306")
+	return nil
+}
+
+// check takes what is wrong with a flag's value, or nil.
+func (f *flags) check(name, value string, err error) {
+	if err != nil && f.err == nil {
+		f.err = fmt.Errorf("-%s %q: %w", name, value, err)
 	}
-	c.listen = cmp.Or(c.listen, k.listen)
-	if c.listen == "" {
-		return c, errors.New("-listen is missing: -kind tcp has no port of its own, want one such as -listen 127.0.0.1:5432")
-	}
-	var err error
-	check := func(name, value string, e error) {
-		if e != nil && err == nil {
-			err = fmt.Errorf("-%s %q: %w", name, value, e)
-		}
-	}
-	secure := false
+}
+
+func (f *flags) checkAddresses() {
+	c := &f.c
 	for _, b := range c.backends {
-		check("backends", b, checkBackend(b))
-		secure = secure || strings.HasPrefix(b, "tls://")
+		f.check("backends", b, checkBackend(b))
 	}
 	for _, a := range []struct{ name, addr string }{{"listen", c.listen}, {"replicas-listen", c.replicasListen}, {"status", c.status}} {
 		if a.addr != "" {
-			check(a.name, a.addr, checkAddress(a.addr))
+			f.check(a.name, a.addr, checkAddress(a.addr))
 		}
-	}
-	if !k.roles {
-		for _, f := range []struct{ name, value string }{{"replicas-listen", c.replicasListen}, {"user", c.user}, {"password-file", passwordFile}, {"memory", c.memory}} {
-			if f.value != "" {
-				check(f.name, f.value, errors.New("-kind tcp knows no roles: want mysql, galera or redis for it"))
-			}
-		}
-	}
-	if (c.kind == "mysql" || c.kind == "galera") && c.user == "" && err == nil {
-		err = errors.New("-user is missing: want the name by which the servers are asked for their role, such as -user probe -password-file FILE")
-	}
-	if c.maxLag < 0 {
-		check("max-lag", c.maxLag.String(), errors.New("want 0 or more, such as 5s"))
 	}
 	for _, h := range c.statusHosts {
 		if strings.ContainsAny(h, "/*") || checkAddress(h) == nil {
-			check("status-hosts", h, errors.New("want a name or an address without scheme and port, such as db1.internal"))
+			f.check("status-hosts", h, errors.New("want a name or an address without scheme and port, such as db1.internal"))
 		}
+	}
+}
+
+func (f *flags) checkKind() {
+	c := &f.c
+	if !kinds[c.kind].roles {
+		for _, o := range []struct{ name, value string }{{"replicas-listen", c.replicasListen}, {"user", c.user}, {"password-file", f.passwordFile}, {"memory", c.memory}} {
+			if o.value != "" {
+				f.check(o.name, o.value, errors.New("-kind tcp knows no roles: want mysql, galera or redis for it"))
+			}
+		}
+	}
+	if (c.kind == "mysql" || c.kind == "galera") && c.user == "" && f.err == nil {
+		f.err = errors.New("-user is missing: want the name by which the servers are asked for their role, such as -user probe -password-file FILE")
+	}
+}
+
+func (f *flags) checkFigures() {
+	c := &f.c
+	if c.maxLag < 0 {
+		f.check("max-lag", c.maxLag.String(), errors.New("want 0 or more, such as 5s"))
 	}
 	if c.linger < 0 {
-		check("linger", c.linger.String(), errors.New("want 0 or more, such as 10s"))
+		f.check("linger", c.linger.String(), errors.New("want 0 or more, such as 10s"))
 	}
 	if c.maxConns < 0 {
-		check("max-connections", strconv.Itoa(c.maxConns), errors.New("want 0 or more"))
+		f.check("max-connections", strconv.Itoa(c.maxConns), errors.New("want 0 or more"))
 	}
-	var e error
-	c.announce, e = parseAnnounce(announce)
-	check("announce", announce, e)
-	c.proxyFrom, e = prefixes(from)
-	check("proxy-from", from, e)
+	var err error
+	c.announce, err = parseAnnounce(f.announce)
+	f.check("announce", f.announce, err)
+	c.proxyFrom, err = prefixes(f.from)
+	f.check("proxy-from", f.from, err)
 	if c.memory != "" {
-		check("memory", c.memory, checkFolder(c.memory))
+		f.check("memory", c.memory, checkFolder(c.memory))
 	}
-	if err != nil {
-		return c, err
-	}
-	if passwordFile != "" {
-		b, err := os.ReadFile(passwordFile)
+}
+
+func (f *flags) readFiles() error {
+	c := &f.c
+	if f.passwordFile != "" {
+		b, err := os.ReadFile(f.passwordFile)
 		if err != nil {
-			return c, fmt.Errorf("-password-file: %w: want a readable file that holds the password", err)
+			return fmt.Errorf("-password-file: %w: want a readable file that holds the password", err)
 		}
 		if c.password = strings.TrimRight(string(b), "\r\n"); c.password == "" {
-			return c, fmt.Errorf("-password-file %q is empty: want the password in it, or no such flag", passwordFile)
+			return fmt.Errorf("-password-file %q is empty: want the password in it, or no such flag", f.passwordFile)
 		}
 	}
-	return c, c.readTLS(cert, key, ca, secure)
+	secure := slices.ContainsFunc(c.backends, func(b string) bool { return strings.HasPrefix(b, "tls://") })
+	return c.readTLS(f.cert, f.key, f.ca, secure)
 }
 
 // readTLS reads the certificate files.
