@@ -8,34 +8,10 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
-
-// A front is a gateway as one visitor or another sees it: over TLS as a rule, which
-// has both versions of HTTP.
-type front struct {
-	addr string
-	tls  *tls.Config // nil: without
-}
-
-func (f front) url() string {
-	if f.tls == nil {
-		return "http://" + f.addr
-	}
-	return "https://" + f.addr
-}
-
-// startFront serves what the flags say until the test ends.
-func startFront(t *testing.T, flags ...string) front {
-	t.Helper()
-	cert, key, roots := certificate(t)
-	addr, _ := startGateway(t, append(flags, "-tls-cert", cert, "-tls-key", key)...)
-	return front{addr, &tls.Config{RootCAs: roots, ServerName: "localhost"}}
-}
 
 // dial opens a connection that speaks proto, "http/1.1" or "h2".
 func (f front) dial(t *testing.T, from, proto string) net.Conn {
@@ -47,19 +23,6 @@ func (f front) dial(t *testing.T, from, proto string) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
-}
-
-// client returns a visitor of its own.
-func (f front) client(t *testing.T, from string, h2 bool) *http.Client {
-	t.Helper()
-	transport := &http.Transport{
-		DialContext:     (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext,
-		TLSClientConfig: f.tls.Clone(), Protocols: new(http.Protocols),
-	}
-	transport.Protocols.SetHTTP1(!h2)
-	transport.Protocols.SetHTTP2(h2)
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
 }
 
 // Frames of HTTP/2 (RFC 9113, section 6) that no client sends which means well.

@@ -56,16 +56,11 @@ func (f front) served(t *testing.T) {
 
 // visit returns the body of an answer with status 200.
 func visit(client *http.Client, url string) (string, error) {
-	res, err := client.Get(url)
-	if err != nil {
-		return "", err
+	status, body, err := askAs(client, http.MethodGet, url, nil)
+	if err == nil && status != 200 {
+		err = fmt.Errorf("status %d", status)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != 200 {
-		err = fmt.Errorf("status %d", res.StatusCode)
-	}
-	return string(body), err
+	return body, err
 }
 
 // slowShop answers /slow at the end of the test, whether or not anybody waits, as PHP

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -281,11 +280,33 @@ func TestSlowReadersOfEveryProtocol(t *testing.T) {
 // noise is a piece of a page.
 var noise = bytes.Repeat([]byte("0123456789abcde\n"), 4<<10)
 
-// visitor is a client of its own loopback address, over one version of HTTP.
-func visitor(t *testing.T, from string, h2 bool, roots *x509.CertPool) *http.Client {
+// A front is a gateway as one visitor or another sees it: over TLS as a rule, which
+// has both versions of HTTP.
+type front struct {
+	addr string
+	tls  *tls.Config // nil: without
+}
+
+func (f front) url() string {
+	if f.tls == nil {
+		return "http://" + f.addr
+	}
+	return "https://" + f.addr
+}
+
+// startFront serves what the flags say until the test ends.
+func startFront(t *testing.T, flags ...string) front {
+	t.Helper()
+	cert, key, roots := certificate(t)
+	addr, _ := startGateway(t, append(flags, "-tls-cert", cert, "-tls-key", key)...)
+	return front{addr, &tls.Config{RootCAs: roots, ServerName: "localhost"}}
+}
+
+// client returns a visitor of its own, over one version of HTTP.
+func (f front) client(t *testing.T, from string, h2 bool) *http.Client {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
-	transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{RootCAs: roots}, DialContext: d.DialContext}
+	transport := &http.Transport{DialContext: d.DialContext, TLSClientConfig: f.tls.Clone(), Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(!h2)
 	transport.Protocols.SetHTTP2(h2)
 	t.Cleanup(transport.CloseIdleConnections)
@@ -323,17 +344,11 @@ func TestSlowPagesLeaveThePoolToOthers(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, "page")
 			}
-			cert, key, roots := certificate(t)
-			addr, _ := startGateway(t, "-backends", backendFunc(t, serve)+","+backendFunc(t, serve), "-max-requests", "20", "-tls-cert", cert, "-tls-key", key)
-			_, port, err := net.SplitHostPort(addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			front := "https://localhost:" + port
-			one, other := visitor(t, "127.0.0.2", h2, roots), visitor(t, "127.0.0.3", h2, roots)
+			f := startFront(t, "-backends", backendFunc(t, serve)+","+backendFunc(t, serve), "-max-requests", "20")
+			one, other := f.client(t, "127.0.0.2", h2), f.client(t, "127.0.0.3", h2)
 			var pages sync.WaitGroup
 			for i := range 100 {
-				pages.Go(func() { _, _, _ = askAs(one, "GET", fmt.Sprint(front, "/slow?", i), nil) })
+				pages.Go(func() { _, _, _ = askAs(one, "GET", fmt.Sprint(f.url(), "/slow?", i), nil) })
 			}
 			defer pages.Wait()
 			defer close(slow)
@@ -341,7 +356,7 @@ func TestSlowPagesLeaveThePoolToOthers(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			for i := range 58 {
-				if status, body, err := askAs(other, "GET", fmt.Sprint(front, "/page?", i), nil); status != 200 || body != "page" {
+				if status, body, err := askAs(other, "GET", fmt.Sprint(f.url(), "/page?", i), nil); status != 200 || body != "page" {
 					t.Fatalf("another visitor's page: %d %q, %v", status, body, err)
 				}
 			}
@@ -380,26 +395,26 @@ func TestSlowUploadsLeaveARuleToOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			front := httptest.NewServer(rules)
-			t.Cleanup(front.Close)
-			addr := front.Listener.Addr().String()
+			srv := httptest.NewServer(rules)
+			t.Cleanup(srv.Close)
+			f := front{addr: srv.Listener.Addr().String()}
 			for range 24 {
-				conn := dialFrom(t, "127.0.0.2", addr)
+				conn := dialFrom(t, "127.0.0.2", f.addr)
 				if _, err := io.WriteString(conn, "POST /form HTTP/1.1\r\nHost: a\r\n"+head); err != nil {
 					t.Fatal(err)
 				}
 			}
 			time.Sleep(100 * time.Millisecond) // until they are where they would hold something
-			other := visitor(t, "127.0.0.3", false, nil)
+			other := f.client(t, "127.0.0.3", false)
 			for i := range 10 {
-				if status, body, err := askAs(other, "POST", fmt.Sprint(front.URL, "/?", i), strings.NewReader("an order")); status != 200 || body != "page" {
+				if status, body, err := askAs(other, "POST", fmt.Sprint(f.url(), "/?", i), strings.NewReader("an order")); status != 200 || body != "page" {
 					t.Errorf("another visitor's order: %d %q, %v", status, body, err)
 				}
 			}
 			codes := make(chan int, 40)
 			for range cap(codes) {
 				go func() {
-					status, _, _ := askAs(other, "POST", front.URL, strings.NewReader("an order"))
+					status, _, _ := askAs(other, "POST", f.url(), strings.NewReader("an order"))
 					codes <- status
 				}()
 			}
