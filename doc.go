@@ -7,13 +7,29 @@
 //     request, what happens when it fails
 //   - [github.com/foretier/foretier/balancer/tcp]: the same for connections:
 //     databases, their roles, tunnels
+//   - [github.com/foretier/foretier/balancer/sqlprobe]: probes that ask
+//     databases for their role
 //   - [github.com/foretier/foretier/health]: states and probes; how every
 //     part reports, explains itself and stays visible
+//   - [github.com/foretier/foretier/health/status]: the page and the JSON that
+//     say how the tier is
 //   - [github.com/foretier/foretier/session]: cookie affinity, and sessions on
 //     Redis or memcached that never lose an update
+//   - [github.com/foretier/foretier/session/redisstore] and
+//     [github.com/foretier/foretier/session/memcachestore]: where those are kept
+//   - [github.com/foretier/foretier/session/php]: looks into PHP's own sessions
 //   - [github.com/foretier/foretier/cache]: a shared HTTP cache
 //   - [github.com/foretier/foretier/router]: which rule takes a request,
 //     explained and provable
 //   - [github.com/foretier/foretier/router/edge]: the listening end: limits,
 //     TLS, forwarded headers, drain
+//
+// And those that only tests import:
+//
+//   - [github.com/foretier/foretier/router/routertest]: rules without servers,
+//     and the known ways around an admin rule
+//   - [github.com/foretier/foretier/cache/cachetest]: what is served half an
+//     hour after the backend died, at once
+//   - [github.com/foretier/foretier/session/storetest]: the contract that a
+//     store must keep
 package foretier
