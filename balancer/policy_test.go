@@ -7,10 +7,14 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/inprocess"
 	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/health"
 )
 
 // field returns candidates of equal weight, one for each number in hand.
@@ -204,4 +208,50 @@ func TestRamp(t *testing.T) {
 	if pool.Ramp(0, at) != 1 {
 		t.Error("a backend that never was away starts slowly")
 	}
+}
+
+// The black hole of AWS' "Implementing health checks".
+func TestFailingFastDrawsNoTraffic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Millisecond) }
+		backends, way := ways(inprocess.Transport{Handler: http.HandlerFunc(page)}, inprocess.Transport{Handler: http.HandlerFunc(page)}, status(503))
+		p := newPool(t, backends, Options{Transport: way, Outlier: health.Outlier{Consecutive: -1, MinSuccess: -1}})
+		for range 100 {
+			get(p, "GET", "/", nil)
+		}
+		if n := p.Backends()[2].Requests; n > 10 {
+			t.Errorf("%d of 100 requests went to the one that fails at once", n)
+		}
+	})
+}
+
+// Seen in traefik #12306.
+func TestAnOldLatencyStarvesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		page := func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Millisecond) }
+		p := newPool(t, here(func(http.ResponseWriter, *http.Request) {
+			time.Sleep(10 * time.Millisecond)
+			if slow.Load() {
+				time.Sleep(time.Second)
+			}
+		}, page, page), Options{})
+		run := func(n int) uint64 {
+			before := p.Backends()[0].Requests
+			for range n {
+				get(p, "GET", "/", nil)
+			}
+			return p.Backends()[0].Requests - before
+		}
+		run(60)
+		slow.Store(true)
+		if n := run(100); n > 10 {
+			t.Errorf("while it is slow it gets %d of 100", n)
+		}
+		slow.Store(false)
+		time.Sleep(20 * time.Second)
+		if n := run(300); n < 60 {
+			t.Errorf("when it is well again it gets %d of 300", n)
+		}
+	})
 }

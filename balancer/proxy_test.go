@@ -428,3 +428,18 @@ func TestInformationalResponsesTakeNothingAlong(t *testing.T) {
 		})
 	}
 }
+
+// Seen in golang/go #50580, CVE-2026-39825. See also TestForwarded. ReverseProxy
+// drops parameters that Go cannot parse, for proxies that judge parameters; no
+// rule here does, and to backends they are as good as others.
+func TestAClientSmugglesNoFieldAndLosesNoQuery(t *testing.T) {
+	var got *http.Request
+	p := newPool(t, here(func(_ http.ResponseWriter, r *http.Request) { got = r }), Options{})
+	get(p, "GET", "/?a=1;b=2&c=%zz&d=4", nil, header("Connection", "X-Forwarded-For, Cookie"), header("Cookie", "cart=1"))
+	if got.URL.RawQuery != "a=1;b=2&c=%zz&d=4" {
+		t.Errorf("query: got %q, which nobody sent", got.URL.RawQuery)
+	}
+	if got.Header.Get("X-Forwarded-For") == "" {
+		t.Error("Connection took X-Forwarded-For away")
+	}
+}

@@ -1,18 +1,80 @@
 package balancer
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/foretier/foretier/internal/fair"
 	"github.com/foretier/foretier/internal/testkit"
 )
+
+// Seen in golang/go #28239, #27816, #40747. See also TestABrokenBodyAbortsTheClient
+// and TestEventsAreNotHeldBack.
+func TestAnAnswerBeforeTheEndOfTheRequestArrives(t *testing.T) {
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		fmt.Fprint(w, "too large")
+	}))
+	defer back.Close()
+	front := httptest.NewServer(newPool(t, Backends(back.URL), Options{}))
+	defer front.Close()
+	body, feed := io.Pipe()
+	go func() {
+		_, _ = feed.Write(make([]byte, 1<<16)) // and it goes on for ever
+	}()
+	res, err := http.Post(front.URL, "application/octet-stream", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	_ = feed.Close()
+	if b, _ := io.ReadAll(res.Body); res.StatusCode != 413 || string(b) != "too large" {
+		t.Errorf("got %d %q", res.StatusCode, b)
+	}
+	if !res.Close {
+		t.Error("the connection goes on, with half a request on it")
+	}
+}
+
+// What is left of a request that was answered early is no next request.
+func TestTheRestOfARequestIsNoRequest(t *testing.T) {
+	var paths atomic.Value
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths.Store(r.URL.Path)
+		_ = http.NewResponseController(w).EnableFullDuplex() // to answer at once
+		w.WriteHeader(http.StatusForbidden)
+		_ = http.NewResponseController(w).Flush()
+	}))
+	defer back.Close()
+	front := httptest.NewServer(newPool(t, Backends(back.URL), Options{}))
+	defer front.Close()
+	conn := testkit.Dial(t, front.Listener.Addr().String())
+	defer conn.Close()
+	_, err := io.WriteString(conn, "POST /upload HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil || res.StatusCode != 403 || !res.Close {
+		t.Fatalf("got %v, %v", res, err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_, _ = io.WriteString(conn, "zz\r\nGET /admin HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+	if rest, _ := io.ReadAll(in); len(rest) > 0 || paths.Load() != "/upload" {
+		t.Errorf("then it answered %q, and the backend got %v", rest, paths.Load())
+	}
+}
 
 // oldServer is a server of HTTP/1.0, which knows no chunks: it answers with the
 // length that a body was announced with, and its hash.
