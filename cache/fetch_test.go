@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -191,4 +192,61 @@ func TestFetchBudget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// idle waits for the fetches that run now.
+func (r *running) idle() {
+	r.mu.Lock()
+	var all []*task
+	for f := range r.fetches {
+		all = append(all, f)
+	}
+	r.mu.Unlock()
+	for _, f := range all {
+		<-f.done
+	}
+}
+
+// cache-handler 44: a panic in a goroutine of the cache's own ends the process.
+func TestPitfallPanicInFetch(t *testing.T) {
+	var log bytes.Buffer
+	b := &backend{answer: func(http.ResponseWriter, *http.Request, int) { panic("a bug") }}
+	_, h := open(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, b)
+	func() {
+		defer func() {
+			if v := recover(); v != http.ErrAbortHandler {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		get(h, "http://a.example/")
+	}()
+	if !strings.Contains(log.String(), "a bug") || !strings.Contains(log.String(), "fetch_test.go") {
+		t.Errorf("the log does not say what panicked and where: %s", log.String())
+	}
+}
+
+// chi 993: a router's context is pooled and used again after ServeHTTP.
+func TestPitfallPooledRouteContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type pooled struct{}
+		b := &backend{header: control("max-age=1, stale-while-revalidate=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+			time.Sleep(time.Second)
+			if r.Context().Value(pooled{}) != nil {
+				t.Error("the fetch holds a value of the client's request")
+			}
+			if r.PathValue("id") != "7" {
+				t.Errorf("the fetch lost the path value: %q", r.PathValue("id"))
+			}
+		}}
+		_, h := open(t, Options{}, b)
+		for range 2 {
+			r := httptest.NewRequest("GET", "http://a.example/", nil)
+			r.SetPathValue("id", "7")
+			do(h, r.WithContext(context.WithValue(r.Context(), pooled{}, 1)))
+			r.SetPathValue("id", "8") // reused
+			r.URL.Path = "/other"
+			r.Header.Set("X", "1")
+			time.Sleep(3 * time.Second)
+		}
+	})
 }

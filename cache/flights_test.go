@@ -1,10 +1,12 @@
 package cache
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -117,4 +119,130 @@ func TestNoSecondFetchForWhoComesBetween(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Varnish 3461: while nobody knows that a URL is uncacheable, its visitors
+// wait in line, one backend request after another.
+func TestPitfallSerialWaitsOnUncacheable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+			time.Sleep(time.Second)
+			w.Header().Set("Cache-Control", "private")
+			fmt.Fprint(w, n)
+		}}
+		_, h := open(t, Options{}, b)
+		all := func() time.Duration {
+			begun := time.Now()
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() { get(h, "http://a.example/") })
+			}
+			wg.Wait()
+			return time.Since(begun)
+		}
+		if d := all(); d > 2*time.Second {
+			t.Errorf("50 visitors took %v when it was not known", d)
+		}
+		if d := all(); d != time.Second {
+			t.Errorf("50 visitors took %v when it was known", d)
+		}
+		time.Sleep(2*time.Minute + time.Second)
+		if d := all(); d != 2*time.Second {
+			t.Errorf("a mark older than two minutes: %v", d)
+		}
+	})
+}
+
+// Souin 276: a purge of a popular page sends everybody to the backend.
+func TestPitfallHerdAfterPurge(t *testing.T) {
+	for _, hard := range []bool{false, true} {
+		t.Run(fmt.Sprint("hard=", hard), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+					time.Sleep(time.Second)
+					fmt.Fprint(w, n)
+				}}
+				c, h := open(t, Options{}, b)
+				get(h, "http://a.example/")
+				if _, err := c.Invalidate(t.Context(), Invalidation{All: true, Hard: hard}); err != nil {
+					t.Fatal(err)
+				}
+				var wg sync.WaitGroup
+				for range 100 {
+					wg.Go(func() { get(h, "http://a.example/") })
+				}
+				wg.Wait()
+				time.Sleep(2 * time.Second)
+				if n := b.calls.Load(); n != 2 {
+					t.Errorf("%d calls", n)
+				}
+			})
+		})
+	}
+}
+
+// Souin 337, 704, 849: the one who asks goes away, or stalls, and with it
+// everybody who waits.
+func TestPitfallLeaderGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+			time.Sleep(3 * time.Second)
+			io.WriteString(w, "first half, ")
+			w.(http.Flusher).Flush()
+			time.Sleep(3 * time.Second)
+			fmt.Fprint(w, "second half ", n)
+		}}
+		_, h := open(t, Options{}, b)
+		for _, after := range []time.Duration{time.Second, 4 * time.Second} {
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			go func() {
+				defer func() { _ = recover() }()
+				do(h, httptest.NewRequestWithContext(ctx, "GET", "http://"+after.String()+".example/", nil))
+			}()
+			synctest.Wait()
+			w := get(h, "http://"+after.String()+".example/")
+			if !strings.HasPrefix(w.Body.String(), "first half, second half") {
+				t.Errorf("leader gone after %v: %q", after, w.Body)
+			}
+			cancel()
+		}
+		if n := b.calls.Load(); n != 2 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+func TestPitfallLeaderStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			if n == 1 {
+				<-r.Context().Done()
+				w.WriteHeader(504)
+				return
+			}
+			time.Sleep(time.Second)
+			fmt.Fprint(w, n)
+		}}
+		_, h := open(t, Options{}, b)
+		begun := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if w := get(h, "http://a.example/"); w.Code != 504 || time.Since(begun) != time.Minute {
+				t.Errorf("the stalled one: %d after %v", w.Code, time.Since(begun))
+			}
+		})
+		synctest.Wait()
+		for range 100 {
+			wg.Go(func() {
+				want(t, get(h, "http://a.example/"), 200, "2")
+				if d := time.Since(begun); d != 11*time.Second {
+					t.Errorf("waited %v", d)
+				}
+			})
+		}
+		wg.Wait()
+		if n := b.calls.Load(); n != 2 {
+			t.Errorf("%d calls: one of those who wait takes over, not all", n)
+		}
+	})
 }

@@ -251,3 +251,54 @@ func TestNoAnswerOfAPurgeIsStored(t *testing.T) {
 		}
 	}
 }
+
+// Magento 6401: the tags are longer than a header may be.
+func TestPitfallTagsTooLong(t *testing.T) {
+	var tags []string
+	for i := range 10_000 {
+		tags = append(tags, fmt.Sprint("cat_p_", i))
+	}
+	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "X-Magento-Tags": {strings.Join(tags, ",")}}}
+	c, h := open(t, Options{}, b)
+	for range 2 {
+		if w := get(h, "http://a.example/"); len(w.Header()["X-Magento-Tags"]) != 0 {
+			t.Error("the client gets the tags")
+		}
+	}
+	if _, err := c.Invalidate(t.Context(), Invalidation{Tags: []string{"cat_p_9999"}, Hard: true}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, get(h, "http://a.example/"), 200, "answer 2")
+}
+
+// victorspringer/http-cache: whoever knows the parameter may purge.
+func TestPitfallOpenPurge(t *testing.T) {
+	c, h := open(t, Options{}, &backend{header: control("max-age=60")})
+	if _, err := c.PurgeHandler([]netip.Prefix{}); err == nil {
+		t.Error("a purge handler for nobody was built")
+	}
+	purge, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get(h, "http://a.example/")
+	r := httptest.NewRequest("PURGE", "http://a.example/", nil)
+	r.Header.Set("X-Forwarded-For", "127.0.0.1")
+	if w := do(purge, r); w.Code != 403 {
+		t.Errorf("a stranger: %d", w.Code)
+	}
+	want(t, get(h, "http://a.example/"), 200, "answer 1")
+	// IPv4 that is written as IPv6 is IPv4, and a part of both is nothing.
+	mapped, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = httptest.NewRequest("PURGE", "http://a.example/", nil)
+	r.RemoteAddr = "192.0.2.1:1"
+	if w := do(mapped, r); w.Code != 200 {
+		t.Errorf("one who may: %d", w.Code)
+	}
+	if _, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("::ffff:0:0/90")}); err == nil {
+		t.Error("a purge handler for a part of both was built")
+	}
+}

@@ -86,3 +86,26 @@ func TestManyRangesAreTheWhole(t *testing.T) {
 		}
 	}
 }
+
+// Souin 667: a part is stored as the whole. Tempesta 416: what HEAD brings is
+// stored for GET.
+func TestPitfallPartAndHeadStored(t *testing.T) {
+	whole := "0123456789"
+	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(whole))
+	}}
+	_, h := open(t, Options{}, b)
+	want(t, get(h, "http://a.example/", "Range", "bytes=2-3"), 206, "23")
+	do(h, httptest.NewRequest("HEAD", "http://a.example/", nil))
+	want(t, get(h, "http://a.example/"), 200, whole)
+	n := b.calls.Load()
+	want(t, get(h, "http://a.example/", "Range", "bytes=2-3"), 206, "23")
+	want(t, get(h, "http://a.example/", "Range", "bytes=-1"), 206, "9")
+	want(t, get(h, "http://a.example/", "Range", "bytes=20-"), 416, "invalid range: failed to overlap\n")
+	if w := do(h, httptest.NewRequest("HEAD", "http://a.example/", nil)); w.Code != 200 || w.Body.Len() != 0 || w.Header().Get("Content-Length") != "10" {
+		t.Errorf("HEAD of what is stored: %d %q %v", w.Code, w.Body, w.Header())
+	}
+	if b.calls.Load() != n {
+		t.Error("the backend was asked for what is stored")
+	}
+}

@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -70,5 +72,66 @@ func TestPostThatIsAGet(t *testing.T) {
 		if w := get(h, "http://a.example/x"); w.Body.String() != want {
 			t.Errorf("Content-Location %q: got %s, want %s", location, w.Body, want)
 		}
+	}
+}
+
+// caddy-cache 18: events that are held back, and connections that cannot be
+// taken over.
+func TestPitfallEventsAndUpgrades(t *testing.T) {
+	next := make(chan struct{})
+	b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+		if r.Header.Get("Upgrade") != "" {
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+			rw.Flush()
+			line, _ := rw.ReadString('\n')
+			io.WriteString(conn, "echo "+line)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		rc := http.NewResponseController(w)
+		for i := range 3 {
+			fmt.Fprintf(w, "data: %d\n\n", i)
+			if err := rc.Flush(); err != nil {
+				t.Error(err)
+			}
+			<-next
+		}
+		if err := rc.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Errorf("the writer cannot be unwrapped: %v", err)
+		}
+	}}
+	_, h := open(t, Options{}, b)
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	for range 2 { // when it is not known, and when it is
+		res, err := http.Get(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(res.Body)
+		for i := range 3 {
+			if line, err := lines.ReadString('\n'); err != nil || line != fmt.Sprintf("data: %d\n", i) {
+				t.Fatalf("got %q %v", line, err)
+			}
+			lines.ReadString('\n')
+			next <- struct{}{}
+		}
+		res.Body.Close()
+	}
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello\n")
+	all, _ := io.ReadAll(conn)
+	if !strings.HasSuffix(string(all), "\r\n\r\necho hello\n") {
+		t.Errorf("got %q", all)
 	}
 }

@@ -276,3 +276,37 @@ func TestSlowReadersLeaveTheCache(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// Varnish 2964: one slow client holds the fetch, and with it all others.
+func TestPitfallSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		whole := noise(2 << 20)
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+			for p := whole; len(p) > 0; p = p[64<<10:] {
+				w.Write(p[:64<<10])
+			}
+		}}
+		_, h := open(t, Options{MaxBytes: 64 << 20}, b)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			w := &slowWriter{ResponseRecorder: httptest.NewRecorder()}
+			h.ServeHTTP(w, httptest.NewRequest("GET", "http://a.example/", nil))
+			if !bytes.Equal(w.Body.Bytes(), whole) {
+				t.Error("the slow one got something else")
+			}
+		})
+		synctest.Wait()
+		begun := time.Now()
+		if w := get(h, "http://a.example/"); !bytes.Equal(w.Body.Bytes(), whole) || time.Since(begun) != 0 {
+			t.Errorf("the fast one took %v", time.Since(begun))
+		}
+		wg.Wait()
+	})
+}
+
+type slowWriter struct{ *httptest.ResponseRecorder }
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(time.Minute / 2)
+	return w.ResponseRecorder.Write(p)
+}

@@ -255,3 +255,23 @@ func TestVary(t *testing.T) {
 	want(t, get(h, "http://a.example/"), 200, " 3")
 	want(t, get(h, "http://a.example/", "Accept-Language", "en"), 200, "en 2")
 }
+
+// A backend that compresses and forgets Vary: a client that asked for no coding
+// gets one that it cannot read.
+func TestPitfallCodingWithoutVary(t *testing.T) {
+	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.Header().Set("Content-Encoding", "gzip")
+			io.WriteString(w, "coded")
+			return
+		}
+		io.WriteString(w, "plain")
+	}}
+	_, h := open(t, Options{}, b)
+	want(t, get(h, "http://a.example/", "Accept-Encoding", "gzip, br"), 200, "coded")
+	want(t, get(h, "http://a.example/"), 200, "plain")
+	want(t, get(h, "http://a.example/", "Accept-Encoding", "br,gzip"), 200, "plain") // which suits everybody
+	if n := b.calls.Load(); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
+}

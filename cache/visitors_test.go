@@ -71,3 +71,15 @@ func TestPrivateFieldsAreForOne(t *testing.T) {
 		t.Errorf("the next: %s", got)
 	}
 }
+
+// The suite's other-authorization fails on nginx, Traffic Server and Fastly.
+func TestPitfallAuthorizationShared(t *testing.T) {
+	b := &backend{header: control("max-age=60")}
+	_, h := open(t, Options{}, b)
+	get(h, "http://a.example/", "Authorization", "Basic x")
+	want(t, get(h, "http://a.example/"), 200, "answer 2")
+	b = &backend{header: control("max-age=60, public")}
+	_, h = open(t, Options{}, b)
+	get(h, "http://a.example/", "Authorization", "Basic x")
+	want(t, get(h, "http://a.example/"), 200, "answer 1")
+}
