@@ -251,3 +251,21 @@ func TestWithoutAManager(t *testing.T) {
 		}
 	}
 }
+
+// script returns a handler whose paths do what the test wants with the session.
+func script(paths map[string]func(http.ResponseWriter, *http.Request, *session.Session)) http.Handler {
+	mux := app().(*http.ServeMux)
+	for path, f := range paths {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { f(w, r, session.From(r.Context())) })
+	}
+	return mux
+}
+
+// with returns a browser at the same place, with the cookies b has now.
+func (b *browser) with() *browser {
+	again := newBrowser(b.handler)
+	for k, v := range b.cookies {
+		again.cookies[k] = v
+	}
+	return again
+}

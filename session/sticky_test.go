@@ -259,3 +259,23 @@ func TestNewStickySaysWhatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// TestNobodyForgesAPin is covered in full by sticky_test.go; here is
+// the sum of it: nobody without the key makes a pin, or learns from one.
+func TestNobodyForgesAPin(t *testing.T) {
+	value := strings.TrimPrefix(strings.Split(bound(sticky(t, oneKey, session.StickyOptions{})).Get("Set-Cookie"), ";")[0], "route=")
+	s := sticky(t, oneKey, session.StickyOptions{})
+	for i := range len(value) {
+		for _, c := range []byte("Aa0") {
+			if value[i] == c {
+				continue
+			}
+			forged := value[:i] + string(c) + value[i+1:]
+			r := request("GET")
+			r.AddCookie(&http.Cookie{Name: "route", Value: forged})
+			if name, _ := s.Choose(r); name != "" {
+				t.Fatalf("with character %d changed it chose %q", i, name)
+			}
+		}
+	}
+}

@@ -161,3 +161,23 @@ func TestNotUTF8(t *testing.T) {
 		t.Errorf("got %d, %v", w.Code, w.Header())
 	}
 }
+
+// TestValuesAreCopies: Set is what writes.
+func TestValuesAreCopies(t *testing.T) {
+	b := newBrowser(manager(t, session.Memory(), session.Options{}).Handler(script(map[string]func(http.ResponseWriter, *http.Request, *session.Session){
+		"/mutate": func(w http.ResponseWriter, _ *http.Request, s *session.Session) {
+			cart := map[string]int{"tea": 1}
+			err := s.Set("cart", cart)
+			cart["tea"] = 99
+			seen, _, _ := session.Value[map[string]int](s, "cart")
+			seen["pot"] = 99
+			again, _, _ := session.Value[map[string]int](s, "cart")
+			answer(w, again, err)
+		},
+	})))
+	for _, path := range []string{"/mutate", "/read"} {
+		if got := body(b.do("POST", path)); got != `{"tea":1}` {
+			t.Errorf("%s: got %s", path, got)
+		}
+	}
+}
