@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -292,4 +294,81 @@ func TestUpgradeIdle(t *testing.T) {
 			t.Errorf("closed after %s, want 1 h", got)
 		}
 	})
+}
+
+// A connection has 100 streams; for more the client must open another.
+func TestStreams(t *testing.T) {
+	certs, err := edge.Certificates(pair(t, t.TempDir(), "shop.example", time.Now().Add(time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	all, byConn := 0, map[string]int{}
+	leave := make(chan struct{})
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		all++
+		byConn[r.RemoteAddr]++
+		mu.Unlock()
+		<-leave
+	})
+	srv := serve(t, h, edge.Options{Certificates: certs})
+	client := http2Client(t)
+	var wg sync.WaitGroup
+	for range 150 {
+		wg.Go(func() {
+			res, err := client.Get("https://" + srv.Addr().String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			res.Body.Close()
+		})
+	}
+	waitFor(t, func() bool { mu.Lock(); defer mu.Unlock(); return all == 150 })
+	close(leave)
+	wg.Wait()
+	most := 0
+	for _, n := range byConn {
+		most = max(most, n)
+	}
+	if most != 100 {
+		t.Errorf("%d streams on a connection, want 100", most)
+	}
+}
+
+// Connections that dribble their headers cost the others nothing, and are cut.
+func TestSlowloris(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
+	srv := serve(t, h, edge.Options{Limits: edge.Limits{Header: 2 * time.Second}})
+	var wg sync.WaitGroup
+	var cut atomic.Int64
+	for range 200 {
+		c, err := net.Dial("tcp", srv.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n")
+		wg.Go(func() {
+			tick := time.NewTicker(200 * time.Millisecond)
+			defer tick.Stop()
+			for range 150 { // for half a minute, if let
+				<-tick.C
+				if _, err := io.WriteString(c, "X: y\r\n"); err != nil {
+					cut.Add(1)
+					return
+				}
+			}
+		})
+	}
+	for range 50 {
+		if got := ask(t, srv.Addr().String(), "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); got != 200 {
+			t.Errorf("an ordinary request got %d", got)
+		}
+	}
+	wg.Wait()
+	if cut.Load() != 200 {
+		t.Errorf("%d of 200 connections were cut", cut.Load())
+	}
 }

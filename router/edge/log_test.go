@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -108,5 +109,39 @@ func TestLogSaysWhereAndHowLong(t *testing.T) {
 				t.Errorf("how long: %v", line)
 			}
 		})
+	}
+}
+
+func TestCombinedLog(t *testing.T) {
+	var combined, log lines
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/fail" {
+			transit.Fail(w, r, 502, errors.New("refused"))
+			return
+		}
+		io.WriteString(w, "hello")
+	})
+	srv := serve(t, h, edge.Options{Combined: &combined, AnonymousLog: true, Logger: log.Logger(), Trusted: loopback})
+	for _, r := range []string{
+		"GET /a?b HTTP/1.1\r\nHost: a\r\nReferer: http://x/\"\r\nUser-Agent: \xff\\\r\nX-Forwarded-For: 203.0.113.77\r\n",
+		"GET /fail HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 2001:db8:1:2::3\r\n",
+	} {
+		ask(t, srv.Addr().String(), r+"Connection: close\r\n\r\n")
+	}
+	waitFor(t, func() bool { return strings.Count(combined.String(), "\n") >= 2 }) // no answer waits for its line
+	got := combined.String()
+	var parts []string
+	for line := range strings.Lines(got) {
+		before, rest, _ := strings.Cut(line, "[")
+		_, after, _ := strings.Cut(rest, "]")
+		parts = append(parts, before+after)
+	}
+	want := `203.0.113.0 - -  "GET /a?b HTTP/1.1" 200 5 "http://x/\x22" "\xff\x5c"` + "\n" +
+		`2001:db8:1:: - -  "GET /fail HTTP/1.1" 502 16 "-" "-"` + "\n"
+	if strings.Join(parts, "") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(parts, ""), want)
+	}
+	if all := log.all(t); len(all) != 1 || all[0]["cause"] != "refused" || all[0]["client"] != "2001:db8:1::" {
+		t.Errorf("log: %v", all)
 	}
 }

@@ -451,3 +451,32 @@ func TestReportAndExplain(t *testing.T) {
 		t.Errorf("Explain: %s", got)
 	}
 }
+
+func TestHSTS(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/own" {
+			w.Header().Set("Strict-Transport-Security", "max-age=1")
+		}
+		io.WriteString(w, "ok")
+	})
+	srv := serve(t, h, edge.Options{Trusted: loopback, HSTS: 5 * time.Minute})
+	for _, c := range []struct{ path, proto, want string }{
+		{"/", "https", "max-age=300"},
+		{"/own", "https", "max-age=1"},
+		{"/", "http", ""},
+	} {
+		req, err := http.NewRequest("GET", "http://"+srv.Addr().String()+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-Proto", c.proto)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if got := strings.Join(res.Header["Strict-Transport-Security"], "|"); got != c.want {
+			t.Errorf("%s %s: got %q, want %q", c.proto, c.path, got, c.want)
+		}
+	}
+}

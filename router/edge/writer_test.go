@@ -331,3 +331,24 @@ func TestACopyThatOutlivesItsHandler(t *testing.T) {
 type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestAHandlerThatSaysNothing answers 200, with what the edge adds to every
+// answer.
+func TestAHandlerThatSaysNothing(t *testing.T) {
+	srv := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), edge.Options{Trusted: loopback, HSTS: time.Minute})
+	for _, method := range []string{"GET", "HEAD", "POST"} {
+		r, err := http.NewRequest(method, "http://"+srv.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Forwarded-Proto", "https")
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != 200 || res.Header.Get("Strict-Transport-Security") == "" || method != "HEAD" && res.ContentLength != 0 {
+			t.Errorf("%s: got %d, length %d, %v", method, res.StatusCode, res.ContentLength, res.Header)
+		}
+	}
+}
