@@ -13,7 +13,7 @@ import (
 )
 
 // Magento 40641: the memory of what is not to be stored grows without bound.
-func TestPitfallMarkersEatMemory(t *testing.T) {
+func TestMarkersAreBounded(t *testing.T) {
 	var m markers
 	now := time.Unix(1_700_000_000, 0)
 	for key := range uint64(1 << 20) {
@@ -37,7 +37,7 @@ func TestPitfallMarkersEatMemory(t *testing.T) {
 }
 
 // cache-handler 118: the limit does not count what is on its way in.
-func TestPitfallMemoryUnbounded(t *testing.T) {
+func TestWhatComesInIsCounted(t *testing.T) {
 	const limit = 4 << 20
 	var c *Cache
 	release := make(chan struct{})
@@ -71,7 +71,7 @@ func TestPitfallMemoryUnbounded(t *testing.T) {
 
 // Pingora's PredictedResponseTooLarge: what is too large flushes the cache, or
 // is tried again each time.
-func TestPitfallBigObjectsFlush(t *testing.T) {
+func TestWhatIsTooLargeFlushesNothing(t *testing.T) {
 	for _, stated := range []bool{true, false} {
 		t.Run(fmt.Sprint("length stated=", stated), func(t *testing.T) {
 			whole := noise(1 << 20)
@@ -107,7 +107,7 @@ func TestPitfallBigObjectsFlush(t *testing.T) {
 
 // storages 23, components-web-app 84: the tag index never forgets, or a purge
 // takes neighbours with it.
-func TestPitfallTagIndexRots(t *testing.T) {
+func TestTagsAreForgotten(t *testing.T) {
 	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 		w.Header().Set("Cache-Tag", "all, "+strings.TrimPrefix(r.URL.Path, "/"))
 		fmt.Fprintf(w, "%2000d", n)

@@ -208,7 +208,7 @@ func (r *running) idle() {
 }
 
 // cache-handler 44: a panic in a goroutine of the cache's own ends the process.
-func TestPitfallPanicInFetch(t *testing.T) {
+func TestAPanicInAFetch(t *testing.T) {
 	var log bytes.Buffer
 	b := &backend{answer: func(http.ResponseWriter, *http.Request, int) { panic("a bug") }}
 	_, h := open(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, b)
@@ -226,7 +226,7 @@ func TestPitfallPanicInFetch(t *testing.T) {
 }
 
 // chi 993: a router's context is pooled and used again after ServeHTTP.
-func TestPitfallPooledRouteContext(t *testing.T) {
+func TestARoutersContextIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type pooled struct{}
 		b := &backend{header: control("max-age=1, stale-while-revalidate=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {

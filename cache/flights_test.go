@@ -123,7 +123,7 @@ func TestNoSecondFetchForWhoComesBetween(t *testing.T) {
 
 // Varnish 3461: while nobody knows that a URL is uncacheable, its visitors
 // wait in line, one backend request after another.
-func TestPitfallSerialWaitsOnUncacheable(t *testing.T) {
+func TestNobodyWaitsInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{answer: func(w http.ResponseWriter, _ *http.Request, n int) {
 			time.Sleep(time.Second)
@@ -154,7 +154,7 @@ func TestPitfallSerialWaitsOnUncacheable(t *testing.T) {
 }
 
 // Souin 276: a purge of a popular page sends everybody to the backend.
-func TestPitfallHerdAfterPurge(t *testing.T) {
+func TestAPurgeBringsNoHerd(t *testing.T) {
 	for _, hard := range []bool{false, true} {
 		t.Run(fmt.Sprint("hard=", hard), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestPitfallHerdAfterPurge(t *testing.T) {
 
 // Souin 337, 704, 849: the one who asks goes away, or stalls, and with it
 // everybody who waits.
-func TestPitfallLeaderGone(t *testing.T) {
+func TestALeaderThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, n int) {
 			time.Sleep(3 * time.Second)
@@ -212,7 +212,7 @@ func TestPitfallLeaderGone(t *testing.T) {
 	})
 }
 
-func TestPitfallLeaderStalls(t *testing.T) {
+func TestALeaderThatStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 			if n == 1 {

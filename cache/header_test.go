@@ -8,7 +8,7 @@ import (
 )
 
 // A middleware above adds to a header, and the next visitor gets it too.
-func TestPitfallSharedHeaderSlices(t *testing.T) {
+func TestHeadersAreNotShared(t *testing.T) {
 	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Link": {"<a>", "<b>"}, "X-One": {"1"}}}
 	_, h := open(t, Options{}, b)
 	get(h, "http://a.example/")

@@ -253,7 +253,7 @@ func TestNoAnswerOfAPurgeIsStored(t *testing.T) {
 }
 
 // Magento 6401: the tags are longer than a header may be.
-func TestPitfallTagsTooLong(t *testing.T) {
+func TestTagsInManyLines(t *testing.T) {
 	var tags []string
 	for i := range 10_000 {
 		tags = append(tags, fmt.Sprint("cat_p_", i))
@@ -272,7 +272,7 @@ func TestPitfallTagsTooLong(t *testing.T) {
 }
 
 // victorspringer/http-cache: whoever knows the parameter may purge.
-func TestPitfallOpenPurge(t *testing.T) {
+func TestWhoMayPurge(t *testing.T) {
 	c, h := open(t, Options{}, &backend{header: control("max-age=60")})
 	if _, err := c.PurgeHandler([]netip.Prefix{}); err == nil {
 		t.Error("a purge handler for nobody was built")

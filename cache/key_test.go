@@ -76,7 +76,7 @@ func TestSpaces(t *testing.T) {
 
 // Magento 9083: the client's cookie says which group's page it gets, and what
 // it gets is stored for the group.
-func TestPitfallClientSuppliedKeyWins(t *testing.T) {
+func TestAClientDoesNotChooseItsGroup(t *testing.T) {
 	b := &backend{header: control("public, max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 		w.Header().Set("X-Group", "general") // the session had expired
 		fmt.Fprint(w, n)
@@ -103,7 +103,7 @@ func TestPitfallClientSuppliedKeyWins(t *testing.T) {
 }
 
 // CVE-2026-2836: a key without the host.
-func TestPitfallKeyWithoutHost(t *testing.T) {
+func TestTheHostIsInTheKey(t *testing.T) {
 	same := [][2]string{
 		{"http://a.example/", "http://A.Example:80/"},
 		{"https://a.example/", "https://a.example:443/"},
@@ -139,7 +139,7 @@ func TestPitfallKeyWithoutHost(t *testing.T) {
 }
 
 // CPDoS and kin: what is not in the key must not change what is stored.
-func TestPitfallUnkeyedInput(t *testing.T) {
+func TestWhatIsNotInTheKeyChangesNothing(t *testing.T) {
 	t.Run("an error that states nothing", func(t *testing.T) {
 		for _, status := range []int{400, 403, 413, 431, 500, 502, 503} {
 			b := &backend{answer: func(w http.ResponseWriter, _ *http.Request, n int) {
@@ -209,7 +209,7 @@ func TestPitfallUnkeyedInput(t *testing.T) {
 }
 
 // Both shops strip parameters by patterns that eat their neighbours.
-func TestPitfallQueryStripping(t *testing.T) {
+func TestParametersAreDroppedByWholeName(t *testing.T) {
 	q := Query{Drop: Tracking()}
 	for in, out := range map[string]string{
 		"":                                "",

@@ -89,7 +89,7 @@ func TestManyRangesAreTheWhole(t *testing.T) {
 
 // Souin 667: a part is stored as the whole. Tempesta 416: what HEAD brings is
 // stored for GET.
-func TestPitfallPartAndHeadStored(t *testing.T) {
+func TestAPartOrAHeadIsNotTheWhole(t *testing.T) {
 	whole := "0123456789"
 	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(whole))

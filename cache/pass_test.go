@@ -77,7 +77,7 @@ func TestPostThatIsAGet(t *testing.T) {
 
 // caddy-cache 18: events that are held back, and connections that cannot be
 // taken over.
-func TestPitfallEventsAndUpgrades(t *testing.T) {
+func TestEventsAndUpgrades(t *testing.T) {
 	next := make(chan struct{})
 	b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
 		if r.Header.Get("Upgrade") != "" {

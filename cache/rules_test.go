@@ -114,7 +114,7 @@ func TestPlanCookies(t *testing.T) {
 
 // What net/http makes of a cookie is not what a backend makes of it: a value
 // that it refuses is no missing one, and of two the backend may take either.
-func TestPitfallCookieValuesOutsideTheKey(t *testing.T) {
+func TestCookiesAreInTheKeyToTheByte(t *testing.T) {
 	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 		fmt.Fprint(w, r.Header["Cookie"])
 	}}

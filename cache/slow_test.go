@@ -278,7 +278,7 @@ func TestSlowReadersLeaveTheCache(t *testing.T) {
 }
 
 // Varnish 2964: one slow client holds the fetch, and with it all others.
-func TestPitfallSlowReader(t *testing.T) {
+func TestASlowReaderHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		whole := noise(2 << 20)
 		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, _ int) {

@@ -160,7 +160,7 @@ func TestRefreshesAreBounded(t *testing.T) {
 
 // A refresh in the name of whoever happens to ask: the next visitor gets a
 // page with that one's name on it, or the refresh is for nothing.
-func TestPitfallRefreshInAVisitorsName(t *testing.T) {
+func TestARefreshIsInNobodysName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{header: control("max-age=10, stale-while-revalidate=60"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 			fmt.Fprint(w, n, r.Header["Cookie"])

@@ -258,7 +258,7 @@ func TestVary(t *testing.T) {
 
 // A backend that compresses and forgets Vary: a client that asked for no coding
 // gets one that it cannot read.
-func TestPitfallCodingWithoutVary(t *testing.T) {
+func TestACodingWithoutVary(t *testing.T) {
 	b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, r *http.Request, _ int) {
 		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			w.Header().Set("Content-Encoding", "gzip")

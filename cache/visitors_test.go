@@ -73,7 +73,7 @@ func TestPrivateFieldsAreForOne(t *testing.T) {
 }
 
 // The suite's other-authorization fails on nginx, Traffic Server and Fastly.
-func TestPitfallAuthorizationShared(t *testing.T) {
+func TestAuthorizationIsNotShared(t *testing.T) {
 	b := &backend{header: control("max-age=60")}
 	_, h := open(t, Options{}, b)
 	get(h, "http://a.example/", "Authorization", "Basic x")

@@ -16,7 +16,7 @@ import (
 )
 
 // Squid 528: half a page is stored as a whole one.
-func TestPitfallTruncatedBodyStored(t *testing.T) {
+func TestHalfAPageIsNotStored(t *testing.T) {
 	cut := map[string]func(w http.ResponseWriter, r *http.Request){
 		"fewer bytes than stated": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10")
@@ -62,7 +62,7 @@ func TestPitfallTruncatedBodyStored(t *testing.T) {
 
 // httputil.ReverseProxy reports a truncated body only to a request that came
 // from a server; a refresh on a bare context would store half a page.
-func TestPitfallReverseProxyHidesTruncation(t *testing.T) {
+func TestHalfAPageOfAReverseProxyIsNotStored(t *testing.T) {
 	var calls atomic.Int32
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		n := calls.Add(1)
@@ -95,7 +95,7 @@ func TestPitfallReverseProxyHidesTruncation(t *testing.T) {
 
 // Souin 337: a handler that returns because it was cancelled leaves a blank
 // page, which is stored.
-func TestPitfallBlankPageStored(t *testing.T) {
+func TestABlankPageIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{header: control("max-age=3600"), answer: func(w http.ResponseWriter, r *http.Request, n int) {
 			if n == 1 {
