@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -120,26 +119,6 @@ func rewritten(u *url.URL, path string) *url.URL {
 func (d *decision) aside() *http.Request {
 	asked := *d
 	var rec *transit.Record
-	asked.r, rec = aside(d.r)
+	asked.r, rec = transit.Aside(d.r)
 	return asked.forward(&sink{}, rec)
-}
-
-// aside returns r with a copy of its record: what is asked about a request that is
-// being served must not change what is served.
-func aside(r *http.Request) (*http.Request, *transit.Record) {
-	copied, rec := transit.From(r.Context()).Detach(r.Context())
-	return r.WithContext(asideContext{r.Context(), copied}), rec
-}
-
-type asideContext struct {
-	context.Context
-	copied context.Context // has the record
-}
-
-// Value implements [context.Context].
-func (c asideContext) Value(key any) any {
-	if rec, ok := c.copied.Value(key).(*transit.Record); ok {
-		return rec
-	}
-	return c.Context.Value(key)
 }

@@ -146,7 +146,7 @@ func (s *Split) Wraps() []http.Handler {
 
 // aside returns r as an arm would get it, for a question about it.
 func (s *Split) aside(r *http.Request, arm *Arm) *http.Request {
-	r, rec := aside(r)
+	r, rec := transit.Aside(r)
 	return s.forward(r, rec, arm)
 }
 
