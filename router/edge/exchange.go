@@ -100,36 +100,15 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	if !trusted {
 		s.warnAboutScheme(r, peer)
 	}
-	rec.Client = client(peer, r.Header["X-Forwarded-For"], s.opts.Trusted)
-	rec.Scheme = scheme(r, trusted)
+	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
+	ex.expects = r.Header["Expect"] != nil
 	rec.ID = requestID(r, trusted)
-	rec.Vetted, rec.Logged = true, true
-	rec.Page = s.page
+	no := s.admit(r, rec, peer, trusted)
+	r.Header["X-Request-Id"] = []string{rec.ID}
+	rec.Logged, rec.Page = true, s.page
 	if rec.Scheme == "https" {
 		ex.hsts = s.hsts
 	}
-	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
-	delete(r.Header, "X-Route-Trace")
-
-	ex.expects = r.Header["Expect"] != nil
-
-	no := vet(r, &s.opts.Limits)
-	if no == nil {
-		no = s.misdirected(r)
-	}
-	if no == nil { // else nobody gets it
-		fields.Clean(r.Header, trusted)
-	}
-	if trusted && len(r.Header["X-Forwarded-For"]) > 0 {
-		r.Header["X-Forwarded-For"] = shorten(r.Header["X-Forwarded-For"])
-	}
-	r.Header["X-Request-Id"] = []string{rec.ID}
-	if r.URL.Host != "" { // absolute form; Host has the same
-		u := *r.URL
-		u.Scheme, u.Host, u.User = "", "", nil
-		r.URL = &u
-	}
-	r.URL = target.Keep(r.URL)
 	if r.Body != nil && r.Body != http.NoBody {
 		if r.ProtoMajor == 1 {
 			// Else the standard server reads a body that its handler has not
@@ -149,6 +128,31 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		r.Body = ex.body
 	}
 	return r, no
+}
+
+// admit fills in r's record who asks, and makes r, which is the caller's own, what
+// goes on; or it says why nothing does.
+func (s *Server) admit(r *http.Request, rec *transit.Record, peer netip.Addr, trusted bool) (no *refusal) {
+	rec.Client = client(peer, r.Header["X-Forwarded-For"], s.opts.Trusted)
+	rec.Scheme = scheme(r, trusted)
+	rec.Vetted = true
+	delete(r.Header, "X-Route-Trace")
+	if no = vet(r, &s.opts.Limits); no == nil {
+		no = s.misdirected(r)
+	}
+	if no == nil { // else nobody gets it
+		fields.Clean(r.Header, trusted)
+	}
+	if trusted && len(r.Header["X-Forwarded-For"]) > 0 {
+		r.Header["X-Forwarded-For"] = shorten(r.Header["X-Forwarded-For"])
+	}
+	if r.URL.Host != "" { // absolute form; Host has the same
+		u := *r.URL
+		u.Scheme, u.Host, u.User = "", "", nil
+		r.URL = &u
+	}
+	r.URL = target.Keep(r.URL)
+	return no
 }
 
 // warnAboutScheme says once that a proxy which nobody trusts terminates TLS: the

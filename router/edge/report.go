@@ -2,11 +2,13 @@ package edge
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // stats are a server's figures.
@@ -69,5 +71,16 @@ func (s *Server) Report() health.Report {
 // Wraps returns the handler.
 func (s *Server) Wraps() []http.Handler { return []http.Handler{s.handler} }
 
-// Explain asks the handler what it would do with r.
-func (s *Server) Explain(r *http.Request) health.Decision { return health.Explain(s.handler, r) }
+// Explain tells with what the server would answer r by itself, or else what the
+// handler would do with it, coming from the client whom the server believes.
+func (s *Server) Explain(r *http.Request) health.Decision {
+	asked, rec := transit.Aside(r)
+	if asked.Header = r.Header.Clone(); asked.Header == nil {
+		asked.Header = make(http.Header)
+	}
+	peer := transit.Peer(r)
+	if no := s.admit(asked, rec, peer, within(s.opts.Trusted, peer)); no != nil {
+		return health.Decision{Part: "edge", Verdict: strconv.Itoa(no.status), Why: no.cause.Error()}
+	}
+	return health.Explain(s.handler, asked)
+}
