@@ -55,8 +55,8 @@ func TestExplainTellsFigures(t *testing.T) {
 		policy Policy
 		want   string
 	}{
-		{Adaptive(), "pool pool: b (the lowest cost; of many, three are drawn and compared)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
-		{LeastInFlight(), "pool pool: b (the fewest requests in hand for its weight)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
+		{Adaptive(), "pool pool: b (the lowest cost; equals are drawn, and of many the three that are compared)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
+		{LeastInFlight(), "pool pool: b (the fewest requests in hand for its weight; equals are drawn)\n  - a: up, weight 1, 1 in hand, 10ms to a response\n"},
 		{First(), "pool pool: a (the first in order)\n"},
 		{RoundRobin(), "pool pool: a (it is its turn)\n"},
 		{Hash(nil, 0), "pool pool: "},
