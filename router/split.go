@@ -159,9 +159,10 @@ func (s *Split) Healthy(r *http.Request) bool {
 // Explain implements [health.Explainer].
 func (s *Split) Explain(r *http.Request) health.Decision {
 	arm, pinned := s.choose(r)
-	d := health.Decision{Part: "split " + s.cookie, Verdict: "arm " + arm.Name, Why: "by the client's address", Next: []health.Decision{health.Explain(arm.To, s.aside(r, arm))}}
-	if pinned {
-		d.Why = "by its cookie"
+	d := health.Decision{Part: "split " + s.cookie, Verdict: "arm " + arm.Name, Why: "by its cookie", Next: []health.Decision{health.Explain(arm.To, s.aside(r, arm))}}
+	if !pinned {
+		d.Why = "by the client's address"
+		d.Steps = []string{"not stored: the answer sets the cookie"}
 	}
 	return d
 }
