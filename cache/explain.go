@@ -7,11 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/transit"
 )
 
-// Explain implements [health.Explainer].
+// Explain implements [health.Explainer]. Who lies below is asked about what it
+// would be sent: the request of the fetch, if there is to be one.
 func (h *handler) Explain(r *http.Request) health.Decision {
 	out := health.Decision{Part: "cache"}
 	var a ask
@@ -24,10 +27,43 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 		out.Steps = append(out.Steps, fmt.Sprintf("key: %s, https %t, parts %q", url, a.https, a.plan.Key))
 		out.Steps = append(out.Steps, steps(&a, e, d)...)
 	}
-	if d.act != serveFresh && d.act != refuse { // else nobody else is asked
+	switch d.act {
+	case refuse:
+	case passUnseen, passByRule, passOn:
 		out.Next = []health.Decision{health.Explain(h.next, r)}
+	default:
+		h.explainFetch(&out, a.keep(url), e, d)
 	}
 	return out
+}
+
+// explainFetch tells what becomes of the fetch for a, or of the refresh of e, if
+// there is one.
+func (h *handler) explainFetch(out *health.Decision, a *ask, e *memory.Entry, d decision) {
+	defer a.letGo()
+	var q question
+	if d.act == fetchWhole || d.act == fetchPart {
+		q = a.question(e, d)
+	} else {
+		if _, _, may := nearEnd(e, a.now); d.act == serveFresh && !may {
+			return
+		}
+		if !e.RefreshDue(a.now) || len(h.refreshing) == cap(h.refreshing) {
+			out.Steps = append(out.Steps, "not refreshed: it is being so, has just failed to be, or too many others are")
+			return
+		}
+		if d.act == serveFresh {
+			out.Steps = append(out.Steps, "near its end: whether it is refreshed already is drawn")
+		}
+		q = a.refreshing(e)
+	}
+	if h.flights.underWay(&q) {
+		out.Steps = append(out.Steps, "waits for a fetch that is under way, and asks for itself if that is for one client alone")
+		return
+	}
+	ctx, _ := transit.From(a.r.Context()).Detach(a.r.Context())
+	q.ask = a.clone(ctx)
+	out.Next = []health.Decision{health.Explain(h.next, q.request(ctx))}
 }
 
 // verdict names what is done, and says why.
@@ -55,6 +91,12 @@ func steps(a *ask, e *memory.Entry, d decision) (out []string) {
 	}
 	if d.act != fetchWhole && d.act != fetchPart {
 		return out
+	}
+	if a.auth {
+		out = append(out, "authorization: stored only with public, s-maxage or must-revalidate, waits for nobody")
+	}
+	if law.NoStore(a.r.Header["Cache-Control"]) {
+		out = append(out, "not stored, as the request wants it")
 	}
 	if odd := strange(a.r.Header, a.site.cache.opts.FillFields); len(odd) > 0 {
 		slices.Sort(odd)

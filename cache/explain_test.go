@@ -99,6 +99,85 @@ func TestExplainSaysWhatServingDoes(t *testing.T) {
 	}
 }
 
+// below is asked and serves, and keeps what it got each time.
+type below struct{ asked, served string }
+
+func (b *below) tell(r *http.Request) string {
+	h := r.Header.Clone()
+	return fmt.Sprint(r.Method, " ", r.Host, " ", r.URL, " ", h)
+}
+
+func (b *below) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.served = b.tell(r)
+	w.Header().Set("Etag", `"a"`)
+	w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=10")
+	fmt.Fprint(w, "0123456789")
+}
+
+func (b *below) Explain(r *http.Request) health.Decision {
+	b.asked = b.tell(r)
+	return health.Decision{Part: "below"}
+}
+
+// Who lies below is asked about what it is then sent: the fetch's own request,
+// a refresh's, or the client's.
+func TestExplainAsksBelowAboutTheFetch(t *testing.T) {
+	for _, age := range []time.Duration{-1, 0, 15 * time.Second, 25 * time.Second} { // of what is stored
+		for _, header := range [][]string{
+			nil, {"If-None-Match", `"b"`}, {"Cookie", "_ga=1; sid=1"}, {"Accept-Encoding", "br;q=0, gzip"}, {"Cache-Control", "no-cache"}, {"Range", "bytes=0-1"}, {"Range", "bytes=0-1,3-4"},
+		} {
+			for _, method := range []string{"GET", "HEAD", "POST"} {
+				synctest.Test(t, func(t *testing.T) {
+					b := &below{}
+					_, h := open(t, Options{IgnoreCookies: Analytics(), Rules: Rules{Plan: func(*http.Request) Plan { return Plan{Query: Query{Drop: Tracking()}} }}}, b)
+					if age >= 0 {
+						get(h, "http://a.example/")
+						time.Sleep(age)
+					}
+					*b = below{}
+					r := httptest.NewRequest(method, "http://A.example:80/?gclid=1", nil)
+					for i := 0; i < len(header); i += 2 {
+						r.Header.Set(header[i], header[i+1])
+					}
+					h.(health.Explainer).Explain(r)
+					do(h, r)
+					synctest.Wait()
+					if b.asked != b.served {
+						t.Errorf("%s %v, stored for %v: asked about\n%s\nserved\n%s", method, header, age, b.asked, b.served)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A fetch that is under way is told, and who would wait for it asks nobody.
+func TestExplainTellsOfAFetchUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, _ int) {
+			time.Sleep(time.Second)
+			fmt.Fprint(w, "page")
+		}}
+		_, h := open(t, Options{}, b)
+		go get(h, "http://a.example/")
+		synctest.Wait()
+		for name, c := range map[string]struct {
+			cookie string
+			waits  bool
+		}{"plain": {"", true}, "for one alone": {"sid=1", false}} {
+			r := httptest.NewRequest("GET", "http://a.example/", nil)
+			if c.cookie != "" {
+				r.Header.Set("Cookie", c.cookie)
+			}
+			d := h.(health.Explainer).Explain(r)
+			if waits := strings.Contains(d.String(), "under way"); waits != c.waits || waits == (len(d.Next) > 0) {
+				t.Errorf("%s: %s", name, d)
+			}
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestExplain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{header: control("max-age=60, stale-while-revalidate=10")}

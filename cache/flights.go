@@ -56,6 +56,14 @@ func (fs *flights) join(q *question) (f *flight, leads bool) {
 	return f, true
 }
 
+// underWay reports whether q would be answered by a flight of another's.
+func (fs *flights) underWay(q *question) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f := fs.m[q.key()]
+	return f != nil && !q.alone && f.joinable(fs.log)
+}
+
 // land ends a flight for which nothing was asked.
 func (fs *flights) land(f *flight, an answer) {
 	fs.leave(f)

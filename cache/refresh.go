@@ -14,11 +14,17 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 		e.Refreshed()
 		return
 	}
+	q := a.refreshing(e)
+	if f, leads := h.flights.join(&q); !leads || !h.launch(nil, f, q) {
+		<-h.refreshing
+	}
+}
+
+// refreshing returns what a refresh of e asks, of which a is.
+func (a *ask) refreshing(e *memory.Entry) question {
 	a.reason = "stale"
 	q := question{ask: a, stale: e, refresh: true}
 	q.selecting, _ = e.Vary()
 	a.anonymous(q.selecting)
-	if f, leads := h.flights.join(&q); !leads || !h.launch(nil, f, q) {
-		<-h.refreshing
-	}
+	return q
 }

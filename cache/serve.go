@@ -51,12 +51,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // et al., Optimal Probabilistic Cache Stampede Prevention, VLDB 2015). What is
 // asked for often is so never found stale.
 func early(e *memory.Entry, now time.Time) bool {
-	cost := time.Duration(e.Cost) * time.Millisecond
-	left := time.Duration(e.FreshUntil - now.UnixNano())
-	if left > 10*cost || left > time.Duration(e.FreshUntil-e.Born)/10 {
-		return false
-	}
-	return left < time.Duration(float64(cost)*rand.ExpFloat64())
+	cost, left, may := nearEnd(e, now)
+	return may && left < time.Duration(float64(cost)*rand.ExpFloat64())
+}
+
+// nearEnd returns how long e took to fetch and has left, and whether that is so
+// little that it may be refreshed.
+func nearEnd(e *memory.Entry, now time.Time) (cost, left time.Duration, may bool) {
+	cost = time.Duration(e.Cost) * time.Millisecond
+	left = time.Duration(e.FreshUntil - now.UnixNano())
+	return cost, left, left <= 10*cost && left <= time.Duration(e.FreshUntil-e.Born)/10
 }
 
 // miss answers a request that what is stored, if anything, does not answer.
@@ -72,7 +76,13 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, d dec
 		a.letGo()
 		h.pass(w, a.r, a, d.reason, d.why)
 		return
-	case fetchPart:
+	}
+	h.fetch(w, a.question(stale, d))
+}
+
+// question returns what a fetch is to ask for a, by d, of which stale is stored.
+func (a *ask) question(stale *memory.Entry, d decision) question {
+	if d.act == fetchPart {
 		a.partial, stale = true, nil
 	}
 	q := question{ask: a, stale: stale}
@@ -85,7 +95,7 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, d dec
 		q.selecting, _ = stale.Vary()
 	}
 	q.alone = a.personal() || stale != nil && (stale.Flags&memory.Validate != 0 || a.marked([]byte(a.url)))
-	h.fetch(w, q)
+	return q
 }
 
 // errNotStored is why only-if-cached is answered 504.

@@ -126,6 +126,9 @@ func (e *Entry) Refresh(now time.Time, period time.Duration) bool {
 	return now.UnixNano() >= abs(last) && e.refreshing.CompareAndSwap(last, now.Add(period).UnixNano())
 }
 
+// RefreshDue tells what Refresh would report, and changes nothing.
+func (e *Entry) RefreshDue(now time.Time) bool { return now.UnixNano() >= abs(e.refreshing.Load()) }
+
 // Refreshed lets the next caller of Refresh have it at once.
 func (e *Entry) Refreshed() { e.refreshing.Store(0) }
 
