@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +50,20 @@ func TestExplainAgreesWithServing(t *testing.T) {
 		"has its share of the streams":         {limit: Limit{Streams: 8}, busy: times(7, "sa", "sb"), edit: header("Accept", "text/event-stream"), want: "503", why: "own streams"},
 		"refused":                              {opts: guard("/page"), want: "refused"},
 		"refused behind the base path":         {opts: guard("/base/page"), want: "refused", why: "would get"},
-		"closed":                               {opts: func(p *Pool) { _ = p.Close() }, want: "503", why: "closed"},
+		"refused for what the pool writes":     {opts: func(p *Pool) { p.opts.Refuse = onField("X-Forwarded-Proto") }, want: "refused"},
+		"refused once it is rewritten": {opts: func(p *Pool) {
+			p.opts.Refuse = onPath("/rewritten")
+			p.opts.Rewrite = func(pr *httputil.ProxyRequest) { pr.Out.URL.Path = "/rewritten" }
+		}, want: "refused"},
+		"not refused for what goes no further": {busy: []string{"b"}, opts: func(p *Pool) { p.opts.Refuse = onField("X-Guarded") }, edit: func(r *http.Request) {
+			r.Header.Set("Connection", "X-Guarded")
+			r.Header.Set("X-Guarded", "1")
+		}, want: "a"},
+		"an upgrade to what is no name": {edit: func(r *http.Request) {
+			r.Header.Set("Connection", "Upgrade")
+			r.Header.Set("Upgrade", "\x80")
+		}, want: "502", why: "invalid protocol"},
+		"closed": {opts: func(p *Pool) { _ = p.Close() }, want: "503", why: "closed"},
 		"in maintenance": {opts: func(p *Pool) {
 			_, _ = p.SetMode("a", Maintenance), p.SetMode("b", Maintenance)
 		}, want: "none", why: "no backend"},
@@ -141,6 +155,11 @@ func times(n int, names ...string) (out []string) {
 	}
 	return out
 }
+
+// onField is a guard of requests with a field.
+type onField string
+
+func (f onField) Match(r *http.Request) bool { return r.Header[string(f)] != nil }
 
 // onPath is a guard of one path.
 type onPath string

@@ -70,7 +70,8 @@ type Options struct {
 	// Rewrite may change each request that goes out, after the pool has set
 	// the forwarding fields. It does not choose the backend. The query is the
 	// client's, to the byte: url.Values leaves out parameters with a semicolon
-	// or a broken escape, which a backend may read.
+	// or a broken escape, which a backend may read. It is also called by
+	// [Pool.Explain], which sends nothing.
 	Rewrite func(*httputil.ProxyRequest)
 	// Error answers a request that failed, in the pool's place. The error is
 	// one of this package's, or wraps it. It is not called once a response

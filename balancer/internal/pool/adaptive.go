@@ -8,7 +8,9 @@ import (
 // Adaptive is the policy of that name.
 type Adaptive struct{}
 
-func (Adaptive) Why() string { return "the lowest cost; equals are drawn, and of many the three that are compared" }
+func (Adaptive) Why() string {
+	return "the lowest cost; equals are drawn, and of many the three that are compared"
+}
 
 // scanAll is up to how many candidates all are compared: with a few, drawing
 // two is visibly uneven.
@@ -43,7 +45,9 @@ func (LeastInFlight) Choose(q Query, c Candidates) int {
 	return best
 }
 
-func (LeastInFlight) Why() string { return "the fewest requests in hand for its weight; equals are drawn" }
+func (LeastInFlight) Why() string {
+	return "the fewest requests in hand for its weight; equals are drawn"
+}
 
 // A draw is the few candidates that one pick compares.
 type draw struct {
