@@ -96,15 +96,11 @@ func ByCookie(name string) func(*http.Request) string {
 func ByAddress(r *http.Request) string { return transit.Client(r).String() }
 
 // Choose returns the name of the backend that r's client is pinned to, or else
-// a key to choose one by, or two empty strings.
+// a key to choose one by, or two empty strings. It counts nothing, as it is asked for
+// explanations, too.
 func (s *Sticky) Choose(r *http.Request) (name, key string) {
-	if p, sent := s.read(r); sent != pinNone && sent != pinInvalid {
-		if p.valid(time.Now(), s.opts) {
-			return p.backend, ""
-		}
-		s.stats.expired.Add(1)
-	} else if sent == pinInvalid {
-		s.stats.refused.Add(1)
+	if p, sent := s.read(r); sent != pinNone && sent != pinInvalid && p.valid(time.Now(), s.opts) {
+		return p.backend, ""
 	}
 	return "", s.opts.Key(r)
 }
@@ -123,14 +119,17 @@ func (s *Sticky) OwnsCookie(name string) bool { return name == s.opts.Name }
 // header h, if that is due. An answer that pins is for one client: it becomes
 // no-store.
 func (s *Sticky) Bind(h http.Header, r *http.Request, name string) {
+	old, sent := s.read(r)
+	now := time.Now()
+	s.count(sent == pinInvalid, &s.stats.refused)
+	s.count(sent != pinNone && sent != pinInvalid && !old.valid(now, s.opts), &s.stats.expired)
 	if crossSitePost(r, "") {
 		// It may lack the cookie that the browser has, which ours would
 		// overwrite.
 		return
 	}
-	old, sent := s.read(r)
 	first := s.opts.Always || unsafeMethod(r.Method) || len(h["Set-Cookie"]) > 0
-	p, due := s.bind(old, sent, time.Now(), name, first)
+	p, due := s.bind(old, sent, now, name, first)
 	if !due {
 		return
 	}

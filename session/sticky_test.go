@@ -208,6 +208,29 @@ func TestStickyIdleAndLife(t *testing.T) {
 	})
 }
 
+// Choose is asked for explanations, too, so that only an answer counts what came.
+func TestStickyCountsWhatItAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := sticky(t, oneKey, session.StickyOptions{})
+		old := bound(sticky(t, oneKey, session.StickyOptions{}))
+		time.Sleep(2 * time.Hour)
+		forged := bound(sticky(t, otherKey, session.StickyOptions{}))
+		for i, sent := range []http.Header{old, forged} {
+			for range 2 {
+				s.Choose(request("GET", sent))
+			}
+			s.Bind(http.Header{}, request("GET", sent), "web1")
+			got := map[string]float64{}
+			for _, m := range s.Report().Metrics {
+				got[m.Name] = m.Value
+			}
+			if got["expired_total"] != 1 || got["refused_total"] != float64(i) {
+				t.Errorf("after answer %d: %v", i+1, got)
+			}
+		}
+	})
+}
+
 func TestStickyRotatesItsKey(t *testing.T) {
 	before := bound(sticky(t, oneKey, session.StickyOptions{}))
 	s := sticky(t, otherKey, session.StickyOptions{Previous: oneKey})
