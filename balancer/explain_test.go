@@ -148,6 +148,44 @@ func TestExplainAgreesWithServing(t *testing.T) {
 	}
 }
 
+// That an answer is a stream shows when it comes: what becomes of it where there is
+// no place for one more is told beforehand.
+func TestExplainTellsWhatAStreamWouldGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := make(chan struct{})
+		p := newPool(t, here(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/events" {
+				w.Header().Set("Content-Type", "text/event-stream")
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-end:
+				case <-r.Context().Done():
+				}
+			}
+		}), Options{Limit: Limit{Streams: 1}})
+		const note = "503 if its answer turns out to be a stream"
+		get := func(path string) (told bool, status int) {
+			r := httptest.NewRequest("GET", path, nil)
+			told = strings.Contains(p.Explain(r).Why, note)
+			w := httptest.NewRecorder()
+			p.ServeHTTP(w, r)
+			return told, w.Code
+		}
+		if told, status := get("/page"); told || status != 200 {
+			t.Errorf("no stream: told %t, %d", told, status)
+		}
+		go p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/events", nil))
+		synctest.Wait()
+		if told, status := get("/page"); !told || status != 200 {
+			t.Errorf("a page beside a stream: told %t, %d", told, status)
+		}
+		if told, status := get("/events"); !told || status != 503 {
+			t.Errorf("a stream beside a stream: told %t, %d", told, status)
+		}
+		close(end)
+	})
+}
+
 // times returns n times each of names.
 func times(n int, names ...string) (out []string) {
 	for _, name := range names {

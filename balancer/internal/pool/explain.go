@@ -45,6 +45,12 @@ func (v *View) Explain(a *Ask, now time.Time) (Choice, health.Decision) {
 		if a.Pin != "" && d.Verdict != a.Pin {
 			d.Why += fmt.Sprintf("; the client is bound to %q, which is not to be had", a.Pin)
 		}
+		if as := *a; v.Limits.Streams > 0 && !a.Stream {
+			as.Stream = true
+			if v.full(&as, c.Entry) != nil || v.crowds(&as, c.Snap.Use) != nil {
+				d.Why += "; 503 if its answer turns out to be a stream"
+			}
+		}
 	}
 	return c, d
 }
