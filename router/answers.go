@@ -86,10 +86,35 @@ func (n *notAuthority) Explain(*http.Request) health.Decision {
 // return from a bank's payment page is such a request.
 func SameOrigin() func(http.Handler) http.Handler {
 	p := http.NewCrossOriginProtection()
-	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return func(next http.Handler) http.Handler { return &sameOrigin{p, next} }
+}
+
+type sameOrigin struct {
+	protection *http.CrossOriginProtection
+	next       http.Handler
+}
+
+// ServeHTTP implements [http.Handler].
+func (o *sameOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if o.protection.Check(r) != nil {
 		transit.Fail(w, r, http.StatusForbidden, errCrossOrigin)
-	}))
-	return p.Handler
+		return
+	}
+	o.next.ServeHTTP(w, r)
+}
+
+// Wraps returns what it lets requests through to.
+func (o *sameOrigin) Wraps() []http.Handler { return []http.Handler{o.next} }
+
+// Explain implements [health.Explainer].
+func (o *sameOrigin) Explain(r *http.Request) health.Decision {
+	d := health.Decision{Part: "same origin", Verdict: "lets it through"}
+	if err := o.protection.Check(r); err != nil {
+		d.Verdict, d.Why = "403", err.Error()
+		return d
+	}
+	d.Next = []health.Decision{health.Explain(o.next, r)}
+	return d
 }
 
 // Redirect sends clients elsewhere with 301, 302, 303, 307 or 308. In the

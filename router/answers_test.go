@@ -70,6 +70,9 @@ func TestSameOrigin(t *testing.T) {
 	} {
 		r := request(c.method, c.path)
 		r.Header.Set("Sec-Fetch-Site", c.site)
+		if told, _ := foretold(rt.Explain(r)); (told == "403") != (c.want == 403) {
+			t.Errorf("%s %s %s: explained was %s, want %d", c.method, c.path, c.site, told, c.want)
+		}
 		w := httptest.NewRecorder()
 		rt.ServeHTTP(w, r)
 		if w.Code != c.want {

@@ -38,8 +38,9 @@ func (rt *Router) Report() health.Report {
 	return out
 }
 
-// Explain says which rule takes r and why those before it do not, and asks
-// that rule's handler what it would do. It serves nothing and counts nothing.
+// Explain says which rule takes r and why those before it do not, and asks that
+// rule's middleware and handler what they would do. It serves nothing and counts
+// nothing.
 func (rt *Router) Explain(r *http.Request) health.Decision {
 	out := health.Decision{Part: rt.opts.Name}
 	d := rt.rules.Load().decide(r, (*limiter).allows)
@@ -65,7 +66,7 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 	if !d.asSent() {
 		out.Steps = append(out.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", d.rd.Canonical))
 	}
-	out.Next = []health.Decision{health.Explain(d.rule.To, d.aside())}
+	out.Next = []health.Decision{health.Explain(d.rule.handler, d.aside())}
 	return out
 }
 

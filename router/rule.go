@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -121,7 +122,8 @@ func compileRule(r Rule) (*compiled, error) {
 		if use == nil {
 			return nil, fmt.Errorf("rule %q: Use holds a nil middleware", r.Name)
 		}
-		if c.handler = use(c.handler); c.handler == nil {
+		// What it hides is shown to who asks what would be done with a request.
+		if c.handler = health.Wrap(use(c.handler), c.handler); c.handler == nil {
 			return nil, fmt.Errorf("rule %q: a middleware in Use returned nil", r.Name)
 		}
 	}
