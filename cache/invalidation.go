@@ -218,10 +218,12 @@ func (c *Cache) name(u *url.URL, host string, https bool) string {
 }
 
 // add stores e, for which the backend was asked at a position, unless an
-// invalidation has overtaken it.
+// invalidation has overtaken it: a hard one, or a soft one after which another has
+// brought the same.
 func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 	now, name := time.Now(), nameOf(e.URL)
-	same := func(old *memory.Entry) bool {
+	beaten := false
+	is := func(old *memory.Entry) bool {
 		if old.HTTPS != e.HTTPS || old.Parts() != e.Parts() {
 			return false
 		}
@@ -229,12 +231,18 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 		vary, variant := e.Vary()
 		return oldVary == vary && oldVariant == variant && sameRange(old, e)
 	}
+	same := func(old *memory.Entry) bool {
+		yes := is(old)
+		// What an invalidation of the URL has left alone was asked for after it.
+		beaten = beaten || yes && old.Purged() == 0 && c.log.names(asked, e.URL)
+		return yes
+	}
 	valid := func() bool {
-		ok := true
+		ok := !beaten
 		c.log.since(asked, func(m *matcher) bool {
 			if m.match(e, name) {
 				e.Purge(now)
-				ok = !m.hard
+				ok = ok && !m.hard
 			}
 			return ok
 		})

@@ -92,6 +92,47 @@ func TestPurgeBeatsRunningFetch(t *testing.T) {
 	}
 }
 
+// What a fetch brings that an invalidation has overtaken takes the place of nothing
+// that was asked for after it.
+func TestWhatIsOvertakenReplacesNothingNewer(t *testing.T) {
+	for name, inv := range map[string]Invalidation{
+		"hard":     {URL: "http://a.example/x", Hard: true},
+		"soft":     {URL: "http://a.example/x"},
+		"soft all": {All: true},
+		"hard tag": {Tags: []string{"t"}, Hard: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{header: control("max-age=60"), answer: func(w http.ResponseWriter, _ *http.Request, n int) {
+					if n == 1 {
+						w.Header().Set("Cache-Tag", "t")
+					}
+					fmt.Fprintf(w, "answer %d", n)
+					if n == 1 {
+						_ = http.NewResponseController(w).Flush()
+						time.Sleep(5 * time.Second)
+					}
+				}}
+				c, h := open(t, Options{}, b)
+				go get(h, "http://a.example/x")
+				time.Sleep(time.Second)
+				if _, err := c.Invalidate(t.Context(), inv); err != nil {
+					t.Fatal(err)
+				}
+				want(t, get(h, "http://a.example/x"), 200, "answer 2")
+				time.Sleep(10 * time.Second) // the first has come
+				for range 2 {
+					want(t, get(h, "http://a.example/x"), 200, "answer 2")
+					synctest.Wait()
+				}
+				if n := b.calls.Load(); n != 2 {
+					t.Errorf("%d calls, want 2", n)
+				}
+			})
+		})
+	}
+}
+
 func TestUnsafeMethodInvalidates(t *testing.T) {
 	b := &backend{header: control("max-age=60")}
 	_, h := open(t, Options{}, b)

@@ -136,9 +136,9 @@ func (s *Store) Unreserve(n int64) {
 
 // Add stores e in place of what same says it replaces, and gives back reserved
 // bytes; what is not stored, and held by somebody, goes on counting for as much
-// until it is released. valid is asked last, with everything else settled: whatever
-// invalidates e is either seen by valid or finds e in the index. Add reports
-// whether e is stored.
+// until it is released. valid is asked before e takes anything's place, and last,
+// with everything else settled: whatever invalidates e is either seen by valid or
+// finds e in the index. Add reports whether e is stored.
 func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func() bool) bool {
 	e.refs.Add(1)
 	e.size = e.cost()
@@ -162,6 +162,10 @@ func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func
 		}
 	}
 	sh.mu.RUnlock()
+	if !valid() {
+		s.refuseLocked(e, reserved)
+		return false
+	}
 	for _, old := range gone {
 		e.freq.Store(max(e.freq.Load(), old.freq.Load()))
 		s.removeLocked(old)
