@@ -194,8 +194,9 @@ func (t *noted) say(what string) {
 	t.said = append(t.said, what)
 }
 
-func (t *noted) Pause() { t.say("pause") }
-func (t *noted) Whole() { t.say("whole") }
+func (t *noted) Pause()  { t.say("pause") }
+func (t *noted) Whole()  { t.say("whole") }
+func (t *noted) Stream() { t.say("stream") }
 func (t *noted) Resume(early bool) bool {
 	if early {
 		t.say("early")

@@ -125,9 +125,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // returns ends it.
 func (c *compiled) counts(t *turn, rec *transit.Record) (end func()) {
 	t.outer, rec.Turn = rec.Turn, t
-	if !c.Streams { // else what it limits is streams
-		rec.OnStream(t.leave)
-	}
+	t.streams = c.Streams
 	return func() {
 		rec.Turn = t.outer
 		t.leave()

@@ -69,10 +69,11 @@ func (p *places) giveEarly(client fair.Key) { p.early.add(client, -1) }
 
 // A turn is one request's place of a rule's. It implements [transit.Turn].
 type turn struct {
-	places *places
-	client fair.Key
-	outer  transit.Turn   // of a router around this one; may be nil
-	lim    *atomic.Uint64 // counts those that are turned away
+	places  *places
+	client  fair.Key
+	outer   transit.Turn   // of a router around this one; may be nil
+	streams bool           // what its rule limits is streams
+	lim     *atomic.Uint64 // counts those that are turned away
 
 	mu    sync.Mutex
 	holds bool // guarded by mu
@@ -128,6 +129,16 @@ func (t *turn) Whole() {
 	t.mu.Unlock()
 	if t.outer != nil {
 		t.outer.Whole()
+	}
+}
+
+// Stream implements [transit.Turn].
+func (t *turn) Stream() {
+	if !t.streams {
+		t.leave()
+	}
+	if t.outer != nil {
+		t.outer.Stream()
 	}
 }
 

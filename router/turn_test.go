@@ -205,6 +205,30 @@ func TestTurnsOfARouterInARouter(t *testing.T) {
 	}
 }
 
+// TestAStreamInARouterInARouter holds no place of either, but of a rule that limits
+// streams.
+func TestAStreamInARouterInARouter(t *testing.T) {
+	for streams, want := range map[bool]int64{false: 0, true: 1} {
+		inner := newCounted(t, Rule{Limit: Limit{InFlight: 2}, Streams: streams})
+		rt, err := New(Options{}, Rule{Name: "outer", To: inner.rt, Limit: Limit{InFlight: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		outer := (*rt.rules.Load())[0].limiter.places
+		inner.rt = rt
+		a := inner.ask(1)
+		a.Stream()
+		a.Stream()
+		if o, i := outer.held.all.Load(), inner.limiter.places.held.all.Load(); o != 0 || i != want {
+			t.Errorf("inner rule of streams %t: the outer's places held: %d, the inner's: %d, want 0, %d", streams, o, i, want)
+		}
+		if a.Pause(); !a.Resume(false) || outer.held.all.Load() != 0 {
+			t.Errorf("inner rule of streams %t: a stream is counted again", streams)
+		}
+		inner.done(1)
+	}
+}
+
 // TestAPanicHoldsNoPlace: a matcher of another rule may be asked about a reading of
 // the path once the request has its place.
 func TestAPanicHoldsNoPlace(t *testing.T) {

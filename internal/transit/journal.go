@@ -85,35 +85,6 @@ func (r *Record) leave() {
 	r.gone = true
 }
 
-// OnStream has f called if the answer turns out to be a stream, which may last
-// for as long as its client wants and is no work in hand: so that whoever counts
-// requests stops counting this one. f may be called more than once.
-func (r *Record) OnStream(f func()) {
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if before := r.stream; before != nil {
-		r.stream = func() { before(); f() }
-		return
-	}
-	r.stream = f
-}
-
-// Streaming says that the answer is a stream: see [Record.OnStream].
-func (r *Record) Streaming() {
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	f := r.stream
-	r.mu.Unlock()
-	if f != nil {
-		f()
-	}
-}
-
 // Note leaves what part did with the request. It is rendered only if somebody
 // reads it.
 func (r *Record) Note(part string, v slog.LogValuer) {

@@ -15,8 +15,9 @@ type Terms struct {
 }
 
 // A Turn is a request's place among those that its rule serves at once, which is
-// given up while the request's body comes: who sends nothing holds none. It is
-// safe for concurrent use, also after the rule has served the request.
+// given up while the request's body comes, for who sends nothing holds none, and
+// for good when the answer is a stream. It is safe for concurrent use, also after
+// the rule has served the request.
 type Turn interface {
 	// Pause gives the place up.
 	Pause()
@@ -25,6 +26,9 @@ type Turn interface {
 	Resume(early bool) bool
 	// Whole says that nothing more comes of a body for which Resume was early.
 	Whole()
+	// Stream says that the answer is a stream, which may last for as long as its
+	// client wants and is no work in hand. It may be called more than once.
+	Stream()
 }
 
 // Retry says which requests may be sent to a second backend.
@@ -35,3 +39,10 @@ const (
 	RetryNever                   // only what was provably not sent: payments, cron jobs
 	RetryReplayable              // whatever the method: the application tolerates repeats
 )
+
+// Streaming says that the answer is a stream: see [Turn].
+func (r *Record) Streaming() {
+	if r != nil && r.Turn != nil {
+		r.Turn.Stream()
+	}
+}

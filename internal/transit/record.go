@@ -67,13 +67,12 @@ type Record struct {
 
 	awaits atomic.Int64 // see Await
 
-	mu     sync.Mutex
-	stream func()    // guarded by mu: see OnStream
-	notes  []note    // guarded by mu
-	cause  error     // guarded by mu
-	bad    error     // guarded by mu; see Malformed
-	gone   bool      // guarded by mu; see Gone
-	fetch  []*Record // guarded by mu; read-only records of fetches that served this request
+	mu    sync.Mutex
+	notes []note    // guarded by mu
+	cause error     // guarded by mu
+	bad   error     // guarded by mu; see Malformed
+	gone  bool      // guarded by mu; see Gone
+	fetch []*Record // guarded by mu; read-only records of fetches that served this request
 }
 
 type key struct{}
@@ -105,8 +104,7 @@ func (r *Record) Detach(ctx context.Context) (context.Context, *Record) {
 	d := new(Record)
 	if r != nil {
 		d.Client, d.Scheme, d.ID, d.Vetted = r.Client, r.Scheme, r.ID, r.Vetted
-		d.Page, d.Terms, d.Space = r.Page, r.Terms, r.Space
-		d.OnStream(r.Streaming)
+		d.Page, d.Terms, d.Space, d.Turn = r.Page, r.Terms, r.Space, r.Turn
 	}
 	// Whoever detaches reads the record: it is linked to those who wait, or
 	// logged by the one who fetched.
