@@ -166,7 +166,7 @@ func (a *ahead) recallLocked(p []byte) (int, error) {
 	if err == nil {
 		if got, err = f.ReadAt(p[:n], off); err != nil {
 			err = fmt.Errorf("response is lost on the disk: %w", err)
-			x.rec.Fail(err)
+			x.broke(err)
 		}
 	}
 	a.mu.Lock()

@@ -36,8 +36,6 @@ func (t *try) receive(res *http.Response) error {
 // finish makes res the pool's answer.
 func (t *try) finish(res *http.Response) {
 	x := t.exchange
-	if x.rec != nil {
-		x.rec.Unproven = unproven(res)
-	}
+	x.rec.Unproven = unproven(res)
 	t.left()
 }

@@ -54,11 +54,8 @@ func (b *body) broke(err error) error {
 		return err
 	}
 	err = t.entry.Fail(fmt.Errorf("response broke off: %w", err))
-	x.rec.Fail(err)
+	x.broke(err)
 	x.pool.observe(t.entry, time.Now(), t.exchange.req, tracker.Failed)
-	if x.rec == nil || !x.rec.Logged {
-		x.pool.log.LogAttrs(x.req.Context(), slogError, "response broke off", logRequest(x.req, err)...)
-	}
 	return err
 }
 

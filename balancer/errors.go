@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -76,15 +75,6 @@ func statusOf(err error, r *http.Request) int {
 func isTimeout(err error) bool {
 	var t net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
-}
-
-const slogError = slog.LevelError
-
-func logRequest(r *http.Request, err error) []slog.Attr {
-	return []slog.Attr{
-		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path),
-		slog.Int("status", statusOf(err, r)), slog.Any("cause", err),
-	}
 }
 
 // errTurn means that the request's rule has as many others in hand as it may, now

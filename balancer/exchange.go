@@ -24,7 +24,8 @@ type exchange struct {
 	pool     *proxy
 	ask      pool.Ask // for a place
 	req      *http.Request
-	rec      *transit.Record // may be nil
+	rec      *transit.Record
+	made     bool // rec is: the chain begins with a call of RoundTrip
 	timeouts Timeouts
 	retry    transit.Retry
 	header   http.Header  // what every attempt sends
@@ -48,7 +49,9 @@ type failed struct {
 type uploadsKey struct{}
 
 func (p *proxy) newExchange(r *http.Request) *exchange {
-	return &exchange{pool: p, req: r, rec: transit.From(r.Context()), timeouts: p.opts.Timeouts}
+	x := &exchange{pool: p, timeouts: p.opts.Timeouts}
+	x.req, x.rec, x.made = transit.Enter(r)
+	return x
 }
 
 func (x *exchange) request(ctx context.Context, w *way) *http.Request {
@@ -103,6 +106,15 @@ func (x *exchange) failure(t *try, err error) error {
 		err = fmt.Errorf("%w (before: backend %s: %v)", err, f.backend, f.err)
 	}
 	return err
+}
+
+// broke tells of err, which has ended the response once it was handed up. Where the
+// chain began with a call of RoundTrip, nothing of it ends later.
+func (x *exchange) broke(err error) {
+	x.rec.Fail(err)
+	if x.made {
+		transit.Log(x.pool.opts.Logger, x.pool.opts.Name, x.req, x.rec)
+	}
 }
 
 // now notes for the log line where the request went.

@@ -16,8 +16,7 @@ import (
 // would be stored under another.
 func forward(pr *httputil.ProxyRequest) {
 	in, h := pr.In, pr.Out.Header
-	rec := transit.From(in.Context())
-	vetted := rec != nil && rec.Vetted
+	vetted := transit.From(in.Context()).Vetted
 	if !vetted {
 		fields.Clean(h, false)
 	}

@@ -28,7 +28,7 @@ func (x *exchange) gather() error {
 	if x.spool == nil || x.ask.Stream || n == 0 {
 		return nil
 	}
-	if x.rec != nil && x.rec.Turn != nil {
+	if x.rec.Turn != nil {
 		x.turn = x.rec.Turn
 		x.turn.Pause()
 	}

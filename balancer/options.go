@@ -84,7 +84,7 @@ type Options struct {
 	Transport func(Backend) http.RoundTripper
 	// Trace is told what the pool does. Nil: nobody.
 	Trace *Trace
-	// Logger takes a line for each change of a backend, and, where no edge
+	// Logger takes a line for each change of a backend, and, where nobody above
 	// logs, for each request that failed. Nil: [slog.Default].
 	Logger *slog.Logger
 }

@@ -58,14 +58,12 @@ func (x *exchange) run() (*http.Response, error) {
 // prepare gathers what holds for every attempt.
 func (x *exchange) prepare() {
 	p, r := x.pool, x.req
-	if x.rec != nil {
-		t := x.rec.Terms
-		x.retry = t.Retry
-		x.timeouts.Header = override(t.Header, x.timeouts.Header)
-		x.timeouts.Idle = override(t.Idle, x.timeouts.Idle)
-		x.timeouts.Total = override(t.Total, x.timeouts.Total)
-		x.ask.Stream = t.Streams
-	}
+	t := x.rec.Terms
+	x.retry = t.Retry
+	x.timeouts.Header = override(t.Header, x.timeouts.Header)
+	x.timeouts.Idle = override(t.Idle, x.timeouts.Idle)
+	x.timeouts.Total = override(t.Total, x.timeouts.Total)
+	x.ask.Stream = t.Streams
 	x.ask.MayStream = asksForStream(r.Header)
 	x.ask.Repeatable, x.ask.Request, x.ask.Client = x.repeatable(), r, transit.Client(r)
 	if r.Body != nil && r.Body != http.NoBody {
@@ -284,7 +282,7 @@ func (t *try) direct(c *http1.Client) (*http.Response, error) {
 // because it would be the first visitor's binding that is shared.
 func (p *proxy) bind(res *http.Response, x *exchange) {
 	h := res.Header
-	if x.rec != nil && x.rec.Storable != nil && x.rec.Storable(res.StatusCode, h) {
+	if x.rec.Storable != nil && x.rec.Storable(res.StatusCode, h) {
 		return
 	}
 	before := len(h["Set-Cookie"])

@@ -1,11 +1,9 @@
 package balancer
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log"
-	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"strconv"
@@ -33,9 +31,9 @@ func (p *proxy) newReverse() *httputil.ReverseProxy {
 // is answered with 403, 408, 411, 413, 429, 502, 503, 504 or 508; a client that went
 // away is logged as 499.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if transit.From(r.Context()) == nil {
-		ctx, _ := transit.With(r.Context())
-		r = r.WithContext(ctx)
+	r, rec, made := transit.Enter(r)
+	if made {
+		defer transit.Log(p.opts.Logger, p.opts.Name, r, rec)
 	}
 	switch err := p.admit(r); err {
 	case nil:
@@ -84,9 +82,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	if p.opts.Rewrite != nil {
 		p.opts.Rewrite(pr)
 	}
-	if rec := transit.From(pr.In.Context()); rec != nil {
-		rec.Sent = pr.Out.Header
-	}
+	transit.From(pr.In.Context()).Sent = pr.Out.Header
 }
 
 // fail answers a request that got no response.
@@ -94,15 +90,9 @@ func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if a, ok := w.(*answering); ok {
 		a.own = true
 	}
-	rec := transit.From(r.Context())
-	if rec == nil || !rec.Logged {
-		level := slogError
-		if statusOf(err, r) == statusGone {
-			level = slog.LevelDebug
-		}
-		p.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request failed", logRequest(r, err)...)
-	}
 	if p.opts.Error != nil {
+		rec := transit.From(r.Context())
+		rec.Answered(statusOf(err, r)) // or what Error makes of it
 		rec.Fail(err)
 		p.opts.Error(w, r, err)
 		return

@@ -67,7 +67,7 @@ func (s *site) read(r *http.Request, buf []byte) (ask, []byte) {
 	if a.plan.Cookies != nil {
 		a.parts += "\x01\x02" + joinParts(cookiePairs(r, a.plan.Cookies)) // no part of the key ends so
 	}
-	if rec := transit.From(r.Context()); rec != nil && rec.Space != "" {
+	if rec, ok := transit.Lookup(r.Context()); ok && rec.Space != "" {
 		a.parts += "\x01\x03" + rec.Space // nor so
 	}
 	if len(opts.Orders) > 0 {

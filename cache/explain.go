@@ -61,7 +61,7 @@ func (h *handler) explainFetch(out *health.Decision, a *ask, e *memory.Entry, d 
 		out.Steps = append(out.Steps, "waits for a fetch that is under way, and asks for itself if that is for one client alone")
 		return
 	}
-	ctx, _ := transit.From(a.r.Context()).Detach(a.r.Context())
+	ctx, _ := transit.Detach(a.r.Context())
 	q.ask = a.clone(ctx)
 	out.Next = []health.Decision{health.Explain(h.next, q.request(ctx))}
 }

@@ -39,7 +39,7 @@ func (h *handler) start(fl *flight, q question, w http.ResponseWriter) bool {
 	f := &fetch{flight: fl, question: q, h: h, asked: time.Now(), header: make(http.Header)}
 	fl.leader = w
 	fl.body.store = c.store
-	ctx, record := transit.From(q.ask.r.Context()).Detach(q.ask.r.Context())
+	ctx, record := transit.Detach(q.ask.r.Context())
 	fl.record = record
 	record.Storable = f.storable
 	f.ctx, fl.cancel = context.WithCancelCause(context.WithValue(ctx, dependsKey{}, new(depends)))
@@ -167,7 +167,7 @@ func (f *fetch) call() (err error) {
 // whole reports why the body cannot be taken for whole, or nil.
 func (f *fetch) whole() error {
 	switch {
-	case f.record != nil && f.record.Unproven:
+	case f.record.Unproven:
 		return errAborted
 	case f.answer.length >= 0 && f.written != f.answer.length:
 		return fmt.Errorf("%w: %d of %d bytes", errAborted, f.written, f.answer.length)

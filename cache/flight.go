@@ -28,7 +28,7 @@ type flight struct {
 
 	ready  chan struct{}   // closed when what follows is set
 	answer answer          // published once
-	record *transit.Record // nil if nothing was asked
+	record *transit.Record // the fetch's; nil if nothing was asked
 	first  *reader         // the leader's, of a shared answer
 	body   stream          // of a shared answer
 

@@ -81,7 +81,7 @@ func (a *ask) depends(r *http.Request, h http.Header) (tags []string) {
 // response depends on. What follows from scheme and host is in the key.
 func variesUnseen(r *http.Request, h http.Header) bool {
 	rec := transit.From(r.Context())
-	if rec == nil || rec.Sent == nil || h["Vary"] == nil {
+	if rec.Sent == nil || h["Vary"] == nil {
 		return false
 	}
 	for name := range strings.SplitSeq(law.Selecting(h), ",") {

@@ -71,8 +71,7 @@ func (p *posted) end() {
 	body := p.body
 	p.body = nil
 	chunks, reserved, ok := body.take()
-	unproven := transit.From(p.r.Context()) != nil && transit.From(p.r.Context()).Unproven
-	if !ok || unproven || p.r.Context().Err() != nil || p.length >= 0 && body.size != p.length {
+	if !ok || transit.From(p.r.Context()).Unproven || p.r.Context().Err() != nil || p.length >= 0 && body.size != p.length {
 		p.h.cache.store.Unreserve(reserved)
 		return
 	}

@@ -61,6 +61,10 @@ type purger struct {
 
 // ServeHTTP implements [http.Handler].
 func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, rec, made := transit.Enter(r)
+	if made {
+		defer transit.Log(p.cache.opts.Logger, p.cache.opts.Name, r, rec)
+	}
 	client := transit.Client(r)
 	if !slices.ContainsFunc(p.allow, func(net netip.Prefix) bool { return net.Contains(client) }) {
 		transit.Fail(w, r, http.StatusForbidden, fmt.Errorf("%w: %v", errPurgeRefused, client))
@@ -72,7 +76,7 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if name := otherNaming(r.Header); name != "" {
-		decline(w, r, name)
+		decline(w, rec, name)
 		return
 	}
 	done := p.cache.apply(matcher{
@@ -114,8 +118,9 @@ func otherNaming(h http.Header) string {
 var namingWords = []string{"tag", "tags", "pattern", "xkey", "xkeys", "regex", "regexp", "ban"}
 
 // decline answers a PURGE that names something else than its URL.
-func decline(w http.ResponseWriter, r *http.Request, name string) {
-	transit.From(r.Context()).Fail(fmt.Errorf("%w: %s", errPurgeNaming, name))
+func decline(w http.ResponseWriter, rec *transit.Record, name string) {
+	rec.Answered(http.StatusBadRequest)
+	rec.Fail(fmt.Errorf("%w: %s", errPurgeNaming, name))
 	h := w.Header()
 	fields.CacheControl(h, "no-store")
 	h.Set("Content-Type", "text/plain; charset=utf-8")

@@ -22,8 +22,7 @@ func (h *handler) rest(w http.ResponseWriter, a *ask, f *flight, have *left) {
 	h.note(a.r, note("miss: left behind, asked anew"))
 	q := question{ask: a, plain: true}
 	h.next.ServeHTTP(out, q.request(ctx))
-	unproven := transit.From(ctx) != nil && transit.From(ctx).Unproven
-	if out.err != nil || out.ahead > 0 || unproven || out.length >= 0 && out.written != out.length {
+	if out.err != nil || out.ahead > 0 || transit.From(ctx).Unproven || out.length >= 0 && out.written != out.length {
 		panic(http.ErrAbortHandler) // the client must not take it for whole
 	}
 }

@@ -18,8 +18,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.held[0] = e
 	defer a.letGo()
 	switch d.act {
-	case passUnseen, passByRule:
-		h.pass(w, r, nil, d.reason, d.why)
 	case serveFresh:
 		h.cache.figures.hits.Add(1)
 		if early(e, a.now) {
@@ -38,12 +36,26 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.note(r, noteSick)
 		h.serve(w, &a, e, "backend is sick")
 	default:
-		h.cache.figures.misses.Add(1)
-		b := a.keep(url)
-		b.held, a.held = a.held, b.held
-		defer b.letGo()
-		h.miss(w, b, e, d)
+		h.forward(w, r, &a, url, e, d)
 	}
+}
+
+// forward answers a request for which somebody below may have to be asked.
+func (h *handler) forward(w http.ResponseWriter, r *http.Request, a *ask, url []byte, e *memory.Entry, d decision) {
+	r, rec, made := transit.Enter(r)
+	if made {
+		defer transit.Log(h.cache.opts.Logger, h.cache.opts.Name, r, rec)
+	}
+	if d.act == passUnseen || d.act == passByRule {
+		h.pass(w, r, nil, d.reason, d.why)
+		return
+	}
+	h.cache.figures.misses.Add(1)
+	b := a.keep(url)
+	b.r = r
+	b.held, a.held = a.held, b.held
+	defer b.letGo()
+	h.miss(w, b, e, d)
 }
 
 // early reports whether a fresh response is to be refreshed already: by chance,

@@ -231,6 +231,7 @@ func (h *handler) cover(w http.ResponseWriter, a *ask, f *flight) bool {
 	defer h.link(a, f)
 	h.note(a.r, note("stale: "+f.answer.why))
 	h.cache.figures.covered.Add(1)
+	transit.From(a.r.Context()).Answered(int(f.answer.held.Status)) // for all that the fetch says
 	return h.serveHeld(w, a, f, f.answer.held, "; fwd="+a.reason+detail("stale: "+f.answer.why))
 }
 
@@ -238,7 +239,7 @@ func (h *handler) cover(w http.ResponseWriter, a *ask, f *flight) bool {
 func (h *handler) link(a *ask, f *flight) {
 	select {
 	case <-f.done:
-		transit.From(a.r.Context()).Link(f.record)
+		transit.From(a.r.Context()).Link(&f.record.Journal)
 	default:
 	}
 }

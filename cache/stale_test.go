@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -74,6 +75,30 @@ func TestStaleOnError(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhatIsServedStaleIsNoFailure for the log, though its cause stands there.
+func TestWhatIsServedStaleIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+			if n > 1 {
+				transit.Fail(w, r, 502, errors.New("out of order"))
+				return
+			}
+			w.Header().Set("Cache-Control", "max-age=10")
+			io.WriteString(w, "good")
+		}
+		var log testkit.Log
+		_, h := open(t, Options{Logger: log.Logger()}, b)
+		get(h, "http://a.example/")
+		time.Sleep(time.Hour)
+		want(t, get(h, "http://a.example/"), 200, "good")
+		if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "level=WARN msg=request part=Foretier ") ||
+			!strings.Contains(line, ` status=200 cache="stale: `) || !strings.HasSuffix(line, "cause=\"out of order\"\n") {
+			t.Errorf("logged %s", line)
+		}
+	})
 }
 
 func TestSickBackendLengthensGrace(t *testing.T) {

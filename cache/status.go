@@ -54,4 +54,10 @@ var (
 	noteSick  slog.LogValuer = note("stale, the backend is sick")
 )
 
-func (s *site) note(r *http.Request, n slog.LogValuer) { transit.From(r.Context()).Note("cache", n) }
+// note leaves n for the log line. What is served from the store alone makes no
+// record: where there is none nobody logs.
+func (s *site) note(r *http.Request, n slog.LogValuer) {
+	if rec, ok := transit.Lookup(r.Context()); ok {
+		rec.Note("cache", n)
+	}
+}

@@ -82,10 +82,6 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 		}
 	}
 	if rule.terms != (transit.Terms{}) {
-		if rec == nil {
-			ctx, fresh := transit.With(r.Context())
-			out, rec = r.WithContext(ctx), fresh
-		}
 		rec.Terms = rule.terms
 	}
 	if rule.When != nil {

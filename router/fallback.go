@@ -89,9 +89,7 @@ func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, values := range before {
 		h[name] = values
 	}
-	if rec := transit.From(r.Context()); rec != nil {
-		rec.Unproven = false // was the first answer's
-	}
+	transit.From(r.Context()).Unproven = false // was the first answer's
 	last := &fallbackWriter{ResponseWriter: w}
 	f.then.ServeHTTP(last, r)
 	if last.status < 400 {

@@ -54,7 +54,8 @@ func mirrorable(r *http.Request) bool {
 
 // enqueue puts a copy of r in the queue: r itself lives no longer than its handler.
 func (m *Mirror) enqueue(r *http.Request) {
-	ctx, _ := transit.From(r.Context()).Detach(r.Context())
+	ctx, rec := transit.Detach(r.Context())
+	rec.Storable = nil // whoever asks for r answers that while it asks, and stores nothing of this
 	c := r.Clone(ctx)
 	c.Body = http.NoBody
 	select {

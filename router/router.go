@@ -2,7 +2,6 @@ package router
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -19,8 +18,9 @@ import (
 type Options struct {
 	// Name tells routers apart in reports; empty means "router".
 	Name string
-	// Logger gets one line for each request that the router itself refuses,
-	// unless an edge above logs every request. Nil means slog.Default().
+	// Logger gets one line for each request that the router refuses or that a
+	// handler of this module fails to serve below, unless somebody above logs, as
+	// an edge does every request. Nil means slog.Default().
 	Logger *slog.Logger
 	// Claims are proved of each table before it serves, as [Router.Prove] does.
 	Claims []Claim
@@ -90,8 +90,11 @@ func (rt *Router) Update(rules ...Rule) error {
 
 // ServeHTTP implements [http.Handler].
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, rec, made := transit.Enter(r)
+	if made {
+		defer transit.Log(rt.opts.Logger, rt.opts.Name, r, rec)
+	}
 	d := rt.rules.Load().decide(r, (*limiter).enter)
-	rec := transit.From(r.Context())
 	rule := d.rule
 	if rule == nil {
 		rt.refused.Add(1)
@@ -107,15 +110,10 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", strconv.Itoa(seconds(d.wait)))
 	}
 	if d.status != 0 {
-		rt.fail(w, r, d.status, d.cause)
+		transit.Fail(w, r, d.status, d.cause)
 		return
 	}
 	if d.turn != nil {
-		if rec == nil {
-			var ctx context.Context
-			ctx, rec = transit.With(r.Context())
-			d.r = r.WithContext(ctx)
-		}
 		defer rule.counts(d.turn, rec)()
 	}
 	rule.handler.ServeHTTP(w, d.forward(w, rec))
@@ -130,15 +128,6 @@ func (c *compiled) counts(t *turn, rec *transit.Record) (end func()) {
 		rec.Turn = t.outer
 		t.leave()
 	}
-}
-
-// fail answers an error, and logs it where nobody above does.
-func (rt *Router) fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
-	if rec := transit.From(r.Context()); rec == nil || !rec.Logged {
-		rt.opts.Logger.LogAttrs(r.Context(), slog.LevelWarn, "refused", slog.Int("status", status),
-			slog.String("method", r.Method), slog.String("target", r.RequestURI), slog.Any("cause", cause))
-	}
-	transit.Fail(w, r, status, cause)
 }
 
 // Prove returns nil if the claim holds for every request, a [*Counterexample]

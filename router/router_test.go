@@ -419,7 +419,6 @@ func TestRefusalsAreLogged(t *testing.T) {
 	log.Reset()
 	r := request("GET", "/../x")
 	ctx, rec := transit.With(r.Context())
-	rec.Logged = true
 	rt.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
 	if log.Len() > 0 || rec.Cause() == nil {
 		t.Errorf("log: %q, cause: %v", log.String(), rec.Cause())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -77,9 +78,12 @@ func isName(s string) bool {
 
 // ServeHTTP implements [http.Handler].
 func (s *Split) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, rec, made := transit.Enter(r)
+	if made {
+		defer transit.Log(slog.Default(), "split "+s.cookie, r, rec)
+	}
 	arm, pinned := s.choose(r)
-	ctx, rec := transit.With(r.Context())
-	out := s.forward(r.WithContext(ctx), rec, arm)
+	out := s.forward(r, rec, arm)
 	if !pinned {
 		w = &pinWriter{ResponseWriter: w, cookie: &http.Cookie{Name: s.cookie, Value: arm.Name, Path: "/", MaxAge: splitAge,
 			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: transit.Scheme(r) == "https"}}

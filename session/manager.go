@@ -297,16 +297,17 @@ type sighting struct {
 	at  time.Time
 }
 
-// log tells the operator what no client is told, unless a log line is written
-// from the request's record anyway. That a client left is no news.
-func (m *Manager) log(r *http.Request, what string, err error) {
+// log tells the operator what no client is told: by the request's record or, since
+// a session needs none and so makes none, at once. status is what the client got,
+// 0 if that was what the handler wrote. That a client left is no news.
+func (m *Manager) log(r *http.Request, status int, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	if rec := transit.From(r.Context()); rec != nil && rec.Logged {
-		rec.Fail(err)
-		return
+	rec := transit.From(r.Context())
+	rec.Fail(err)
+	if _, above := transit.Lookup(r.Context()); !above {
+		rec.Answered(status)
+		transit.Log(m.opts.Logger, m.name, r, rec)
 	}
-	m.opts.Logger.LogAttrs(r.Context(), slog.LevelError, what,
-		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Any("error", err))
 }

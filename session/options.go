@@ -44,7 +44,8 @@ type Options struct {
 	// cannot be changed when the store is out; nil means no: whoever uses the
 	// session is then answered 503. The cookie stays as it is.
 	Degrade func(r *http.Request) bool
-	// Logger gets what no client is told; nil means [slog.Default].
+	// Logger gets what no client is told, of a request only where nobody above
+	// logs it; nil means [slog.Default].
 	Logger *slog.Logger
 }
 

@@ -56,7 +56,7 @@ func (v *visit) begin() error {
 			v.w.Header().Set("Retry-After", retryAfter)
 		}
 		transit.Fail(v.w, s.r, status(err), err)
-		s.m.log(s.r, "session: answered an error", err)
+		s.m.log(s.r, status(err), err)
 		return err
 	}
 	if cookie != nil {
@@ -79,7 +79,7 @@ func (v *visit) finish() {
 		return
 	}
 	if err := v.session.Save(); err != nil {
-		v.session.m.log(v.session.r, "session: changes after the response's first byte are lost", err)
+		v.session.m.log(v.session.r, 0, fmt.Errorf("session: changes after the response's first byte are lost: %w", err))
 	}
 }
 

@@ -18,10 +18,11 @@ const StatusGone = 499
 // of text. The answer is never stored.
 //
 // StatusGone becomes 408 if the client did not leave but stalled, and 400 if it
-// sent what is no body: see [Record.Await] and [Record.Malformed]. A Retry-After already in w's header stays; 503 gets "30" without one.
+// sent what is no body: see [Journal.Await] and [Journal.Malformed]. A Retry-After
+// already in w's header stays; 503 gets "30" without one.
 func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	rec := From(r.Context())
-	if status == StatusGone && rec != nil && rec.overdue(time.Now()) {
+	if status == StatusGone && rec.overdue(time.Now()) {
 		status, cause = http.StatusRequestTimeout, fmt.Errorf("transit: the client sent nothing of its body for too long: %w", cause)
 	}
 	if bad := rec.malformed(); status == StatusGone && bad != nil {
@@ -30,6 +31,7 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	if status == StatusGone {
 		rec.leave()
 	}
+	rec.Answered(status)
 	rec.Fail(cause)
 	h := w.Header()
 	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie"} {
@@ -47,7 +49,7 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 		fmt.Fprintf(w, "{\"status\":%d,\"error\":%q}\n", status, text)
 		return
 	}
-	if rec != nil && rec.Page != nil && rec.Page(w, r, status) {
+	if rec.Page != nil && rec.Page(w, r, status) {
 		return
 	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")

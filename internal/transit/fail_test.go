@@ -104,12 +104,12 @@ func TestMalformedIsNotGone(t *testing.T) {
 		w := httptest.NewRecorder()
 		Fail(w, r.WithContext(ctx), c.status, context.Canceled)
 		waiter := new(Record)
-		waiter.Link(rec)
+		waiter.Link(&rec.Journal)
 		if w.Code != c.want || rec.Gone() != c.gone || waiter.Gone() != c.gone || (c.want == 400) != errors.Is(rec.Cause(), bad) {
 			t.Errorf("%s: got %d, gone %t, %v", name, w.Code, rec.Gone(), rec.Cause())
 		}
 	}
-	if (*Record)(nil).Gone() {
+	if new(Record).Gone() {
 		t.Error("nobody has gone")
 	}
 }

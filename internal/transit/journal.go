@@ -3,145 +3,173 @@ package transit
 import (
 	"iter"
 	"log/slog"
+	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
+
+// A Journal is what is told of a request: by the stages below to those above,
+// and to whoever logs it. Its zero value is empty.
+type Journal struct {
+	// Unproven says that the response's body ended by the backend closing an
+	// HTTP/1 connection, with neither a length nor chunked framing, so that
+	// nobody can tell a whole body from half of one. Set by the pool before
+	// the response's header is handed up.
+	Unproven bool
+	// Sent is the header of the request as the pool made it for the backend,
+	// not to be changed: what it has that the pool's caller did not give is the
+	// tier's own, and an answer may vary on it. Set by the pool before the
+	// response's header is handed up; nil if no pool was asked.
+	Sent http.Header
+
+	awaits atomic.Int64 // see Await
+
+	mu     sync.Mutex
+	notes  []note     // guarded by mu
+	few    [3]note    // guarded by mu: where the first notes are, as many as stages leave
+	cause  error      // guarded by mu
+	status int        // guarded by mu; see Answered
+	bad    error      // guarded by mu; see Malformed
+	gone   bool       // guarded by mu; see Gone
+	links  []*Journal // guarded by mu; complete, of fetches that served this request
+}
 
 type note struct {
 	part  string
 	value slog.LogValuer
 }
 
-// Link shows the notes and the cause of an ended fetch in r too. The fetch's
-// record must not be written any more.
-func (r *Record) Link(fetch *Record) {
-	if r == nil || fetch == nil || r == fetch {
+// Note leaves what part did with the request. It is rendered only if somebody
+// reads it.
+func (j *Journal) Note(part string, v slog.LogValuer) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.notes == nil {
+		j.notes = j.few[:0]
+	}
+	j.notes = append(j.notes, note{part, v})
+}
+
+// Fail keeps the cause of an error answer for the log line. The first cause
+// stays: later ones are its consequences.
+func (j *Journal) Fail(cause error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cause == nil {
+		j.cause = cause
+	}
+}
+
+// Answered says with which status a request is answered that has a cause: an error
+// of the tier's own, or what is served in place of one. Others are not told.
+func (j *Journal) Answered(status int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.status = status
+}
+
+// Link shows the notes, the cause and the status of an ended fetch in j too. The
+// fetch's journal must not be written any more.
+func (j *Journal) Link(fetch *Journal) {
+	if j == fetch {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fetch = append(r.fetch, fetch)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.links = append(j.links, fetch)
 }
 
 // Await says until when the client must have sent more of its body, the zero
 // Time that nothing is awaited. The standard server cancels a request whose
 // client missed that moment just as it does one whose client has gone; [Fail]
 // tells them apart by it.
-func (r *Record) Await(until time.Time) {
-	if r == nil {
-		return
-	}
+func (j *Journal) Await(until time.Time) {
 	var n int64
 	if !until.IsZero() {
 		n = until.UnixNano()
 	}
-	r.awaits.Store(n)
+	j.awaits.Store(n)
 }
 
 // overdue reports whether the client let the moment of Await pass.
-func (r *Record) overdue(now time.Time) bool {
-	n := r.awaits.Load()
+func (j *Journal) overdue(now time.Time) bool {
+	n := j.awaits.Load()
 	return n != 0 && now.UnixNano() >= n
 }
 
 // Malformed says that the client sent err in the place of a body, which [Fail]
 // tells from a client that has gone: both fail whoever reads the body.
-func (r *Record) Malformed(err error) {
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.bad = err
+func (j *Journal) Malformed(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.bad = err
 }
 
 // malformed returns what Malformed has said.
-func (r *Record) malformed() error {
-	if r == nil {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.bad
+func (j *Journal) malformed() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.bad
+}
+
+// leave says that the client has gone.
+func (j *Journal) leave() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.gone = true
 }
 
 // Gone reports whether [Fail] was told that the client has gone: a StatusGone
 // that a backend sends is an answer like any other.
-func (r *Record) Gone() bool {
-	if r == nil {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.gone || slices.ContainsFunc(r.fetch, (*Record).Gone)
-}
-
-func (r *Record) leave() {
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.gone = true
-}
-
-// Note leaves what part did with the request. It is rendered only if somebody
-// reads it.
-func (r *Record) Note(part string, v slog.LogValuer) {
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.notes = append(r.notes, note{part, v})
-}
-
-// Fail keeps the cause of an error answer for the log line. The first cause
-// stays: later ones are its consequences.
-func (r *Record) Fail(cause error) {
-	if r == nil || cause == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cause == nil {
-		r.cause = cause
-	}
+func (j *Journal) Gone() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.gone || slices.ContainsFunc(j.links, (*Journal).Gone)
 }
 
 // Cause returns why the request could not be served, or nil.
-func (r *Record) Cause() error {
-	if r == nil {
-		return nil
-	}
-	r.mu.Lock()
-	cause, fetches := r.cause, r.fetch
-	r.mu.Unlock()
-	for _, f := range fetches {
+func (j *Journal) Cause() error {
+	j.mu.Lock()
+	cause, links := j.cause, j.links
+	j.mu.Unlock()
+	for _, l := range links {
 		if cause != nil {
 			break
 		}
-		cause = f.Cause()
+		cause = l.Cause()
 	}
 	return cause
 }
 
-// Notes yields what the parts noted, in order, those of linked fetches last.
-func (r *Record) Notes() iter.Seq2[string, slog.LogValuer] {
-	return func(yield func(string, slog.LogValuer) bool) {
-		if r == nil {
-			return
+// Status returns what Answered has said, or 0.
+func (j *Journal) Status() int {
+	j.mu.Lock()
+	status, links := j.status, j.links
+	j.mu.Unlock()
+	for _, l := range links {
+		if status != 0 {
+			break
 		}
-		r.mu.Lock()
-		notes, fetches := r.notes, r.fetch
-		r.mu.Unlock()
+		status = l.Status()
+	}
+	return status
+}
+
+// Notes yields what the parts noted, in order, those of linked fetches last.
+func (j *Journal) Notes() iter.Seq2[string, slog.LogValuer] {
+	return func(yield func(string, slog.LogValuer) bool) {
+		j.mu.Lock()
+		notes, links := j.notes, j.links
+		j.mu.Unlock()
 		for _, n := range notes {
 			if !yield(n.part, n.value) {
 				return
 			}
 		}
-		for _, f := range fetches {
-			for part, value := range f.Notes() {
+		for _, l := range links {
+			for part, value := range l.Notes() {
 				if !yield(part, value) {
 					return
 				}

@@ -13,14 +13,14 @@ func (t text) LogValue() slog.Value { return slog.StringValue(string(t)) }
 
 func TestLinkShowsNotesAndCauseOfTheFetch(t *testing.T) {
 	ctx, rec := With(context.Background())
-	_, d := rec.Detach(ctx)
+	_, d := Detach(ctx)
 	cause := errors.New("refused")
 	d.Note("pool", text("tried a"))
 	d.Fail(cause)
 	d.Fail(errors.New("a consequence"))
 	rec.Note("router", text("shop"))
-	rec.Link(d)
-	rec.Link(rec) // must not loop
+	rec.Link(&d.Journal)
+	rec.Link(&rec.Journal) // must not loop
 
 	var got []string
 	for part, v := range rec.Notes() {

@@ -1,6 +1,38 @@
 package transit
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
+
+// Orders are what is ordered of the stages below.
+type Orders struct {
+	// Page answers with the operator's page for status and reports whether it
+	// has one. It may be nil. Set by edge.
+	Page func(w http.ResponseWriter, r *http.Request, status int) bool
+	// Terms is what the rule that took the request asks of the pool. Set by
+	// router.
+	Terms Terms
+	// Space sets the answers for this request apart from all others: a cache
+	// keeps it in its keys. Empty for nearly all; the arm of a split otherwise.
+	// Set by router.
+	Space string
+	// Turn is the request's place among those that its rule serves at once, or
+	// nil. Set by router.
+	Turn Turn
+	// Storable reports whether an answer with this status and header would be
+	// stored and shared. The pool asks before it adds a cookie of its own, and
+	// adds none if so: the cookie would make the answer one visitor's. Nil
+	// means no. Set by cache on the record of a fetch.
+	Storable func(status int, h http.Header) bool
+}
+
+// Streaming says that the answer is a stream: see [Turn].
+func (o *Orders) Streaming() {
+	if o.Turn != nil {
+		o.Turn.Stream()
+	}
+}
 
 // Terms is what a rule asks of the stages below it. Zero fields ask for
 // nothing.
@@ -39,10 +71,3 @@ const (
 	RetryNever                   // only what was provably not sent: payments, cron jobs
 	RetryReplayable              // whatever the method: the application tolerates repeats
 )
-
-// Streaming says that the answer is a stream: see [Turn].
-func (r *Record) Streaming() {
-	if r != nil && r.Turn != nil {
-		r.Turn.Stream()
-	}
-}

@@ -2,8 +2,11 @@ package transit
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"testing"
 )
 
@@ -16,7 +19,6 @@ func TestWithKeepsTheRecordThatIsThere(t *testing.T) {
 }
 
 func TestDetachKeepsNothingOfTheRequest(t *testing.T) {
-	type private struct{}
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), private{}, 1))
 	ctx, rec := With(ctx)
 	rec.Client = netip.MustParseAddr("192.0.2.1")
@@ -25,7 +27,7 @@ func TestDetachKeepsNothingOfTheRequest(t *testing.T) {
 	rec.Note("router", text("shop"))
 	cancel()
 
-	fetch, d := rec.Detach(ctx)
+	fetch, d := Detach(ctx)
 	if fetch.Err() != nil {
 		t.Error("the detached context ended with its request")
 	}
@@ -40,5 +42,101 @@ func TestDetachKeepsNothingOfTheRequest(t *testing.T) {
 	}
 	for range d.Notes() {
 		t.Error("the fetch starts with notes of the request")
+	}
+}
+
+// TestCopiesForgetNoField: each part that goes down goes down whole, and what is
+// told stays where it was told.
+func TestCopiesForgetNoField(t *testing.T) {
+	ctx, rec := With(context.WithValue(context.Background(), private{}, 1))
+	fill(t, reflect.ValueOf(&rec.Visitor).Elem())
+	fill(t, reflect.ValueOf(&rec.Orders).Elem())
+	rec.Unproven, rec.Sent = true, http.Header{}
+	rec.Note("router", text("shop"))
+	rec.Fail(errors.New("refused"))
+	aside := func(ctx context.Context) (context.Context, *Record) {
+		r, rec := Aside(new(http.Request).WithContext(ctx))
+		return r.Context(), rec
+	}
+	for name, copied := range map[string]func(context.Context) (context.Context, *Record){"Detach": Detach, "Aside": aside} {
+		its, d := copied(ctx)
+		if From(its) != d || d == rec {
+			t.Errorf("%s: the record in the context is not the new one", name)
+		}
+		whole(t, name, reflect.ValueOf(d.Visitor))
+		whole(t, name, reflect.ValueOf(d.Orders))
+		if d.Unproven || d.Sent != nil || d.Cause() != nil {
+			t.Errorf("%s: what was told of the request is told of the copy", name)
+		}
+		for range d.Notes() {
+			t.Errorf("%s: the copy starts with notes of the request", name)
+		}
+		if asked := its.Value(private{}) != nil; asked != (name == "Aside") {
+			t.Errorf("%s: the context has the request's values: %t", name, asked)
+		}
+		d.Space, d.Terms = "", Terms{}
+		d.Fail(errors.New("of the copy's"))
+		if rec.Space == "" || rec.Terms == (Terms{}) || rec.Cause().Error() != "refused" {
+			t.Errorf("%s: the copy changes the request", name)
+		}
+	}
+	if _, d := Detach(context.Background()); d == nil || d.Client.IsValid() {
+		t.Error("Detach without a record")
+	}
+}
+
+type private struct{}
+
+// fill sets all fields of v to something.
+func fill(t *testing.T, v reflect.Value) {
+	for i := range v.NumField() {
+		f := v.Field(i)
+		switch name := v.Type().Field(i).Name; {
+		case f.Type() == reflect.TypeFor[netip.Addr]():
+			f.Set(reflect.ValueOf(netip.MustParseAddr("192.0.2.1")))
+		case f.Type() == reflect.TypeFor[Turn]():
+			f.Set(reflect.ValueOf(turn{}))
+		case f.Kind() == reflect.Struct:
+			fill(t, f)
+		case f.Kind() == reflect.Func:
+			f.Set(reflect.MakeFunc(f.Type(), nil))
+		case f.Kind() == reflect.String:
+			f.SetString(name)
+		case f.Kind() == reflect.Bool:
+			f.SetBool(true)
+		case f.CanInt():
+			f.SetInt(1)
+		case f.CanUint():
+			f.SetUint(1)
+		default:
+			t.Fatalf("no value for %s, a %v", name, f.Type())
+		}
+	}
+}
+
+// whole fails the test for each field of v that has nothing in it.
+func whole(t *testing.T, name string, v reflect.Value) {
+	for i := range v.NumField() {
+		if f := v.Field(i); f.IsZero() {
+			t.Errorf("%s: %v.%s was forgotten", name, v.Type(), v.Type().Field(i).Name)
+		} else if f.Kind() == reflect.Struct && f.Type() != reflect.TypeFor[netip.Addr]() {
+			whole(t, name, f)
+		}
+	}
+}
+
+// turn is a [Turn] that does nothing.
+type turn struct{ Turn }
+
+// A record and the notes that the stages leave in it are one allocation.
+func TestARecordIsOneAllocation(t *testing.T) {
+	ctx, noted := context.Background(), slog.LogValuer(text("shop"))
+	if n := testing.AllocsPerRun(100, func() {
+		_, rec := With(ctx)
+		rec.Note("router", noted)
+		rec.Note("cache", noted)
+		rec.Note("pool", noted)
+	}); n != 1 {
+		t.Errorf("%v allocations", n)
 	}
 }

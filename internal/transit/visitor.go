@@ -7,13 +7,37 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 )
 
+// A Visitor is who asks. It is filled by edge, which knows the trusted proxies;
+// its zero value means that no edge ran: see [Client] and [Scheme].
+type Visitor struct {
+	Client netip.Addr
+	Scheme string // "http" or "https", as the client sees it
+	ID     string // names the request in logs and in X-Request-Id
+	// Vetted says that the request's forwarding headers have been cleaned by
+	// [github.com/foretier/foretier/internal/fields.Clean]: what is left of
+	// them comes from a trusted peer.
+	Vetted bool
+}
+
 // Client returns who asked: what edge found, and without edge the peer. The
 // zero Addr means that RemoteAddr holds no address, as in some tests.
 func Client(r *http.Request) netip.Addr {
-	if rec := From(r.Context()); rec != nil && rec.Client.IsValid() {
+	if rec, ok := Lookup(r.Context()); ok && rec.Client.IsValid() {
 		return rec.Client
 	}
 	return Peer(r)
+}
+
+// Scheme returns "http" or "https", as the client sees it: what edge found,
+// and without edge what this connection is.
+func Scheme(r *http.Request) string {
+	if rec, ok := Lookup(r.Context()); ok && rec.Scheme != "" {
+		return rec.Scheme
+	}
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // Peer returns the address at the other end of the connection.
@@ -31,16 +55,4 @@ func Network(addr netip.Addr) netip.Addr {
 		addr = p.Addr()
 	}
 	return addr
-}
-
-// Scheme returns "http" or "https", as the client sees it: what edge found,
-// and without edge what this connection is.
-func Scheme(r *http.Request) string {
-	if rec := From(r.Context()); rec != nil && rec.Scheme != "" {
-		return rec.Scheme
-	}
-	if r.TLS != nil {
-		return "https"
-	}
-	return "http"
 }

@@ -105,7 +105,7 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	rec.ID = requestID(r, trusted)
 	no := s.admit(r, rec, peer, trusted)
 	r.Header["X-Request-Id"] = []string{rec.ID}
-	rec.Logged, rec.Page = true, s.page
+	rec.Page = s.page
 	if rec.Scheme == "https" {
 		ex.hsts = s.hsts
 	}

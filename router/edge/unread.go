@@ -29,7 +29,7 @@ func (c *conn) refused(p []byte) {
 	}
 	text, _, _ := bytes.Cut(line, []byte("\r\n"))
 	c.begun.Store(false) // its end is explained
-	c.srv.unread(c, slog.LevelWarn, status, "edge: not read: "+clip(string(text)))
+	c.srv.unread(c, slog.LevelWarn, status, "edge: not read: "+transit.Clip(string(text)))
 }
 
 // unread logs a request that no handler has seen.

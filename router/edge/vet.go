@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // refusal is why a request is answered by the edge itself.
@@ -46,10 +47,10 @@ func vet(r *http.Request, limits *Limits) *refusal {
 		}
 	}
 	if !goodTarget(r.RequestURI) {
-		return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", clip(r.RequestURI))
+		return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", transit.Clip(r.RequestURI))
 	}
 	if !goodHost(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
-		return refuse(http.StatusBadRequest, "host %q", clip(r.Host))
+		return refuse(http.StatusBadRequest, "host %q", transit.Clip(r.Host))
 	}
 	return nil
 }
@@ -148,11 +149,3 @@ func only(s string, class func(byte) bool, more string) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
-
-// clip shortens what a client sent for a log line.
-func clip(s string) string {
-	if len(s) > 200 {
-		return s[:200] + "..."
-	}
-	return s
-}
