@@ -55,7 +55,8 @@ func mirrorable(r *http.Request) bool {
 // enqueue puts a copy of r in the queue: r itself lives no longer than its handler.
 func (m *Mirror) enqueue(r *http.Request) {
 	ctx, rec := transit.Detach(r.Context())
-	rec.Storable = nil // whoever asks for r answers that while it asks, and stores nothing of this
+	rec.Turn = nil     // the place is r's
+	rec.Storable = nil // a fetch answers that of its own answer, and on its own goroutine
 	c := r.Clone(ctx)
 	c.Body = http.NoBody
 	select {

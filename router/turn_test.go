@@ -1,12 +1,14 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -226,6 +228,36 @@ func TestAStreamInARouterInARouter(t *testing.T) {
 			t.Errorf("inner rule of streams %t: a stream is counted again", streams)
 		}
 		inner.done(1)
+	}
+}
+
+// TestACopyHoldsNoPlace of its request's, so that it has none to give up.
+func TestACopyHoldsNoPlace(t *testing.T) {
+	streamed := make(chan struct{})
+	m := NewMirror(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		transit.From(r.Context()).Streaming()
+		close(streamed)
+	}))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx) }()
+	testkit.Within(t, testkit.Patience, "the mirror runs", m.running.Load)
+	c := newCounted(t, Rule{Limit: Limit{InFlight: 2}, Use: []func(http.Handler) http.Handler{m.Handler}})
+	c.ask(1)
+	<-streamed
+	if n := c.limiter.places.held.all.Load(); n != 1 {
+		t.Errorf("%d places are held by the request, whose copy is answered with a stream", n)
+	}
+	c.done(1)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	r, rec, _ := transit.Enter(asked(1))
+	rec.Storable = func(int, http.Header) bool { return true }
+	m.enqueue(r)
+	if transit.From((<-m.queue).Context()).Storable != nil {
+		t.Error("the fetch of the request is asked about the copy")
 	}
 }
 
