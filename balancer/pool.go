@@ -162,9 +162,9 @@ func (p *proxy) Report() health.Report {
 	r.Metrics = []health.Metric{
 		health.Level("requests_in_flight", "Requests from their pick to the end of their body, streams too.", "", float64(p.inflight.Load())),
 		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.view.Waiting())),
-		health.Level("buffered", "Memory that holds responses and requests of slow clients.", "bytes", float64(p.depot.answers.Held()+p.depot.memory.Held())),
-		health.Level("spooled", "Disk that holds responses and requests of slow clients.", "bytes", float64(p.depot.disk.Held())),
-		health.Count("retries_total", "Further attempts at another backend.", p.retried.Load()),
+		health.Level("buffered_bytes", "Buffered responses and requests of slow clients, in memory.", "bytes", float64(p.depot.answers.Held()+p.depot.memory.Held())),
+		health.Level("spooled_bytes", "Spooled responses and requests of slow clients, on disk.", "bytes", float64(p.depot.disk.Held())),
+		health.Count("retries_total", "Retries at another backend.", p.retried.Load()),
 	}
 	return r
 }

@@ -56,7 +56,7 @@ func TestStreamsTakeNoPlaceOfPages(t *testing.T) {
 	}
 	metric := -1.0
 	for _, m := range p.Report().Parts[0].Metrics {
-		if m.Name == "streams" {
+		if m.Name == "streams_open" {
 			metric = m.Value
 		}
 	}

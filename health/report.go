@@ -23,7 +23,7 @@ type Actor interface {
 
 // A Report is how a part is at one moment.
 type Report struct {
-	Kind    string   `json:"kind"`              // pool, backend, cache, router, edge, session
+	Kind    string   `json:"kind"`              // pool, backend, cache, router, edge, session: a noun in snake case
 	Name    string   `json:"name"`              // unique within its kind and parent
 	State   State    `json:"state"`             //
 	Why     string   `json:"why,omitempty"`     // what a person should know about State
@@ -33,10 +33,18 @@ type Report struct {
 	Verbs   []string `json:"verbs,omitempty"`   // what [Actor.Act] can do
 }
 
-// A Metric is one figure of a part, in the manner of Prometheus.
+// A Metric is one figure of a part, named as Prometheus has it: in snake case
+// first what is counted or measured, then what became of it, then the base unit if
+// it has one (_seconds, _bytes), then _total if it is a counter, as in
+// requests_in_flight, responses_refused_total, latency_seconds. A collector puts
+// the project and the part's kind in front and makes labels of the names of the
+// part and those above it, so neither stands in Name or Labels.
+//
+// Within one kind of part a name always has the same help, unit, kind and label
+// names. Sums over all labels should make sense.
 type Metric struct {
-	Name    string     `json:"name"` // snake case, without the project's prefix
-	Help    string     `json:"help,omitempty"`
+	Name    string     `json:"name"`
+	Help    string     `json:"help,omitempty"` // one sentence that opens with Name's first word: "Requests that wait."
 	Unit    string     `json:"unit,omitempty"` // seconds, bytes, or empty for a count
 	Kind    MetricKind `json:"kind"`
 	Labels  []Label    `json:"labels,omitempty"`
@@ -66,7 +74,8 @@ func (k MetricKind) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (k MetricKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// A Label tells metrics of one name apart.
+// A Label tells metrics of one name apart. One name means the same on all metrics,
+// and its values are few, never a client's words.
 type Label struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -82,7 +91,7 @@ type Bucket struct {
 type Event struct {
 	Time time.Time `json:"time"`
 	Part string    `json:"part,omitempty"`
-	Text string    `json:"text"`
+	Text string    `json:"text"` // what happened, as in a log: no full stop
 }
 
 // Count returns a counter, for parts that report.

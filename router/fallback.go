@@ -188,9 +188,9 @@ func (f *fallback) Explain(r *http.Request) health.Decision {
 // first ones lag behind with.
 func (f *fallback) Report() health.Report {
 	out := health.Report{Kind: "fallback", Name: "fallback", State: health.Up, Metrics: []health.Metric{
-		health.Count("fallback_asked_total", "Requests that were asked a second time after a 404.", f.asked.Load()),
-		health.Count("fallback_found_total", "Requests for what only the second handler had.", f.found.Load()),
-		health.Count("fallback_bounded_total", "404s that stood because too many were being asked again.", f.bounded.Load()),
+		health.Count("requests_repeated_total", "Requests that were sent to the second handler after a 404.", f.asked.Load()),
+		health.Count("requests_found_total", "Requests for what only the second handler had.", f.found.Load()),
+		health.Count("requests_bounded_total", "Requests whose 404 stood because too many were being repeated.", f.bounded.Load()),
 	}}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -104,8 +104,8 @@ func (m *Mirror) serve(run context.Context, r *http.Request) {
 // the copies.
 func (m *Mirror) Report() health.Report {
 	return health.Report{Kind: "mirror", Name: handlerName(m.to), State: health.Up, Metrics: []health.Metric{
-		health.Count("mirror_sent_total", "Copies of requests that were served.", m.sent.Load()),
-		health.Count("mirror_dropped_total", "Copies of requests that were dropped because too many waited.", m.dropped.Load()),
+		health.Count("copies_sent_total", "Copies of requests that were served.", m.sent.Load()),
+		health.Count("copies_dropped_total", "Copies of requests that were dropped because too many waited.", m.dropped.Load()),
 	}}
 }
 

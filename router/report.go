@@ -12,17 +12,17 @@ import (
 // Report implements [health.Reporter]: a part for each rule.
 func (rt *Router) Report() health.Report {
 	out := health.Report{Kind: "router", Name: rt.opts.Name, State: health.Up, Metrics: []health.Metric{
-		health.Count("refused_total", "Requests whose path has no honest reading.", rt.refused.Load()),
+		health.Count("requests_refused_total", "Requests whose path has no honest reading.", rt.refused.Load()),
 	}}
 	for _, c := range *rt.rules.Load() {
 		part := health.Report{Kind: "rule", Name: c.Name, State: health.Up, Metrics: []health.Metric{
 			health.Count("requests_total", "Requests that the rule took.", c.stats.requests.Load()),
 		}}
 		if len(c.Allow) > 0 {
-			part.Metrics = append(part.Metrics, health.Count("denied_total", "Requests of clients that the rule does not allow.", c.stats.denied.Load()))
+			part.Metrics = append(part.Metrics, health.Count("requests_denied_total", "Requests of clients that the rule does not allow.", c.stats.denied.Load()))
 		}
 		if c.limiter != nil {
-			part.Metrics = append(part.Metrics, health.Count("limited_total", "Requests beyond the rule's Limit.", c.limiter.limited.Load()))
+			part.Metrics = append(part.Metrics, health.Count("requests_limited_total", "Requests beyond the rule's Limit.", c.limiter.limited.Load()))
 		}
 		for h := range health.Chain(c.To) {
 			if f, ok := h.(*fallback); ok {

@@ -55,12 +55,12 @@ func TestKeys(t *testing.T) {
 
 		store.Store = session.Memory() // all is lost
 		b.do("GET", "/read")
-		if got := metric(t, m, "missing_total"); got != 1 {
+		if got := metric(t, m, "sessions_missing_total"); got != 1 {
 			t.Errorf("missing: %v, want 1", got)
 		}
 		time.Sleep(time.Hour)
 		b.do("GET", "/read")
-		if got := metric(t, m, "missing_total"); got != 1 {
+		if got := metric(t, m, "sessions_missing_total"); got != 1 {
 			t.Errorf("missing, though it would have expired: %v", got)
 		}
 	})

@@ -225,7 +225,7 @@ func (m *Manager) newEpoch(ctx context.Context, key string, epoch []byte) error 
 // Report implements [health.Reporter].
 func (m *Manager) Report() health.Report {
 	r := health.Report{Kind: "session", Name: m.name, State: health.Up, Metrics: m.stats.metrics()}
-	r.Metrics = append(r.Metrics, health.Count("store_trips_total", "Times the store was given up for a moment.", m.breaker.Trips()))
+	r.Metrics = append(r.Metrics, health.Count("trips_total", "Trips of the breaker, each of which gives the store up for a moment.", m.breaker.Trips()))
 	if time.Since(time.Unix(0, m.refused.Load())) < refusedFor {
 		r.State, r.Why = health.Degraded, "the store refuses changes: requests that change a session get 503"
 	}

@@ -419,7 +419,7 @@ func TestARequestWhoseClientLeft(t *testing.T) {
 			cancel()
 			n.Add(1)
 		}
-		if m.Report().State != health.Up || metric(t, m, "failed_total") != 0 {
+		if m.Report().State != health.Up || metric(t, m, "calls_failed_total") != 0 {
 			t.Errorf("report: %+v", m.Report())
 		}
 	})

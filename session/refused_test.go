@@ -66,7 +66,7 @@ func TestAFullServer(t *testing.T) {
 			if got := b.sees(); got != `"ann"{"tea":1}` {
 				t.Errorf("who is logged in: %s", got)
 			}
-			if trips, refused := metric(t, m, "store_trips_total"), metric(t, m, "refused_total"); trips != 0 || refused < 40 {
+			if trips, refused := metric(t, m, "trips_total"), metric(t, m, "calls_refused_total"); trips != 0 || refused < 40 {
 				t.Errorf("the store was given up %v times, and refused %v", trips, refused)
 			}
 			if r := m.Report(); r.State != health.Degraded {
@@ -170,7 +170,7 @@ func TestAnUnreadableRecord(t *testing.T) {
 			if after := now(t, store, key); after.Version != before.Version || !bytes.Equal(after.Data, []byte(data)) {
 				t.Errorf("%s: it became %q", name, after.Data)
 			}
-			if n, trips := metric(t, m, "unreadable_total"), metric(t, m, "store_trips_total"); n != 42 || trips != 0 {
+			if n, trips := metric(t, m, "sessions_unreadable_total"), metric(t, m, "trips_total"); n != 42 || trips != 0 {
 				t.Errorf("%s: counted %v times, given up %v times", name, n, trips)
 			}
 			if n := strings.Count(log.String(), "cannot be read"); n != 1 || !strings.Contains(log.String(), key) {

@@ -172,11 +172,11 @@ func (s *Sticky) count(when bool, n *atomic.Uint64) {
 // Report implements [health.Reporter].
 func (s *Sticky) Report() health.Report {
 	return health.Report{Kind: "sticky", Name: s.opts.Name, State: health.Up, Metrics: []health.Metric{
-		health.Count("pinned_total", "Clients pinned to a backend.", s.stats.pinned.Load()),
-		health.Count("renewed_total", "Pins renewed.", s.stats.renewed.Load()),
-		health.Count("moved_total", "Clients pinned anew since another backend answered.", s.stats.moved.Load()),
-		health.Count("refused_total", "Cookies that were forged, doubled or sealed with an unknown key.", s.stats.refused.Load()),
-		health.Count("expired_total", "Pins past their time.", s.stats.expired.Load()),
+		health.Count("clients_pinned_total", "Clients pinned to a backend.", s.stats.pinned.Load()),
+		health.Count("pins_renewed_total", "Pins renewed.", s.stats.renewed.Load()),
+		health.Count("clients_moved_total", "Clients pinned anew since another backend answered.", s.stats.moved.Load()),
+		health.Count("cookies_refused_total", "Cookies that were forged, doubled or sealed with an unknown key.", s.stats.refused.Load()),
+		health.Count("pins_expired_total", "Pins past their time.", s.stats.expired.Load()),
 	}}
 }
 

@@ -182,11 +182,11 @@ func (c *carrier) Report() health.Report {
 		}
 	}
 	r.Metrics = []health.Metric{
-		health.Level("connections", "Connections of Serve in hand.", "", float64(c.conns.Load())),
+		health.Level("connections_open", "Connections of Serve in hand.", "", float64(c.conns.Load())),
 		health.Level("connections_queued", "Connections that wait for a place at a backend.", "", float64(c.view.Waiting())),
 		health.Count("connections_refused_total", "Connections that could not be carried.", c.refused.Load()),
 		health.Count("connections_cut_total", "Connections cut because their backend was no longer to be used.", c.cut.Load()),
-		health.Count("retries_total", "Further attempts at another backend.", c.retried.Load()),
+		health.Count("retries_total", "Retries at another backend.", c.retried.Load()),
 	}
 	return r
 }

@@ -265,8 +265,8 @@ func reportRole(e *pool.Entry, r *health.Report) {
 		primary = 1
 	}
 	r.Metrics = append(r.Metrics,
-		health.Level("primary", "1 for the backend that takes the writes.", "", primary),
-		health.Level("lag", "How far a replica is behind.", "seconds", rank.Lag.Seconds()))
+		health.Level("primary", "Primary: 1 for the backend that gets the writes, 0 for another.", "", primary),
+		health.Level("lag_seconds", "Lag of a replica behind its primary.", "seconds", rank.Lag.Seconds()))
 	r.Verbs = append(r.Verbs, health.RolePrimary)
 }
 

@@ -121,7 +121,7 @@ func (l *LogWriter) Report() health.Report {
 	dropped, pending := l.dropped, len(l.pending)+l.taken
 	l.mu.Unlock()
 	return health.Report{Kind: "log", Name: "log", State: health.Up, Metrics: []health.Metric{
-		health.Count("log_lines_dropped_total", "Lines of the log dropped, since its reader stood still.", dropped),
-		health.Level("log_pending_bytes", "Of the log, waiting for its reader.", "bytes", float64(pending)),
+		health.Count("lines_dropped_total", "Lines dropped, since the log's reader stood still.", dropped),
+		health.Level("pending_bytes", "Pending lines, which wait for the log's reader.", "bytes", float64(pending)),
 	}}
 }

@@ -32,22 +32,25 @@ func (s *stats) status(status int, gone bool) {
 
 // Report implements [health.Reporter].
 func (s *Server) Report() health.Report {
+	responses := func(class string, n uint64) health.Metric {
+		return health.Count("responses_total", "Responses ended, by the class of their status, or gone if their client left first.", n,
+			health.Label{Name: "class", Value: class})
+	}
 	out := health.Report{Kind: "edge", Name: s.opts.Name, State: health.Up, Metrics: []health.Metric{
 		health.Count("connections_total", "Connections accepted.", s.stats.conns.Load()),
 		health.Level("connections_open", "Connections that are open and not upgraded.", "", float64(s.stats.open.Load())),
-		health.Level("upgrades_open", "Connections that are open and upgraded.", "", float64(s.upgrades.count())),
-		health.Count("connections_closed_idle_total", "Idle connections closed to make room for others.", s.crowd.closedIdle.Load()),
+		health.Level("connections_upgraded", "Connections that are open and upgraded.", "", float64(s.upgrades.count())),
+		health.Count("connections_closed_idle_total", "Connections that were idle and closed to make room for others.", s.crowd.closedIdle.Load()),
 		health.Count("connections_refused_total", "Connections closed at once, beyond the limits.", s.crowd.refused.Load()),
 		health.Count("requests_total", "Requests begun.", s.stats.requests.Load()),
 		health.Level("requests_in_flight", "Requests begun and not ended.", "", float64(s.stats.inFlight.Load())),
-		health.Count("responses_total", "Requests ended.", s.stats.gone.Load(), health.Label{Name: "class", Value: "gone"}),
+		responses("gone", s.stats.gone.Load()),
 	}}
 	for class := 1; class < len(s.stats.classes); class++ {
-		out.Metrics = append(out.Metrics, health.Count("responses_total", "Requests ended.", s.stats.classes[class].Load(),
-			health.Label{Name: "class", Value: string('0'+rune(class)) + "xx"}))
+		out.Metrics = append(out.Metrics, responses(string('0'+rune(class))+"xx", s.stats.classes[class].Load()))
 	}
 	if s.lines != nil {
-		out.Metrics = append(out.Metrics, s.lines.Report().Metrics...)
+		out.Parts = append(out.Parts, s.lines.Report())
 	}
 	var why []string
 	if err := s.Ready(); err != nil {

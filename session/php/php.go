@@ -218,11 +218,11 @@ func (p *Reader) warn(err error) {
 
 // Report implements [health.Reporter].
 func (p *Reader) Report() health.Report {
-	r := health.Report{Kind: "php sessions", Name: p.opts.Cookie, State: health.Up, Metrics: []health.Metric{
-		health.Count("looks_total", "Sessions looked into.", p.stats.looks.Load()),
-		health.Count("found_total", "Sessions that were there and could be read.", p.stats.found.Load()),
-		health.Count("absent_total", "Sessions that were not there.", p.stats.absent.Load()),
-		health.Count("unread_total", "Sessions that could not be read.", p.stats.unread.Load()),
+	r := health.Report{Kind: "php_session", Name: p.opts.Cookie, State: health.Up, Metrics: []health.Metric{
+		health.Count("lookups_total", "Lookups of sessions.", p.stats.looks.Load()),
+		health.Count("sessions_found_total", "Sessions that were there and could be read.", p.stats.found.Load()),
+		health.Count("sessions_absent_total", "Sessions that were not there.", p.stats.absent.Load()),
+		health.Count("sessions_unreadable_total", "Sessions that could not be read.", p.stats.unread.Load()),
 	}}
 	if p.nowhere() {
 		r.State, r.Why = health.Degraded, "none of the sessions asked for was there, so nobody counts as logged in"

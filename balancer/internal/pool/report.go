@@ -49,11 +49,11 @@ func (e *Entry) report(now time.Time) health.Report {
 		r.Why = "set to " + m.String()
 	}
 	r.Metrics = []health.Metric{
-		health.Level("in_flight", "Requests in hand, without the streams.", "", float64(e.Load.InFlight())),
-		health.Level("streams", "Upgraded connections, event streams, and what a rule calls a stream.", "", float64(e.Load.Streams())),
-		health.Level("latency", "Time to a response's header to expect.", "seconds", e.Load.Latency(now).Seconds()),
+		health.Level("requests_in_flight", "Requests or connections in hand, without the streams.", "", float64(e.Load.InFlight())),
+		health.Level("streams_open", "Streams in hand: upgraded connections, event streams, and what a rule calls a stream.", "", float64(e.Load.Streams())),
+		health.Level("latency_seconds", "Latency to expect until a response's header.", "seconds", e.Load.Latency(now).Seconds()),
 		health.Count("requests_total", "Requests tried here.", e.Requests.Load()),
-		health.Count("failures_total", "Requests without an answer, or answered 502, 503 or 504.", e.Failures.Load()),
+		health.Count("requests_failed_total", "Requests without an answer, or answered 502, 503 or 504.", e.Failures.Load()),
 	}
 	return r
 }
