@@ -70,7 +70,7 @@ type Status struct {
 	Since    time.Time     // when State was entered; zero: from the start
 	Until    time.Time     // when it is let back in after an ejection; zero: not ejected
 	InFlight int           // requests from their pick to their closed body, without the streams
-	Streams  int           // streams in hand: see [Limit.Streams]
+	Streams  int           // streams in hand: see [Limits.Streams]
 	Waiting  int           // those of them without a response yet
 	Latency  time.Duration // to expect until a response's header
 	Requests uint64        // tried here since the start

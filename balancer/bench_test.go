@@ -103,9 +103,9 @@ func BenchmarkRoundTrip(b *testing.B) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 	})
 	backends, way := ways(answer, answer, answer, answer)
-	for name, limit := range map[string]Limit{"unlimited": {}, "limited": {InFlight: 100, Streams: 1000}} {
+	for name, limit := range map[string]Limits{"unlimited": {}, "limited": {InFlight: 100, Streams: 1000}} {
 		b.Run(name, func(b *testing.B) {
-			p := newPool(b, backends, Options{Limit: limit, Transport: way})
+			p := newPool(b, backends, Options{Limits: limit, Transport: way})
 			r := httptest.NewRequest("GET", "http://shop.example/product/7?color=red", nil)
 			ctx, rec := transit.With(r.Context())
 			rec.Client = netip.MustParseAddr("192.0.2.1") // as behind an edge

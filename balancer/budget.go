@@ -14,7 +14,7 @@ type budget struct{ requests, retries window }
 const budgetFor = 10
 
 // spend takes one retry, if there is one left.
-func (b *budget) spend(now time.Time, r Retry) bool {
+func (b *budget) spend(now time.Time, r Retries) bool {
 	sec := now.Unix()
 	n := b.retries.add(sec)
 	if r.Budget < 0 || float64(n) <= r.Budget*float64(b.requests.sum(sec))+float64(max(r.Min, 0)*budgetFor) {

@@ -16,7 +16,7 @@ import (
 // Of requests, since no backend is picked before a body is there, so that a slow
 // upload holds none. A body without a length, or of gRPC, may be one side of a
 // dialogue: if it is not whole at once it goes through as it comes, as do bodies
-// that there is no room for. Such may hold a quarter of the places that [Limit]
+// that there is no room for. Such may hold a quarter of the places that [Limits]
 // gives, and those of one client an eighth, until they have come. Beyond, the first
 // are read before a backend is picked, like all others, and the second answered
 // with 503. A rule that says that its answers are streams has places of its own.

@@ -16,7 +16,7 @@ import (
 var (
 	// ErrNoBackend means that the pool has no backend that may serve.
 	ErrNoBackend = pool.ErrNoBackend
-	// ErrBusy means that all backends have as much in hand as [Limit] allows, in
+	// ErrBusy means that all backends have as much in hand as [Limits] allows, in
 	// all or of this client, and that no place came free in time.
 	ErrBusy = pool.ErrBusy
 	// ErrRefused means that [Options.Refuse] matched.

@@ -223,7 +223,7 @@ func (t *try) left() {
 // for that to happen.
 func (t *try) Rescue() {
 	x := t.exchange
-	if !x.again() || !x.pool.budget.spend(time.Now(), x.pool.opts.Retry) {
+	if !x.again() || !x.pool.budget.spend(time.Now(), x.pool.opts.Retries) {
 		return
 	}
 	t.call.Abort(errRescued)

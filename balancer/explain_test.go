@@ -24,7 +24,7 @@ func TestExplainAgreesWithServing(t *testing.T) {
 	}
 	guard := func(path string) func(*Pool) { return func(p *Pool) { p.opts.Refuse = onPath(path) } }
 	cases := map[string]struct {
-		limit  Limit
+		limit  Limits
 		busy   []string    // backends that have a request in hand, each once more for each time
 		opts   func(*Pool) // changes it
 		edit   func(*http.Request)
@@ -32,22 +32,22 @@ func TestExplainAgreesWithServing(t *testing.T) {
 		why    string // a part of it
 		waited time.Duration
 	}{
-		"bound":                                {limit: Limit{InFlight: 1}, edit: at("b"), want: "b", why: "bound"},
-		"bound to a full one":                  {limit: Limit{InFlight: 1, Wait: time.Second}, busy: []string{"b"}, edit: at("b"), want: "waits", why: "bound to b, which has 1 of 1", waited: time.Second},
-		"bound to a full one, without a queue": {limit: Limit{InFlight: 1, Queue: -1}, busy: []string{"b"}, edit: at("b"), want: "503", why: "bound to b"},
-		"the other is full":                    {limit: Limit{InFlight: 1}, busy: []string{"b"}, want: "a", why: "only one"},
-		"all are full":                         {limit: Limit{InFlight: 1, Wait: time.Second}, busy: []string{"a", "b"}, want: "waits", why: "full", waited: time.Second},
-		"all are full, without a queue":        {limit: Limit{InFlight: 1, Queue: -1}, busy: []string{"a", "b"}, want: "503", why: "full"},
-		"an upgrade where streams are full":    {limit: Limit{Streams: 1}, busy: []string{"sa", "sb"}, edit: header("Accept", "text/event-stream"), want: "503", why: "streams"},
-		"a page where streams are full":        {limit: Limit{Streams: 1}, busy: []string{"sa", "sb", "b"}, want: "a"},
-		"has its share of all":                 {limit: Limit{InFlight: 8, Wait: time.Second}, busy: times(7, "a", "b"), want: "waits", why: "share of the places in all: it holds 14, and the 2", waited: time.Second},
-		"has its share of one":                 {limit: Limit{InFlight: 8}, busy: times(7, "b"), want: "a"},
-		"has its share where it is bound":      {limit: Limit{InFlight: 8, Wait: time.Second}, busy: times(7, "b"), edit: at("b"), want: "waits", why: "places at b, to which it is bound: it holds 7, and the 1", waited: time.Second},
-		"has its share, without a queue":       {limit: Limit{InFlight: 8, Queue: -1}, busy: times(7, "a", "b"), want: "503", why: "share of the places"},
-		"another has its share":                {limit: Limit{InFlight: 8}, busy: times(7, "a"), edit: func(r *http.Request) { from(9)(r); at("a")(r) }, want: "a"},
-		"nobody makes room for the same":       {limit: Limit{InFlight: 1, Queue: 2}, busy: []string{"a", "b", "a", "a"}, want: "503", why: "the queue is full, with 2 of 2"},
-		"one makes room for another":           {limit: Limit{InFlight: 1, Queue: 2, Wait: time.Second}, busy: []string{"a", "b", "a", "a"}, edit: from(9), want: "waits", why: "behind 2", waited: time.Second},
-		"has its share of the streams":         {limit: Limit{Streams: 8}, busy: times(7, "sa", "sb"), edit: header("Accept", "text/event-stream"), want: "503", why: "own streams"},
+		"bound":                                {limit: Limits{InFlight: 1}, edit: at("b"), want: "b", why: "bound"},
+		"bound to a full one":                  {limit: Limits{InFlight: 1, Wait: time.Second}, busy: []string{"b"}, edit: at("b"), want: "waits", why: "bound to b, which has 1 of 1", waited: time.Second},
+		"bound to a full one, without a queue": {limit: Limits{InFlight: 1, Queue: -1}, busy: []string{"b"}, edit: at("b"), want: "503", why: "bound to b"},
+		"the other is full":                    {limit: Limits{InFlight: 1}, busy: []string{"b"}, want: "a", why: "only one"},
+		"all are full":                         {limit: Limits{InFlight: 1, Wait: time.Second}, busy: []string{"a", "b"}, want: "waits", why: "full", waited: time.Second},
+		"all are full, without a queue":        {limit: Limits{InFlight: 1, Queue: -1}, busy: []string{"a", "b"}, want: "503", why: "full"},
+		"an upgrade where streams are full":    {limit: Limits{Streams: 1}, busy: []string{"sa", "sb"}, edit: header("Accept", "text/event-stream"), want: "503", why: "streams"},
+		"a page where streams are full":        {limit: Limits{Streams: 1}, busy: []string{"sa", "sb", "b"}, want: "a"},
+		"has its share of all":                 {limit: Limits{InFlight: 8, Wait: time.Second}, busy: times(7, "a", "b"), want: "waits", why: "share of the places in all: it holds 14, and the 2", waited: time.Second},
+		"has its share of one":                 {limit: Limits{InFlight: 8}, busy: times(7, "b"), want: "a"},
+		"has its share where it is bound":      {limit: Limits{InFlight: 8, Wait: time.Second}, busy: times(7, "b"), edit: at("b"), want: "waits", why: "places at b, to which it is bound: it holds 7, and the 1", waited: time.Second},
+		"has its share, without a queue":       {limit: Limits{InFlight: 8, Queue: -1}, busy: times(7, "a", "b"), want: "503", why: "share of the places"},
+		"another has its share":                {limit: Limits{InFlight: 8}, busy: times(7, "a"), edit: func(r *http.Request) { from(9)(r); at("a")(r) }, want: "a"},
+		"nobody makes room for the same":       {limit: Limits{InFlight: 1, Queue: 2}, busy: []string{"a", "b", "a", "a"}, want: "503", why: "the queue is full, with 2 of 2"},
+		"one makes room for another":           {limit: Limits{InFlight: 1, Queue: 2, Wait: time.Second}, busy: []string{"a", "b", "a", "a"}, edit: from(9), want: "waits", why: "behind 2", waited: time.Second},
+		"has its share of the streams":         {limit: Limits{Streams: 8}, busy: times(7, "sa", "sb"), edit: header("Accept", "text/event-stream"), want: "503", why: "own streams"},
 		"refused":                              {opts: guard("/page"), want: "refused"},
 		"refused behind the base path":         {opts: guard("/base/page"), want: "refused", why: "would get"},
 		"refused for what the pool writes":     {opts: func(p *Pool) { p.opts.Refuse = onField("X-Forwarded-Proto") }, want: "refused"},
@@ -90,7 +90,7 @@ func TestExplainAgreesWithServing(t *testing.T) {
 				for i := range backends {
 					backends[i].URL += "/base"
 				}
-				p := newPool(t, backends, Options{Limit: c.limit, Affinity: cookie{}, Policy: LeastInFlight(), Transport: way, Via: "self"})
+				p := newPool(t, backends, Options{Limits: c.limit, Affinity: cookie{}, Policy: LeastInFlight(), Transport: way, Via: "self"})
 				for _, who := range c.busy {
 					r := httptest.NewRequest("GET", "/slow", nil)
 					if name, ok := strings.CutPrefix(who, "s"); ok {
@@ -162,7 +162,7 @@ func TestExplainTellsWhatAStreamWouldGet(t *testing.T) {
 				case <-r.Context().Done():
 				}
 			}
-		}), Options{Limit: Limit{Streams: 1}})
+		}), Options{Limits: Limits{Streams: 1}})
 		const note = "503 if its answer turns out to be a stream"
 		get := func(path string) (told bool, status int) {
 			r := httptest.NewRequest("GET", path, nil)

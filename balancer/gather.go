@@ -112,10 +112,10 @@ func (x *exchange) early() bool {
 func (x *exchange) earlyPlace() (give func(), ok bool) {
 	p := x.pool
 	nothing := func() {}
-	if p.opts.Limit.InFlight == 0 {
+	if p.opts.Limits.InFlight == 0 {
 		return nothing, true
 	}
-	places := int64(len(p.view.Current(time.Now()).Use)) * int64(p.opts.Limit.InFlight)
+	places := int64(len(p.view.Current(time.Now()).Use)) * int64(p.opts.Limits.InFlight)
 	switch places {
 	case 0:
 		return nothing, true // nobody serves, which is better said at once

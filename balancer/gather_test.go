@@ -46,7 +46,7 @@ func TestSlowUploadsTakeNoPlace(t *testing.T) {
 					if _, err := io.Copy(io.Discard, r.Body); err != nil {
 						w.WriteHeader(http.StatusBadRequest)
 					}
-				}), Options{Limit: Limit{InFlight: 4, Queue: -1}, Spool: Spool{Dir: t.TempDir()}})
+				}), Options{Limits: Limits{InFlight: 4, Queue: -1}, Spool: Spool{Dir: t.TempDir()}})
 				var feeds []*io.PipeWriter
 				done := make(chan int)
 				for range 24 {
@@ -114,7 +114,7 @@ func TestUploadsWithoutRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPool(t, here(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }),
-					Options{Limit: Limit{InFlight: 16}, Spool: spool})
+					Options{Limits: Limits{InFlight: 16}, Spool: spool})
 				done := make(chan int, 8)
 				for range 8 {
 					go func() {
@@ -154,7 +154,7 @@ func TestADialogueGoesOn(t *testing.T) {
 				_, _ = w.Write(bytes.ToUpper(buf))
 				_ = http.NewResponseController(w).Flush()
 			}
-		}), Options{Limit: Limit{InFlight: 8}})
+		}), Options{Limits: Limits{InFlight: 8}})
 		body, feed := io.Pipe()
 		go func() { _, _ = feed.Write([]byte("a")) }()
 		r, _ := http.NewRequest("POST", "http://shop.example/", body)
@@ -233,7 +233,7 @@ func TestARulesPlaceIsGivenUpForABody(t *testing.T) {
 				p := newPool(t, here(func(_ http.ResponseWriter, r *http.Request) {
 					asked++
 					_, _ = io.Copy(io.Discard, r.Body)
-				}), Options{Limit: Limit{InFlight: 8}})
+				}), Options{Limits: Limits{InFlight: 8}})
 				ctx, rec := transit.With(t.Context())
 				turn := &noted{full: c.full, busy: c.busy}
 				rec.Turn, rec.Terms = turn, c.terms

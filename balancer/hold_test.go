@@ -158,7 +158,7 @@ func TestAServerThatBreaksOffIsTakenOut(t *testing.T) {
 	url, _ := testkit.HTTPBackend(t, testkit.Says("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"))
 	good := httptest.NewServer(servedBy("good"))
 	defer good.Close()
-	p := newPool(t, []Backend{{Name: "bad", URL: url}, {Name: "good", URL: good.URL}}, Options{Policy: RoundRobin(), Retry: Retry{Min: 1000}})
+	p := newPool(t, []Backend{{Name: "bad", URL: url}, {Name: "good", URL: good.URL}}, Options{Policy: RoundRobin(), Retries: Retries{Min: 1000}})
 	for i := range 10 {
 		client := func(r *http.Request) { r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", i) } // one alone condemns nobody
 		if w := get(p, "GET", fmt.Sprint("/", i), nil, client); w.Body.String() != "good" {

@@ -44,12 +44,12 @@ type Options struct {
 	// goes out, before and after the backend's base path is put in front, on
 	// every attempt. What it matches is answered with 403.
 	Refuse interface{ Match(*http.Request) bool }
-	// Retry says when a second backend is tried.
-	Retry Retry
+	// Retries say when a second backend is tried.
+	Retries Retries
 	// Timeouts bounds the waiting.
 	Timeouts Timeouts
-	// Limit bounds the requests in hand.
-	Limit Limit
+	// Limits bound the requests in hand.
+	Limits Limits
 	// Spool keeps bodies for slow clients: of requests until they are whole, and of
 	// responses until they are taken.
 	Spool Spool
@@ -89,15 +89,15 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Retry says when a request is tried again, elsewhere. What was provably not
+// Retries say when a request is tried again, elsewhere. What was provably not
 // sent, or not processed, as a backend over HTTP/2 may say (RFC 9113, sections
 // 6.8 and 8.7), is tried again while a backend is left, and costs nothing of what
 // follows; GET, HEAD, OPTIONS and what carries an
 // Idempotency-Key also after a reset, 502 or 503; GET and HEAD without Cookie
 // and Authorization also after a 500; nothing after a 504 or a timeout. A rule
-// can narrow or widen this for its requests. The zero Retry stands for the
+// can narrow or widen this for its requests. The zero Retries stand for the
 // defaults named at the fields.
-type Retry struct {
+type Retries struct {
 	Max    int     // further attempts after one that may have been executed; 1. Negative: none
 	Budget float64 // retries as a share of the requests, over ten seconds, so that a sick pool is not given twice the work; 0.2. Negative: no limit
 	Min    int     // retries a second that are allowed besides; 3. Negative: none
@@ -114,7 +114,7 @@ type Timeouts struct {
 	Total  time.Duration // everything, body included; none
 }
 
-// Limit bounds the requests in hand. The zero Limit bounds nothing.
+// Limits bound the requests in hand. The zero Limits bound nothing.
 //
 // A stream is a connection after a 101, a response of text/event-stream, or a
 // request of which a rule says so (router.Rule.Streams). It costs its backend
@@ -130,7 +130,7 @@ type Timeouts struct {
 // first, then of each the second; once the queue is full, the last make room. Of
 // streams the same shares hold, for which there is 503. Behind a proxy that edge does not trust all are one client;
 // who has no address, as under an http.Client, has no share to exceed.
-type Limit struct {
+type Limits struct {
 	InFlight int           // requests at each backend at once, streams aside; 0: no limit
 	Streams  int           // streams at each backend at once; 0: no limit
 	Queue    int           // requests that wait for a place; 0: 128. Negative: none
@@ -143,10 +143,10 @@ func (o Options) withDefaults() (Options, error) {
 	o.Policy = cmp.Or(o.Policy, Adaptive())
 	o.Schedule = o.Schedule.WithDefaults()
 	o.Outlier = o.Outlier.WithDefaults()
-	o.Retry.Max = cmp.Or(o.Retry.Max, 1)
-	o.Retry.Budget = cmp.Or(o.Retry.Budget, 0.2)
-	o.Retry.Min = cmp.Or(o.Retry.Min, 3)
-	o.Retry.Body = cmp.Or(o.Retry.Body, 64<<10)
+	o.Retries.Max = cmp.Or(o.Retries.Max, 1)
+	o.Retries.Budget = cmp.Or(o.Retries.Budget, 0.2)
+	o.Retries.Min = cmp.Or(o.Retries.Min, 3)
+	o.Retries.Body = cmp.Or(o.Retries.Body, 64<<10)
 	o.Timeouts.Dial = cmp.Or(o.Timeouts.Dial, time.Second)
 	o.Timeouts.Header = cmp.Or(o.Timeouts.Header, time.Minute)
 	o.Timeouts.Idle = cmp.Or(o.Timeouts.Idle, time.Minute)
@@ -158,14 +158,14 @@ func (o Options) withDefaults() (Options, error) {
 	if err := pool.Check(map[string]any{"Policy": o.Policy, "Probe": o.Probe, "Source": o.Source, "Affinity": o.Affinity, "Refuse": o.Refuse}); err != nil {
 		return o, err
 	}
-	if math.IsNaN(o.Retry.Budget) {
-		return o, errors.New("balancer: Retry.Budget is no number")
+	if math.IsNaN(o.Retries.Budget) {
+		return o, errors.New("balancer: Retries.Budget is no number")
 	}
-	limits, err := pool.Limits(o.Limit).WithDefaults("requests")
+	limits, err := pool.Limits(o.Limits).WithDefaults("requests")
 	if err != nil {
 		return o, err
 	}
-	o.Limit = Limit(limits)
+	o.Limits = Limits(limits)
 	if err := errors.Join(o.Schedule.Validate(), o.Outlier.Validate()); err != nil {
 		return o, fmt.Errorf("balancer: %w", err)
 	}

@@ -53,21 +53,21 @@ func TestOneClientsSlowPagesLeaveThePoolToOthers(t *testing.T) {
 	bound := func(name string) func(*http.Request) { return header("Cookie", "at="+name) }
 	cases := map[string]struct {
 		backends int
-		limit    Limit
+		limit    Limits
 		edit     func(*http.Request) // of the one and of the others
 		most     int                 // places that the one has
 	}{
-		"one backend":                 {1, Limit{InFlight: 100}, nil, 88},
-		"eight places":                {1, Limit{InFlight: 8}, nil, 7},
-		"several":                     {3, Limit{InFlight: 16}, nil, 42},
-		"several of few places":       {6, Limit{InFlight: 4}, nil, 21},
-		"several of one place":        {16, Limit{InFlight: 1}, nil, 14},
-		"a queue for one":             {3, Limit{InFlight: 16, Queue: 1}, nil, 42},
-		"no queue":                    {3, Limit{InFlight: 16, Queue: -1}, nil, 42},
-		"bound to one of several":     {3, Limit{InFlight: 16}, bound("b"), 14},
-		"bound, and a queue for one":  {3, Limit{InFlight: 16, Queue: 1}, bound("b"), 14},
-		"for long":                    {2, Limit{InFlight: 16, Wait: time.Hour}, nil, 28},
-		"it says that it is a stream": {2, Limit{InFlight: 16, Streams: 4}, header("Accept", "text/event-stream"), 28},
+		"one backend":                 {1, Limits{InFlight: 100}, nil, 88},
+		"eight places":                {1, Limits{InFlight: 8}, nil, 7},
+		"several":                     {3, Limits{InFlight: 16}, nil, 42},
+		"several of few places":       {6, Limits{InFlight: 4}, nil, 21},
+		"several of one place":        {16, Limits{InFlight: 1}, nil, 14},
+		"a queue for one":             {3, Limits{InFlight: 16, Queue: 1}, nil, 42},
+		"no queue":                    {3, Limits{InFlight: 16, Queue: -1}, nil, 42},
+		"bound to one of several":     {3, Limits{InFlight: 16}, bound("b"), 14},
+		"bound, and a queue for one":  {3, Limits{InFlight: 16, Queue: 1}, bound("b"), 14},
+		"for long":                    {2, Limits{InFlight: 16, Wait: time.Hour}, nil, 28},
+		"it says that it is a stream": {2, Limits{InFlight: 16, Streams: 4}, header("Accept", "text/event-stream"), 28},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestOneClientsSlowPagesLeaveThePoolToOthers(t *testing.T) {
 				for i := range handlers {
 					handlers[i] = slow
 				}
-				p := newPool(t, here(handlers...), Options{Limit: c.limit, Affinity: cookie{}})
+				p := newPool(t, here(handlers...), Options{Limits: c.limit, Affinity: cookie{}})
 				if c.edit == nil {
 					c.edit = func(*http.Request) {}
 				}
@@ -116,7 +116,7 @@ func TestOneClientsSlowPagesLeaveThePoolToOthers(t *testing.T) {
 // is free.
 func TestSeveralClientsLeaveSomething(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, here(slow, slow, slow), Options{Limit: Limit{InFlight: 80}})
+		p := newPool(t, here(slow, slow, slow), Options{Limits: Limits{InFlight: 80}})
 		var they sync.WaitGroup
 		for i := range 2 {
 			for range 240 {
@@ -143,7 +143,7 @@ func TestOneClientsStreamsLeaveThePoolToOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := newPool(t, here(slow, slow), Options{Limit: Limit{Streams: 20, InFlight: 100}})
+				p := newPool(t, here(slow, slow), Options{Limits: Limits{Streams: 20, InFlight: 100}})
 				var open []*http.Response
 				ask := func(n int) error {
 					r := httptest.NewRequest("GET", "/events", nil)
@@ -185,7 +185,7 @@ func TestWhoHasItsShareStandsAside(t *testing.T) {
 		p := newPool(t, here(func(w http.ResponseWriter, r *http.Request) {
 			d, _ := time.ParseDuration(r.URL.RawQuery)
 			time.Sleep(d)
-		}), Options{Limit: Limit{InFlight: 8, Queue: 8, Wait: 5 * time.Second}})
+		}), Options{Limits: Limits{InFlight: 8, Queue: 8, Wait: 5 * time.Second}})
 		type answer struct {
 			who, code int
 			after     time.Duration
@@ -248,7 +248,7 @@ func TestTheQueueHasTurns(t *testing.T) {
 		p := newPool(t, here(func(w http.ResponseWriter, r *http.Request) {
 			d, _ := time.ParseDuration(r.URL.RawQuery)
 			time.Sleep(d)
-		}), Options{Limit: Limit{InFlight: 2, Queue: 128, Wait: time.Hour}})
+		}), Options{Limits: Limits{InFlight: 2, Queue: 128, Wait: time.Hour}})
 		var codes [2]atomic.Int32 // 200, 503
 		count := func(code int) { codes[map[bool]int{true: 0, false: 1}[code == 200]].Add(1) }
 		var greedy sync.WaitGroup
@@ -308,7 +308,7 @@ func TestWhatIsCountedIsGivenBack(t *testing.T) {
 		"tried again":           {handlers: []http.HandlerFunc{fails, fails, ok}},
 		"failed everywhere":     {handlers: []http.HandlerFunc{fails, fails, fails}},
 		"broken off":            {handlers: []http.HandlerFunc{breaks, breaks, ok}},
-		"no retry left":         {handlers: []http.HandlerFunc{fails, ok}, opts: Options{Retry: Retry{Budget: 1e-9, Min: -1}}},
+		"no retry left":         {handlers: []http.HandlerFunc{fails, ok}, opts: Options{Retries: Retries{Budget: 1e-9, Min: -1}}},
 		"too long":              {handlers: []http.HandlerFunc{stands, stands}, opts: Options{Timeouts: Timeouts{Header: time.Second}}},
 		"too long in all":       {handlers: []http.HandlerFunc{stands, stands}, opts: Options{Timeouts: Timeouts{Total: time.Second}}},
 		"an order":              {handlers: []http.HandlerFunc{ok}, method: "POST", body: strings.NewReader("order")},
@@ -319,7 +319,7 @@ func TestWhatIsCountedIsGivenBack(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c.opts.Limit = Limit{InFlight: 8, Streams: 8}
+				c.opts.Limits = Limits{InFlight: 8, Streams: 8}
 				c.opts.Policy = RoundRobin()
 				p := newPool(t, here(c.handlers...), c.opts)
 				if c.method == "" {
@@ -341,7 +341,7 @@ func TestWhatIsCountedIsGivenBack(t *testing.T) {
 		p := newPool(t, here(func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(time.Second)
 			w.WriteHeader(http.StatusServiceUnavailable)
-		}, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }), Options{Limit: Limit{InFlight: 4}, Policy: First(), Retry: Retry{Min: 100}})
+		}, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }), Options{Limits: Limits{InFlight: 4}, Policy: First(), Retries: Retries{Min: 100}})
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
@@ -365,7 +365,7 @@ func (s *second) Match(*http.Request) bool { s.asked++; return s.asked%2 == 0 }
 // whatever excerpts of the pool it is.
 func TestExcerptsCountTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, here(slow), Options{Limit: Limit{InFlight: 16}})
+		p := newPool(t, here(slow), Options{Limits: Limits{InFlight: 16}})
 		part := p.Only("part", func(Status) bool { return true })
 		var one sync.WaitGroup
 		for range 40 {

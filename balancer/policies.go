@@ -50,7 +50,7 @@ func (c Candidates) At(i int) Candidate { return Candidate(c.of.At(i)) }
 type Candidate struct {
 	Name     string
 	InFlight int           // requests from their pick to their closed body; with the streams only if the request asks for one
-	Streams  int           // streams in hand: see [Limit.Streams]
+	Streams  int           // streams in hand: see [Limits.Streams]
 	Waiting  int           // requests without a response's header yet
 	Latency  time.Duration // to expect until a header: peaks count at once and fade; 0: nobody has tried yet
 	Oldest   time.Duration // age of the oldest waiting request, at most ten times the pool's 90th percentile

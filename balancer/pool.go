@@ -40,7 +40,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		Outlier:  opts.Outlier,
 		Join:     opts.join,
 		Leave:    func(w any) { release(w.(*way).transport) },
-	}, pool.Limits(opts.Limit), picker(opts.Policy))
+	}, pool.Limits(opts.Limits), picker(opts.Policy))
 	if opts.Source != nil {
 		s.Opts.Source = pool.Yield(opts.Source.Backends, specOf)
 	}

@@ -137,10 +137,10 @@ func TestNewRefusesWhatMakesNoSense(t *testing.T) {
 		{nil, Options{Probe: health.HTTP("http://web/healthz")}, "want a path on the backend"},
 		{nil, Options{Probe: &health.HTTPProbe{Host: "https://shop.example"}}, "want a host"},
 		{nil, Options{Refuse: (*noGuard)(nil)}, "Refuse is a nil *balancer.noGuard"},
-		{nil, Options{Retry: Retry{Budget: math.NaN()}}, "no number"},
-		{nil, Options{Limit: Limit{Queue: 10}}, "and no InFlight"},
-		{nil, Options{Limit: Limit{Wait: time.Second}}, "and no InFlight"},
-		{nil, Options{Limit: Limit{InFlight: -1}}, "not negative"},
+		{nil, Options{Retries: Retries{Budget: math.NaN()}}, "no number"},
+		{nil, Options{Limits: Limits{Queue: 10}}, "and no InFlight"},
+		{nil, Options{Limits: Limits{Wait: time.Second}}, "and no InFlight"},
+		{nil, Options{Limits: Limits{InFlight: -1}}, "not negative"},
 		{nil, Options{Schedule: health.Schedule{Rise: -1}}, "negative"},
 		{nil, Options{Outlier: health.Outlier{MinSuccess: 2}}, "at most 1"},
 	}
@@ -157,14 +157,14 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Retry{Max: 1, Budget: 0.2, Min: 3, Body: 64 << 10}); o.Retry != want {
-		t.Errorf("Retry: got %+v, want %+v", o.Retry, want)
+	if want := (Retries{Max: 1, Budget: 0.2, Min: 3, Body: 64 << 10}); o.Retries != want {
+		t.Errorf("Retries: got %+v, want %+v", o.Retries, want)
 	}
 	if want := (Timeouts{Dial: time.Second, Header: time.Minute, Idle: time.Minute}); o.Timeouts != want {
 		t.Errorf("Timeouts: got %+v, want %+v", o.Timeouts, want)
 	}
-	if want := (Limit{Queue: 128, Wait: 5 * time.Second}); o.Limit != want {
-		t.Errorf("Limit: got %+v, want %+v", o.Limit, want)
+	if want := (Limits{Queue: 128, Wait: 5 * time.Second}); o.Limits != want {
+		t.Errorf("Limits: got %+v, want %+v", o.Limits, want)
 	}
 	if want := (Spool{Bytes: 1 << 30}); o.Spool != want {
 		t.Errorf("Spool: got %+v, want %+v", o.Spool, want)

@@ -112,7 +112,7 @@ func TestRewriteAndErrorOptions(t *testing.T) {
 	}), Options{
 		Rewrite: func(pr *httputil.ProxyRequest) { pr.Out.Header.Set("X-Tenant", pr.Out.Header.Get("X-Forwarded-Host")) },
 		Error:   func(w http.ResponseWriter, _ *http.Request, err error) { w.WriteHeader(599); fmt.Fprint(w, err) },
-		Retry:   Retry{Max: -1},
+		Retries: Retries{Max: -1},
 	})
 	get(p, "GET", "/", nil)
 	if v := got.Header.Get("X-Tenant"); v != "shop.example" {
@@ -371,7 +371,7 @@ func TestInformationalResponsesWithoutEndOverHTTP2(t *testing.T) {
 			fmt.Fprint(w, "page")
 		})
 		var cause error
-		p := newPool(t, Backends(strings.Replace(srv.URL, "http", "h2c", 1)), Options{Retry: Retry{Max: -1}, Error: func(w http.ResponseWriter, _ *http.Request, err error) {
+		p := newPool(t, Backends(strings.Replace(srv.URL, "http", "h2c", 1)), Options{Retries: Retries{Max: -1}, Error: func(w http.ResponseWriter, _ *http.Request, err error) {
 			cause = err
 			w.WriteHeader(502)
 		}})

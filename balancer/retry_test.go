@@ -84,7 +84,7 @@ func TestAnOrderIsNotExecutedTwice(t *testing.T) {
 func TestAStaleConnectionIsNo502(t *testing.T) {
 	// It closes each connection after one answer, and does not say so.
 	url, _ := testkit.HTTPBackend(t, testkit.Says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
-	p := newPool(t, Backends(url), Options{Retry: Retry{Max: -1}})
+	p := newPool(t, Backends(url), Options{Retries: Retries{Max: -1}})
 	for i := range 200 {
 		if w := get(p, "GET", "/", nil); w.Code != 200 {
 			t.Fatalf("request %d: %d", i, w.Code)

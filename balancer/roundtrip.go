@@ -67,7 +67,7 @@ func (x *exchange) prepare() {
 	x.ask.MayStream = asksForStream(r.Header)
 	x.ask.Repeatable, x.ask.Request, x.ask.Client = x.repeatable(), r, transit.Client(r)
 	if r.Body != nil && r.Body != http.NoBody {
-		x.spool = newSpool(r.Body, p.opts.Retry.Body, &p.depot, clientOf(r))
+		x.spool = newSpool(r.Body, p.opts.Retries.Body, &p.depot, clientOf(r))
 		x.trailers = announcedTrailers(r)
 	}
 	x.header = r.Header
@@ -131,7 +131,7 @@ func (x *exchange) attempts() (*http.Response, error) {
 func (x *exchange) next(t *try, res *http.Response, err error) *try {
 	p := x.pool
 	unsent := err != nil && t.unsent(err) || err == errRescued // which has paid already
-	if !t.mayRepeat(res, err) || !unsent && x.repeats >= p.opts.Retry.Max {
+	if !t.mayRepeat(res, err) || !unsent && x.repeats >= p.opts.Retries.Max {
 		return nil
 	}
 	next, none := x.acquireNow()
@@ -139,7 +139,7 @@ func (x *exchange) next(t *try, res *http.Response, err error) *try {
 		return nil
 	}
 	if !unsent {
-		if !p.budget.spend(time.Now(), p.opts.Retry) {
+		if !p.budget.spend(time.Now(), p.opts.Retries) {
 			next.abandon()
 			return nil
 		}

@@ -119,7 +119,7 @@ func TestRetry(t *testing.T) {
 
 func TestRetryBudget(t *testing.T) {
 	var b budget
-	r := Retry{Budget: 0.2, Min: 3}
+	r := Retries{Budget: 0.2, Min: 3}
 	now := time.Unix(1000, 0)
 	spend := func(n int) (got int) {
 		for range n {
@@ -468,7 +468,7 @@ func TestLimitQueuesAndTurnsAway(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			now.Add(-1)
-		}), Options{Limit: Limit{InFlight: 2, Queue: 12}})
+		}), Options{Limits: Limits{InFlight: 2, Queue: 12}})
 		codes := make(chan int)
 		for i := range 20 { // of one client half would wait
 			go func() { codes <- get(p, "GET", "/", nil, from(i)).Code }()

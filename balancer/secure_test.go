@@ -74,7 +74,7 @@ func TestSecureBackends(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			url, config, conns := secured(t, c.serve)
-			p := newPool(t, Backends(url), Options{TLS: config, Retry: Retry{Max: -1}})
+			p := newPool(t, Backends(url), Options{TLS: config, Retries: Retries{Max: -1}})
 			for i := range 20 {
 				if w := get(p, "GET", "/", nil); w.Code != 200 || w.Body.String() != "ok" {
 					t.Fatalf("request %d: %d %q", i, w.Code, w.Body)

@@ -25,7 +25,7 @@ func TestStreamsTakeNoPlaceOfPages(t *testing.T) {
 			<-release
 		}
 		fmt.Fprint(w, "page")
-	}), Options{Limit: Limit{InFlight: 1, Streams: 2, Queue: -1}})
+	}), Options{Limits: Limits{InFlight: 1, Streams: 2, Queue: -1}})
 	want := func(inflight, streams int) {
 		t.Helper()
 		if s := p.Backends()[0]; s.InFlight != inflight || s.Streams != streams {

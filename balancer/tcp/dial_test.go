@@ -61,7 +61,7 @@ func TestDialContextEndsWithItsContext(t *testing.T) {
 }
 
 func TestConnectionsWaitForAPlace(t *testing.T) {
-	p := newPool(t, Backends("tcp://"+testkit.Backend(t, testkit.Echo("a"))), Options{Limit: Limit{InFlight: 1, Wait: patience}})
+	p := newPool(t, Backends("tcp://"+testkit.Backend(t, testkit.Echo("a"))), Options{Limits: Limits{InFlight: 1, Wait: patience}})
 	first, err := p.DialContext(context.Background(), "", "")
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ var (
 	// connection.
 	ErrNoBackend = pool.ErrNoBackend
 	// ErrBusy means that all backends have as many connections in hand as
-	// [Limit] allows, and that no place came free in time.
+	// [Limits] allows, and that no place came free in time.
 	ErrBusy = pool.ErrBusy
 	// ErrClosed means that the pool has been closed.
 	ErrClosed = pool.ErrClosed

@@ -31,8 +31,8 @@ type Options struct {
 	// Source tells the backends, while [Pool.Run] runs. Nil: they are those
 	// given to [New] and [Pool.Update].
 	Source Source
-	// Limit bounds the connections in hand.
-	Limit Limit
+	// Limits bound the connections in hand.
+	Limits Limits
 	// TLS is for tls backends, with the certificates that this side shows.
 	// Nil: the system's roots.
 	TLS *tls.Config
@@ -75,13 +75,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Limit bounds the connections in hand. The zero Limit bounds nothing.
+// Limits bound the connections in hand. The zero Limits bound nothing.
 //
 // One client of [Pool.Serve], an IPv4 address or an IPv6 /64, may hold seven times as
 // many places as are left free, of each backend's and of all that are in use: a single
 // application server in front of a database gets seven eighths of InFlight, and of
 // fewer than eight all. What [Pool.DialContext] brings is counted in all alone.
-type Limit struct {
+type Limits struct {
 	InFlight int           // connections at each backend at once; 0: no limit
 	Queue    int           // connections that wait for a place; 0: 128. Negative: none
 	Wait     time.Duration // how long each of them waits; 0: 5 s
@@ -102,18 +102,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
 	}
-	limits, err := o.Limit.limits().WithDefaults("connections")
+	limits, err := o.Limits.limits().WithDefaults("connections")
 	if err != nil {
 		return o, err
 	}
-	o.Limit = Limit{limits.InFlight, limits.Queue, limits.Wait}
+	o.Limits = Limits{limits.InFlight, limits.Queue, limits.Wait}
 	if err := pool.Check(map[string]any{"Probe": o.Probe, "Source": o.Source}); err != nil {
 		return o, err
 	}
 	return o, o.validate()
 }
 
-func (l Limit) limits() pool.Limits {
+func (l Limits) limits() pool.Limits {
 	return pool.Limits{InFlight: l.InFlight, Queue: l.Queue, Wait: l.Wait}
 }
 

@@ -26,7 +26,7 @@ func strangerAddr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.Must
 // TestOneClientsConnectionsLeavePlaces to those of others, of Serve; what the
 // process dials itself is nobody's.
 func TestOneClientsConnectionsLeavePlaces(t *testing.T) {
-	p := newPool(t, Backends("tcp://"+testkit.Backend(t, testkit.Echo("a"))), Options{Limit: Limit{InFlight: 16, Queue: -1}})
+	p := newPool(t, Backends("tcp://"+testkit.Backend(t, testkit.Echo("a"))), Options{Limits: Limits{InFlight: 16, Queue: -1}})
 	var links []*link
 	for i := range 40 {
 		l, err := p.connect(context.Background(), stranger{addr: fmt.Sprint("192.0.2.1:", 1000+i)})

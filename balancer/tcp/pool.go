@@ -44,7 +44,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		Leave:    func(any) {},
 		Judge:    r,
 		Strict:   true,
-	}, opts.Limit.limits(), opts.Policy.pool)
+	}, opts.Limits.limits(), opts.Policy.pool)
 	if opts.Source != nil {
 		r.set.Opts.Source = pool.Yield(opts.Source.Backends, specOf)
 	}

@@ -564,14 +564,14 @@ func TestDefaults(t *testing.T) {
 		got.Handshake != 10*time.Second || got.Drain != 10*time.Second || got.Announce != 0 || got.Refusal != nil {
 		t.Errorf("got %+v", got)
 	}
-	if got.Limit != (Limit{Queue: 128, Wait: 5 * time.Second}) || got.Dial != time.Second || got.Name != "pool" || got.Memory != "" {
+	if got.Limits != (Limits{Queue: 128, Wait: 5 * time.Second}) || got.Dial != time.Second || got.Name != "pool" || got.Memory != "" {
 		t.Errorf("got %+v", got)
 	}
 	d := newDialer(got)
 	if k := d.KeepAliveConfig; !k.Enable || k.Idle != 30*time.Second {
 		t.Errorf("keepalive: got %+v", k)
 	}
-	for _, bad := range []Options{{Conns: -1}, {Idle: -1}, {Handshake: -1}, {Announce: 3}, {Limit: Limit{Wait: time.Second}}, {Limit: Limit{InFlight: -1}}} {
+	for _, bad := range []Options{{Conns: -1}, {Idle: -1}, {Handshake: -1}, {Announce: 3}, {Limits: Limits{Wait: time.Second}}, {Limits: Limits{InFlight: -1}}} {
 		if _, err := New(nil, bad); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}

@@ -386,7 +386,7 @@ func TestSlowUploadsLeaveARuleToOthers(t *testing.T) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				time.Sleep(5 * time.Millisecond) // so that requests overlap, if they are let
 				_, _ = io.WriteString(w, "page")
-			})), balancer.Options{Limit: balancer.Limit{InFlight: 100}})
+			})), balancer.Options{Limits: balancer.Limits{InFlight: 100}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -139,7 +139,7 @@ func (t *tier) pool(name string, urls []string, opts balancer.Options) (*balance
 	if opts.Via = c.via; c.via == "off" {
 		opts.Via = balancer.NoVia
 	}
-	opts.Limit = balancer.Limit{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
+	opts.Limits = balancer.Limits{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
 	if c.probe != "" {
 		opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
 	}

@@ -42,7 +42,7 @@ type Terms struct {
 	Total  time.Duration // everything; zero and negative: no limit
 	Retry  Retry
 	// Streams says that the answer may take as long as its client wants, so that
-	// it is no work in hand: see balancer.Limit.
+	// it is no work in hand: see balancer.Limits.
 	Streams bool
 }
 
@@ -67,7 +67,7 @@ type Turn interface {
 type Retry uint8
 
 const (
-	RetryDefault    Retry = iota // by method, see balancer.Retry
+	RetryDefault    Retry = iota // by method, see balancer.Retries
 	RetryNever                   // only what was provably not sent: payments, cron jobs
 	RetryReplayable              // whatever the method: the application tolerates repeats
 )

@@ -31,10 +31,10 @@ func Check(parts map[string]any) error {
 // the error.
 func (l Limits) WithDefaults(what string) (Limits, error) {
 	if l.InFlight == 0 && (l.Queue > 0 || l.Wait > 0) {
-		return l, fmt.Errorf("balancer: Limit has a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of %s that a backend gets at once", what)
+		return l, fmt.Errorf("balancer: Limits have a Queue or a Wait and no InFlight, so nothing would ever wait: want the number of %s that a backend gets at once", what)
 	}
 	if l.InFlight < 0 || l.Streams < 0 || l.Wait < 0 {
-		return l, errors.New("balancer: the figures of Limit, but for Queue, are not negative")
+		return l, errors.New("balancer: the figures of Limits, but for Queue, are not negative")
 	}
 	l.Queue = cmp.Or(l.Queue, 128)
 	l.Wait = cmp.Or(l.Wait, 5*time.Second)
