@@ -187,7 +187,7 @@ func reportsOfAll(t *testing.T) (all []health.Report) {
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { ended <- db.Run(ctx) }()
-	if err := db.Ready(ctx); err != nil {
+	if err := db.WaitReady(ctx); err != nil {
 		t.Error(err)
 	}
 	cancel()

@@ -32,7 +32,7 @@ func BenchmarkPick(b *testing.B) {
 				c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use}}
 				b.ReportAllocs()
 				for b.Loop() {
-					policy.Pick(Query{Now: c.of.Now, Rand: rand.Uint64(), Key: 1}, c)
+					policy.Pick(PickInfo{Now: c.of.Now, Rand: rand.Uint64(), Key: 1}, c)
 				}
 			})
 		}

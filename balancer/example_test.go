@@ -31,7 +31,7 @@ func Example() {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- pool.Run(ctx) }() // probes
-	if err := pool.Ready(ctx); err != nil {
+	if err := pool.WaitReady(ctx); err != nil {
 		fmt.Println(err)
 	}
 
@@ -80,7 +80,7 @@ func ExamplePool_SetMode() {
 // A policy of one's own sees what the pool knows of each backend.
 type fewestWaiting struct{}
 
-func (fewestWaiting) Pick(_ balancer.Query, c balancer.Candidates) int {
+func (fewestWaiting) Pick(_ balancer.PickInfo, c balancer.Candidates) int {
 	best := 0
 	for i := range c.Len() {
 		if c.At(i).Waiting < c.At(best).Waiting {
@@ -91,7 +91,7 @@ func (fewestWaiting) Pick(_ balancer.Query, c balancer.Candidates) int {
 }
 
 func ExamplePolicy() {
-	pick := fewestWaiting{}.Pick(balancer.Query{}, balancer.Given(
+	pick := fewestWaiting{}.Pick(balancer.PickInfo{}, balancer.Given(
 		balancer.Candidate{Name: "web1", Waiting: 3},
 		balancer.Candidate{Name: "web2", Waiting: 1},
 	))

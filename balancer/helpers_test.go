@@ -8,4 +8,4 @@ const patience = testkit.Patience
 // foremost picks the first.
 type foremost struct{}
 
-func (foremost) Pick(Query, Candidates) int { return 0 }
+func (foremost) Pick(PickInfo, Candidates) int { return 0 }

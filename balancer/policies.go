@@ -16,11 +16,11 @@ import (
 // one. It is called by many goroutines at once, may keep state, and should
 // neither block nor allocate.
 type Policy interface {
-	Pick(Query, Candidates) int
+	Pick(PickInfo, Candidates) int
 }
 
-// A Query is what a policy is told of a request.
-type Query struct {
+// A PickInfo is what a policy is told of a request.
+type PickInfo struct {
 	Now     time.Time
 	Rand    uint64        // uniformly random, for the policy's use
 	Key     uint64        // hash of the key that the pool's Affinity gave; 0: none
@@ -60,13 +60,15 @@ type Candidate struct {
 // builtin is a policy of this package as users see it.
 type builtin struct{ pool pool.Policy }
 
-func (b builtin) Pick(q Query, c Candidates) int { return b.pool.Choose(pool.Query(q), c.of) }
+func (b builtin) Pick(info PickInfo, c Candidates) int {
+	return b.pool.Choose(pool.PickInfo(info), c.of)
+}
 
 // foreign is a policy of a user's as the pool sees it.
 type foreign struct{ user Policy }
 
-func (f foreign) Choose(q pool.Query, c pool.Candidates) int {
-	return f.user.Pick(Query(q), Candidates{c})
+func (f foreign) Choose(info pool.PickInfo, c pool.Candidates) int {
+	return f.user.Pick(PickInfo(info), Candidates{c})
 }
 
 func (f foreign) Why() string { return fmt.Sprintf("the pick of %T", f.user) }

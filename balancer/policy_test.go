@@ -31,7 +31,7 @@ func share(p Policy, c []Candidate, n int) []float64 {
 	rng := rand.New(rand.NewPCG(1, 2))
 	out := make([]float64, len(c))
 	for range n {
-		out[p.Pick(Query{Rand: rng.Uint64()}, Given(c...))]++
+		out[p.Pick(PickInfo{Rand: rng.Uint64()}, Given(c...))]++
 	}
 	for i := range out {
 		out[i] /= float64(n)
@@ -103,7 +103,7 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 	p := RoundRobin()
 	got := ""
 	for range 7 {
-		got += list[p.Pick(Query{}, Given(list...))].Name
+		got += list[p.Pick(PickInfo{}, Given(list...))].Name
 	}
 	if got != "aabacaa" {
 		t.Errorf("got %s, want aabacaa", got)
@@ -115,7 +115,7 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 		if i == 2 {
 			now = list[:2]
 		}
-		got += now[p.Pick(Query{}, Given(now...))].Name
+		got += now[p.Pick(PickInfo{}, Given(now...))].Name
 	}
 	if strings.Count(got, "a") < 4 {
 		t.Errorf("after a change of candidates: %s", got)
@@ -128,7 +128,7 @@ func TestHashIsTheSameInEveryProcess(t *testing.T) {
 	got := ""
 	for i := range 12 {
 		r := httptest.NewRequest("GET", "/product/"+strconv.Itoa(i), nil)
-		got += list[p.Pick(Query{Request: r}, Given(list...))].Name
+		got += list[p.Pick(PickInfo{Request: r}, Given(list...))].Name
 	}
 	if want := "addbacdcacba"; got != want {
 		t.Errorf("got %s, want %s: gateways of two versions would disagree", got, want)
@@ -142,8 +142,8 @@ func TestHashMovesOnlyTheKeysOfTheOneThatLeft(t *testing.T) {
 	moved, count := 0, map[string]int{}
 	const n = 5000
 	for k := range uint64(n) {
-		before := all[p.Pick(Query{Key: pool.Mix(k)}, Given(all...))].Name
-		after := less[p.Pick(Query{Key: pool.Mix(k)}, Given(less...))].Name
+		before := all[p.Pick(PickInfo{Key: pool.Mix(k)}, Given(all...))].Name
+		after := less[p.Pick(PickInfo{Key: pool.Mix(k)}, Given(less...))].Name
 		count[before]++
 		if before != after {
 			if before != "c" {
@@ -162,7 +162,7 @@ func TestHashBoundsTheLoad(t *testing.T) {
 	list := field(0, 0, 0, 0)
 	most := 0
 	for i := range 100 {
-		k := p.Pick(Query{Key: 42}, Given(list...)) // one key only
+		k := p.Pick(PickInfo{Key: 42}, Given(list...)) // one key only
 		list[k].InFlight++
 		if most = max(most, list[k].InFlight); float64(list[k].InFlight) > math.Ceil(1.25*float64(i+1)/4) {
 			t.Fatalf("request %d: one has %d in hand", i+1, list[k].InFlight)
@@ -178,7 +178,7 @@ func TestHashByWeight(t *testing.T) {
 	list[0].Weight = 2
 	count := 0
 	for k := range uint64(10000) {
-		if Hash(nil, -1).Pick(Query{Key: pool.Mix(k)}, Given(list...)) == 0 {
+		if Hash(nil, -1).Pick(PickInfo{Key: pool.Mix(k)}, Given(list...)) == 0 {
 			count++
 		}
 	}
@@ -191,8 +191,8 @@ func TestPicksDoNotAllocate(t *testing.T) {
 	p := newPool(t, Backends("http://h1", "http://h2", "http://h3", "http://h4", "http://h5", "http://h6"), Options{})
 	c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use}}
 	for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight(), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
-		policy.Pick(Query{Key: 1}, c)
-		if n := testing.AllocsPerRun(100, func() { policy.Pick(Query{Key: 1, Rand: 7}, c) }); n != 0 {
+		policy.Pick(PickInfo{Key: 1}, c)
+		if n := testing.AllocsPerRun(100, func() { policy.Pick(PickInfo{Key: 1, Rand: 7}, c) }); n != 0 {
 			t.Errorf("%s: %v allocations a pick", name, n)
 		}
 	}

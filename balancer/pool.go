@@ -123,10 +123,10 @@ func (e *Excerpt) Close() error {
 	return nil
 }
 
-// Ready returns once the pool has been told by its probes that a backend is
+// WaitReady returns once the pool has been told by its probes that a backend is
 // up. A pool without a Probe is ready at once. It needs [Pool.Run] to be
 // running, and returns the cause of ctx's end if that comes first.
-func (p *proxy) Ready(ctx context.Context) error { return p.view.Ready(ctx) }
+func (p *proxy) WaitReady(ctx context.Context) error { return p.view.WaitReady(ctx) }
 
 // Backends returns how each backend is, in the order given.
 func (p *proxy) Backends() []Status {

@@ -322,7 +322,7 @@ func TestProbesTakeOutAndBringBack(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
-		if err := p.Ready(ctx); err != nil {
+		if err := p.WaitReady(ctx); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -374,18 +374,18 @@ func TestRunEndsWithClose(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := p.Ready(context.Background()); err != ErrClosed {
-			t.Errorf("Ready of a closed pool: %v", err)
+		if err := p.WaitReady(context.Background()); err != ErrClosed {
+			t.Errorf("WaitReady of a closed pool: %v", err)
 		}
 	})
 }
 
-func TestReadyGivesUpWithItsContext(t *testing.T) {
+func TestWaitReadyGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, here(servedBy("a")), Options{Probe: health.TCP()})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := p.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrNoBackend) {
+		if err := p.WaitReady(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrNoBackend) {
 			t.Errorf("got %v", err)
 		}
 	})

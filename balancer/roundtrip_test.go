@@ -529,7 +529,7 @@ func TestRequestsAreRescuedFromOneThatTurnsDown(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
-		if err := p.Ready(ctx); err != nil {
+		if err := p.WaitReady(ctx); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -144,5 +144,5 @@ func readFull(c net.Conn, b []byte) error {
 // foremost picks the first.
 type foremost struct{}
 
-func (foremost) Choose(pool.Query, pool.Candidates) int { return 0 }
-func (foremost) Why() string                            { return "the first" }
+func (foremost) Choose(pool.PickInfo, pool.Candidates) int { return 0 }
+func (foremost) Why() string                               { return "the first" }

@@ -37,14 +37,14 @@ func ExamplePool_Only() {
 	defer cancel()
 	probed := make(chan error, 1)
 	go func() { probed <- db.Run(ctx) }()
-	if err := writes.Ready(ctx); err != nil {
+	if err := writes.WaitReady(ctx); err != nil {
 		fmt.Println(err)
 		return
 	}
 	// writes.Serve(ctx, listener) carries connections; a driver dials by
 	// writes.DialContext.
 	fmt.Println(writes.Backends()[0].Name)
-	if err := reads.Ready(ctx); err != nil {
+	if err := reads.WaitReady(ctx); err != nil {
 		fmt.Println(err)
 		return
 	}

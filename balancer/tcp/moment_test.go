@@ -30,7 +30,7 @@ type meddler struct {
 
 func (*meddler) Why() string { return "the last" }
 
-func (m *meddler) Choose(_ pool.Query, c pool.Candidates) int {
+func (m *meddler) Choose(_ pool.PickInfo, c pool.Candidates) int {
 	m.once.Do(m.happens)
 	return c.Len() - 1
 }

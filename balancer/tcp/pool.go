@@ -140,10 +140,10 @@ func (e *Excerpt) Close() error {
 	return nil
 }
 
-// Ready returns once the pool has been told by its probes that a backend is
+// WaitReady returns once the pool has been told by its probes that a backend is
 // up. A pool without a Probe is ready at once. It needs [Pool.Run] to be
 // running, and returns the cause of ctx's end if that comes first.
-func (c *carrier) Ready(ctx context.Context) error { return c.view.Ready(ctx) }
+func (c *carrier) WaitReady(ctx context.Context) error { return c.view.WaitReady(ctx) }
 
 // Backends returns how each backend is, in the order given.
 func (c *carrier) Backends() []Status {

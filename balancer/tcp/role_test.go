@@ -496,7 +496,7 @@ func TestOnlyIsOfTheWhole(t *testing.T) {
 	db := c.pool(t, Options{})
 	writes := db.Only("writes", Primary)
 	wants(t, writes, "a")
-	if err := writes.Ready(context.Background()); err != nil {
+	if err := writes.WaitReady(context.Background()); err != nil {
 		t.Error(err)
 	}
 	if got := writes.Backends(); len(got) != 1 || got[0].Name != "a" || got[0].Conns == 0 {

@@ -204,7 +204,7 @@ func TestHTTPProbeOfConnections(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	if err := p.Ready(context.Background()); err != nil {
+	if err := p.WaitReady(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	wants(t, p, "a")

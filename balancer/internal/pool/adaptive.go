@@ -16,19 +16,19 @@ func (Adaptive) Why() string {
 // two is visibly uneven.
 const scanAll = 4
 
-func (Adaptive) Choose(q Query, c Candidates) int {
+func (Adaptive) Choose(info PickInfo, c Candidates) int {
 	var d draw
-	d.among(q, c, 3)
-	return d.index[d.lowest(q.Rand, d.slowness())]
+	d.among(info, c, 3)
+	return d.index[d.lowest(info.Rand, d.slowness())]
 }
 
 // LeastInFlight is the policy of that name.
 type LeastInFlight struct{}
 
-func (LeastInFlight) Choose(q Query, c Candidates) int {
+func (LeastInFlight) Choose(info PickInfo, c Candidates) int {
 	n := c.Len()
 	best, low, total := 0, 0.0, 0.0
-	r := q.Rand
+	r := info.Rand
 	for i := range n {
 		w := c.weight(i)
 		cost := float64(c.inFlight(i)) / w
@@ -57,7 +57,7 @@ type draw struct {
 }
 
 // among draws k candidates, or takes all if they are few.
-func (d *draw) among(q Query, c Candidates, k int) {
+func (d *draw) among(info PickInfo, c Candidates, k int) {
 	n := c.Len()
 	if n <= scanAll {
 		d.n = n
@@ -66,7 +66,7 @@ func (d *draw) among(q Query, c Candidates, k int) {
 		}
 		return
 	}
-	r := q.Rand
+	r := info.Rand
 	for d.n < k {
 		r = Mix(r)
 		i := int(r % uint64(n-d.n))

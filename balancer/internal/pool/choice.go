@@ -106,8 +106,8 @@ func (v *View) among(a *Ask, c *Choice, now time.Time, peek bool) {
 	case a.Bind != 0:
 		c.Entry, c.Why = c.List[rendezvous(a.Bind, candidates, 1.25)], "by the client's key"
 	default:
-		q := Query{Now: now, Rand: rand.Uint64(), Key: a.Key, Request: a.Request, Peek: peek}
-		c.Entry, c.policy = c.List[v.policy.Choose(q, candidates)], v.policy
+		info := PickInfo{Now: now, Rand: rand.Uint64(), Key: a.Key, Request: a.Request, Peek: peek}
+		c.Entry, c.policy = c.List[v.policy.Choose(info, candidates)], v.policy
 	}
 }
 

@@ -7,15 +7,15 @@ import (
 
 // Hash is rendezvous hashing, as a policy.
 type Hash struct {
-	Key   func(*http.Request) string // of one whose query has none; nil: none
+	Key   func(*http.Request) string // of a request whose pool gave none; nil: none
 	Bound float64                    // times the average load, up to which a key stays; not positive: none
 }
 
-func (p Hash) Choose(q Query, c Candidates) int {
-	if q.Key == 0 && q.Request != nil && p.Key != nil {
-		q.Key = Hash64(p.Key(q.Request))
+func (p Hash) Choose(info PickInfo, c Candidates) int {
+	if info.Key == 0 && info.Request != nil && p.Key != nil {
+		info.Key = Hash64(p.Key(info.Request))
 	}
-	return rendezvous(q.Key, c, p.Bound)
+	return rendezvous(info.Key, c, p.Bound)
 }
 
 func (Hash) Why() string { return "by the request's key" }

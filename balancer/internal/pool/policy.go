@@ -10,12 +10,12 @@ import (
 // called by many goroutines at once, may keep state, and should neither block
 // nor allocate.
 type Policy interface {
-	Choose(Query, Candidates) int
+	Choose(PickInfo, Candidates) int
 	Why() string // it is picked, in words
 }
 
-// A Query is what a policy is told of a request.
-type Query struct {
+// A PickInfo is what a policy is told of a request.
+type PickInfo struct {
 	Now     time.Time
 	Rand    uint64        // uniformly random, for the policy's use
 	Key     uint64        // hash of the request's key; 0: none

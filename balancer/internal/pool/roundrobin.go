@@ -14,12 +14,12 @@ type RoundRobin struct {
 
 // Choose gives each candidate its weight, takes the one that is owed most, and
 // takes from it what was given out (nginx's smooth weighted round robin).
-func (p *RoundRobin) Choose(q Query, c Candidates) int {
+func (p *RoundRobin) Choose(info PickInfo, c Candidates) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.alignLocked(c)
 	owed := p.current
-	if q.Peek {
+	if info.Peek {
 		owed = slices.Clone(owed)
 	}
 	best, total := 0, 0.0

@@ -130,9 +130,9 @@ func (v *View) Change() <-chan struct{} {
 	return v.changed
 }
 
-// Ready returns once a probe has told that one of those who serve is up; at once
+// WaitReady returns once a probe has told that one of those who serve is up; at once
 // without probes.
-func (v *View) Ready(ctx context.Context) error {
+func (v *View) WaitReady(ctx context.Context) error {
 	for {
 		changed := v.Change()
 		if v.Set.Opts.Probe == nil {

@@ -8,12 +8,12 @@ import (
 
 // drawn returns the indices of k candidates drawn at random, in order, or of all if
 // they are no more than all.
-func drawn(q balancer.Query, c balancer.Candidates, k, all int) []int {
+func drawn(info balancer.PickInfo, c balancer.Candidates, k, all int) []int {
 	n := c.Len()
 	if n <= all {
 		k = n
 	}
-	out, r := make([]int, 0, k), q.Rand
+	out, r := make([]int, 0, k), info.Rand
 	for i := range n { // Knuth's selection: each set is as likely as any other
 		r = spread(r)
 		if r%uint64(n-i) < uint64(k-len(out)) {
@@ -27,9 +27,9 @@ func drawn(q balancer.Query, c balancer.Candidates, k, all int) []int {
 // fewest requests in hand for its weight.
 type leastOfTwo struct{}
 
-func (leastOfTwo) Pick(q balancer.Query, c balancer.Candidates) int {
-	list := drawn(q, c, 2, 4)
-	start := int(q.Rand>>32) % len(list)
+func (leastOfTwo) Pick(info balancer.PickInfo, c balancer.Candidates) int {
+	list := drawn(info, c, 2, 4)
+	start := int(info.Rand>>32) % len(list)
 	best, low := -1, 0.0
 	for k := range list {
 		i := list[(start+k)%len(list)]
@@ -47,15 +47,15 @@ func (leastOfTwo) Pick(q balancer.Query, c balancer.Candidates) int {
 // taken; if all are hot, the one with the least in hand.
 type hotCold struct{}
 
-func (hotCold) Pick(q balancer.Query, c balancer.Candidates) int {
-	list := drawn(q, c, 3, 4)
+func (hotCold) Pick(info balancer.PickInfo, c balancer.Candidates) int {
+	list := drawn(info, c, 3, 4)
 	mean := 0.0
 	for _, i := range list {
 		cand := c.At(i)
 		mean += float64(cand.InFlight) / cand.Weight / float64(len(list))
 	}
 	best, cold, wait, inHand := -1, false, time.Duration(0), 0.0
-	start := int(q.Rand>>32) % len(list)
+	start := int(info.Rand>>32) % len(list)
 	for k := range list {
 		i := list[(start+k)%len(list)]
 		cand := c.At(i)

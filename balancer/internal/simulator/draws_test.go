@@ -22,7 +22,7 @@ func share(p balancer.Policy, c []balancer.Candidate, n int) []float64 {
 	rng := rand.New(rand.NewPCG(1, 2))
 	out := make([]float64, len(c))
 	for range n {
-		out[p.Pick(balancer.Query{Rand: rng.Uint64()}, balancer.Given(c...))]++
+		out[p.Pick(balancer.PickInfo{Rand: rng.Uint64()}, balancer.Given(c...))]++
 	}
 	for i := range out {
 		out[i] /= float64(n)

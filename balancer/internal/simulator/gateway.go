@@ -179,7 +179,7 @@ func (r *request) try() {
 			Latency: m.load.Latency(now), Oldest: m.load.Oldest(now), Weight: ramp(m.verdict.Risen, now),
 		}
 	}
-	m := list[g.policy.Pick(balancer.Query{Now: now, Rand: g.rng.Uint64(), Key: r.key}, balancer.Given(given...))]
+	m := list[g.policy.Pick(balancer.PickInfo{Now: now, Rand: g.rng.Uint64(), Key: r.key}, balancer.Given(given...))]
 	a := &attempt{r: r, m: m, start: g.sim.now}
 	r.tried = append(r.tried, m)
 	m.load.Start(&a.ticket, now)

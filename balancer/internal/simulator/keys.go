@@ -22,7 +22,7 @@ func keys(w io.Writer) {
 		place := func(n int) (most float64) {
 			list := candidates(n)
 			for range 1000 {
-				i := policy.Pick(balancer.Query{Key: spread(zipf.Uint64())}, balancer.Given(list...))
+				i := policy.Pick(balancer.PickInfo{Key: spread(zipf.Uint64())}, balancer.Given(list...))
 				list[i].InFlight++
 			}
 			for _, s := range list {
@@ -34,9 +34,9 @@ func keys(w io.Writer) {
 		moved := 0
 		const total = 10000
 		for k := range uint64(total) {
-			q := balancer.Query{Key: spread(k)}
+			info := balancer.PickInfo{Key: spread(k)}
 			before, after := candidates(16), candidates(15)
-			if before[policy.Pick(q, balancer.Given(before...))].Name != after[policy.Pick(q, balancer.Given(after...))].Name {
+			if before[policy.Pick(info, balancer.Given(before...))].Name != after[policy.Pick(info, balancer.Given(after...))].Name {
 				moved++
 			}
 		}

@@ -52,7 +52,7 @@ func (p *leastTime) learn(name string, _, took time.Duration, ok bool) {
 	t.n++
 }
 
-func (p *leastTime) Pick(_ balancer.Query, c balancer.Candidates) int {
+func (p *leastTime) Pick(_ balancer.PickInfo, c balancer.Candidates) int {
 	best, low := 0, math.Inf(1)
 	p.next++
 	for k := range c.Len() {
@@ -99,23 +99,23 @@ func (p *peakEWMA) learn(name string, now, took time.Duration, _ bool) {
 	e.at = now
 }
 
-func (p *peakEWMA) Pick(q balancer.Query, c balancer.Candidates) int {
+func (p *peakEWMA) Pick(info balancer.PickInfo, c balancer.Candidates) int {
 	n := uint64(c.Len())
-	a := int(q.Rand % n)
+	a := int(info.Rand % n)
 	if n == 1 {
 		return a
 	}
-	b := int((q.Rand >> 32) % (n - 1))
+	b := int((info.Rand >> 32) % (n - 1))
 	if b >= a {
 		b++
 	}
-	if p.cost(c.At(b), q) < p.cost(c.At(a), q) {
+	if p.cost(c.At(b), info) < p.cost(c.At(a), info) {
 		return b
 	}
 	return a
 }
 
-func (p *peakEWMA) cost(c balancer.Candidate, q balancer.Query) float64 {
+func (p *peakEWMA) cost(c balancer.Candidate, info balancer.PickInfo) float64 {
 	e := p.of[c.Name]
 	if e == nil {
 		if c.InFlight > 0 {
@@ -123,7 +123,7 @@ func (p *peakEWMA) cost(c balancer.Candidate, q balancer.Query) float64 {
 		}
 		return 0
 	}
-	now := q.Now.Sub(epoch)
+	now := info.Now.Sub(epoch)
 	w := math.Exp(-float64(now-e.at) / float64(10*time.Second))
 	return e.cost * w * float64(c.InFlight+1)
 }
