@@ -1,7 +1,7 @@
 // Package session keeps what a tier must remember of a visitor: which backend
 // serves them ([Sticky]), and their data, on Redis or memcached ([Manager]).
 //
-//	sessions, err := session.New(redisstore.New(client), session.Shop())
+//	sessions, err := session.New(redisstore.New(client), session.ShopOptions())
 //	http.ListenAndServe(addr, sessions.Handler(mux))
 //
 //	// in a handler

@@ -12,7 +12,7 @@ import (
 type Cart map[string]int
 
 func Example() {
-	sessions, err := session.New(session.Memory(), session.Shop())
+	sessions, err := session.New(session.Memory(), session.ShopOptions())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func Example() {
 }
 
 func ExampleManager_Revoke() {
-	sessions, err := session.New(session.Memory(), session.Admin())
+	sessions, err := session.New(session.Memory(), session.AdminOptions())
 	if err != nil {
 		log.Fatal(err)
 	}

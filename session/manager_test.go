@@ -146,8 +146,8 @@ func TestDefaults(t *testing.T) {
 		idle, lifetime time.Duration
 	}{
 		"zero":  {session.Options{}, 30 * time.Minute, 12 * time.Hour},
-		"shop":  {session.Shop(), 24 * time.Hour, 30 * 24 * time.Hour},
-		"admin": {session.Admin(), 15 * time.Minute, 8 * time.Hour},
+		"shop":  {session.ShopOptions(), 24 * time.Hour, 30 * 24 * time.Hour},
+		"admin": {session.AdminOptions(), 15 * time.Minute, 8 * time.Hour},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { testLimits(t, c.opts, c.idle, c.lifetime) })

@@ -8,7 +8,7 @@ import (
 
 // Options for [New]. The zero value is valid: sessions end after 30 minutes
 // without a request, after 12 hours in any case, and their cookie is
-// "__Host-sid; Path=/; Secure; HttpOnly; SameSite=Lax". [Shop] and [Admin]
+// "__Host-sid; Path=/; Secure; HttpOnly; SameSite=Lax". [ShopOptions] and [AdminOptions]
 // return other sets of limits.
 type Options struct {
 	// Name is the cookie's name without its prefix; empty means "sid". The
@@ -49,14 +49,14 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Shop returns Options for a shop's visitors: a cart lives 24 hours from its
+// ShopOptions returns Options for a shop's visitors: a cart lives 24 hours from its
 // last use, 30 days at most, and outlives the browser's window.
-func Shop() Options {
+func ShopOptions() Options {
 	return Options{Idle: 24 * time.Hour, Lifetime: 30 * 24 * time.Hour, Persistent: true}
 }
 
-// Admin returns Options for those who administer: 15 minutes from the last
+// AdminOptions returns Options for those who administer: 15 minutes from the last
 // use, 8 hours at most.
-func Admin() Options {
+func AdminOptions() Options {
 	return Options{Idle: 15 * time.Minute, Lifetime: 8 * time.Hour}
 }

@@ -496,8 +496,8 @@ func TestSubjectBeginsALifetime(t *testing.T) {
 // TestManagersShareAStore: a ticket of one opens nothing at another.
 func TestManagersShareAStore(t *testing.T) {
 	store := session.Memory()
-	shop := newBrowser(manager(t, store, session.Shop()).Handler(app()))
-	opts := session.Admin()
+	shop := newBrowser(manager(t, store, session.ShopOptions()).Handler(app()))
+	opts := session.AdminOptions()
 	opts.Name = "admin"
 	admin := newBrowser(manager(t, store, opts).Handler(app()))
 	for _, path := range []string{"/add?sku=tea", "/login?user=ann"} {
@@ -510,7 +510,7 @@ func TestManagersShareAStore(t *testing.T) {
 }
 
 func TestCookieAttributes(t *testing.T) {
-	shop := session.Shop()
+	shop := session.ShopOptions()
 	domain := session.Options{Name: "s", Domain: "shop.example", SameSite: http.SameSiteStrictMode}
 	for want, opts := range map[string]session.Options{
 		"__Host-sid=*; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax":        shop,

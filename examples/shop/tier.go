@@ -78,7 +78,7 @@ func (f *farm) stop() error {
 }
 
 func sessionOptions(logger *slog.Logger) session.Options {
-	opts := session.Shop()
+	opts := session.ShopOptions()
 	opts.AllowInsecure = true // the tour is on http://localhost; a shop is on HTTPS
 	opts.Logger = logger
 	return opts

@@ -21,7 +21,7 @@ func Example_acme() {
 	}
 	var shop http.Handler = http.NotFoundHandler()
 
-	plain, err := edge.New(manager.HTTPHandler(edge.Redirect()), edge.Options{Addr: ":80"})
+	plain, err := edge.New(manager.HTTPHandler(edge.HTTPSRedirect()), edge.Options{Addr: ":80"})
 	if err != nil {
 		log.Fatal(err)
 	}

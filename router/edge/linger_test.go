@@ -32,7 +32,7 @@ func TestLingersRunSideBySide(t *testing.T) {
 				front, back := newPipeListener(), newPipeListener()
 				quiet := slog.New(slog.DiscardHandler)
 				ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-				plain, err := edge.New(edge.Redirect(), edge.Options{Listener: back, Logger: quiet})
+				plain, err := edge.New(edge.HTTPSRedirect(), edge.Options{Listener: back, Logger: quiet})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -82,7 +82,7 @@ func TestBrokenListenerEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		front, back := newPipeListener(), newPipeListener()
 		quiet := slog.New(slog.DiscardHandler)
-		plain, err := edge.New(edge.Redirect(), edge.Options{Listener: back, Logger: quiet, Linger: -1})
+		plain, err := edge.New(edge.HTTPSRedirect(), edge.Options{Listener: back, Logger: quiet, Linger: -1})
 		if err != nil {
 			t.Fatal(err)
 		}

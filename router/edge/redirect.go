@@ -15,20 +15,20 @@ import (
 
 var errNoHost = errors.New("edge: there is no host to redirect to")
 
-// Redirect sends every request to the same host and target over https, with
+// HTTPSRedirect sends every request to the same host and target over https, with
 // 308, which keeps method and body. It is what listens on port 80:
 //
-//	plain, err := edge.New(edge.Redirect(), edge.Options{Addr: ":80"})
+//	plain, err := edge.New(edge.HTTPSRedirect(), edge.Options{Addr: ":80"})
 //	...
 //	err = secure.Run(ctx, apps, edge.RunnerFunc(func(ctx context.Context) error { return plain.Run(ctx) }))
 //
 // The target goes on as it was sent, with what no URI may hold escaped. A request without a host, as HTTP/1.0
 // allows, is answered 400. It reaches no backend, so every router.Claim holds
 // for it.
-func Redirect() http.Handler { return &redirect{} }
+func HTTPSRedirect() http.Handler { return &redirect{} }
 
-// RedirectPort is [Redirect] to a port other than 443, from 1 to 65535.
-func RedirectPort(port int) (http.Handler, error) {
+// HTTPSRedirectPort is [HTTPSRedirect] to a port other than 443, from 1 to 65535.
+func HTTPSRedirectPort(port int) (http.Handler, error) {
 	switch {
 	case port < 1 || port > 65535:
 		return nil, fmt.Errorf("edge: redirect to port %d: want one from 1 to 65535", port)

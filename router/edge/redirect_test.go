@@ -27,7 +27,7 @@ func TestRedirect(t *testing.T) {
 		{"shop.example", "/a%2Fb{c}%7e?q=100%&x={y};z", "https://shop.example/a%2Fb%7Bc%7D%7e?q=100%&x=%7By%7D;z"},
 		{"shop.example", "/it's(a)?", "https://shop.example/it's(a)?"},
 	} {
-		for port, h := range map[string]http.Handler{"": edge.Redirect(), ":8443": redirectPort(t, 8443), ":443": redirectPort(t, 443)} {
+		for port, h := range map[string]http.Handler{"": edge.HTTPSRedirect(), ":8443": redirectPort(t, 8443), ":443": redirectPort(t, 443)} {
 			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("OPTIONS " + c.target + " HTTP/1.1\r\nHost: " + c.host + "\r\n\r\n")))
 			if err != nil {
 				t.Fatal(err)
@@ -48,7 +48,7 @@ func TestRedirect(t *testing.T) {
 
 func redirectPort(t *testing.T, port int) http.Handler {
 	t.Helper()
-	h, err := edge.RedirectPort(port)
+	h, err := edge.HTTPSRedirectPort(port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func redirectPort(t *testing.T, port int) http.Handler {
 
 // There is nowhere to send a request without a host.
 func TestRedirectWithoutHost(t *testing.T) {
-	srv := serve(t, edge.Redirect(), edge.Options{})
+	srv := serve(t, edge.HTTPSRedirect(), edge.Options{})
 	if got := ask(t, srv.Addr().String(), "GET /a HTTP/1.0\r\n\r\n"); got != 400 {
 		t.Errorf("without a host: %d, want 400", got)
 	}
@@ -65,12 +65,12 @@ func TestRedirectWithoutHost(t *testing.T) {
 		t.Errorf("with one: %d, want 308", got)
 	}
 	w := httptest.NewRecorder() // where no edge has looked at it
-	edge.Redirect().ServeHTTP(w, &http.Request{Host: "a/b", URL: &url.URL{Path: "/"}})
+	edge.HTTPSRedirect().ServeHTTP(w, &http.Request{Host: "a/b", URL: &url.URL{Path: "/"}})
 	if w.Code != 400 {
 		t.Errorf("a host that is none: %d, want 400", w.Code)
 	}
 	for _, port := range []int{0, -1, 65536} {
-		if _, err := edge.RedirectPort(port); err == nil || !strings.Contains(err.Error(), "from 1 to 65535") {
+		if _, err := edge.HTTPSRedirectPort(port); err == nil || !strings.Contains(err.Error(), "from 1 to 65535") {
 			t.Errorf("port %d: got %v", port, err)
 		}
 	}

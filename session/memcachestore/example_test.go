@@ -14,7 +14,7 @@ func Example() {
 	client := memcache.New("10.0.0.5:11211", "10.0.0.6:11211")
 	client.MaxIdleConns = 100 // its default of 2 dials for nearly every call
 	defer client.Close()
-	sessions, err := session.New(memcachestore.New(client), session.Shop())
+	sessions, err := session.New(memcachestore.New(client), session.ShopOptions())
 	if err != nil {
 		log.Fatal(err)
 	}

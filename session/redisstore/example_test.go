@@ -23,7 +23,7 @@ func Example() {
 	if err := store.Check(context.Background()); errors.Is(err, redisstore.ErrEvicts) {
 		log.Print(err)
 	}
-	sessions, err := session.New(store, session.Shop())
+	sessions, err := session.New(store, session.ShopOptions())
 	if err != nil {
 		log.Fatal(err)
 	}
