@@ -54,7 +54,7 @@ func ExampleRules() {
 				Query: cache.Query{Drop: cache.Tracking()},
 			}
 		},
-		Verdict: func(_ *http.Request, _ cache.Head, v cache.Verdict) cache.Verdict {
+		Retention: func(_ *http.Request, _ cache.Head, v cache.Retention) cache.Retention {
 			if v.Store && !v.Stated {
 				v.Fresh = time.Minute
 			}

@@ -294,8 +294,8 @@ func (f *fetch) storable(status int, h http.Header) bool {
 		}
 		status, h = int(f.stale.Status), law.Update(f.stale.Header(), h)
 	}
-	verdict, j := f.ask.judge(f.request, status, h, f.asked, time.Now())
-	return verdict.Store && worthKeeping(verdict, j, h)
+	retention, j := f.ask.judge(f.request, status, h, f.asked, time.Now())
+	return retention.Store && worthKeeping(retention, j, h)
 }
 
 // keep stores the response, which is whole.

@@ -115,7 +115,7 @@ func TestRuleThatPanics(t *testing.T) {
 	for name, status := range map[string]int{"a header": 200, "not a word": 0} {
 		t.Run(name, func(t *testing.T) {
 			opts := Options{Logger: slog.New(slog.DiscardHandler)}
-			opts.Rules.Verdict = func(*http.Request, Head, Verdict) Verdict { panic("a bug") }
+			opts.Rules.Retention = func(*http.Request, Head, Retention) Retention { panic("a bug") }
 			_, h := open(t, opts, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				if status != 0 {
 					w.WriteHeader(status)

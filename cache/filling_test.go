@@ -88,7 +88,7 @@ func TestFillFieldsOfARefresh(t *testing.T) {
 func TestFillFieldsOfAValidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := echo(http.Header{"Cache-Control": {"max-age=10"}, "Etag": {`"a"`}})
-		_, h := open(t, Options{FillFields: []string{}, Rules: Rules{Verdict: func(_ *http.Request, _ Head, v Verdict) Verdict {
+		_, h := open(t, Options{FillFields: []string{}, Rules: Rules{Retention: func(_ *http.Request, _ Head, v Retention) Retention {
 			v.Store = true
 			return v
 		}}}, b)

@@ -14,7 +14,7 @@ import (
 )
 
 // judge asks the law and then the operator's rule.
-func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.Time) (Verdict, law.Judgement) {
+func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.Time) (Retention, law.Judgement) {
 	opts := &a.site.cache.opts
 	j := law.Judge(
 		law.Request{
@@ -26,7 +26,7 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	if j.Store && variesUnseen(r, h) {
 		j.Store, j.Why = false, "varies on what the pool writes"
 	}
-	v := Verdict{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, ErrorFresh: law.ErrorLifetime, Why: j.Why}
+	v := Retention{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, ErrorFresh: law.ErrorLifetime, Why: j.Why}
 	if !j.NoStale {
 		v.Grace, v.ErrorGrace = opts.graces(j)
 	}
@@ -37,8 +37,8 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 		v.Strip = law.TagFields[:]
 	}
 	v.Tags = append(v.Tags, a.depends(r, h)...)
-	if opts.Rules.Verdict != nil {
-		v = opts.Rules.Verdict(r, Head{status, h}, v)
+	if opts.Rules.Retention != nil {
+		v = opts.Rules.Retention(r, Head{status, h}, v)
 	}
 	if status >= 400 && !j.Stated {
 		v.Fresh = min(v.Fresh, max(v.ErrorFresh, 0))
@@ -102,7 +102,7 @@ func variesUnseen(r *http.Request, h http.Header) bool {
 
 // worthKeeping reports whether a response that may be stored has a lifetime,
 // or can be validated and says so.
-func worthKeeping(v Verdict, j law.Judgement, h http.Header) bool {
+func worthKeeping(v Retention, j law.Judgement, h http.Header) bool {
 	stated := j.Stated || j.Validate
 	return v.Fresh > 0 || stated && (v.Grace > 0 || v.Keep > 0 && hasValidator(h))
 }
@@ -120,7 +120,7 @@ func (a *ask) sameLocation(h http.Header) bool {
 }
 
 // entry makes what is stored of a response; its body is not known yet.
-func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, asked, now time.Time) *memory.Entry {
+func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement, asked, now time.Time) *memory.Entry {
 	for _, name := range v.Strip {
 		answer.Del(name)
 	}
@@ -155,7 +155,7 @@ func (a *ask) entry(status int, answer http.Header, v Verdict, j law.Judgement, 
 }
 
 // flags returns what is remembered of what was judged.
-func flags(v Verdict, j law.Judgement) (f memory.Flags) {
+func flags(v Retention, j law.Judgement) (f memory.Flags) {
 	if j.Validate || v.Fresh <= 0 && v.Grace <= 0 {
 		f |= memory.Validate
 	}

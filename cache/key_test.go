@@ -90,7 +90,7 @@ func TestAClientDoesNotChooseItsGroup(t *testing.T) {
 	}
 	_, h := open(t, Options{Rules: Rules{
 		Plan: func(r *http.Request) Plan { return Plan{Key: []string{group(r)}} },
-		Verdict: func(r *http.Request, head Head, v Verdict) Verdict {
+		Retention: func(r *http.Request, head Head, v Retention) Retention {
 			v.Store = v.Store && head.Header.Get("X-Group") == group(r)
 			return v
 		},

@@ -92,7 +92,7 @@ func TestARuleStoresNoRefusedRange(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=3600")
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
 	}}
-	_, h := open(t, Options{Rules: Rules{Verdict: func(_ *http.Request, _ Head, v Verdict) Verdict {
+	_, h := open(t, Options{Rules: Rules{Retention: func(_ *http.Request, _ Head, v Retention) Retention {
 		v.Store = true
 		return v
 	}}}, b)

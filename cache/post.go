@@ -42,16 +42,16 @@ func (h *handler) keepPost(r *http.Request, status int, header http.Header) *pos
 	now := time.Now()
 	answer := header.Clone()
 	fields.RemoveHopByHop(answer)
-	verdict, j := a.judge(r, status, answer, a.now, now)
+	retention, j := a.judge(r, status, answer, a.now, now)
 	length := contentLength(answer)
-	if a.plan.Pass || !verdict.Store || !worthKeeping(verdict, j, answer) || length > h.cache.opts.MaxBody {
+	if a.plan.Pass || !retention.Store || !worthKeeping(retention, j, answer) || length > h.cache.opts.MaxBody {
 		return nil
 	}
 	p := &posted{h: h, r: r, position: h.cache.log.head(), length: length, body: &stream{store: h.cache.store}}
 	if !p.body.expect(max(0, length)) {
 		return nil
 	}
-	p.entry = a.entry(status, answer, verdict, j, a.now, now)
+	p.entry = a.entry(status, answer, retention, j, a.now, now)
 	return p
 }
 

@@ -7,8 +7,8 @@ import (
 // Report implements [health.Reporter].
 func (c *Cache) Report() health.Report {
 	s, f := c.store.Stats(), &c.figures
-	outcome := func(verdict string, n uint64) health.Metric {
-		return health.Count("requests_total", "Requests by what the cache did.", n, health.Label{Name: "outcome", Value: verdict})
+	outcome := func(name string, n uint64) health.Metric {
+		return health.Count("requests_total", "Requests by what the cache did.", n, health.Label{Name: "outcome", Value: name})
 	}
 	return health.Report{Kind: "cache", Name: c.opts.Name, State: health.Up, Metrics: []health.Metric{
 		outcome("hit", f.hits.Load()),

@@ -16,10 +16,10 @@ type Rules struct {
 	// depend only on what it puts into Key and on scheme, host, path and
 	// query: whoever has the same key is served the same response.
 	Plan func(*http.Request) Plan
-	// Verdict is asked when a response's header has come. It gets what RFC
-	// 9111 says and returns what shall be done. The request is the one that
-	// was sent to the backend.
-	Verdict func(*http.Request, Head, Verdict) Verdict
+	// Retention is asked when a response's header has come. It gets what RFC
+	// 9111 says and returns what holds. The request is the one that was sent to
+	// the backend.
+	Retention func(*http.Request, Head, Retention) Retention
 }
 
 // A Plan says what to do with a request. The zero value looks it up under
@@ -111,8 +111,9 @@ type Head struct {
 	Header http.Header // not to be changed
 }
 
-// A Verdict says what to do with a response.
-type Verdict struct {
+// A Retention says whether a response is stored, for how long, and under which
+// tags.
+type Retention struct {
 	// Store says that the response may be stored. Without any lifetime, one
 	// that is neither stated nor heuristic nor given by a rule, it is not
 	// stored all the same.

@@ -13,7 +13,7 @@ import (
 func TestRuleGivesLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{}
-		_, h := open(t, Options{Rules: Rules{Verdict: func(_ *http.Request, _ Head, v Verdict) Verdict {
+		_, h := open(t, Options{Rules: Rules{Retention: func(_ *http.Request, _ Head, v Retention) Retention {
 			if v.Store && !v.Stated {
 				v.Fresh = time.Minute
 			}
@@ -32,17 +32,17 @@ func TestRuleGivesLifetime(t *testing.T) {
 
 // TestRuleLifetimeIsForSuccess: what a rule gives does not keep errors.
 func TestRuleLifetimeIsForSuccess(t *testing.T) {
-	hour := func(_ *http.Request, _ Head, v Verdict) Verdict {
+	hour := func(_ *http.Request, _ Head, v Retention) Retention {
 		if v.Store && !v.Stated {
 			v.Fresh = time.Hour
 		}
 		return v
 	}
 	cases := map[string]struct {
-		status  int
-		field   string
-		verdict func(*http.Request, Head, Verdict) Verdict
-		fresh   time.Duration
+		status    int
+		field     string
+		retention func(*http.Request, Head, Retention) Retention
+		fresh     time.Duration
 	}{
 		"200":                {200, "", hour, time.Hour},
 		"204":                {204, "", hour, time.Hour},
@@ -56,14 +56,14 @@ func TestRuleLifetimeIsForSuccess(t *testing.T) {
 		"410 by Expires":     {410, "Expires: +60", hour, time.Minute},
 		"404 long unchanged": {404, "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", nil, 10 * time.Second},
 		"404 without any":    {404, "", nil, 0},
-		"a rule for errors": {404, "", func(r *http.Request, h Head, v Verdict) Verdict {
+		"a rule for errors": {404, "", func(r *http.Request, h Head, v Retention) Retention {
 			v = hour(r, h, v)
 			v.ErrorFresh = time.Minute
 			return v
 		}, time.Minute},
-		"a rule against errors":   {404, "", func(r *http.Request, h Head, v Verdict) Verdict { v = hour(r, h, v); v.ErrorFresh = -1; return v }, 0},
-		"a rule that is stricter": {404, "", func(r *http.Request, h Head, v Verdict) Verdict { v.Fresh = time.Second; return v }, time.Second},
-		"a rule that stores all": {500, "", func(r *http.Request, h Head, v Verdict) Verdict {
+		"a rule against errors":   {404, "", func(r *http.Request, h Head, v Retention) Retention { v = hour(r, h, v); v.ErrorFresh = -1; return v }, 0},
+		"a rule that is stricter": {404, "", func(r *http.Request, h Head, v Retention) Retention { v.Fresh = time.Second; return v }, time.Second},
+		"a rule that stores all": {500, "", func(r *http.Request, h Head, v Retention) Retention {
 			v = hour(r, h, v)
 			v.Store, v.Fresh = true, time.Hour
 			return v
@@ -81,7 +81,7 @@ func TestRuleLifetimeIsForSuccess(t *testing.T) {
 					}
 					w.WriteHeader(c.status)
 				}}
-				_, h := open(t, Options{Grace: -1, Rules: Rules{Verdict: c.verdict}}, b)
+				_, h := open(t, Options{Grace: -1, Rules: Rules{Retention: c.retention}}, b)
 				get(h, "http://a.example/")
 				time.Sleep(c.fresh - time.Millisecond)
 				if get(h, "http://a.example/"); c.fresh > 0 && b.calls.Load() != 1 {

@@ -94,7 +94,7 @@ func (q *question) judged(r response, header http.Header, length int64) answer {
 }
 
 // unfit says why a response is not stored although it may be, or "".
-func (q *question) unfit(r response, v Verdict, j law.Judgement, header http.Header, length int64) string {
+func (q *question) unfit(r response, v Retention, j law.Judgement, header http.Header, length int64) string {
 	switch {
 	case !worthKeeping(v, j, header):
 		return "no lifetime"
@@ -179,7 +179,7 @@ func (q *question) confirmed(r response) *memory.Entry {
 
 // updated returns what is stored with another header. It stays the variant that
 // it is, and keeps its tags: the fields that named them were taken off.
-func (q *question) updated(r response, header http.Header, v Verdict, j law.Judgement) *memory.Entry {
+func (q *question) updated(r response, header http.Header, v Retention, j law.Judgement) *memory.Entry {
 	e := q.ask.entry(int(q.stale.Status), header, v, j, r.asked, r.now)
 	if old := q.stale.More; old != nil && e.More != nil && e.More.Vary == old.Vary {
 		e.More.Variant = old.Variant

@@ -7,7 +7,7 @@ import "strings"
 var reasons = map[string]string{
 	"age-parse-*":                         "wants an invalid or repeated Age to make the response stale; RFC 9111, section 5.1, has a cache ignore what is invalid and use the first of several",
 	"stale-close-*":                       "wants an answer that came from the origin, which has closed the connection; through a proxy that is a 502, and the test cannot tell it from a stored response",
-	"headers-store-Set-Cookie":            "a response that sets a cookie is not shared; a rule can allow it (`Verdict.Store`)",
+	"headers-store-Set-Cookie":            "a response that sets a cookie is not shared; a rule can allow it (`Retention.Store`)",
 	"304-etag-update-response-Set-Cookie": "a response that sets a cookie is not shared",
 	"other-set-cookie":                    "a response that sets a cookie is not shared",
 	"headers-store-Transfer-Encoding":     "the origin invents a transfer coding; such a response cannot be framed and is answered 502",

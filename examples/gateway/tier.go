@@ -265,7 +265,7 @@ func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
 			}
 			return plan
 		},
-		Verdict: func(_ *http.Request, _ cache.Head, v cache.Verdict) cache.Verdict {
+		Retention: func(_ *http.Request, _ cache.Head, v cache.Retention) cache.Retention {
 			if v.Store && !v.Stated && c.cacheTTL > 0 {
 				v.Fresh = c.cacheTTL
 			}
