@@ -232,7 +232,7 @@ func (t *try) tried(now time.Time, status int, err error) {
 // send sends the request the way that leads to its backend.
 func (t *try) send(rt http.RoundTripper) (*http.Response, error) {
 	switch rt := rt.(type) {
-	case *http1.Client:
+	case *http1.Transport:
 		return t.direct(rt)
 	case *secure:
 		const minds = 3 // what it speaks, what it spoke before, and a change on the way
@@ -255,7 +255,7 @@ func (t *try) send(rt http.RoundTripper) (*http.Response, error) {
 }
 
 // direct sends the request over the pool's own connections.
-func (t *try) direct(c *http1.Client) (*http.Response, error) {
+func (t *try) direct(c *http1.Transport) (*http.Response, error) {
 	x := t.exchange
 	t.call.Request, t.call.Header = x.req, x.header
 	t.call.Fresh = !x.repeatable()

@@ -34,10 +34,10 @@ func newTransport(u *url.URL, o Options) http.RoundTripper {
 // handshake (RFC 7301), and may change its mind when it is restarted. Upgrades
 // are of HTTP/1.1 only.
 type secure struct {
-	h1    *http1.Client
-	h2    *h2           // nil: it is not offered
-	older *http1.Client // for upgrades, where h2 would be chosen; nil without h2
-	chose atomic.Bool   // HTTP/2
+	h1    *http1.Transport
+	h2    *h2              // nil: it is not offered
+	older *http1.Transport // for upgrades, where h2 would be chosen; nil without h2
+	chose atomic.Bool      // HTTP/2
 }
 
 // errHTTP2 means that the backend has chosen HTTP/2. Nothing was sent.
@@ -74,7 +74,7 @@ func newSecure(u *url.URL, o Options, dialer net.Dialer) *secure {
 
 // overHTTP1 returns the way over HTTP/1.1 for a request with this header, nil
 // if it is to go over HTTP/2.
-func (s *secure) overHTTP1(h http.Header) *http1.Client {
+func (s *secure) overHTTP1(h http.Header) *http1.Transport {
 	switch {
 	case !s.chose.Load():
 		return s.h1

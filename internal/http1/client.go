@@ -47,8 +47,8 @@ func (e *TimeoutError) Error() string { return fmt.Sprintf("%s for %v", e.What, 
 // Timeout is true, as for errors of package net.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// A Client keeps connections to one server. It is safe for concurrent use.
-type Client struct {
+// A Transport keeps connections to one server. It is safe for concurrent use.
+type Transport struct {
 	dial func(context.Context) (net.Conn, error)
 	old  atomic.Bool // the latest answer was HTTP/1.0
 
@@ -57,8 +57,8 @@ type Client struct {
 	sweep *time.Timer // guarded by mu: closes what idled too long; nil while none idles
 }
 
-// New returns a client that connects by dial.
-func New(dial func(context.Context) (net.Conn, error)) *Client { return &Client{dial: dial} }
+// New returns a transport that connects by dial.
+func New(dial func(context.Context) (net.Conn, error)) *Transport { return &Transport{dial: dial} }
 
 // A Call is one request and what its sender wants to know. It is used once.
 type Call struct {
@@ -131,22 +131,22 @@ func (c *Call) detach(answered bool) error {
 
 // Do sends the call's request and returns the response, whose body must be
 // closed. Its ending of ctx ends everything, the body included.
-func (cl *Client) Do(ctx context.Context, call *Call) (*http.Response, error) {
+func (t *Transport) Do(ctx context.Context, call *Call) (*http.Response, error) {
 	if err := call.check(); err != nil {
 		return nil, err
 	}
 	for fresh := false; ; fresh = true {
-		cn := cl.take(call.Fresh, fresh)
+		cn := t.take(call.Fresh, fresh)
 		reused := cn != nil
 		if !reused {
-			nc, err := cl.dial(ctx)
+			nc, err := t.dial(ctx)
 			if err != nil {
 				if cause := context.Cause(ctx); cause != nil {
 					err = cause
 				}
 				return nil, err
 			}
-			cn = newConn(cl, nc)
+			cn = newConn(t, nc)
 		}
 		res, err := cn.do(ctx, call)
 		if err == nil {
@@ -166,34 +166,34 @@ func (cl *Client) Do(ctx context.Context, call *Call) (*http.Response, error) {
 // NoChunks reports whether the server answered in HTTP/1.0 when it was last
 // asked, so that it must not be sent a body of unknown length (RFC 9112, section
 // 6.1).
-func (cl *Client) NoChunks() bool { return cl.old.Load() }
+func (t *Transport) NoChunks() bool { return t.old.Load() }
 
 // RoundTrip implements [http.RoundTripper], without limits of time.
-func (cl *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	call := &Call{Request: r, Header: r.Header, Trailer: slices.Collect(maps.Keys(r.Trailer))}
 	if r.Body != nil && r.Body != http.NoBody {
 		call.Body = func() io.ReadCloser { return r.Body }
 	}
-	return cl.Do(r.Context(), call)
+	return t.Do(r.Context(), call)
 }
 
 // take returns an idle connection that may be used, the latest first, or nil.
-func (cl *Client) take(fresh, none bool) *conn {
+func (t *Transport) take(fresh, none bool) *conn {
 	if none {
 		return nil
 	}
 	now := time.Now()
 	for {
-		cl.mu.Lock()
-		n := len(cl.idle)
-		if n == 0 || fresh && now.Sub(cl.idle[n-1].since) >= FreshIdle {
-			cl.mu.Unlock()
+		t.mu.Lock()
+		n := len(t.idle)
+		if n == 0 || fresh && now.Sub(t.idle[n-1].since) >= FreshIdle {
+			t.mu.Unlock()
 			return nil
 		}
-		cn := cl.idle[n-1]
-		cl.idle[n-1] = nil
-		cl.idle = cl.idle[:n-1]
-		cl.mu.Unlock()
+		cn := t.idle[n-1]
+		t.idle[n-1] = nil
+		t.idle = t.idle[:n-1]
+		t.mu.Unlock()
 		if now.Sub(cn.since) < cn.keep && now.Sub(cn.born) < MaxAge && cn.alive() {
 			return cn
 		}
@@ -202,37 +202,37 @@ func (cl *Client) take(fresh, none bool) *conn {
 }
 
 // put keeps a connection for the next request.
-func (cl *Client) put(cn *conn) {
+func (t *Transport) put(cn *conn) {
 	now := time.Now()
 	if now.Sub(cn.born) >= MaxAge {
 		cn.close()
 		return
 	}
 	cn.since = now
-	cl.mu.Lock()
+	t.mu.Lock()
 	var over *conn
-	if len(cl.idle) == MaxIdle {
-		over = cl.idle[0]
-		cl.idle = append(cl.idle[:0], cl.idle[1:]...)
+	if len(t.idle) == MaxIdle {
+		over = t.idle[0]
+		t.idle = append(t.idle[:0], t.idle[1:]...)
 	}
-	cl.idle = append(cl.idle, cn)
-	if cl.sweep == nil {
-		cl.sweep = time.AfterFunc(KeepIdle+grace, cl.expire)
+	t.idle = append(t.idle, cn)
+	if t.sweep == nil {
+		t.sweep = time.AfterFunc(KeepIdle+grace, t.expire)
 	}
-	cl.mu.Unlock()
+	t.mu.Unlock()
 	if over != nil {
 		over.close()
 	}
 }
 
 // expire closes what idled too long, and comes again while anything idles.
-func (cl *Client) expire() {
+func (t *Transport) expire() {
 	now := time.Now()
 	var old []*conn
-	cl.mu.Lock()
-	kept := cl.idle[:0]
+	t.mu.Lock()
+	kept := t.idle[:0]
 	next := KeepIdle
-	for _, cn := range cl.idle {
+	for _, cn := range t.idle {
 		if left := cn.keep - now.Sub(cn.since); left > 0 {
 			kept = append(kept, cn)
 			next = min(next, left)
@@ -240,29 +240,29 @@ func (cl *Client) expire() {
 			old = append(old, cn)
 		}
 	}
-	clear(cl.idle[len(kept):])
-	cl.idle = kept
+	clear(t.idle[len(kept):])
+	t.idle = kept
 	if len(kept) > 0 {
-		cl.sweep.Reset(next + grace)
+		t.sweep.Reset(next + grace)
 	} else {
-		cl.sweep = nil
+		t.sweep = nil
 	}
-	cl.mu.Unlock()
+	t.mu.Unlock()
 	for _, cn := range old {
 		cn.close()
 	}
 }
 
 // CloseIdleConnections closes the connections that nobody uses.
-func (cl *Client) CloseIdleConnections() {
-	cl.mu.Lock()
-	idle := cl.idle
-	cl.idle = nil
-	if cl.sweep != nil {
-		cl.sweep.Stop()
-		cl.sweep = nil
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	idle := t.idle
+	t.idle = nil
+	if t.sweep != nil {
+		t.sweep.Stop()
+		t.sweep = nil
 	}
-	cl.mu.Unlock()
+	t.mu.Unlock()
 	for _, cn := range idle {
 		cn.close()
 	}

@@ -25,8 +25,8 @@ import (
 // from 0.
 type script func(n int, c net.Conn, r *bufio.Reader)
 
-// piped returns a client whose connections are pipes to the script.
-func piped(t *testing.T, s script) (*Client, *atomic.Int32) {
+// piped returns a transport whose connections are pipes to the script.
+func piped(t *testing.T, s script) (*Transport, *atomic.Int32) {
 	dials := new(atomic.Int32)
 	var wg sync.WaitGroup
 	cl := New(func(context.Context) (net.Conn, error) {
@@ -46,7 +46,7 @@ func piped(t *testing.T, s script) (*Client, *atomic.Int32) {
 }
 
 // kept returns how many connections the client keeps.
-func kept(cl *Client) int {
+func kept(cl *Transport) int {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	return len(cl.idle)
@@ -82,7 +82,7 @@ func call(method, target string) *Call {
 }
 
 // do sends the call and reads the whole body.
-func do(cl *Client, c *Call) (string, error) {
+func do(cl *Transport, c *Call) (string, error) {
 	res, err := cl.Do(context.Background(), c)
 	if err != nil {
 		return "", err
@@ -183,7 +183,7 @@ func TestKeepsThirtyTwo(t *testing.T) {
 }
 
 // listener serves scripts over TCP, where a connection can be looked at.
-func listener(t *testing.T, s script) (*Client, *atomic.Int32) {
+func listener(t *testing.T, s script) (*Transport, *atomic.Int32) {
 	t.Helper()
 	conns := new(atomic.Int32)
 	addr := testkit.Backend(t, func(c net.Conn) {

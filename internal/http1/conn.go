@@ -24,7 +24,7 @@ import (
 
 // A conn is one connection. It belongs to one call at a time.
 type conn struct {
-	client *Client
+	owner  *Transport
 	nc     net.Conn
 	raw    syscall.RawConn // nil where there is no socket
 	tls    bool            // nc may hold bytes that the socket has handed over
@@ -46,8 +46,8 @@ type conn struct {
 // A secured connection is around another: a tls.Conn.
 type secured interface{ NetConn() net.Conn }
 
-func newConn(cl *Client, nc net.Conn) *conn {
-	cn := &conn{client: cl, nc: nc, born: time.Now(), keep: KeepIdle}
+func newConn(t *Transport, nc net.Conn) *conn {
+	cn := &conn{owner: t, nc: nc, born: time.Now(), keep: KeepIdle}
 	socket := nc
 	if t, ok := nc.(secured); ok {
 		socket, cn.tls = t.NetConn(), true
@@ -225,8 +225,8 @@ func mayAnswer(call *Call, err error) bool {
 // answer makes res the call's: its body ends with the connection's return.
 func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop func() bool) {
 	cn.learn(res)
-	if old := res.ProtoMinor == 0; old != cn.client.old.Load() {
-		cn.client.old.Store(old)
+	if old := res.ProtoMinor == 0; old != cn.owner.old.Load() {
+		cn.owner.old.Store(old)
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body = &tunnel{cn: cn, stop: stop}
@@ -360,7 +360,7 @@ func (b *body) end(whole bool) {
 			cn.upload.abandon()
 			return
 		}
-		cn.client.put(cn)
+		cn.owner.put(cn)
 	})
 }
 

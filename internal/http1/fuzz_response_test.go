@@ -20,10 +20,10 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 )
 
-// paired returns a client whose connections are pairs of sockets to the script.
+// paired returns a transport whose connections are pairs of sockets to the script.
 // They take no ports, of which a minute of fuzzing over loopback would need
 // more than there are.
-func paired(t *testing.T, s script) *Client {
+func paired(t *testing.T, s script) *Transport {
 	var wg sync.WaitGroup
 	var conns int
 	cl := New(func(context.Context) (net.Conn, error) {
