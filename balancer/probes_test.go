@@ -24,7 +24,7 @@ func TestOneFailedProbeRemovesNobody(t *testing.T) {
 		tr.Probed(now, health.Result{State: health.Degraded}, nil)
 		tr.Probed(now, health.Result{State: health.Up}, nil)
 	}
-	if s := tr.Verdict(now).State; s != health.Up {
+	if s := tr.Health(now).State; s != health.Up {
 		t.Errorf("two bad probes in a row made it %v", s)
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Schedule says when a backend is probed and how much it takes to change the
-// verdict. The zero Schedule stands for the defaults named at the fields.
+// Schedule says when a backend is probed and how much it takes to change its
+// health. The zero Schedule stands for the defaults named at the fields.
 type Schedule struct {
 	Every    time.Duration // between two probes, ±20%; 5 s
-	Changing time.Duration // likewise, while the verdict may change; 1 s
+	Changing time.Duration // likewise, while its health may change; 1 s
 	Timeout  time.Duration // for one probe; 2 s
 	Rise     int           // good probes in a row until it is up again; 2
 	Fall     int           // bad probes in a row until it is down; 3

@@ -122,7 +122,7 @@ func (c *connecting) dial(ctx context.Context, l *link) error {
 	case err == nil:
 		l.conn = conn
 		l.place.Header(now, false)
-		switch v := l.entry.Verdict; {
+		switch v := l.entry.Health; {
 		case v.Trial:
 			l.prove() // to accept is easy
 		case v.State == health.Down, v.State == health.Unknown:

@@ -168,8 +168,8 @@ func leaves(s *pool.Snapshot, m *pool.Member) error {
 		switch {
 		case e.Member != m:
 		case slices.Contains(s.Kept, e) && !rankOf(e).Fenced:
-			if e.Verdict.State == health.Down && e.Verdict.Until.IsZero() {
-				return fmt.Errorf("%w: %s %s", ErrMoved, e.Name, e.Verdict.Why)
+			if e.Health.State == health.Down && e.Health.Until.IsZero() {
+				return fmt.Errorf("%w: %s %s", ErrMoved, e.Name, e.Health.Why)
 			}
 			return nil
 		default:
@@ -184,8 +184,8 @@ func leaves(s *pool.Snapshot, m *pool.Member) error {
 	if rankOf(e).Fenced {
 		return fmt.Errorf("%w: %s is %s", ErrMoved, e.Name, rankOf(e).Barred)
 	}
-	if e.Verdict.State != health.Down || !e.Verdict.Until.IsZero() || slices.Contains(s.Use, e) {
+	if e.Health.State != health.Down || !e.Health.Until.IsZero() || slices.Contains(s.Use, e) {
 		return nil
 	}
-	return fmt.Errorf("%w: %s %s", ErrMoved, e.Name, e.Verdict.Why)
+	return fmt.Errorf("%w: %s %s", ErrMoved, e.Name, e.Health.Why)
 }

@@ -96,13 +96,13 @@ func (r *roles) unansweredLocked(e *pool.Entry, c *election.Claim, asked, now ti
 	if errors.Is(err, health.ErrTurnedAway) && !c.Asked.IsZero() {
 		// It is there, and what it was still holds: no password and no full
 		// house makes another of it.
-		c.Mute = e.Tracker.Verdict(now).Mute
+		c.Mute = e.Tracker.Health(now).Mute
 		return r.electLocked(now, was.Mute != c.Mute)
 	}
 	hard := health.Unreachable(err) || errors.Is(err, syscall.ECONNRESET)
 	// One slow answer takes no primary away: that is for the schedule to
 	// say. Who has never answered is not waited for.
-	if hard || e.Tracker.Verdict(now).State == health.Down || c.Asked.IsZero() {
+	if hard || e.Tracker.Health(now).State == health.Down || c.Asked.IsZero() {
 		c.Miss(asked)
 	}
 	c.Known = true

@@ -137,7 +137,7 @@ func (v *View) filter(a *Ask, from []*Entry, now time.Time, careful bool) []*Ent
 		if slices.Contains(a.Tried, e.Member) || v.full(a, e) != nil {
 			continue
 		}
-		if careful && (e.Verdict.Trial && (e.Load.InFlight() > 0 || !a.Repeatable) || e.avoid.Load() > now.UnixNano()) {
+		if careful && (e.Health.Trial && (e.Load.InFlight() > 0 || !a.Repeatable) || e.avoid.Load() > now.UnixNano()) {
 			continue
 		}
 		out = append(out, e)
@@ -151,7 +151,7 @@ func (s *Snapshot) serves(e *Entry, now time.Time) bool {
 	if m == drain && now.UnixNano() >= e.drained.Load() && !slices.Contains(s.Use, e) {
 		m = maintenance
 	}
-	return m != maintenance && e.Verdict.State != health.Down && e.Standing.Barred == ""
+	return m != maintenance && e.Health.State != health.Down && e.Standing.Barred == ""
 }
 
 // full returns why e has no place for one more like a, or nil.

@@ -35,7 +35,7 @@ func (s *Set) recordLocked(old, snap *Snapshot, now time.Time) {
 			if len(old.All) > 0 {
 				s.eventLocked(now, e.Name, "added")
 			}
-		case was.Verdict.State != e.Verdict.State:
+		case was.Health.State != e.Health.State:
 			s.recordStateLocked(e, now)
 		}
 	}
@@ -52,11 +52,11 @@ func (s *Set) recordLocked(old, snap *Snapshot, now time.Time) {
 
 // recordStateLocked remembers and logs that e has another state now.
 func (s *Set) recordStateLocked(e *Entry, now time.Time) {
-	level, state, why := slog.LevelInfo, e.Verdict.State.String(), e.Verdict.Why
+	level, state, why := slog.LevelInfo, e.Health.State.String(), e.Health.Why
 	switch {
-	case e.Verdict.Mute:
+	case e.Health.Mute:
 		level = slog.LevelError // it is for a person to see to it
-	case e.Verdict.State >= health.Degraded:
+	case e.Health.State >= health.Degraded:
 		level = slog.LevelWarn
 	}
 	text, attrs := state, []slog.Attr{slog.String("backend", e.Name)}

@@ -72,7 +72,7 @@ func (s *Set) others(e *Entry, now time.Time) (out, all int, share float64, aske
 		if other.Member == e.Member {
 			continue
 		}
-		if other.Verdict.State == health.Degraded && !other.Verdict.Until.IsZero() {
+		if other.Health.State == health.Degraded && !other.Health.Until.IsZero() {
 			out++
 			continue
 		}

@@ -76,7 +76,7 @@ func (c Choice) Decision(name string, now time.Time) health.Decision {
 	d := health.Decision{Part: "pool " + name}
 	for _, e := range c.Snap.All {
 		var b strings.Builder
-		fmt.Fprintf(&b, "%s: %s, weight %s, %d in hand, %v to a response", e.Name, e.Verdict.State,
+		fmt.Fprintf(&b, "%s: %s, weight %s, %d in hand, %v to a response", e.Name, e.Health.State,
 			strconv.FormatFloat(e.Share(now), 'g', 3, 64), e.Load.InFlight(), e.Load.Latency(now).Round(time.Microsecond))
 		if n := e.Load.Streams(); n > 0 {
 			fmt.Fprintf(&b, ", %d streams", n)
@@ -88,7 +88,7 @@ func (c Choice) Decision(name string, now time.Time) health.Decision {
 		case slices.Contains(c.Snap.Use, e):
 			b.WriteString("; not picked: tried already, full, or on trial")
 		default:
-			b.WriteString("; not picked: " + cmp.Or(e.Standing.Barred, e.Verdict.Why, "of a higher tier"))
+			b.WriteString("; not picked: " + cmp.Or(e.Standing.Barred, e.Health.Why, "of a higher tier"))
 		}
 		d.Steps = append(d.Steps, b.String())
 	}

@@ -50,8 +50,8 @@ type Standing struct {
 type Entry struct {
 	Spec
 	*Member
-	Verdict  tracker.Verdict // when the snapshot was made
-	Standing Standing        // likewise
+	Health   tracker.Health // when the snapshot was made
+	Standing Standing       // likewise
 }
 
 // A Snapshot is what picks read. It is never modified.
@@ -106,17 +106,17 @@ func (m *Member) heard(now time.Time, res health.Result) bool {
 func (s *Snapshot) choose(list []*Entry) {
 	s.Use = usable(list)
 	for _, e := range s.All {
-		switch v := e.Verdict; {
+		switch h := e.Health; {
 		case !e.available() || slices.Contains(s.Use, e):
-		case v.State != health.Down:
+		case h.State != health.Down:
 			s.rest = append(s.rest, e)
-		case !v.Until.IsZero():
+		case !h.Until.IsZero():
 			s.shut = append(s.shut, e)
 		}
 	}
 	slices.SortStableFunc(s.rest, func(a, b *Entry) int { return cmp.Compare(a.Tier, b.Tier) })
 	for _, e := range s.Use {
-		s.trial = s.trial || e.Verdict.Trial
+		s.trial = s.trial || e.Health.Trial
 		s.forced = s.forced || e.leaves()
 	}
 }
@@ -129,7 +129,7 @@ const allLeave = "only backends that ask to be drained are left: they are used a
 // hopeless. Those that a probe asks to drain are used where nobody else is
 // alive: who is to be drained by an operator is not.
 func usable(entries []*Entry) []*Entry {
-	alive := slices.ContainsFunc(entries, func(e *Entry) bool { return e.available() && e.Verdict.State != health.Down })
+	alive := slices.ContainsFunc(entries, func(e *Entry) bool { return e.available() && e.Health.State != health.Down })
 	var ready []*Entry
 	lowest, last := math.MaxInt, math.MaxInt // tiers; last is of those too that ask to be used last
 	for _, e := range entries {
@@ -137,9 +137,9 @@ func usable(entries []*Entry) []*Entry {
 			continue
 		}
 		ready = append(ready, e)
-		if e.Verdict.State != health.Down {
+		if e.Health.State != health.Down {
 			last = min(last, e.Tier)
-			if !e.Verdict.Last {
+			if !e.Health.Last {
 				lowest = min(lowest, e.Tier)
 			}
 		}
@@ -148,15 +148,15 @@ func usable(entries []*Entry) []*Entry {
 		lowest = last
 	}
 	var of []*Entry
-	var verdicts []tracker.Verdict
+	var healths []tracker.Health
 	for _, e := range ready {
 		if lowest == math.MaxInt || e.Tier == lowest {
 			of = append(of, e)
-			verdicts = append(verdicts, e.Verdict)
+			healths = append(healths, e.Health)
 		}
 	}
 	var use []*Entry
-	for _, i := range tracker.Usable(nil, verdicts) {
+	for _, i := range tracker.Usable(nil, healths) {
 		use = append(use, of[i])
 	}
 	return use

@@ -106,8 +106,8 @@ func (s *Set) refreshLocked(now time.Time) {
 func (s *Set) publishLocked(entries []*Entry, now time.Time) {
 	snap := &Snapshot{All: entries, ByName: make(map[string]*Entry, len(entries)), until: math.MaxInt64}
 	for _, e := range entries {
-		e.Verdict = e.Tracker.Verdict(now)
-		if v := e.Verdict; s.Opts.Probe != nil && v.State == health.Up && !v.Trial {
+		e.Health = e.Tracker.Health(now)
+		if h := e.Health; s.Opts.Probe != nil && h.State == health.Up && !h.Trial {
 			s.proven = true
 		}
 	}
@@ -116,10 +116,10 @@ func (s *Set) publishLocked(entries []*Entry, now time.Time) {
 		if s.Opts.Judge != nil {
 			e.Standing = s.Opts.Judge.Standing(e.Member)
 		}
-		if !e.Verdict.Risen.IsZero() {
-			e.risen.Store(e.Verdict.Risen.UnixNano())
+		if !e.Health.Risen.IsZero() {
+			e.risen.Store(e.Health.Risen.UnixNano())
 		}
-		if u := e.Verdict.Until; !u.IsZero() {
+		if u := e.Health.Until; !u.IsZero() {
 			snap.until = min(snap.until, u.UnixNano())
 		}
 		snap.ByName[e.Name] = e
@@ -131,7 +131,7 @@ func (s *Set) publishLocked(entries []*Entry, now time.Time) {
 	}
 	s.recordLocked(old, snap, now) // last of all that others wait for: a log may take its time
 	for _, e := range entries {
-		if was := old.ByName[e.Name]; was != nil && was.Member == e.Member && e.Verdict.State == health.Down && was.Verdict.State != health.Down {
+		if was := old.ByName[e.Name]; was != nil && was.Member == e.Member && e.Health.State == health.Down && was.Health.State != health.Down {
 			e.rescue(snap)
 		}
 	}
@@ -142,9 +142,9 @@ func (s *Set) publishLocked(entries []*Entry, now time.Time) {
 // one. That is for connections: of requests it may be a file that is missing,
 // and answers tell more.
 func (s *Set) believeLocked(e *Entry) {
-	if v := &e.Verdict; s.Opts.Strict && s.proven && v.Fails {
-		v.State, v.Await = health.Down, false
-		v.Why = "fails its probes, which others pass: " + v.Why
+	if h := &e.Health; s.Opts.Strict && s.proven && h.Fails {
+		h.State, h.Await = health.Down, false
+		h.Why = "fails its probes, which others pass: " + h.Why
 	}
 }
 
@@ -158,7 +158,7 @@ type rescuer interface{ Rescue() }
 func (e *Entry) rescue(snap *Snapshot) {
 	alive := len(snap.rest) > 0
 	for _, other := range snap.Use {
-		alive = alive || other.Verdict.State != health.Down
+		alive = alive || other.Health.State != health.Down
 	}
 	if !alive {
 		return

@@ -44,7 +44,7 @@ func (v *View) Report(now time.Time, each func(*Entry, *health.Report)) health.R
 }
 
 func (e *Entry) report(now time.Time) health.Report {
-	r := health.Report{Kind: "backend", Name: e.Name, State: e.Verdict.State, Why: e.Verdict.Why, Verbs: []string{"ready", "drain", "maintenance"}}
+	r := health.Report{Kind: "backend", Name: e.Name, State: e.Health.State, Why: e.Health.Why, Verbs: []string{"ready", "drain", "maintenance"}}
 	if m := e.Wanted(); m != Ready {
 		r.Why = "set to " + m.String()
 	}

@@ -88,7 +88,7 @@ func (s *Set) probe(ctx context.Context, e *Entry) {
 			return
 		}
 		ended = time.Now()
-		if v := e.Tracker.Verdict(ended); v.Await && !told {
+		if v := e.Tracker.Health(ended); v.Await && !told {
 			told = true
 			s.Opts.Log.LogAttrs(ctx, slog.LevelWarn, "the probe does not succeed, so the backend is judged by its requests alone",
 				slog.String("backend", e.Name), slog.String("answer", res.Note), slog.Any("error", err))

@@ -87,11 +87,11 @@ func (v *View) narrow(whole *Snapshot, now time.Time) *Snapshot {
 		}
 		snap.All = append(snap.All, e)
 		snap.ByName[e.Name] = e
-		if !e.available() || e.Verdict.State == health.Down {
+		if !e.available() || e.Health.State == health.Down {
 			continue
 		}
 		alive = min(alive, pass[i])
-		if e.Verdict.State != health.Degraded {
+		if e.Health.State != health.Degraded {
 			first = min(first, pass[i])
 		}
 	}
@@ -116,7 +116,7 @@ func (v *View) passes(e *Entry, now time.Time, atBest bool) int {
 // Healthy reports whether there is one to serve that is not down.
 func (v *View) Healthy(now time.Time) bool {
 	for _, e := range v.Current(now).Use {
-		if e.Verdict.State != health.Down {
+		if e.Health.State != health.Down {
 			return true
 		}
 	}
@@ -139,7 +139,7 @@ func (v *View) WaitReady(ctx context.Context) error {
 			return nil
 		}
 		for _, e := range v.Current(time.Now()).Use {
-			if e.Verdict.State == health.Up {
+			if e.Health.State == health.Up {
 				return nil
 			}
 		}

@@ -40,7 +40,7 @@ type member struct {
 	server  *server
 	load    *load.Load
 	tracker *tracker.Tracker
-	verdict tracker.Verdict
+	health  tracker.Health
 	waits   map[*attempt]bool
 	streams int
 }
@@ -58,7 +58,7 @@ func newGateway(sim *engine, rng *rand.Rand, who contender, servers []*server, s
 		m := &member{server: s, load: load.New(&g.shared), tracker: tracker.New(health.Schedule{}, outlier, true), waits: map[*attempt]bool{}}
 		g.members = append(g.members, m)
 		m.tracker.Probed(epoch, health.Result{State: health.Up}, nil)
-		m.verdict = m.tracker.Verdict(epoch)
+		m.health = m.tracker.Health(epoch)
 		g.probeLater(m)
 	}
 	return g
@@ -90,15 +90,15 @@ func (g *gateway) probeLater(m *member) {
 
 // refresh judges the member anew and rescues what waits on one that is down.
 func (g *gateway) refresh(m *member) {
-	was := m.verdict.State
-	m.verdict = m.tracker.Verdict(g.sim.clock())
-	if now := m.verdict.State; now != was {
+	was := m.health.State
+	m.health = m.tracker.Health(g.sim.clock())
+	if now := m.health.State; now != was {
 		g.stats.changes++
 		if now > health.Up && g.stats.detected == 0 && g.stats.faultAt > 0 && g.sim.now >= g.stats.faultAt {
 			g.stats.detected = g.sim.now - g.stats.faultAt
 		}
 	}
-	if g.who.ours && m.verdict.State == health.Down && was != health.Down {
+	if g.who.ours && m.health.State == health.Down && was != health.Down {
 		for a := range m.waits {
 			a.move()
 		}
@@ -137,16 +137,16 @@ func (g *gateway) serve() {
 // them.
 func (g *gateway) usable(tried []*member) []*member {
 	now := g.sim.clock()
-	verdicts := make([]tracker.Verdict, len(g.members))
+	healths := make([]tracker.Health, len(g.members))
 	for i, m := range g.members {
-		if u := m.verdict.Until; !u.IsZero() && !now.Before(u) {
+		if u := m.health.Until; !u.IsZero() && !now.Before(u) {
 			g.refresh(m)
 		}
-		verdicts[i] = m.verdict
+		healths[i] = m.health
 	}
 	var out, all []*member
 next:
-	for _, i := range tracker.Usable(nil, verdicts) {
+	for _, i := range tracker.Usable(nil, healths) {
 		m := g.members[i]
 		for _, t := range tried {
 			if t == m {
@@ -154,7 +154,7 @@ next:
 			}
 		}
 		all = append(all, m)
-		if !m.verdict.Trial || m.load.InFlight() == 0 {
+		if !m.health.Trial || m.load.InFlight() == 0 {
 			out = append(out, m)
 		}
 	}
@@ -176,7 +176,7 @@ func (r *request) try() {
 	for i, m := range list {
 		given[i] = balancer.Candidate{
 			Name: m.server.name, InFlight: m.load.InFlight(), Waiting: m.load.Waiting(),
-			Latency: m.load.Latency(now), Oldest: m.load.Oldest(now), Weight: ramp(m.verdict.Risen, now),
+			Latency: m.load.Latency(now), Oldest: m.load.Oldest(now), Weight: ramp(m.health.Risen, now),
 		}
 	}
 	m := list[g.policy.Pick(balancer.PickInfo{Now: now, Rand: g.rng.Uint64(), Key: r.key}, balancer.Given(given...))]
@@ -271,7 +271,7 @@ func (g *gateway) mayEject(m *member) bool {
 	}
 	out := 0
 	for _, other := range g.members {
-		if other != m && other.verdict.State == health.Degraded {
+		if other != m && other.health.State == health.Degraded {
 			out++
 		}
 	}

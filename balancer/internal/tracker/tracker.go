@@ -19,8 +19,8 @@ type Tracker struct {
 	outlier  health.Outlier
 	probed   bool
 
-	mu      sync.Mutex
-	verdict Verdict // guarded by mu, like the rest
+	mu     sync.Mutex
+	health Health // guarded by mu, like the rest
 	// probes
 	proven bool // a probe has succeeded once
 	failed bool // the latest verdict of the probes is that it fails
@@ -40,8 +40,8 @@ type Tracker struct {
 	trial    bool
 }
 
-// A Verdict is what a [Tracker] thinks of its backend.
-type Verdict struct {
+// A Health is what a [Tracker] thinks of its backend.
+type Health struct {
 	State health.State
 	Hard  bool      // Down, and not even answering
 	Await bool      // Unknown, and a probe will tell
@@ -60,23 +60,23 @@ type Verdict struct {
 func New(s health.Schedule, o health.Outlier, probed bool) *Tracker {
 	t := &Tracker{schedule: s.WithDefaults(), outlier: o.WithDefaults(), probed: probed}
 	t.rate.part = max(t.outlier.Window/windowParts, 1)
-	t.verdict.Await = probed
-	t.verdict.Why = "not used yet"
+	t.health.Await = probed
+	t.health.Why = "not used yet"
 	if probed {
-		t.verdict.Why = "not probed yet"
+		t.health.Why = "not probed yet"
 	}
 	return t
 }
 
-// Verdict returns what is to be thought of the backend at now.
-func (t *Tracker) Verdict(now time.Time) Verdict {
+// Health returns what is to be thought of the backend at now.
+func (t *Tracker) Health(now time.Time) Health {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.judgeLocked(now)
-	return t.verdict
+	return t.health
 }
 
-// Probed takes what a probe brought and reports whether the verdict changed.
+// Probed takes what a probe brought and reports whether the health changed.
 func (t *Tracker) Probed(now time.Time, res health.Result, err error) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,7 +99,7 @@ func (t *Tracker) Probed(now time.Time, res health.Result, err error) (changed b
 func (t *Tracker) passedLocked() {
 	t.fall = 0
 	t.rise++
-	// The first verdict needs no confirmation: nothing is known yet that could
+	// The first result needs no confirmation: nothing is known yet that could
 	// flap.
 	if t.rise >= t.schedule.Rise || !t.proven && !t.failed {
 		t.proven, t.failed, t.turned = true, false, 0
@@ -131,7 +131,7 @@ func (t *Tracker) failedLocked(deaf bool) {
 	}
 }
 
-// Changing reports whether the verdict may change soon, so that the next probe
+// Changing reports whether the health may change soon, so that the next probe
 // should follow after [health.Schedule.Changing].
 func (t *Tracker) Changing() bool {
 	t.mu.Lock()
@@ -144,7 +144,7 @@ func (t *Tracker) Changing() bool {
 
 // Observe takes what became of a request. eject says that the outcomes ask for
 // an ejection, which the caller then grants with [Tracker.Eject], unless too
-// many of the pool are out already. changed says that the verdict changed.
+// many of the pool are out already. changed says that the health changed.
 func (t *Tracker) Observe(now time.Time, o Outcome) (eject, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -156,9 +156,9 @@ func (t *Tracker) Observe(now time.Time, o Outcome) (eject, changed bool) {
 			t.trial, t.until = false, time.Time{}
 			t.rate.reset() // what was before belongs to another life
 			t.rate.add(now, true)
-			t.verdict.Risen = now
+			t.health.Risen = now
 		}
-		if t.verdict.State == health.Up && !t.verdict.Trial {
+		if t.health.State == health.Up && !t.health.Trial {
 			return false, false // by far the most frequent way
 		}
 		if !t.probed {
@@ -209,7 +209,7 @@ func (t *Tracker) Eject(now time.Time, jitter float64) {
 	if !t.until.IsZero() {
 		return
 	}
-	if t.verdict.Since.Before(now.Add(-t.outlier.Max)) && !t.trial {
+	if t.health.Since.Before(now.Add(-t.outlier.Max)) && !t.trial {
 		t.times = 0
 	}
 	t.ejected = Failed
@@ -224,86 +224,86 @@ func (t *Tracker) Eject(now time.Time, jitter float64) {
 	t.judgeLocked(now)
 }
 
-// judgeLocked brings the verdict up to date and reports whether it changed.
+// judgeLocked brings the health up to date and reports whether it changed.
 func (t *Tracker) judgeLocked(now time.Time) bool {
 	if !t.until.IsZero() && !now.Before(t.until) {
 		t.until = time.Time{}
 		t.trial = true
 	}
-	v := t.opinionLocked()
-	if v.State != t.verdict.State {
-		v.Since = now
-		if v.State == health.Up && !v.Trial && t.verdict.State != health.Unknown {
-			v.Risen = now
+	h := t.opinionLocked()
+	if h.State != t.health.State {
+		h.Since = now
+		if h.State == health.Up && !h.Trial && t.health.State != health.Unknown {
+			h.Risen = now
 		}
 	}
-	changed := v.class() != t.verdict.class()
-	t.verdict = v
+	changed := h.class() != t.health.class()
+	t.health = h
 	return changed
 }
 
-// class is what of a verdict picks depend on.
-func (v Verdict) class() Verdict {
-	return Verdict{State: v.State, Hard: v.Hard, Fails: v.Fails, Last: v.Last, Mute: v.Mute, Trial: v.Trial}
+// class is what of a health picks depend on.
+func (h Health) class() Health {
+	return Health{State: h.State, Hard: h.Hard, Fails: h.Fails, Last: h.Last, Mute: h.Mute, Trial: h.Trial}
 }
 
-// opinionLocked is the verdict, as what is known gives it; the first that applies.
-func (t *Tracker) opinionLocked() Verdict {
-	v := Verdict{Since: t.verdict.Since, Risen: t.verdict.Risen}
+// opinionLocked is the health, as what is known gives it; the first that applies.
+func (t *Tracker) opinionLocked() Health {
+	h := Health{Since: t.health.Since, Risen: t.health.Risen}
 	switch {
 	case t.failed:
-		v.State, v.Hard = health.Down, t.deaf
-		v.Why = "fails its probes: " + t.note
+		h.State, h.Hard = health.Down, t.deaf
+		h.Why = "fails its probes: " + t.note
 	case !t.until.IsZero() && t.ejected == Refused:
-		v.State, v.Hard, v.Until = health.Down, true, t.until
-		v.Why = "refuses connections"
+		h.State, h.Hard, h.Until = health.Down, true, t.until
+		h.Why = "refuses connections"
 	case !t.until.IsZero():
-		v.State, v.Until = health.Degraded, t.until
-		v.Why = "too many requests failed"
+		h.State, h.Until = health.Degraded, t.until
+		h.Why = "too many requests failed"
 	case t.proven && t.last:
-		v.State, v.Last = health.Degraded, true
-		v.Why = "asks to be used last: " + t.note
+		h.State, h.Last = health.Degraded, true
+		h.Why = "asks to be used last: " + t.note
 	case t.trial:
-		v.State, v.Trial = health.Up, true
-		v.Why = "on trial after an ejection"
+		h.State, h.Trial = health.Up, true
+		h.Why = "on trial after an ejection"
 	case t.proven && t.turned >= t.schedule.Fall:
-		v.State, v.Mute = health.Degraded, true
-		v.Why = "does not serve the probe, so what it was still holds: " + t.note
+		h.State, h.Mute = health.Degraded, true
+		h.Why = "does not serve the probe, so what it was still holds: " + t.note
 	case t.proven:
-		v.State = health.Up
+		h.State = health.Up
 	case t.probed && t.fall+t.turned > 0:
-		v.Await, v.Fails = true, t.fall >= t.schedule.Fall
-		v.Why = fmt.Sprintf("the probe has never succeeded (%s): judged by its requests alone", t.note)
+		h.Await, h.Fails = true, t.fall >= t.schedule.Fall
+		h.Why = fmt.Sprintf("the probe has never succeeded (%s): judged by its requests alone", t.note)
 	default:
-		v.Await, v.Why = t.probed, t.verdict.Why
+		h.Await, h.Why = t.probed, t.health.Why
 	}
-	return v
+	return h
 }
 
-// Usable appends to dst the indexes of those verdicts whose backends should
-// get requests: those that are up; below half of them, also the degraded and
-// the not yet judged, since that many cannot all be ill by themselves; if none
-// is up, also those that ask to be used last; if there are none of all these, those
-// that fail their probes and yet answer; and last, when nothing else is left,
-// those that do not answer.
-func Usable(dst []int, verdicts []Verdict) []int {
+// Usable appends to dst the indexes of those whose backends should get requests:
+// those that are up; below half of them, also the degraded and the not yet judged,
+// since that many cannot all be ill by themselves; if none is up, also those that
+// ask to be used last; if there are none of all these, those that fail their
+// probes and yet answer; and last, when nothing else is left, those that do not
+// answer.
+func Usable(dst []int, all []Health) []int {
 	const classes = 5
-	class := func(v Verdict) int {
+	class := func(h Health) int {
 		switch {
-		case v.State == health.Up, v.State == health.Unknown && !v.Await:
+		case h.State == health.Up, h.State == health.Unknown && !h.Await:
 			return 0
-		case v.Last:
+		case h.Last:
 			return 2
-		case v.State == health.Unknown, v.State == health.Degraded:
+		case h.State == health.Unknown, h.State == health.Degraded:
 			return 1
-		case !v.Hard:
+		case !h.Hard:
 			return 3
 		}
 		return 4
 	}
 	var count [classes]int
-	for _, v := range verdicts {
-		count[class(v)]++
+	for _, h := range all {
+		count[class(h)]++
 	}
 	first, last := 0, 0
 	switch {
@@ -315,11 +315,11 @@ func Usable(dst []int, verdicts []Verdict) []int {
 		last = first
 	case count[0] == 0:
 		last = 2
-	case 2*count[0] < len(verdicts)-count[2]:
+	case 2*count[0] < len(all)-count[2]:
 		last = 1
 	}
-	for i, v := range verdicts {
-		if c := class(v); c >= first && c <= last {
+	for i, h := range all {
+		if c := class(h); c >= first && c <= last {
 			dst = append(dst, i)
 		}
 	}

@@ -47,7 +47,7 @@ func play(tr *Tracker, steps string) string {
 		case 'R':
 			observe(Refused)
 		}
-		v := tr.Verdict(now)
+		v := tr.Health(now)
 		letter := v.State.String()[:1]
 		switch {
 		case v.Trial:
@@ -149,14 +149,14 @@ func TestTrackerForgetsEjectionsAfterAGoodTime(t *testing.T) {
 		tr.Observe(now, Refused)
 		tr.Observe(now, Refused)
 		tr.Eject(now, 0.5)
-		return tr.Verdict(now).Until.Sub(now)
+		return tr.Health(now).Until.Sub(now)
 	}
 	first := out()
 	now = now.Add(6 * time.Second)
-	tr.Verdict(now)
+	tr.Health(now)
 	second := out()
 	now = now.Add(11 * time.Second)
-	tr.Verdict(now)
+	tr.Health(now)
 	tr.Observe(now, Answered)
 	now = now.Add(2 * time.Minute)
 	third := out()
@@ -191,7 +191,7 @@ func TestMayEject(t *testing.T) {
 }
 
 func TestUsable(t *testing.T) {
-	letter := map[rune]Verdict{
+	letter := map[rune]Health{
 		'u': {State: health.Up},
 		'?': {State: health.Unknown, Await: true},
 		'p': {State: health.Unknown}, // passive
@@ -226,7 +226,7 @@ func TestUsable(t *testing.T) {
 		{"ldh", "l"},
 	}
 	for _, c := range cases {
-		var vs []Verdict
+		var vs []Health
 		for _, l := range c.verdicts {
 			vs = append(vs, letter[l])
 		}
@@ -238,7 +238,7 @@ func TestUsable(t *testing.T) {
 			t.Errorf("of %q: got %q, want %q", c.verdicts, got.String(), c.want)
 		}
 	}
-	if got := Usable([]int{7}, []Verdict{{State: health.Up}}); !slices.Equal(got, []int{7, 0}) {
+	if got := Usable([]int{7}, []Health{{State: health.Up}}); !slices.Equal(got, []int{7, 0}) {
 		t.Errorf("does not append: %v", got)
 	}
 }
