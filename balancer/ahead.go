@@ -50,7 +50,7 @@ type ahead struct {
 	reads  bool        // guarded by mu: the client does
 	late   bool        // guarded by mu: the client has not come for slowAfter
 	most   int         // guarded by mu: bytes that may be kept in memory
-	left   int64       // guarded by mu: bytes that are still to come; negative if unknown
+	rest   int64       // guarded by mu: bytes that are still to come; negative if unknown
 	held   bool        // guarded by mu: none of it has gone on
 	err    error       // guarded by mu: how src ended
 	shut   bool        // guarded by mu
@@ -65,7 +65,7 @@ type piece struct {
 // newAhead returns src, of which length bytes will come (negative: nobody knows),
 // as one that may be read ahead. It is held until hold or answer is called.
 func newAhead(p *proxy, src *body, length int64) *ahead {
-	a := &ahead{pool: p, src: src, most: holdEach, left: length, held: true}
+	a := &ahead{pool: p, src: src, most: holdEach, rest: length, held: true}
 	a.grown.L = &a.mu
 	src.judged = true
 	return a
@@ -146,8 +146,8 @@ func (a *ahead) readLocked(p []byte) (int, error) {
 		a.mu.Lock()
 	}
 	a.err = err
-	if a.left >= 0 {
-		a.left = max(a.left-int64(n), 0)
+	if a.rest >= 0 {
+		a.rest = max(a.rest-int64(n), 0)
 	}
 	return n, err
 }
@@ -313,8 +313,8 @@ func (a *ahead) pieceLocked() *piece {
 // same. Of one whose length nobody knows, for a 16th of a client's share: so few
 // at a time are put there, and the most get through.
 func (a *ahead) reserveLocked() bool {
-	f, n := a.file, max(a.left, 0)
-	if a.left < 0 {
+	f, n := a.file, max(a.rest, 0)
+	if a.rest < 0 {
 		n = bufferSize
 	}
 	for _, p := range a.pieces {
@@ -323,7 +323,7 @@ func (a *ahead) reserveLocked() bool {
 	if f.room() >= n {
 		return true
 	}
-	if a.left < 0 {
+	if a.rest < 0 {
 		n = max(n, a.pool.depot.most/64)
 	}
 	if f.len()+n > fileEach {

@@ -37,5 +37,5 @@ func (t *try) receive(res *http.Response) error {
 func (t *try) finish(res *http.Response) {
 	x := t.exchange
 	x.rec.Unproven = unproven(res)
-	t.left()
+	t.release()
 }

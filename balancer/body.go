@@ -69,7 +69,7 @@ func (b *body) Close() error {
 func (b *body) release() {
 	b.once.Do(func() {
 		b.try.end()
-		b.try.left()
+		b.try.release()
 	})
 }
 

@@ -13,14 +13,15 @@ type budget struct{ requests, retries window }
 // budgetFor is the time over which the share is taken.
 const budgetFor = 10
 
-// spend takes one retry, if there is one left.
+// spend counts a retry and reports whether the requests allow one more; if not, it
+// is not counted.
 func (b *budget) spend(now time.Time, r Retries) bool {
 	sec := now.Unix()
 	n := b.retries.add(sec)
 	if r.Budget < 0 || float64(n) <= r.Budget*float64(b.requests.sum(sec))+float64(max(r.Min, 0)*budgetFor) {
 		return true
 	}
-	b.retries.take(sec)
+	b.retries.undo(sec)
 	return false
 }
 
@@ -40,8 +41,8 @@ func (w *window) add(second int64) int64 {
 	return w.sum(second)
 }
 
-// take takes one back.
-func (w *window) take(second int64) { w.slots[second%budgetFor].count.Add(-1) }
+// undo counts one less, of those that add has counted.
+func (w *window) undo(second int64) { w.slots[second%budgetFor].count.Add(-1) }
 
 func (w *window) sum(second int64) int64 {
 	n := int64(0)

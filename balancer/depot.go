@@ -130,7 +130,7 @@ func (f *file) reserve(n int64) error {
 // room returns how much room was made that nothing has been put into.
 func (f *file) room() int64 { return f.reserved - f.size }
 
-// trim gives that back.
+// trim gives back the room that nothing has been put into.
 func (f *file) trim() {
 	if n := f.room(); n > 0 {
 		f.reserved = f.size

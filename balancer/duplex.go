@@ -50,8 +50,8 @@ type answering struct {
 	own  bool          // the answer is the pool's own, or its operator's
 	old  bool          // the client speaks HTTP/1.0, which knows no informational responses (RFC 9110, section 15.2)
 
-	above http.Header // what the layers above have put on the answer, as it was at first
-	told  bool        // an informational response has taken it off
+	above   http.Header // what the layers above have put on the answer, as it was at first
+	cleared bool        // an informational response has taken above off the header
 }
 
 // newAnswering returns w as the writer of the answer to r, of which body is the
@@ -67,8 +67,8 @@ func newAnswering(w http.ResponseWriter, r *http.Request, body *transit.Body) *a
 // Header implements [http.ResponseWriter].
 func (w *answering) Header() http.Header {
 	h := w.ResponseWriter.Header()
-	if w.told {
-		w.told = false
+	if w.cleared {
+		w.cleared = false
 		maps.Copy(h, w.above.Clone())
 	}
 	return h
@@ -84,7 +84,7 @@ func (w *answering) tell(status int) {
 			delete(h, name)
 		}
 	}
-	w.told = len(w.above) > 0
+	w.cleared = len(w.above) > 0
 	if !w.old {
 		w.ResponseWriter.WriteHeader(status)
 	}

@@ -117,8 +117,8 @@ func (x *exchange) broke(err error) {
 	}
 }
 
-// now notes for the log line where the request went.
-func (x *exchange) now(t *try, err error) {
+// noteTry notes for the log line where the request went.
+func (x *exchange) noteTry(t *try, err error) {
 	x.last, x.took = failed{t.entry.Name, err}, time.Since(t.start)
 	x.rec.Note("pool", x)
 }
@@ -148,7 +148,7 @@ type try struct {
 	ctx      context.Context    // of the client's request, with the limit of everything
 	cancel   context.CancelFunc // nil: there is no such limit
 	call     http1.Call         // over the pool's own connections
-	over     atomic.Int32       // see left
+	released atomic.Int32       // see left
 	answered bool               // a header has come
 	steered  bool               // the client, or whoever made its cookie, has picked the backend
 
@@ -203,10 +203,10 @@ func (t *try) end() {
 
 func (t *try) free() { t.exchange.pool.view.Free(&t.place) }
 
-// left is called when the response has been handed up, and when its body has
-// ended, which may be before: with both the exchange is over.
-func (t *try) left() {
-	if t.over.Add(1) < 2 {
+// release is called twice: when the response has been handed up, and when its body
+// has ended, which may be before. With the second call the exchange is over.
+func (t *try) release() {
+	if t.released.Add(1) < 2 {
 		return
 	}
 	x := t.exchange

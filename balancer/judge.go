@@ -44,8 +44,8 @@ func asked(retryAfter string) time.Duration {
 	return min(max(time.Duration(n), 1), 30) * time.Second
 }
 
-// judgeError does so for the lack of one. What the client did, or the disk of
-// this side, is nobody's fault here.
+// judgeError judges a try that has brought no response. What the client did, or
+// the disk of this side, is nobody's fault here.
 func (t *try) judgeError(now time.Time, err error) {
 	if t.exchange.gone() || ownFault(err) || err == errRescued {
 		t.place.Leave()

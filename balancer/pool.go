@@ -38,8 +38,8 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		Probe:    opts.Probe,
 		Schedule: opts.Schedule,
 		Outlier:  opts.Outlier,
-		Join:     opts.join,
-		Leave:    func(w any) { release(w.(*way).transport) },
+		MakeWay:  opts.makeWay,
+		DropWay:  func(w any) { release(w.(*way).transport) },
 	}, pool.Limits(opts.Limits), picker(opts.Policy))
 	if opts.Source != nil {
 		s.Opts.Source = pool.Yield(opts.Source.Backends, specOf)

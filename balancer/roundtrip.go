@@ -106,7 +106,7 @@ func (x *exchange) attempts() (*http.Response, error) {
 			}
 		}
 		if next == nil {
-			x.now(t, err)
+			x.noteTry(t, err)
 			if err != nil {
 				return nil, x.failure(t, err)
 			}

@@ -102,7 +102,7 @@ func (s *secure) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// CloseIdleConnections lets go of the idle connections of all kinds.
+// CloseIdleConnections closes the idle connections of all kinds.
 func (s *secure) CloseIdleConnections() {
 	s.h1.CloseIdleConnections()
 	if s.h2 != nil {

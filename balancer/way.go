@@ -27,8 +27,8 @@ type placed struct {
 	url *url.URL
 }
 
-// join makes the way to a new backend.
-func (o Options) join(c pool.Spec) (any, health.Target) {
+// makeWay makes the way to a new backend.
+func (o Options) makeWay(c pool.Spec) (any, health.Target) {
 	b := c.Own.(*placed)
 	w := &way{url: b.url, base: target.Sent(b.url)}
 	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
@@ -48,7 +48,7 @@ func (o Options) join(c pool.Spec) (any, health.Target) {
 // An idleCloser is a transport that keeps connections, as [http.Client] knows it.
 type idleCloser interface{ CloseIdleConnections() }
 
-// release lets go of a transport's idle connections.
+// release closes a transport's idle connections.
 func release(rt http.RoundTripper) {
 	if c, ok := rt.(idleCloser); ok {
 		c.CloseIdleConnections()

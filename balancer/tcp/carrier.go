@@ -50,7 +50,7 @@ func (c *carrier) cutLeaving(snap *pool.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.links {
-		if why := leaves(snap, l.entry.Member); why != nil {
+		if why := cutCause(snap, l.entry.Member); why != nil {
 			l.cut(why)
 		}
 	}

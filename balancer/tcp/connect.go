@@ -94,7 +94,7 @@ func (c *connecting) take() (*link, error) {
 		p.add(l)
 		// From here on it is cut when its backend must no longer be used. If
 		// that was decided since the pick, it has not been told.
-		if later := p.view.Snap.Load(); later != choice.Snap && leaves(later, l.entry.Member) != nil {
+		if later := p.view.Snap.Load(); later != choice.Snap && cutCause(later, l.entry.Member) != nil {
 			p.remove(l)
 			p.view.Abandon(l.entry, &l.place)
 			c.ask.Tried = c.ask.Tried[:len(c.ask.Tried)-1]

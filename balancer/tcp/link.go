@@ -94,8 +94,8 @@ func (l *link) write() {
 	}
 }
 
-// end is the end of DialContext's connection by whoever uses it, before it is
-// closed.
+// end judges the backend by a connection of DialContext's that its user is about to
+// close.
 func (l *link) end() {
 	heard, wrote := l.heard.Load(), l.wrote.Load()
 	switch {
@@ -161,9 +161,9 @@ func (l *link) release() {
 	l.of.view.Free(&l.place)
 }
 
-// leaves returns why connections to m must end, or nil. Those to a backend
+// cutCause returns why connections to m must end, or nil. Those to a backend
 // that was removed, drains, or refuses new ones may go on.
-func leaves(s *pool.Snapshot, m *pool.Member) error {
+func cutCause(s *pool.Snapshot, m *pool.Member) error {
 	for _, e := range s.Others {
 		switch {
 		case e.Member != m:

@@ -40,8 +40,8 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		Probe:    opts.Probe,
 		Schedule: opts.Schedule,
 		Outlier:  opts.Outlier,
-		Join:     opts.join,
-		Leave:    func(any) {},
+		MakeWay:  opts.makeWay,
+		DropWay:  func(any) {},
 		Judge:    r,
 		Strict:   true,
 	}, opts.Limits.limits(), opts.Policy.pool)

@@ -23,8 +23,8 @@ type placed struct {
 	url *url.URL
 }
 
-// join says how a new backend is probed.
-func (o Options) join(s pool.Spec) (any, health.Target) {
+// makeWay says how a new backend is probed.
+func (o Options) makeWay(s pool.Spec) (any, health.Target) {
 	b := s.Own.(*placed)
 	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
 	if o.Announce != 0 {

@@ -180,7 +180,7 @@ func (t *Ticket) Pardon(now time.Time) {
 	}
 }
 
-// Leave ends the wait without a verdict: the client went away.
+// Leave ends the wait and learns nothing from it: the client went away.
 func (t *Ticket) Leave() { t.leave() }
 
 func (t *Ticket) leave() bool {
@@ -215,12 +215,13 @@ func (t *Ticket) Done() {
 	t.load.inflight.Add(-1)
 }
 
-// trusted is after how many samples they are believed. The first one of a PHP
-// server compiles the page, and says nothing of the next.
+// trusted is after how many samples peaks are believed. The first request to a PHP
+// server has it compile the page, and says nothing of the next.
 const trusted = 3
 
-// sample takes a peak that two samples in a row agree on at once, and forgets
-// it with time: one slow page in between is no peak. A bad one counts alone.
+// sample raises the latency at once to a peak that two samples in a row agree on,
+// and lets it fall with time: one slow page in between is no peak. A bad sample
+// needs no second one.
 func (l *Load) sample(now int64, d float64, bad bool) {
 	old := math.Float64frombits(l.latency.Load())
 	last := math.Float64frombits(l.last.Swap(math.Float64bits(d)))

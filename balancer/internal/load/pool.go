@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// turn is after what time the quantiles are taken anew; up to fewest samples
-// that is with each.
+// turn is after what time the quantiles are computed anew; of the first samples,
+// fewest of them, each does so.
 const (
 	turn   = 100 * time.Millisecond
 	fewest = 16
@@ -55,7 +55,7 @@ func (p *Pool) sample(now int64, d float64) {
 	}
 }
 
-// turnLocked takes the quantiles and halves the counts once they are many, so
+// turnLocked computes the quantiles and halves the counts once they are many, so
 // that the newest thousand samples or so decide.
 func (p *Pool) turnLocked(now int64) {
 	p.turned.Store(now)

@@ -45,8 +45,8 @@ func (s *Set) recordLocked(old, snap *Snapshot, now time.Time) {
 		}
 	}
 	if snap.forced && !old.forced {
-		s.eventLocked(now, "", allLeave)
-		s.Opts.Log.LogAttrs(context.Background(), slog.LevelError, allLeave)
+		s.eventLocked(now, "", onlyDrained)
+		s.Opts.Log.LogAttrs(context.Background(), slog.LevelError, onlyDrained)
 	}
 }
 

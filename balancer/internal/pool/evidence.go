@@ -85,7 +85,7 @@ func (s *Set) others(e *Entry, now time.Time) (out, all int, share float64, aske
 	return out, len(members), share, n > 0
 }
 
-// Avoid has others preferred to e until then.
+// Avoid has picks prefer others to e, until the time given.
 func (s *Set) Avoid(e *Entry, until time.Time) {
 	e.Member.avoid.Store(until.UnixNano())
 	s.avoided.Store(true)

@@ -28,7 +28,7 @@ type Member struct {
 	reported   atomic.Uint64 // float64 bits: the share that a probe brought
 	reportedAt atomic.Int64  // when, in ns; 0: never
 	Spare      atomic.Int64  // until when it asks for patience, in ns
-	leaving    atomic.Bool   // a probe said that it wants to be drained
+	asksDrain  atomic.Bool   // a probe said that it wants to be drained
 	drained    atomic.Int64  // when Drain ends for those bound to it, in ns
 	Requests   atomic.Uint64
 	Failures   atomic.Uint64
@@ -72,28 +72,28 @@ type Snapshot struct {
 // allow it.
 func (e *Entry) available() bool { return e.Wanted() == Ready && e.Standing.Barred == "" }
 
-// leaves reports whether e would be available if its probe did not ask to drain
+// drains reports whether e would be available if its probe did not ask to drain
 // it.
-func (e *Entry) leaves() bool {
-	return Mode(e.mode.Load()) == Ready && e.leaving.Load() && e.Standing.Barred == ""
+func (e *Entry) drains() bool {
+	return Mode(e.mode.Load()) == Ready && e.asksDrain.Load() && e.Standing.Barred == ""
 }
 
 // Wanted returns the mode that the operator or the backend itself asks for.
 func (m *Member) Wanted() Mode {
-	if set := Mode(m.mode.Load()); set != Ready || !m.leaving.Load() {
+	if set := Mode(m.mode.Load()); set != Ready || !m.asksDrain.Load() {
 		return set
 	}
 	return drain
 }
 
-// heard takes what a probe brought besides a state, and reports whether that
-// changes who serves.
+// heard notes what a probe brought besides a state, and reports whether the member
+// asks to be drained now and did not before, or the reverse.
 func (m *Member) heard(now time.Time, res health.Result) bool {
 	if res.Weight > 0 {
 		m.reported.Store(math.Float64bits(min(res.Weight, 10)))
 		m.reportedAt.Store(now.UnixNano())
 	}
-	if m.leaving.Swap(res.Drain) == res.Drain {
+	if m.asksDrain.Swap(res.Drain) == res.Drain {
 		return false
 	}
 	if res.Drain {
@@ -117,12 +117,12 @@ func (s *Snapshot) choose(list []*Entry) {
 	slices.SortStableFunc(s.rest, func(a, b *Entry) int { return cmp.Compare(a.Tier, b.Tier) })
 	for _, e := range s.Use {
 		s.trial = s.trial || e.Health.Trial
-		s.forced = s.forced || e.leaves()
+		s.forced = s.forced || e.drains()
 	}
 }
 
-// allLeave is what is told when nobody but them is left.
-const allLeave = "only backends that ask to be drained are left: they are used all the same"
+// onlyDrained is what is told when nobody serves but those that ask to be drained.
+const onlyDrained = "only backends that ask to be drained are left: they are used all the same"
 
 // usable returns who serves: of the first tier in which somebody may be alive
 // those whom health finds usable, and if nobody is alive anywhere, the least
@@ -133,7 +133,7 @@ func usable(entries []*Entry) []*Entry {
 	var ready []*Entry
 	lowest, last := math.MaxInt, math.MaxInt // tiers; last is of those too that ask to be used last
 	for _, e := range entries {
-		if !e.available() && (alive || !e.leaves()) {
+		if !e.available() && (alive || !e.drains()) {
 			continue
 		}
 		ready = append(ready, e)

@@ -37,7 +37,7 @@ func (s *Set) Update(specs []Spec) error {
 	s.publishLocked(entries, now)
 	for _, e := range old.All {
 		if !kept[e.Member] {
-			s.Opts.Leave(e.Way)
+			s.Opts.DropWay(e.Way)
 		}
 	}
 	return nil
@@ -50,7 +50,7 @@ func (s *Set) newMember(c Spec) *Member {
 		Tracker: tracker.New(s.Opts.Schedule, s.Opts.Outlier, s.Opts.Probe != nil),
 		nudged:  make(chan struct{}, 1),
 	}
-	m.Way, m.Target = s.Opts.Join(c)
+	m.Way, m.Target = s.Opts.MakeWay(c)
 	return m
 }
 

@@ -168,7 +168,7 @@ func (q *queue) removeLocked(el *list.Element) {
 	q.waiters.Remove(el)
 }
 
-// leave takes el out, whose turn has come if it was served. The call that woke it
+// leave removes el from the queue; if it was served, its turn has come. The call that woke it
 // may serve another too.
 func (q *queue) leave(el *list.Element, served bool) {
 	q.mu.Lock()
@@ -206,9 +206,9 @@ func (q *queue) stay(el *list.Element, aside, woken bool) {
 	}
 }
 
-// wait calls try, now and each time a place came free, until its error is none
-// that is worth a wait. While that is another than ErrBusy it waits for something
-// of its own, and may says, without a lock, whether it is worth a try.
+// wait calls try, now and each time a place came free, until it returns no error
+// that is worth a wait. An error other than ErrBusy means that the caller waits for
+// something of its own: may says, without a lock, whether that may have come.
 func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limits, client netip.Addr, may func() bool, try func() error) error {
 	el := q.enter(limit, client, may)
 	if el == nil {

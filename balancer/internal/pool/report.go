@@ -30,7 +30,7 @@ func (v *View) Report(now time.Time, each func(*Entry, *health.Report)) health.R
 	case !v.Healthy(now):
 		r.State, r.Why = health.Down, "every backend is down; requests are tried all the same"
 	case snap.forced:
-		r.State, r.Why = health.Degraded, allLeave
+		r.State, r.Why = health.Degraded, onlyDrained
 	case up < len(snap.All):
 		r.State, r.Why = health.Degraded, fmt.Sprintf("%d of %d backends are up", up, len(snap.All))
 	}

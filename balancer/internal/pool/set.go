@@ -41,10 +41,10 @@ type Options struct {
 	Outlier  health.Outlier
 	// Source yields the members while Run runs; nil: they are those of Update.
 	Source func(context.Context) iter.Seq2[[]Spec, error]
-	// Join makes the way to a new member, and what its probes are told.
-	Join func(Spec) (way any, target health.Target)
-	// Leave lets go of the way to one that was removed, or of all at the end.
-	Leave func(way any)
+	// MakeWay makes the way to a new member, and what its probes are told.
+	MakeWay func(Spec) (way any, target health.Target)
+	// DropWay closes what the way to a removed member keeps; at the end, of each.
+	DropWay func(way any)
 	// Judge says who may serve besides being well; nil: all may.
 	Judge Judge
 	// Strict takes one whose probe has never succeeded for down once that of
@@ -130,6 +130,6 @@ func (s *Set) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.Whole.Snap.Load().All {
-		s.Opts.Leave(e.Way)
+		s.Opts.DropWay(e.Way)
 	}
 }

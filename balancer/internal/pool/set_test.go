@@ -32,8 +32,8 @@ func TestALogThatStandsStillHidesNoState(t *testing.T) {
 		s := New(Options{
 			Log:     slog.New(stopped{slog.DiscardHandler, until}),
 			Outlier: health.Outlier{}.WithDefaults(), Schedule: health.Schedule{}.WithDefaults(),
-			Join:  func(Spec) (any, health.Target) { return nil, health.Target{} },
-			Leave: func(any) {},
+			MakeWay: func(Spec) (any, health.Target) { return nil, health.Target{} },
+			DropWay: func(any) {},
 		}, Limits{}, First{})
 		if err := s.Update([]Spec{{Name: "a", At: "a", Weight: 1}, {Name: "b", At: "b", Weight: 1}}); err != nil {
 			t.Fatal(err)
