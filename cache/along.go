@@ -19,7 +19,7 @@ func (h *handler) readAlong(w http.ResponseWriter, a *ask, f *flight, leads bool
 	if reader == nil {
 		return false
 	}
-	a.letGo() // a slow client need not keep what it is not sent
+	a.release() // a slow client need not keep what it is not sent
 	l := lend(w, a.r)
 	defer l.end()
 	defer reader.close()
@@ -32,7 +32,7 @@ func (h *handler) readAlong(w http.ResponseWriter, a *ask, f *flight, leads bool
 	w.WriteHeader(f.answer.status)
 	err := sendAlong(a.r.Context(), l, reader, f.answer.length < 0)
 	if err == errLeft {
-		have := reader.left
+		have := reader.rest
 		reader.close()
 		h.rest(w, a, f, have)
 		return true

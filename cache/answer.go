@@ -30,7 +30,7 @@ type answer struct {
 	completes bool          // shared: the body goes on where what is stored ends
 	forOne    bool          // modified: what the 304 said is for the leader only
 	merged    *memory.Entry // modified: as the leader gets it, if that is not entry
-	keep      *memory.Entry // modified: what is stored at once, or nil
+	renewed   *memory.Entry // modified: what is stored at once, or nil
 
 	held *memory.Entry // modified and covered: what was stored before, with its body
 }

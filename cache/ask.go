@@ -21,20 +21,20 @@ type ask struct {
 	r        *http.Request
 	now      time.Time
 	plan     Plan
-	url      string // host, path and query; set by keep
+	url      string // host, path and query; set by detached
 	https    bool
 	parts    string
 	cc       law.Directives // empty unless obeyed
 	obeyed   bool           // the client is one of Options.Orders
-	noStore  bool           // it wants nothing stored of its answer; set by keep
+	noStore  bool           // it wants nothing stored of its answer; set by detached
 	cookie   bool           // has cookies that may bear on the response
 	auth     bool
 	partial  bool          // to be fetched as the part that it asks for
 	selector *law.Selector // see selecting
-	strange  []string      // its fields that may fill nothing; set by keep
+	strange  []string      // its fields that may fill nothing; set by detached
 	reason   string        // why it is forwarded, in the words of RFC 9211
 
-	held [2]*memory.Entry // what was found, for as long as it may be of use
+	found [2]*memory.Entry // stored responses, held for as long as they may be of use
 }
 
 // bypass says why a request goes straight through, or "".
@@ -160,7 +160,7 @@ func (a *ask) mayCover(e *memory.Entry, now time.Time) bool {
 // clone returns a copy with a request of its own, for another goroutine.
 func (a *ask) clone(ctx context.Context) *ask {
 	b := *a
-	b.selector, b.held = nil, [2]*memory.Entry{}
+	b.selector, b.found = nil, [2]*memory.Entry{}
 	b.r = a.r.Clone(ctx)
 	return &b
 }
@@ -181,22 +181,23 @@ func (a *ask) marker(url []byte) uint64 {
 // marked reports whether the response was not to be stored lately.
 func (a *ask) marked(url []byte) bool { return a.site.cache.markers.has(a.marker(url), a.now) }
 
-// keep returns a copy of a that outlives the call, with its URL.
-func (a *ask) keep(url []byte) *ask {
+// detached returns a copy of a that outlives the call, with its URL; what was found
+// stays with a.
+func (a *ask) detached(url []byte) *ask {
 	b := new(ask)
 	*b = *a
-	b.held = [2]*memory.Entry{}
+	b.found = [2]*memory.Entry{}
 	b.url = string(url)
 	b.noStore = law.NoStore(a.r.Header["Cache-Control"])
 	b.strange = strange(a.r.Header, a.site.cache.opts.FillFields)
 	return b
 }
 
-// letGo ends the hold on what was found. It may be called again.
-func (a *ask) letGo() {
-	for i, e := range a.held {
+// release releases what was found. It may be called again.
+func (a *ask) release() {
+	for i, e := range a.found {
 		if e != nil {
-			a.held[i] = nil
+			a.found[i] = nil
 			a.site.cache.store.Release(e)
 		}
 	}

@@ -32,7 +32,7 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 	case passUnseen, passByRule, passOn:
 		out.Next = []health.Decision{health.Explain(h.next, r)}
 	default:
-		h.explainFetch(&out, a.keep(url), e, d)
+		h.explainFetch(&out, a.detached(url), e, d)
 	}
 	return out
 }
@@ -40,7 +40,7 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 // explainFetch tells what becomes of the fetch for a, or of the refresh of e, if
 // there is one.
 func (h *handler) explainFetch(out *health.Decision, a *ask, e *memory.Entry, d decision) {
-	defer a.letGo()
+	defer a.release()
 	var q question
 	if d.act == fetchWhole || d.act == fetchPart {
 		q = a.question(e, d)

@@ -82,11 +82,11 @@ func (f *fetch) overtime() {
 // run calls next and does what comes of it.
 func (f *fetch) run() {
 	defer f.h.cache.running.remove(&f.task)
-	defer f.letGo()
+	defer f.release()
 	defer close(f.done)
 	defer f.cancel(context.Canceled)
 	defer f.budget.Stop()
-	defer f.h.flights.leave(f.flight)
+	defer f.h.flights.retire(f.flight)
 	err := f.call()
 	if err == nil && f.ctx.Err() != nil {
 		err = context.Cause(f.ctx) // it may have returned for that reason
@@ -111,27 +111,28 @@ func (f *fetch) finish(err error) {
 		err = f.whole()
 	}
 	if err == nil {
-		f.stored = f.keep()
+		f.stored = f.store()
 	}
 	f.trailer = f.header
-	f.h.flights.leave(f.flight) // what has ended is found in the store, or asked for anew
+	f.h.flights.retire(f.flight) // what has ended is found in the store, or asked for anew
 	f.body.end(err)
-	f.body.give()
+	f.body.release()
 }
 
-// letGo gives back what the fetch held.
-func (f *fetch) letGo() {
+// release gives back what the fetch held: its place among the refreshes, and what
+// was stored before.
+func (f *fetch) release() {
 	if f.refreshes {
 		<-f.h.refreshing
 	}
 	if f.stale != nil && !f.stored && (f.refreshes || f.answer.kind == covered) && context.Cause(f.ctx) != errNobody {
 		f.stale.Rest(time.Now().Add(time.Second)) // no hammering
 	}
-	f.release()
+	f.releaseStored()
 }
 
-// release ends the hold on what was stored before.
-func (f *fetch) release() {
+// releaseStored releases what was stored before.
+func (f *fetch) releaseStored() {
 	for _, e := range [...]**memory.Entry{&f.stale, &f.begun} {
 		if *e != nil {
 			f.h.cache.store.Release(*e)
@@ -203,10 +204,10 @@ func (f *fetch) settle(an answer) {
 	case shared:
 		f.share(an)
 	case private:
-		f.give(an)
+		f.passOn(an)
 	case modified:
-		if an.keep != nil {
-			f.stored = f.h.cache.add(f.position, an.keep, 0)
+		if an.renewed != nil {
+			f.stored = f.h.cache.add(f.position, an.renewed, 0)
 		}
 	case again:
 		if an.cause != nil {
@@ -242,8 +243,8 @@ func (f *fetch) share(an answer) {
 	f.forget()
 }
 
-// give begins to write a response that is the leader's alone.
-func (f *fetch) give(an answer) {
+// passOn begins to write a response that is the leader's alone to its client.
+func (f *fetch) passOn(an answer) {
 	f.forget()
 	for _, name := range an.strip {
 		f.header.Del(name)
@@ -265,7 +266,7 @@ func (f *fetch) give(an answer) {
 // fetch goes on may be for a slow client to say.
 func (f *fetch) forget() {
 	if !f.refreshes { // which still has to say whether it may be tried again
-		f.release()
+		f.releaseStored()
 	}
 }
 
@@ -298,9 +299,9 @@ func (f *fetch) storable(status int, h http.Header) bool {
 	return retention.Store && worthKeeping(retention, j, h)
 }
 
-// keep stores the response, which is whole.
-func (f *fetch) keep() bool {
-	chunks, reserved, ok := f.body.take()
+// store stores the response, which is whole, and reports whether there was room.
+func (f *fetch) store() bool {
+	chunks, reserved, ok := f.body.handOver()
 	if !ok {
 		if f.written > f.h.cache.opts.MaxBody { // else for want of room, which passes
 			f.remark(answer{mark: f.markFor(f.answer.status, f.header)})
@@ -314,7 +315,7 @@ func (f *fetch) keep() bool {
 	e := f.answer.entry.Whole(chunks, length)
 	f.h.cache.store.Retain(e) // for those who read along, stored or not
 	stored := f.h.cache.add(f.position, e, reserved)
-	f.body.kept(e)
+	f.body.storedAs(e)
 	return stored
 }
 

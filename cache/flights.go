@@ -66,13 +66,13 @@ func (fs *flights) underWay(q *question) bool {
 
 // land ends a flight for which nothing was asked.
 func (fs *flights) land(f *flight, an answer) {
-	fs.leave(f)
+	fs.retire(f)
 	f.publish(an)
 	close(f.done)
 }
 
-// leave takes f out, which needs nobody any more.
-func (fs *flights) leave(f *flight) {
+// retire forgets f, whose fetch has ended: nobody else joins it.
+func (fs *flights) retire(f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f.over = true

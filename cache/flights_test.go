@@ -38,7 +38,7 @@ func TestStoredMeanwhile(t *testing.T) {
 				c, served := open(t, Options{}, b)
 				h, other := served.(*handler), c.Handler(b) // they share what is stored, and no flights
 				read, key := h.read(httptest.NewRequest("GET", url, nil), nil)
-				q := question{ask: read.keep(key)}
+				q := question{ask: read.detached(key)}
 				f, leads := h.flights.join(&q)
 				if !leads {
 					t.Fatal("leads not")
@@ -108,7 +108,7 @@ func TestNoSecondFetchForWhoComesBetween(t *testing.T) {
 			h := served.(*handler)
 			r := httptest.NewRequest("GET", "http://a.example/", nil)
 			read, url := h.read(r, nil)
-			between := read.keep(url)
+			between := read.detached(url)
 			want(t, get(h, "http://a.example/"), 200, "answer 1")
 			w := httptest.NewRecorder()
 			h.miss(w, between, nil, decide(between.situation(nil, url)))

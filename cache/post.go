@@ -35,7 +35,7 @@ func (h *handler) keepPost(r *http.Request, status int, header http.Header) *pos
 		}
 	}
 	read, url := h.read(r, nil)
-	a := read.keep(url)
+	a := read.detached(url)
 	if r.Host != keyHost(r) || r.Header["Cookie"] != nil || a.plan.Query.apply(r.URL.RawQuery) != r.URL.RawQuery {
 		return nil // what a page may have of these is not in the key
 	}
@@ -70,7 +70,7 @@ func (p *posted) end() {
 	}
 	body := p.body
 	p.body = nil
-	chunks, reserved, ok := body.take()
+	chunks, reserved, ok := body.handOver()
 	if !ok || transit.From(p.r.Context()).Unproven || p.r.Context().Err() != nil || p.length >= 0 && body.size != p.length {
 		p.h.cache.store.Unreserve(reserved)
 		return
@@ -85,7 +85,7 @@ func (p *posted) end() {
 // drop gives back what was taken for a body that is not stored after all.
 func (p *posted) drop() {
 	if p != nil && p.body != nil {
-		p.body.give()
+		p.body.release()
 		p.body = nil
 	}
 }

@@ -14,7 +14,7 @@ var errChanged = errors.New("cache: what comes is not the rest of what was begun
 // rest sends a, whose reader was left behind, what follows after what it was
 // left with. The backend is asked anew, and what it sends has to begin with what
 // the client has, to the byte: else the response is cut off.
-func (h *handler) rest(w http.ResponseWriter, a *ask, f *flight, have *left) {
+func (h *handler) rest(w http.ResponseWriter, a *ask, f *flight, have *remainder) {
 	ctx := a.r.Context()
 	out := &restWriter{ResponseWriter: w, header: make(http.Header), status: f.answer.status, ahead: have.end, length: -1}
 	out.sum.SetSeed(have.sum.Seed())

@@ -15,24 +15,24 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var buf [192]byte
 	var a ask
 	url, e, d := h.look(&a, r, buf[:0])
-	a.held[0] = e
-	defer a.letGo()
+	a.found[0] = e
+	defer a.release()
 	switch d.act {
 	case serveFresh:
 		h.cache.figures.hits.Add(1)
 		if early(e, a.now) {
-			h.refresh(a.keep(url), e)
+			h.refresh(a.detached(url), e)
 		}
 		h.note(r, noteHit)
 		h.serve(w, &a, e, "")
 	case serveInGrace:
 		h.cache.figures.stale.Add(1)
-		h.refresh(a.keep(url), e)
+		h.refresh(a.detached(url), e)
 		h.note(r, noteStale)
 		h.serve(w, &a, e, "")
 	case serveSick:
 		h.cache.figures.stale.Add(1)
-		h.refresh(a.keep(url), e)
+		h.refresh(a.detached(url), e)
 		h.note(r, noteSick)
 		h.serve(w, &a, e, "backend is sick")
 	default:
@@ -51,10 +51,10 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, a *ask, url []
 		return
 	}
 	h.cache.figures.misses.Add(1)
-	b := a.keep(url)
+	b := a.detached(url)
 	b.r = r
-	b.held, a.held = a.held, b.held
-	defer b.letGo()
+	b.found, a.found = a.found, b.found
+	defer b.release()
 	h.miss(w, b, e, d)
 }
 
@@ -85,7 +85,7 @@ func (h *handler) miss(w http.ResponseWriter, a *ask, stale *memory.Entry, d dec
 		transit.Fail(w, a.r, http.StatusGatewayTimeout, errNotStored)
 		return
 	case passOn:
-		a.letGo()
+		a.release()
 		h.pass(w, a.r, a, d.reason, d.why)
 		return
 	}
@@ -100,7 +100,7 @@ func (a *ask) question(stale *memory.Entry, d decision) question {
 	q := question{ask: a, stale: stale}
 	if stale == nil {
 		if q.begun = a.beginning(); q.begun != nil {
-			a.held[1] = q.begun
+			a.found[1] = q.begun
 			a.reason = "partial"
 		}
 	} else {

@@ -150,10 +150,10 @@ func (q *question) update(r response) answer {
 	}
 	an.entry = q.updated(r, header, v, j)
 	if v.Store && worthKeeping(v, j, header) {
-		an.keep = an.entry
+		an.renewed = an.entry
 		return an
 	}
-	if an.keep = q.confirmed(r); an.keep == nil && an.forOne {
+	if an.renewed = q.confirmed(r); an.renewed == nil && an.forOne {
 		an.mark = q.markFor(r.status, r.header) // nobody need wait for the like
 	}
 	return an

@@ -24,7 +24,7 @@ func (h *handler) fetch(w http.ResponseWriter, q question) {
 		case answered:
 			return
 		case noFetch:
-			q.ask.letGo()
+			q.ask.release()
 			h.pass(w, q.ask.r, q.ask, q.ask.reason, "no fetch to share")
 			return
 		}
@@ -71,7 +71,7 @@ func (h *handler) use(w http.ResponseWriter, a *ask, f *flight, leads bool) next
 	}
 	switch f.answer.kind {
 	case shared, modified:
-		return h.join(w, a, f, leads)
+		return h.follow(w, a, f, leads)
 	case covered:
 		if !h.cover(w, a, f) {
 			return askAlone
@@ -180,8 +180,8 @@ func gone(w http.ResponseWriter, r *http.Request) {
 	transit.Fail(w, r, transit.StatusGone, context.Cause(r.Context()))
 }
 
-// join serves a response from the fetch that brings it.
-func (h *handler) join(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
+// follow serves a response from the fetch that brings it.
+func (h *handler) follow(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
 	if !leads && f.answer.forOne {
 		return askAlone
 	}

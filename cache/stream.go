@@ -43,7 +43,7 @@ type stream struct {
 	size     int64    // what has been written
 	reserved int64    // what of the store's bytes it holds, beside hold
 	hold     *memory.Entry
-	let      bool         // the stream itself holds it no more
+	released bool         // the stream itself holds nothing any more
 	spill    bool         // not to be stored: what all have read is dropped
 	sum      maphash.Hash // of what was dropped, while more than one read
 	readers  []*reader
@@ -59,11 +59,11 @@ type reader struct {
 	hold   *memory.Entry // held by this reader; guarded by s.mu
 	lease  *lease        // guarded by s.mu; nil until there is one
 	hungry bool          // it has all that is there; guarded by s.mu
-	left   *left         // what it was left with, or nil; guarded by s.mu
+	rest   *remainder    // of one left behind, what it may still read; guarded by s.mu
 }
 
-// left is what a reader that was too slow for the others was left with.
-type left struct {
+// A remainder is what a reader that was too slow for the others may still read.
+type remainder struct {
 	chunks    [][]byte
 	base, end int64
 	sum       maphash.Hash // of all before end
@@ -100,7 +100,7 @@ func (s *stream) write(ctx context.Context, p []byte, limit int64) error {
 		}
 		fits := s.roomLocked(len(p))
 		if fits == 0 {
-			if s.leaveLocked() {
+			if s.detachLocked() {
 				s.mu.Unlock()
 				continue
 			}
@@ -167,13 +167,13 @@ func (s *stream) spillLocked() {
 func (s *stream) holdLocked(e *memory.Entry) {
 	s.hold = e
 	for _, r := range s.readers {
-		r.takeLocked(e)
+		r.retainLocked(e)
 	}
 }
 
-// takeLocked has the reader hold e instead of what it holds.
-func (r *reader) takeLocked(e *memory.Entry) {
-	r.letLocked()
+// retainLocked has the reader hold e and release what it held.
+func (r *reader) retainLocked(e *memory.Entry) {
+	r.releaseLocked()
 	r.hold = e
 	r.s.store.Retain(e)
 	if r.lease != nil {
@@ -181,8 +181,8 @@ func (r *reader) takeLocked(e *memory.Entry) {
 	}
 }
 
-// letLocked has the reader hold nothing any more.
-func (r *reader) letLocked() {
+// releaseLocked releases what the reader holds.
+func (r *reader) releaseLocked() {
 	if r.hold == nil {
 		return
 	}
@@ -193,10 +193,10 @@ func (r *reader) letLocked() {
 	r.hold = nil
 }
 
-// leaveLocked leaves those behind for whom a faster reader would have to wait,
-// and reports whether there are such. What there is of the body is theirs. For
+// detachLocked detaches the readers for whom a faster one would have to wait, and
+// reports whether there are such. They may read what there is of the body now; for
 // the rest they ask the backend themselves, if they ever get there.
-func (s *stream) leaveLocked() bool {
+func (s *stream) detachLocked() bool {
 	if !slices.ContainsFunc(s.readers, func(r *reader) bool { return r.hungry && r.pos == s.size }) {
 		return false
 	}
@@ -207,7 +207,7 @@ func (s *stream) leaveLocked() bool {
 	if !slices.ContainsFunc(s.readers, behind) {
 		return false
 	}
-	rest := &left{chunks: slices.Clone(s.chunks), base: s.base, end: s.size, sum: s.sum}
+	rest := &remainder{chunks: slices.Clone(s.chunks), base: s.base, end: s.size, sum: s.sum}
 	for _, c := range rest.chunks {
 		rest.sum.Write(c)
 	}
@@ -216,8 +216,8 @@ func (s *stream) leaveLocked() bool {
 		if !behind(r) {
 			return false
 		}
-		r.left = rest
-		r.takeLocked(hold)
+		r.rest = rest
+		r.retainLocked(hold)
 		return true
 	})
 	s.store.Release(hold)
@@ -242,9 +242,9 @@ func (s *stream) end(err error) {
 	s.wakeLocked()
 }
 
-// take hands the chunks over, exactly as large as they need be, with what was
-// reserved for them. ok is false if the stream has spilled.
-func (s *stream) take() (chunks [][]byte, reserved int64, ok bool) {
+// handOver returns the chunks, the last cut to its size, and what was reserved for
+// them, which is the caller's from now on. ok is false if the stream has spilled.
+func (s *stream) handOver() (chunks [][]byte, reserved int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.spill {
@@ -257,16 +257,17 @@ func (s *stream) take() (chunks [][]byte, reserved int64, ok bool) {
 	return slices.Clone(s.chunks), reserved, true
 }
 
-// kept says what the chunks that were taken have become: e, which the caller
-// holds for the stream, stored or not.
-func (s *stream) kept(e *memory.Entry) {
+// storedAs says what the chunks that were handed over have become: e, which the
+// caller holds for the stream, stored or not.
+func (s *stream) storedAs(e *memory.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.holdLocked(e)
 }
 
-// give gives back what is reserved. What is read still is held by its readers.
-func (s *stream) give() {
+// release gives back what the stream has reserved, and what it holds. What is still
+// read is held by its readers.
+func (s *stream) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.reserved
@@ -276,10 +277,10 @@ func (s *stream) give() {
 	} else {
 		s.store.Unreserve(n)
 	}
-	if s.hold != nil && !s.let {
+	if s.hold != nil && !s.released {
 		s.store.Release(s.hold)
 	}
-	s.let = true
+	s.released = true
 }
 
 // read returns a reader at the beginning, or nil if that is no longer there.
@@ -293,7 +294,7 @@ func (s *stream) read() *reader {
 	switch {
 	case s.hold != nil && s.store.TryRetain(s.hold):
 		r.hold = s.hold
-	case s.let: // nobody held the chunks but we do
+	case s.released: // nobody held the chunks but we do
 		s.hold = s.store.Hold(sizeOf(s.chunks...), 0)
 		r.hold = s.hold
 	}
@@ -324,8 +325,8 @@ func (r *reader) next(ctx context.Context) ([]byte, error) {
 	s := r.s
 	for {
 		s.mu.Lock()
-		if r.left != nil {
-			p := at(r.left.chunks, r.pos-r.left.base)
+		if r.rest != nil {
+			p := at(r.rest.chunks, r.pos-r.rest.base)
 			r.pos += int64(len(p))
 			s.mu.Unlock()
 			if p == nil {
@@ -373,7 +374,7 @@ func (r *reader) close() {
 	if i := slices.Index(s.readers, r); i >= 0 {
 		s.readers = slices.Delete(s.readers, i, i+1)
 	}
-	r.letLocked()
+	r.releaseLocked()
 	r.lease = nil
 	s.wakeLocked()
 }

@@ -67,11 +67,11 @@ func TestStreamReadersAndSpill(t *testing.T) {
 						defer r.close()
 						got, err := readAll(r, time.Duration(i)*time.Millisecond)
 						if errors.Is(err, errLeft) && !c.stored && i > 0 {
-							mine := r.left.sum
+							mine := r.rest.sum
 							var all maphash.Hash
 							all.SetSeed(mine.Seed())
 							all.Write(whole[:len(got)])
-							if bytes.Equal(got, whole[:len(got)]) && int64(len(got)) == r.left.end && mine.Sum64() == all.Sum64() {
+							if bytes.Equal(got, whole[:len(got)]) && int64(len(got)) == r.rest.end && mine.Sum64() == all.Sum64() {
 								return // it goes on by itself from here
 							}
 						}
@@ -88,7 +88,7 @@ func TestStreamReadersAndSpill(t *testing.T) {
 						t.Errorf("holds %d bytes", held)
 					}
 				}
-				chunks, reserved, ok := s.take()
+				chunks, reserved, ok := s.handOver()
 				s.store.Unreserve(reserved)
 				if ok != c.stored {
 					t.Errorf("stored: %t", ok)
@@ -98,7 +98,7 @@ func TestStreamReadersAndSpill(t *testing.T) {
 				}
 				s.end(nil)
 				wg.Wait()
-				s.give()
+				s.release()
 				if !c.stored && s.read() != nil {
 					t.Error("a reader at a beginning that is gone")
 				}
@@ -155,7 +155,7 @@ func TestStreamGivesBack(t *testing.T) {
 	if n := s.counted(); n < 1<<20 || n > 1<<20+chunkSize {
 		t.Errorf("reserved %d", n)
 	}
-	s.give()
+	s.release()
 	if s.counted() != 0 {
 		t.Errorf("still reserved: %d", s.counted())
 	}
