@@ -132,16 +132,22 @@ func (p *parser) value(depth int) (any, bool) {
 	return nil, false
 }
 
-// array reads count:{key value ...}. Fields' names may begin with their class
-// or an asterisk between two marks.
+// array reads count:{key value ...}.
 func (p *parser) array(depth int, mark string) (any, bool) {
 	n, ok := p.number(':')
 	if !ok || n > len(p.in) || !p.take("{") { // a value has more than a byte
 		return nil, false
 	}
+	out, ok := members(n, mark, func() (any, bool) { return p.value(depth + 1) })
+	return out, ok && p.take("}")
+}
+
+// members reads n keys and values of an array or of an object's fields, whose names
+// may begin with their class or an asterisk between two marks.
+func members(n int, mark string, value func() (any, bool)) (Array, bool) {
 	out := make(Array)
 	for range n {
-		key, ok := p.value(depth + 1)
+		key, ok := value()
 		if !ok {
 			return nil, false
 		}
@@ -149,11 +155,25 @@ func (p *parser) array(depth int, mark string) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		if out[name], ok = p.value(depth + 1); !ok {
+		if out[name], ok = value(); !ok {
 			return nil, false
 		}
 	}
-	return out, p.take("}")
+	return out, true
+}
+
+// keyName returns an array's key as a name.
+func keyName(key any, mark string) (string, bool) {
+	switch key := key.(type) {
+	case int64:
+		return strconv.FormatInt(key, 10), true
+	case string:
+		if mark != "" && strings.HasPrefix(key, mark) {
+			key = key[strings.LastIndex(key, mark)+1:]
+		}
+		return key, true
+	}
+	return "", false
 }
 
 // quoted reads length:"bytes".

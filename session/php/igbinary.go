@@ -2,8 +2,6 @@ package php
 
 import (
 	"math"
-	"strconv"
-	"strings"
 )
 
 // The kinds of igbinary's format 2. Where three sizes follow each other, their
@@ -142,21 +140,7 @@ func (g *igParser) array(kind byte, depth int, mark string) (any, bool) {
 	if !ok || n > len(g.in) { // a value has at least a byte
 		return nil, false
 	}
-	out := make(Array)
-	for range n {
-		key, ok := g.value(depth + 1)
-		if !ok {
-			return nil, false
-		}
-		name, ok := keyName(key, mark)
-		if !ok {
-			return nil, false
-		}
-		if out[name], ok = g.value(depth + 1); !ok {
-			return nil, false
-		}
-	}
-	return out, true
+	return members(n, mark, func() (any, bool) { return g.value(depth + 1) })
 }
 
 // object reads a class's name, and the fields or what the object made of
@@ -187,19 +171,4 @@ func (g *igParser) object(kind byte, depth int) (any, bool) {
 		return Opaque{}, ok
 	}
 	return nil, false
-}
-
-// keyName returns an array's key as a name. Fields' names may begin with their
-// class or an asterisk between two marks.
-func keyName(key any, mark string) (string, bool) {
-	switch key := key.(type) {
-	case int64:
-		return strconv.FormatInt(key, 10), true
-	case string:
-		if mark != "" && strings.HasPrefix(key, mark) {
-			key = key[strings.LastIndex(key, mark)+1:]
-		}
-		return key, true
-	}
-	return "", false
 }
