@@ -29,7 +29,3 @@ func RoundRobin() Policy { return Policy{new(pool.RoundRobin)} }
 func Hash(bound float64) Policy {
 	return Policy{pool.Hash{Bound: cmp.Or(bound, 1.25)}}
 }
-
-// First returns a policy that takes the first candidate, in the order in which
-// the pool was given its backends: the others stand by.
-func First() Policy { return Policy{pool.First{}} }
