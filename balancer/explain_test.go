@@ -186,6 +186,32 @@ func TestExplainTellsWhatAStreamWouldGet(t *testing.T) {
 	})
 }
 
+// Who is bound to a backend that is free does not wait with those who are not, but
+// has to get into the queue.
+func TestExplainsAPlaceBesideAQueue(t *testing.T) {
+	for queue, want := range map[int]string{1: "503", 2: "b"} {
+		synctest.Test(t, func(t *testing.T) {
+			end := make(chan struct{})
+			backends := here(func(http.ResponseWriter, *http.Request) { <-end }, func(http.ResponseWriter, *http.Request) {})
+			backends[1].Tier = 1
+			p := newPool(t, backends, Options{Affinity: cookie{}, Limit: Limit{InFlight: 1, Queue: queue, Wait: time.Second}})
+			for range 2 {
+				go p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+				synctest.Wait()
+			}
+			r := httptest.NewRequest("GET", "/", nil)
+			r.AddCookie(&http.Cookie{Name: "at", Value: "b"})
+			d, began, w := p.Explain(r), time.Now(), httptest.NewRecorder()
+			p.ServeHTTP(w, r)
+			served := map[int]string{200: "b", 503: "503"}[w.Code]
+			if d.Verdict != want || served != want || time.Since(began) > 0 {
+				t.Errorf("a queue of %d: explained %s (%s), served %s after %v, want %s", queue, d.Verdict, d.Why, served, time.Since(began), want)
+			}
+			close(end)
+		})
+	}
+}
+
 // times returns n times each of names.
 func times(n int, names ...string) (out []string) {
 	for _, name := range names {

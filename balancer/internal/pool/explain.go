@@ -17,8 +17,11 @@ import (
 func (v *View) Explain(a *Ask, now time.Time) (Choice, health.Decision) {
 	c := v.Choose(a, now, true)
 	d := c.Decision(v.Set.Opts.Name, now)
+	waits := worthAWait(c.Err)
+	// Who has a place goes through the queue, too, if others wait.
+	full := (waits || c.Err == nil && v.behind(a) > 0) && !v.queue.admits(v.Limits, transit.Network(a.Client))
 	switch before := v.Waiting(); {
-	case worthAWait(c.Err) || c.Err == nil && v.behind(a) > 0:
+	case waits || full:
 		d.Why = c.Why
 		switch {
 		case c.Err == nil:
@@ -28,7 +31,7 @@ func (v *View) Explain(a *Ask, now time.Time) (Choice, health.Decision) {
 		case c.Entry != nil:
 			d.Why = fmt.Sprintf("the client is bound to %s, which has %d of %d requests in hand", c.Entry.Name, c.Entry.Load.InFlight(), v.Limits.InFlight)
 		}
-		if !v.queue.admits(v.Limits, transit.Network(a.Client)) {
+		if full {
 			d.Verdict = "503"
 			d.Why += fmt.Sprintf(", and the queue is full, with %d of %d", before, max(v.Limits.Queue, 0))
 		} else {
