@@ -68,7 +68,7 @@ func (d draft) create(ctx context.Context, m *Manager, v values) (draft, error) 
 	}
 	t := newTicket(now, p.tag(m.name))
 	err = m.call(ctx, func(ctx context.Context) error {
-		return m.store.Create(ctx, t.key(m.name), data, p.left(now, m.opts))
+		return m.store.Create(ctx, t.key(m.name), data, p.remaining(now, m.opts))
 	})
 	if err != nil {
 		return d, fmt.Errorf("session: creating: %w", err)
@@ -97,8 +97,8 @@ func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
 		}
 		if try > 0 || d.record.Version == unknown {
 			record, base, err := m.reload(ctx, key)
-			if end := (errEnded{}); errors.As(err, &end) && end.left.says.shows() && d.renew {
-				d = draft{changes: d.changes, renew: true, subject: d.subject, base: end.left.says.before(), from: end.left}
+			if end := (errEnded{}); errors.As(err, &end) && end.grave.says.shows() && d.renew {
+				d = draft{changes: d.changes, renew: true, subject: d.subject, base: end.grave.says.before(), from: end.grave}
 				return d.beside(ctx, m, loaded)
 			}
 			if err != nil {
@@ -131,10 +131,10 @@ func (d draft) beside(ctx context.Context, m *Manager, loaded values) (draft, er
 	if d.from.record.Version == unknown {
 		_, _, err := m.reload(ctx, key)
 		end := errEnded{}
-		if !errors.As(err, &end) || !end.left.says.shows() {
+		if !errors.As(err, &end) || !end.grave.says.shows() {
 			return d, err
 		}
-		d.base, d.from = end.left.says.before(), end.left
+		d.base, d.from = end.grave.says.before(), end.grave
 	}
 	merged, err := apply(loaded, d.base.Values, d.changes)
 	if err != nil {
@@ -149,9 +149,9 @@ func (d draft) beside(ctx context.Context, m *Manager, loaded values) (draft, er
 	// whichever of the new ones it comes with; one that came first counts.
 	_, _, err = m.reload(ctx, key)
 	if end := (errEnded{}); errors.As(err, &end) {
-		dead := !end.left.says.shows()
+		dead := !end.grave.says.shows()
 		if err = nil; !dead {
-			dead, err = m.outlived(ctx, end.left.says)
+			dead, err = m.outlived(ctx, end.grave.says)
 		}
 		if dead {
 			err = errEnded{how: destroyed}
@@ -191,7 +191,7 @@ func (d draft) isYoung(now time.Time) bool { return now.Sub(d.ticket.issued()) <
 func (d draft) attempt(ctx context.Context, m *Manager, key string, merged values) (draft, error) {
 	now := time.Now()
 	p := d.payload(now, merged)
-	ttl := p.left(now, m.opts)
+	ttl := p.remaining(now, m.opts)
 	if ttl <= time.Second {
 		return d, errEnded{how: destroyed} // of old age, under our hands; a store may take 0 for ever
 	}

@@ -55,8 +55,8 @@ func (s *Session) refreshLocked(ctx context.Context) error {
 	record, base, err := s.m.reload(ctx, s.draft.ticket.key(s.m.name))
 	if end := (errEnded{}); errors.As(err, &end) {
 		s.ended, s.draft, s.now = end.how, draft{}, nil
-		if end.left.says.shows() {
-			s.draft.from = grave{key: end.left.key, record: Record{Version: unknown}}
+		if end.grave.says.shows() {
+			s.draft.from = grave{key: end.grave.key, record: Record{Version: unknown}}
 		}
 		return ErrEnded
 	}

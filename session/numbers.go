@@ -94,7 +94,8 @@ func settleNumbers(v reflect.Value) {
 	}
 }
 
-// settled does so for what an interface holds.
+// settled returns v, what an interface holds, with its numbers as [Value] promises
+// them.
 func settled(v any) any {
 	switch v := v.(type) {
 	case json.Number:

@@ -22,13 +22,13 @@ type payload struct {
 	Ended   string `json:"ended,omitempty"` // a tombstone: how it ended
 	Values  values `json:"v,omitempty"`
 	// Heir stands in a tombstone: the key of the session that this one goes on
-	// as. The tombstone shows nothing any more once that one has been destroyed,
-	// or Tag, whose it is, has another epoch than Since.
+	// as. Once the heir has been destroyed, or the subject with the tag Tag has
+	// another epoch than Since, the tombstone shows nothing any more.
 	Heir  string `json:"heir,omitempty"`
 	Tag   string `json:"tag,omitempty"`
 	Since string `json:"since,omitempty"`
 	// From is the key of the tombstone that the session came from beside its
-	// heir, and takes along if it is destroyed.
+	// heir: if the session is destroyed, the tombstone shows nothing any more.
 	From string `json:"from,omitempty"`
 }
 
@@ -57,8 +57,8 @@ func decodePayload(data []byte) (p payload, err error) {
 	return p, nil
 }
 
-// left returns how long the session lives on if it is used now.
-func (p payload) left(now time.Time, opts Options) time.Duration {
+// remaining returns how long the session lives on if it is used now.
+func (p payload) remaining(now time.Time, opts Options) time.Duration {
 	return min(opts.Idle, time.Unix(p.Created, 0).Add(opts.Lifetime).Sub(now))
 }
 

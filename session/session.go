@@ -165,7 +165,7 @@ func (s *Session) change(c change) error {
 		return err
 	}
 	c.guarded = s.read[c.key]
-	return s.keepLocked(c)
+	return s.applyLocked(c)
 }
 
 // update applies f to the value of key, outside the lock, until nobody else in
@@ -191,7 +191,7 @@ func (s *Session) update(key string, f function) error {
 
 		s.mu.Lock()
 		if s.version == version {
-			err := s.keepLocked(change{key: key, raw: raw, f: f, from: old})
+			err := s.applyLocked(change{key: key, raw: raw, f: f, from: old})
 			s.mu.Unlock()
 			return err
 		}
@@ -199,8 +199,8 @@ func (s *Session) update(key string, f function) error {
 	}
 }
 
-// keepLocked makes a change to what this request sees, and keeps it.
-func (s *Session) keepLocked(c change) error {
+// applyLocked makes a change to what this request sees, and notes it to be saved.
+func (s *Session) applyLocked(c change) error {
 	now := maps.Clone(s.now)
 	if now == nil {
 		now = make(values)
@@ -319,7 +319,7 @@ func (s *Session) foundLocked(t ticket, record Record, p payload, dead bool, epo
 	switch {
 	case p.tag(s.m.name) != t.tag: // somebody took the tag off, to get around Revoke
 	case epoch != "" && epoch != p.Epoch: // revoked
-	case p.left(now, s.m.opts) <= time.Second: // past its lifetime
+	case p.remaining(now, s.m.opts) <= time.Second: // past its lifetime
 	case p.shows() && !dead:
 		s.now = p.Values
 		s.draft = draft{base: p.before(), from: grave{t.key(s.m.name), record, p}}

@@ -17,7 +17,7 @@ const retired = time.Minute
 const (
 	destroyed  = "destroyed"  // nothing of it may come back
 	renewed    = "renewed"    // it goes on under an id that only its owner knows
-	loggedIn   = "login"      // likewise, and was nobody's before
+	loggedIn   = "login"      // renewed, and nobody's before
 	passedOn   = "passed on"  // it was somebody's and is another's or nobody's: nothing of it is left
 	unreadable = "unreadable" // in no tombstone: a later version of this package has written there
 )
@@ -33,8 +33,8 @@ type grave struct {
 // place. A session that is gone without a tombstone was destroyed a while ago or
 // has expired, which comes to the same.
 type errEnded struct {
-	how  string
-	left grave
+	how   string
+	grave grave
 }
 
 func (errEnded) Error() string   { return ErrEnded.Error() }
@@ -133,7 +133,7 @@ func (m *Manager) retire(ctx context.Context, key string, record Record) (ended 
 				if end.how == unreadable {
 					return false, fmt.Errorf("%w: not destroyed", ErrUnreadable)
 				}
-				if !end.left.says.shows() {
+				if !end.grave.says.shows() {
 					return false, nil
 				}
 			} else if err != nil {
