@@ -194,7 +194,7 @@ func TestExplainsAPlaceBesideAQueue(t *testing.T) {
 			end := make(chan struct{})
 			backends := here(func(http.ResponseWriter, *http.Request) { <-end }, func(http.ResponseWriter, *http.Request) {})
 			backends[1].Tier = 1
-			p := newPool(t, backends, Options{Affinity: cookie{}, Limit: Limit{InFlight: 1, Queue: queue, Wait: time.Second}})
+			p := newPool(t, backends, Options{Affinity: cookie{}, Limits: Limits{InFlight: 1, Queue: queue, Wait: time.Second}})
 			for range 2 {
 				go p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 				synctest.Wait()

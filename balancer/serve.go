@@ -76,7 +76,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	// ReverseProxy has dropped what Go cannot parse of the query. Nothing here
 	// judges parameters, and the backend may well read them.
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-	pr.Out.URL = target.Keep(pr.Out.URL)
+	pr.Out.URL = target.Preserve(pr.Out.URL)
 	// The values of trailers arrive with the end of the body, in In's map.
 	pr.Out.Trailer = pr.In.Trailer
 	if p.opts.Rewrite != nil {

@@ -56,7 +56,7 @@ func refersTo(r *http.Request, reference string) *url.URL {
 	if err != nil {
 		return nil
 	}
-	return target.Keep(r.URL).ResolveReference(target.Keep(u))
+	return target.Preserve(r.URL).ResolveReference(target.Preserve(u))
 }
 
 // sameOrigin reports whether u, found in a response to r, is on the origin

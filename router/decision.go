@@ -96,7 +96,7 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 	if !d.asSent() {
 		clone()
 		out.URL = rewritten(r.URL, d.rd.Canonical)
-	} else if u := target.Keep(r.URL); u != r.URL {
+	} else if u := target.Preserve(r.URL); u != r.URL {
 		clone()
 		out.URL = u
 	}

@@ -139,9 +139,10 @@ func (t Target) Set(u *url.URL) {
 	u.RawQuery, u.ForceQuery = t.Query, t.Mark && t.Query == ""
 }
 
-// Keep returns u, or a copy of it that stands for the same target, whose
-// EscapedPath tells that. It is for handlers that know nothing of this package.
-func Keep(u *url.URL) *url.URL {
+// Preserve returns u, or a copy of it whose EscapedPath is the path of the same
+// target: of a path with bytes that no URL may hold net/url would else make another.
+// It is for handlers that know nothing of this package.
+func Preserve(u *url.URL) *url.URL {
 	if u.RawPath == "" {
 		return u
 	}

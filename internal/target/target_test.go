@@ -43,7 +43,7 @@ func TestTargetGoesOnAsSent(t *testing.T) {
 		// What is kept and set says so to those who ask net/url.
 		set := new(url.URL)
 		to.Set(set)
-		for how, u := range map[string]*url.URL{"kept": Keep(u), "set": set} {
+		for how, u := range map[string]*url.URL{"kept": Preserve(u), "set": set} {
 			if got := u.RequestURI(); got != want {
 				t.Errorf("%q, %s, goes on as %q, want %q", line, how, got, want)
 			}
@@ -61,7 +61,7 @@ func TestStaleRawPath(t *testing.T) {
 	if got := Of(u).String(); got != "/x%20y" {
 		t.Errorf("got %q", got)
 	}
-	if Keep(u) != u {
+	if Preserve(u) != u {
 		t.Error("it was changed")
 	}
 }
@@ -88,7 +88,7 @@ func TestTargetAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		buf := make([]byte, 0, 100)
-		if n := testing.AllocsPerRun(100, func() { Of(Keep(u)).Append(buf) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { Of(Preserve(u)).Append(buf) }); n != 0 {
 			t.Errorf("%s: %g allocations", line, n)
 		}
 	}
@@ -102,10 +102,10 @@ func TestEscapedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u = Keep(u)
+		u = Preserve(u)
 		buf := make([]byte, 0, 30000)
 		if n := testing.AllocsPerRun(100, func() {
-			Of(Keep(u)).Append(buf)
+			Of(Preserve(u)).Append(buf)
 			if !IsEscaped(line, Sent(u)) {
 				t.Error("not the same")
 			}

@@ -151,7 +151,7 @@ func (s *Server) admit(r *http.Request, rec *transit.Record, peer netip.Addr, tr
 		u.Scheme, u.Host, u.User = "", "", nil
 		r.URL = &u
 	}
-	r.URL = target.Keep(r.URL)
+	r.URL = target.Preserve(r.URL)
 	return no
 }
 
