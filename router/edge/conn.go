@@ -54,10 +54,10 @@ func (l listener) Accept() (net.Conn, error) {
 		c := &conn{Conn: nc, srv: l.srv}
 		c.since.Store(int64(time.Since(l.srv.start)))
 		// Behind the PROXY protocol the client is known once something was read.
-		if l.srv.crowd.join(c) && (l.srv.opts.Wrap != nil || l.srv.crowd.count(c)) {
+		if l.srv.crowd.admit(c) && (l.srv.opts.Wrap != nil || l.srv.crowd.count(c)) {
 			return c, nil
 		}
-		l.srv.crowd.leave(c)
+		l.srv.crowd.remove(c)
 		_ = nc.Close() // nothing can be done about one that does not close
 	}
 }
@@ -221,7 +221,7 @@ func (c *conn) Close() error {
 		}
 	})
 	err := c.Conn.Close()
-	c.srv.crowd.leave(c)
+	c.srv.crowd.remove(c)
 	return err
 }
 
@@ -343,7 +343,7 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 	case http.StateClosed:
 		s.stats.open.Add(-1)
 		if secure == nil || secure.ConnectionState().NegotiatedProtocol != "h2" {
-			s.ended(c)
+			s.logCutHead(c)
 		}
 	}
 }

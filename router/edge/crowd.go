@@ -17,12 +17,12 @@ import (
 )
 
 // A crowd is the open connections, of all and of each client: nobody holds all
-// that there may be. Where there is no room for another one, those make room on
-// which nothing is asked, the longest idle first; if there are none, the other
-// one is closed.
+// that there may be. Where there is no room for a new one, those make room on
+// which nothing is asked, the longest idle first; if there are none, the new one
+// is closed.
 type crowd struct {
 	srv   *Server
-	lines transit.Lines // what is said of it
+	lines transit.Lines // of the log, about full limits
 
 	mu      sync.Mutex
 	open    map[*conn]netip.Prefix // guarded by mu: whose it is; the zero Prefix for nobody who is counted
@@ -32,8 +32,8 @@ type crowd struct {
 	closedIdle, refused atomic.Uint64
 }
 
-// join counts c and makes room for it. It reports false if there is none.
-func (cr *crowd) join(c *conn) bool {
+// admit counts c, for which it makes room, or reports that there is none.
+func (cr *crowd) admit(c *conn) bool {
 	limit := cr.srv.opts.Limits.Conns
 	cr.mu.Lock()
 	if cr.open == nil {
@@ -62,8 +62,8 @@ func (cr *crowd) join(c *conn) bool {
 	return false
 }
 
-// count counts c among its client's, whose address is known by now. It reports
-// false if that has too many.
+// count counts c among its client's connections, whose address is known by now. It
+// reports false if the client has too many.
 func (cr *crowd) count(c *conn) bool {
 	limit := cr.srv.opts.Limits.ClientConns
 	peer, ok := fields.PeerAddr(c.RemoteAddr().String())
@@ -102,8 +102,8 @@ func (cr *crowd) count(c *conn) bool {
 	return ok
 }
 
-// leave forgets c.
-func (cr *crowd) leave(c *conn) {
+// remove forgets c, which has been closed.
+func (cr *crowd) remove(c *conn) {
 	cr.mu.Lock()
 	defer cr.mu.Unlock()
 	cr.forgetLocked(c)

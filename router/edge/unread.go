@@ -56,8 +56,8 @@ func (s *Server) unread(c *conn, level slog.Level, status int, cause string) {
 		slog.String("client", peer.String()), slog.Int("status", status), slog.String("cause", cause), slog.Int("others", others))
 }
 
-// ended logs a connection that ends inside a request's head.
-func (s *Server) ended(c *conn) {
+// logCutHead logs a connection that ends inside a request's head.
+func (s *Server) logCutHead(c *conn) {
 	if c.begun.Load() && !c.answering.Load() {
 		s.unread(c, slog.LevelInfo, transit.StatusGone, "edge: not read: malformed, too large, too slow or cut off")
 	}
