@@ -201,7 +201,7 @@ func (t *Transport) take(fresh, none bool) *conn {
 	}
 }
 
-// put keeps a connection for the next request.
+// put makes a connection idle, to be taken for another request.
 func (t *Transport) put(cn *conn) {
 	now := time.Now()
 	if now.Sub(cn.born) >= MaxAge {
