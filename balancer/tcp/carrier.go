@@ -45,8 +45,8 @@ func (c *carrier) remove(l *link) {
 	delete(c.links, l)
 }
 
-// cutLeaving cuts the links whose backends snap no longer lets be used.
-func (c *carrier) cutLeaving(snap *pool.Snapshot) {
+// cutMoved cuts the links whose backends snap no longer lets be used.
+func (c *carrier) cutMoved(snap *pool.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.links {
@@ -76,7 +76,7 @@ func newCarrier(opts Options, v *pool.View, r *roles) *carrier {
 	for _, l := range []*transit.Lines{&c.ungreeted, &c.broken, &c.failed} {
 		l.Burst = fewLines
 	}
-	v.Watch(c.cutLeaving)
+	v.Watch(c.cutMoved)
 	return c
 }
 

@@ -80,7 +80,7 @@ func (c Candidates) inFlight(i int) int {
 	return l.InFlight()
 }
 
-// rampFor and rampFrom are a slow start: a backend that came back is given a
+// rampFor and RampFrom are a slow start: a backend that came back is given a
 // tenth of its share, and the whole after half a minute.
 const (
 	rampFor  = 30 * time.Second
