@@ -224,7 +224,7 @@ func TestStickyCountsWhatItAnswers(t *testing.T) {
 			for _, m := range s.Report().Metrics {
 				got[m.Name] = m.Value
 			}
-			if got["expired_total"] != 1 || got["refused_total"] != float64(i) {
+			if got["pins_expired_total"] != 1 || got["cookies_refused_total"] != float64(i) {
 				t.Errorf("after answer %d: %v", i+1, got)
 			}
 		}
