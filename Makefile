@@ -6,6 +6,9 @@
 # make stress        the cache for a minute against an oracle
 # make cost          what the most a request may hold costs, against a plain one: by
 #                    time, on a machine that does nothing else
+# make bench         the gateway beside nginx, HAProxy, Varnish and Caddy, into
+#                    BENCHMARKS.md: half an hour, on such a machine with two CPUs.
+#                    BENCH="-run hit" measures a part, BENCH=-quick only tries it
 #
 # All install what they need (Debian's packages, pinned Go tools). make check is
 # the part of make test that runs no code: formatting, vet, other systems,
@@ -20,7 +23,7 @@ SYSTEMS = darwin freebsd windows
 # What needs other libraries to compare with lives in modules of its own.
 MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' -exec dirname {} +)
 
-.PHONY: test e2e conformance fuzz stress cost check install install-e2e
+.PHONY: test e2e conformance fuzz stress cost bench check install install-e2e install-bench
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -44,6 +47,9 @@ stress: install
 cost:
 	go test -tags cost -count=1 -run TestNoFieldBuysWork -v ./examples/gateway
 
+bench: install-bench
+	cd internal/bench && go run . -o ../../BENCHMARKS.md $(BENCH)
+
 # What can be said of the code without running it.
 check:
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
@@ -60,3 +66,6 @@ install:
 
 install-e2e:
 	./.ci/install curl apache2 libapache2-mod-php nginx chromium
+
+install-bench:
+	./.ci/install gcc libc6-dev nginx haproxy varnish wrk nghttp2-client strace
