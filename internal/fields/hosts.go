@@ -50,6 +50,40 @@ func toLower(s string) string {
 	return s
 }
 
+// Host reports whether host is a name or an address, with or without port
+// (RFC 3986, section 3.2.2, without percent-encoding).
+func Host(host string) bool {
+	name, port := SplitPort(host)
+	if !goodPort(port) {
+		return false
+	}
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		addr, err := netip.ParseAddr(inner)
+		return ok && err == nil && addr.Is6() && addr.Zone() == ""
+	}
+	return name != "" && len(name) <= 255 && only(name, isAlnum, "-._") &&
+		!strings.HasPrefix(name, ".") && !strings.Contains(name, "..")
+}
+
+// goodPort reports whether s is empty or a colon and a port, which may be
+// empty.
+func goodPort(s string) bool {
+	return s == "" || s[0] == ':' && len(s) <= 6 && only(s[1:], isDigit, "")
+}
+
+func only(s string, class func(byte) bool, more string) bool {
+	for i := range len(s) {
+		if !class(s[i]) && strings.IndexByte(more, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
+
 // PeerAddr reads the address of one end of a connection, with its port, as
 // package net writes it and net/http has it in RemoteAddr. IPv4 in the form of
 // IPv6 is IPv4, and a zone is dropped: no prefix contains an address with one, so

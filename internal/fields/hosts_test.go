@@ -70,3 +70,15 @@ func TestAddr(t *testing.T) {
 		}
 	}
 }
+
+func TestHost(t *testing.T) {
+	for host, want := range map[string]bool{
+		"shop.example": true, "SHOP.example.": true, "shop_1.example:8080": true, "[::1]": true, "[::1]:80": true, "192.0.2.1": true, "shop.example:": true,
+		"": false, ".": false, ".shop.example": false, "a..b": false, "a/b": false, "a@b": false, "a:b": false, "a:123456": false,
+		"[::1": false, "[]": false, "[::1]x": false, "a b": false, "a%2eb": false, "a,b": false, "\u00fc.example": false, ":80": false,
+	} {
+		if got := Host(host); got != want {
+			t.Errorf("%q: got %t", host, got)
+		}
+	}
+}

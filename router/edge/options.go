@@ -186,7 +186,7 @@ func cloneHostPages(byHost map[string]map[int][]byte) (map[string]map[int][]byte
 	out := make(map[string]map[int][]byte, len(byHost))
 	for host, pages := range byHost {
 		name := fields.Hostname(host)
-		if _, port := fields.SplitPort(host); !goodHost(name) || name != fields.Hostname(name) || port != "" {
+		if _, port := fields.SplitPort(host); !fields.Host(name) || name != fields.Hostname(name) || port != "" {
 			return nil, fmt.Errorf("edge: HostPages: %q is no host: want a name without scheme and port, such as shop.example", host)
 		}
 		if out[name] != nil {

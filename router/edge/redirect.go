@@ -45,7 +45,7 @@ type redirect struct {
 // ServeHTTP implements [http.Handler].
 func (d *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host := r.Host
-	if !goodHost(host) {
+	if !fields.Host(host) {
 		transit.Fail(w, r, http.StatusBadRequest, errNoHost)
 		return
 	}

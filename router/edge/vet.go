@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -46,10 +46,10 @@ func vet(r *http.Request, limits *Limits) *refusal {
 			return refuse(http.StatusRequestHeaderFieldsTooLarge, "the header has %d bytes of %d", n, limits.Headers)
 		}
 	}
-	if !goodTarget(r.RequestURI) {
+	if !target.Valid(r.RequestURI) {
 		return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", transit.Clip(r.RequestURI))
 	}
-	if !goodHost(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
+	if !fields.Host(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
 		return refuse(http.StatusBadRequest, "host %q", transit.Clip(r.Host))
 	}
 	return nil
@@ -93,51 +93,6 @@ func headerFields(h http.Header) int {
 	return n
 }
 
-// goodTarget reports whether target is in origin form, or in absolute form with
-// an http or https scheme, a host and no user (RFC 9112, section 3.2, and RFC
-// 9110, section 4.2.4). Bytes that belong in no target disqualify both; what
-// the path means is the router's to judge.
-func goodTarget(target string) bool {
-	for i := range len(target) {
-		if c := target[i]; c <= ' ' || c == 0x7f || c == '#' {
-			return false
-		}
-	}
-	if strings.HasPrefix(target, "/") {
-		return true
-	}
-	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok || !fields.EqualFold(scheme, "http") && !fields.EqualFold(scheme, "https") {
-		return false
-	}
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
-		rest = rest[:i]
-	}
-	return goodHost(rest)
-}
-
-// goodHost reports whether host is a name or an address, with or without port
-// (RFC 3986, section 3.2.2, without percent-encoding).
-func goodHost(host string) bool {
-	name, port := fields.SplitPort(host)
-	if !goodPort(port) {
-		return false
-	}
-	if inner, ok := strings.CutPrefix(name, "["); ok {
-		inner, ok = strings.CutSuffix(inner, "]")
-		addr, err := netip.ParseAddr(inner)
-		return ok && err == nil && addr.Is6() && addr.Zone() == ""
-	}
-	return name != "" && len(name) <= 255 && only(name, isAlnum, "-._") &&
-		!strings.HasPrefix(name, ".") && !strings.Contains(name, "..")
-}
-
-// goodPort reports whether s is empty or a colon and a port, which may be
-// empty.
-func goodPort(s string) bool {
-	return s == "" || s[0] == ':' && len(s) <= 6 && only(s[1:], isDigit, "")
-}
-
 func only(s string, class func(byte) bool, more string) bool {
 	for i := range len(s) {
 		if !class(s[i]) && strings.IndexByte(more, s[i]) < 0 {
@@ -147,5 +102,4 @@ func only(s string, class func(byte) bool, more string) bool {
 	return true
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
+func isAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
