@@ -52,11 +52,15 @@ func asSent(u *url.URL) (path string, isLegal bool) {
 		if ok, isLegal := spells(u.RawPath, u.Path); ok {
 			return u.RawPath, isLegal
 		}
-	} else if illegal(u.Path, &itself) < 0 {
+	} else if Plain(u.Path) {
 		return u.Path, true
 	}
 	return u.EscapedPath(), false
 }
+
+// Plain reports whether [url.URL.EscapedPath] leaves path as it is, so that it is
+// its own decoded form.
+func Plain(path string) bool { return illegal(path, &itself) < 0 }
 
 // itself marks the bytes that [url.URL.EscapedPath] leaves as they are.
 var itself = marks("-_.~$&+,/:;=@0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

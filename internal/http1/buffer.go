@@ -1,0 +1,134 @@
+package http1
+
+import (
+	"io"
+	"math/bits"
+	"sync"
+	"unsafe"
+)
+
+// A Buffer holds what was read of a connection and not used yet. It has memory only
+// while there is some, and gives that to whoever reads next. It belongs to one
+// goroutine at a time. The zero Buffer reads nothing: see Reset.
+type Buffer struct {
+	src  io.Reader
+	mem  []byte // nil: none
+	r, w int    // what is unread
+	err  error  // came with the bytes that were read last
+}
+
+const (
+	minMemory = 4 << 10  // what a buffer begins with
+	maxMemory = 64 << 10 // the largest that others get to use
+)
+
+// Reset makes b read src, with nothing read yet.
+func (b *Buffer) Reset(src io.Reader) {
+	b.r, b.w, b.err = 0, 0, nil
+	b.Free()
+	b.src = src
+}
+
+// Buffered is how many bytes are unread.
+func (b *Buffer) Buffered() int { return b.w - b.r }
+
+// Bytes returns what is unread. It is valid until the next Fill, Read, Free or Reset.
+func (b *Buffer) Bytes() []byte { return b.mem[b.r:b.w] }
+
+// Discard marks the first n unread bytes as read. They stay where they are.
+func (b *Buffer) Discard(n int) { b.r += n }
+
+// Fill reads once from the source, behind what is unread, for which it makes room.
+// It returns an error only if nothing came.
+func (b *Buffer) Fill() error {
+	if b.err != nil {
+		return b.takeErr()
+	}
+	b.room()
+	for range 100 {
+		n, err := b.src.Read(b.mem[b.w:])
+		b.w += n
+		if b.err = err; n > 0 {
+			return nil
+		}
+		if err != nil {
+			return b.takeErr()
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// takeErr returns the source's error. What it says when it is asked again, after a
+// deadline was moved perhaps, is its own affair.
+func (b *Buffer) takeErr() error {
+	err := b.err
+	b.err = nil
+	return err
+}
+
+// room makes room behind what is unread.
+func (b *Buffer) room() {
+	if b.r == b.w {
+		b.r, b.w = 0, 0
+	}
+	switch {
+	case b.mem == nil:
+		b.mem = memory(minMemory)
+	case b.w < len(b.mem):
+	case b.r > 0:
+		b.w = copy(b.mem, b.mem[b.r:b.w])
+		b.r = 0
+	default:
+		more := memory(2 * len(b.mem))
+		copy(more, b.mem)
+		giveBack(b.mem)
+		b.mem = more
+	}
+}
+
+// Read reads what is unread, else from the source, and straight into p if that is
+// not short.
+func (b *Buffer) Read(p []byte) (int, error) {
+	if b.r == b.w {
+		if b.err == nil && len(p) >= minMemory/2 {
+			return b.src.Read(p)
+		}
+		if err := b.Fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.mem[b.r:b.w])
+	b.r += n
+	return n, nil
+}
+
+// Free gives the memory to others if nothing is unread, as of a connection that
+// idles.
+func (b *Buffer) Free() {
+	if b.r == b.w && b.mem != nil {
+		giveBack(b.mem)
+		b.mem, b.r, b.w = nil, 0, 0
+	}
+}
+
+// memories are for buffers, one pool for each size: 4, 8, 16, 32 and 64 KiB.
+var memories [5]sync.Pool
+
+// memory returns n bytes, which is minMemory or so many times doubled.
+func memory(n int) []byte {
+	if n > maxMemory {
+		return make([]byte, n)
+	}
+	if p, ok := memories[class(n)].Get().(*byte); ok {
+		return unsafe.Slice(p, n)
+	}
+	return make([]byte, n)
+}
+
+func giveBack(b []byte) {
+	if len(b) <= maxMemory {
+		memories[class(len(b))].Put(unsafe.SliceData(b)) // a pointer costs no allocation
+	}
+}
+
+func class(n int) int { return bits.Len(uint(n/minMemory)) - 1 }

@@ -1,0 +1,149 @@
+package http1
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
+)
+
+// inline is how many values a message has room for in itself: a browser's head has
+// a dozen.
+const inline = 16
+
+// A message is a request and what it points to, in one piece of memory.
+type message struct {
+	request http.Request
+	url     url.URL
+	coding  [1]string
+	values  [inline]string
+}
+
+// Request returns what [http.ReadRequest] makes of the head, with ctx as its
+// context: a copy, which nobody else touches again. Its body is the one given,
+// where the head announces one, and has to read it by [Head.Length]. The error is
+// a [*Refusal].
+func (h *Head) Request(ctx context.Context, body io.ReadCloser) (*http.Request, error) {
+	m := new(message)
+	text := h.copy()
+	to := h.target.in(text, h.begin)
+	if err := m.setURL(to, h); err != nil {
+		return nil, err
+	}
+	r := http.Request{
+		Method: h.method.in(text, h.begin), URL: &m.url, RequestURI: to,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: h.Minor,
+		Host: m.url.Host, ContentLength: h.Length, Close: h.Close, Body: http.NoBody,
+	}
+	if h.Minor == 0 {
+		r.Proto = "HTTP/1.0"
+	}
+	if r.Host == "" && h.host >= 0 {
+		r.Host = h.fields[h.host].value.in(text, h.begin)
+	}
+	if h.Length != 0 && body != nil {
+		r.Body = body
+	}
+	r.Header = h.header(text, m.values[:])
+	if h.chunked {
+		m.coding[0] = "chunked"
+		r.TransferEncoding = m.coding[:]
+		r.Trailer = announced(r.Header)
+	}
+	m.request = *r.WithContext(ctx) // which has no other way in
+	return &m.request, nil
+}
+
+// setURL reads the target as [url.ParseRequestURI] does, which is asked where
+// there is more to it than a path that spells itself.
+func (m *message) setURL(to string, h *Head) error {
+	if to[0] == '/' {
+		path, query, mark := strings.Cut(to, "?")
+		if target.Plain(path) {
+			m.url = url.URL{Path: path, RawQuery: query, ForceQuery: mark && query == ""}
+			return nil
+		}
+	}
+	authority := h.Method == http.MethodConnect && to[0] != '/'
+	if authority {
+		to = "http://" + to
+	}
+	u, err := url.ParseRequestURI(to)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%s", err)
+	}
+	if m.url = *u; authority {
+		m.url.Scheme = ""
+	}
+	return nil
+}
+
+// copy returns the head from its first line on as a string of its own, in which
+// the names of fields are canonical.
+func (h *Head) copy() string {
+	b := append([]byte(nil), h.b[h.begin:]...)
+	for i := range h.fields {
+		if f := &h.fields[i]; f.id == other {
+			canonical(b[f.name.from-h.begin : f.name.to-h.begin])
+		}
+	}
+	return str(b)
+}
+
+// in is s in a copy of what begins at begin.
+func (s span) in(text string, begin int) string { return text[s.from-begin : s.to-begin] }
+
+// header returns the fields as handlers get them: without Host and
+// Transfer-Encoding, which say what the message is. Values are cut from room, as
+// far as that goes, each with no room behind it.
+func (h *Head) header(text string, room []string) http.Header {
+	if len(h.fields) > len(room) {
+		room = make([]string, len(h.fields))
+	}
+	header := make(http.Header, max(len(h.fields)-1, 0))
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.id == nameHost && h.Status == 0 || f.id == nameTransferEncoding {
+			continue
+		}
+		name := names[f.id]
+		if f.id == other {
+			name = f.name.in(text, h.begin)
+		}
+		value := f.value.in(text, h.begin)
+		if have := header[name]; have != nil {
+			header[name] = append(have, value)
+			continue
+		}
+		room[0] = value
+		header[name], room = room[:1:1], room[1:]
+	}
+	// As a server of HTTP/1.0 is asked not to answer from a cache (RFC 9111,
+	// section 5.4).
+	if pragma := header["Pragma"]; len(pragma) > 0 && pragma[0] == "no-cache" && header["Cache-Control"] == nil {
+		header["Cache-Control"] = []string{"no-cache"}
+	}
+	return header
+}
+
+// announced takes Trailer out of a header, and returns the names that it lists,
+// without values; nil for none.
+func announced(header http.Header) http.Header {
+	lines := header["Trailer"]
+	if lines == nil {
+		return nil
+	}
+	delete(header, "Trailer")
+	var trailer http.Header
+	for name := range fields.Members(lines) {
+		if trailer == nil {
+			trailer = make(http.Header)
+		}
+		trailer[http.CanonicalHeaderKey(name)] = nil
+	}
+	return trailer
+}
