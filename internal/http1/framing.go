@@ -185,8 +185,8 @@ func (b *Body) chunk(p []byte) (int, error) {
 }
 
 // chunkSize reads a chunk's line without its LF: hexadecimal digits, then perhaps
-// blanks, then perhaps extensions, which nobody needs to know. The CR has to be
-// there (RFC 9112, section 2.2).
+// extensions, which nobody needs to know. The CR has to be there (RFC 9112, section
+// 2.2).
 func chunkSize(line []byte) (size int64, err error) {
 	n := 0
 	for n < len(line) {
@@ -200,13 +200,13 @@ func chunkSize(line []byte) (size int64, err error) {
 		size = size<<4 | int64(d)
 		n++
 	}
-	rest := line[n:]
-	digits := n > 0
-	for len(rest) > 0 && isBlank(rest[0]) {
-		rest = rest[1:]
+	rest, ok := bytes.CutSuffix(line[n:], []byte{'\r'})
+	if len(rest) > 0 && rest[0] == ';' {
+		ok = ok && isValue(rest)
+	} else {
+		ok = ok && len(bytes.Trim(rest, " \t")) == 0 // some pad it
 	}
-	last := len(rest) - 1
-	if !digits || last < 0 || rest[last] != '\r' || last > 0 && (rest[0] != ';' || !isValue(rest[:last])) {
+	if n == 0 || !ok {
 		return 0, refuse(http.StatusBadRequest, "malformed line of a chunk: %q", clip(line))
 	}
 	return size, nil
