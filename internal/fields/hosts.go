@@ -62,27 +62,38 @@ func Host(host string) bool {
 		addr, err := netip.ParseAddr(inner)
 		return ok && err == nil && addr.Is6() && addr.Zone() == ""
 	}
-	return name != "" && len(name) <= 255 && only(name, isAlnum, "-._") &&
-		!strings.HasPrefix(name, ".") && !strings.Contains(name, "..")
-}
-
-// goodPort reports whether s is empty or a colon and a port, which may be
-// empty.
-func goodPort(s string) bool {
-	return s == "" || s[0] == ':' && len(s) <= 6 && only(s[1:], isDigit, "")
-}
-
-func only(s string, class func(byte) bool, more string) bool {
-	for i := range len(s) {
-		if !class(s[i]) && strings.IndexByte(more, s[i]) < 0 {
+	if name == "" || len(name) > 255 || name[0] == '.' {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; !ofName[c] || c == '.' && name[i-1] == '.' {
 			return false
 		}
 	}
 	return true
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
+// ofName marks the bytes of names of hosts, and of addresses of IPv4.
+var ofName = func() (t [256]bool) {
+	for _, c := range []byte("-._0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		t[c] = true
+	}
+	return t
+}()
+
+// goodPort reports whether s is empty or a colon and a port, which may be
+// empty.
+func goodPort(s string) bool {
+	if s == "" {
+		return true
+	}
+	for i := 1; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s[0] == ':' && len(s) <= 6
+}
 
 // PeerAddr reads the address of one end of a connection, with its port, as
 // package net writes it and net/http has it in RemoteAddr. IPv4 in the form of

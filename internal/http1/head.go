@@ -91,7 +91,10 @@ const (
 	ofTrailer // which say nothing of the message
 )
 
-type span struct{ from, to int }
+// A span is where something stands in what is read.
+type span struct{ from, to uint32 }
+
+func spanOf(from, to int) span { return span{uint32(from), uint32(to)} }
 
 type field struct {
 	id          Name
@@ -191,7 +194,7 @@ func bound(limit int) int {
 	if limit <= 0 {
 		return MaxHeader
 	}
-	return limit
+	return min(limit, 1<<30) // which a span can hold
 }
 
 // unfinished judges a request line that has not ended, so that none is waited for
@@ -235,8 +238,9 @@ func (h *Head) requestLine(line []byte, from int, lim *Limits) error {
 		}
 		return refuse(http.StatusBadRequest, "malformed request line %q", clip(line))
 	}
-	h.method = span{from, from + len(method)}
-	h.target = span{h.method.to + 1, h.method.to + 1 + len(path)}
+	h.method = spanOf(from, from+len(method))
+	from = int(h.method.to) + 1
+	h.target = spanOf(from, from+len(path))
 	return nil
 }
 
@@ -326,7 +330,7 @@ func (h *Head) field(from int, line []byte) error {
 	if !isValue(line[start:end]) {
 		return refuse(http.StatusBadRequest, "a control byte in field %s", clip(line[:n]))
 	}
-	h.fields = append(h.fields, field{nameOf(line[:n]), span{from, from + n}, span{from + start, from + end}})
+	h.fields = append(h.fields, field{nameOf(line[:n]), spanOf(from, from+n), spanOf(from+start, from+end)})
 	return nil
 }
 
@@ -350,18 +354,26 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // isValue is [fields.Value], eight bytes at a time.
 func isValue(b []byte) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	for len(b) >= 8 {
-		x := binary.LittleEndian.Uint64(b)
-		del := x ^ 0x7f*ones
-		// The high bit of a byte that is below the blank, or was DEL. Borrows can
-		// only set more of them.
-		if ((x-0x20*ones)&^x|(del-ones)&^del)&high != 0 && !fields.Value(str(b[:8])) {
+	if len(b) < 8 {
+		return fields.Value(str(b))
+	}
+	for i := 0; ; i += 8 {
+		i = min(i, len(b)-8) // the last eight may have been seen in part
+		if suspicious(binary.LittleEndian.Uint64(b[i:])) && !fields.Value(str(b[i:i+8])) {
 			return false
 		}
-		b = b[8:]
+		if i == len(b)-8 {
+			return true
+		}
 	}
-	return fields.Value(str(b))
+}
+
+// suspicious reports whether one of eight bytes is below the blank, or DEL. It may
+// be wrong about a byte above such a one.
+func suspicious(x uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	del := x ^ 0x7f*ones
+	return ((x-0x20*ones)&^x|(del-ones)&^del)&high != 0
 }
 
 // bounded counts fields and cookies.
@@ -390,7 +402,7 @@ func (h *Head) note(b []byte) error {
 		}
 		h.host = last
 		h.uncounted++
-		h.free += h.at - f.name.from
+		h.free += h.at - int(f.name.from)
 	case nameCookie:
 		if h.cookies > 0 { // all lines of it are one field
 			h.uncounted++
@@ -492,7 +504,7 @@ func (h *Head) judgeTarget() error {
 			return refuse(http.StatusBadRequest, "a percent sign in target %q begins no escape", clip([]byte(h.Target)))
 		}
 	}
-	if !fields.HostBytes(sent) || !fields.Host(h.Host) && (h.Host != "" || h.Minor > 0) {
+	if !fields.Host(h.Host) && (h.Host != "" || h.Minor > 0) || !fields.HostBytes(sent) {
 		return refuse(http.StatusBadRequest, "host %q", clip([]byte(h.Host)))
 	}
 	return nil
@@ -501,17 +513,12 @@ func (h *Head) judgeTarget() error {
 // escapesEnd reports whether every percent sign of a target's path begins an
 // escape. Where none does, servers read the path in different ways.
 func escapesEnd(t string) bool {
-	t, _, _ = strings.Cut(t, "?")
-	for {
-		i := strings.IndexByte(t, '%')
-		if i < 0 {
-			return true
-		}
-		if !target.IsEscape(t[i:]) {
+	for i := 0; i < len(t) && t[i] != '?'; i++ {
+		if t[i] == '%' && !target.IsEscape(t[i:]) {
 			return false
 		}
-		t = t[i+3:]
 	}
+	return true
 }
 
 // judgeFraming decides how long the body is, and what follows it (RFC 9112,

@@ -88,14 +88,14 @@ func (h *Head) copy() string {
 	b := append([]byte(nil), h.b[h.begin:]...)
 	for i := range h.fields {
 		if f := &h.fields[i]; f.id == other {
-			canonical(b[f.name.from-h.begin : f.name.to-h.begin])
+			canonical(b[int(f.name.from)-h.begin : int(f.name.to)-h.begin])
 		}
 	}
 	return str(b)
 }
 
 // in is s in a copy of what begins at begin.
-func (s span) in(text string, begin int) string { return text[s.from-begin : s.to-begin] }
+func (s span) in(text string, begin int) string { return text[int(s.from)-begin : int(s.to)-begin] }
 
 // header returns the fields as handlers get them: without Host and
 // Transfer-Encoding, which say what the message is. Values are cut from room, as

@@ -65,7 +65,7 @@ func (h *Head) statusLine(line []byte) error {
 	h.Minor = int(version[7] - '0')
 	h.Status = int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0')
 	to := len(line)
-	h.reason = span{to - len(rest), to}
+	h.reason = spanOf(to-len(rest), to)
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (h *Head) forgivenField(b []byte, from int, line []byte) error {
 	}
 	if !h.dropped {
 		end := from + len(line)
-		h.fields = append(h.fields, field{nameOf(name), span{from, from + len(name)}, span{end - len(value), end}})
+		h.fields = append(h.fields, field{nameOf(name), spanOf(from, from+len(name)), spanOf(end-len(value), end)})
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func (h *Head) unfold(b []byte, more []byte) error {
 		b[v.to] = ' ' // the end of the line before
 		v.to++
 	}
-	v.to += copy(b[v.to:], more)
+	v.to += uint32(copy(b[v.to:], more))
 	return nil
 }
 
