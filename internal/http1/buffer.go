@@ -12,6 +12,7 @@ import (
 // goroutine at a time. The zero Buffer reads nothing: see Reset.
 type Buffer struct {
 	src  io.Reader
+	size int    // of the memory that it begins with; 0: minMemory
 	mem  []byte // nil: none
 	r, w int    // what is unread
 	err  error  // came with the bytes that were read last
@@ -73,7 +74,7 @@ func (b *Buffer) room() {
 	}
 	switch {
 	case b.mem == nil:
-		b.mem = memory(minMemory)
+		b.mem = memory(max(b.size, minMemory))
 	case b.w < len(b.mem):
 	case b.r > 0:
 		b.w = copy(b.mem, b.mem[b.r:b.w])

@@ -28,13 +28,13 @@ type conn struct {
 	nc     net.Conn
 	raw    syscall.RawConn // nil where there is no socket
 	tls    bool            // nc may hold bytes that the socket has handed over
-	br     *bufio.Reader
+	in     Buffer          // of what the server sent; without memory while the connection idles
+	reply  Head            // of the response that is read
 	bw     *bufio.Writer
 	born   time.Time
 	since  time.Time     // when it became idle
 	keep   time.Duration // how long it may idle
 	heard  bool          // the server has sent a byte of the current response
-	budget int           // bytes that the header may still have; negative: no limit
 	idle   time.Duration // the longest pause of each read; 0: none
 	stall  time.Duration // the longest pause of each write; 0: do has set a deadline
 	upload *upload       // of the current request; nil: it was written inline
@@ -55,7 +55,8 @@ func newConn(t *Transport, nc net.Conn) *conn {
 	if sc, ok := socket.(syscall.Conn); ok {
 		cn.raw, _ = sc.SyscallConn() // without it the connection is taken for alive
 	}
-	cn.br = bufio.NewReaderSize(cn, 8<<10)
+	cn.in.Reset(cn)
+	cn.in.size = 8 << 10
 	cn.bw = bufio.NewWriterSize((*sender)(cn), 4<<10)
 	return cn
 }
@@ -91,14 +92,8 @@ func (cn *conn) alive() bool {
 
 var errHeader = fmt.Errorf("the response's header has more than %d bytes", MaxHeader)
 
-// Read is what br reads: the connection, within the limits that hold now.
+// Read is what in reads: the connection, within the limits that hold now.
 func (cn *conn) Read(p []byte) (int, error) {
-	if cn.budget == 0 {
-		return 0, errHeader
-	}
-	if cn.budget > 0 && len(p) > cn.budget {
-		p = p[:cn.budget]
-	}
 	if cn.idle > 0 {
 		if err := cn.nc.SetReadDeadline(time.Now().Add(cn.idle)); err != nil {
 			return 0, err
@@ -110,9 +105,6 @@ func (cn *conn) Read(p []byte) (int, error) {
 	n, err := cn.nc.Read(p)
 	if n > 0 {
 		cn.heard = true
-	}
-	if cn.budget > 0 {
-		cn.budget -= n
 	}
 	return n, err
 }
@@ -189,28 +181,46 @@ func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error
 		}
 		cn.broken = true
 	}
-	cn.budget = MaxHeader // of all responses that tell something beforehand, too
+	left := MaxHeader // of all responses that tell something beforehand, too
 	for {
-		res, err := http.ReadResponse(cn.br, call.Request)
-		if err != nil && cn.budget == 0 { // whatever was made of what came so far
-			err = errHeader
-		}
-		if err != nil {
+		if err := cn.readHead(call.Request.Method, left); err != nil {
 			return nil, err
 		}
-		// What says that it is HTTP/2 here would get HTTP/2's trust in the end of
-		// a body.
-		if res.ProtoMajor != 1 {
-			return nil, fmt.Errorf("malformed version %s", res.Proto)
-		}
-		if res.StatusCode < 100 || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
-			cn.budget = -1
-			return res, nil
+		h := &cn.reply
+		left -= h.Size
+		cn.in.Discard(h.Size)
+		if h.Status < 100 || h.Status >= 200 || h.Status == http.StatusSwitchingProtocols {
+			return h.Response(call.Request, nil), nil
 		}
 		if t := httptrace.ContextClientTrace(ctx); t != nil && t.Got1xxResponse != nil {
-			if err := t.Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header)); err != nil {
+			if err := t.Got1xxResponse(h.Status, textproto.MIMEHeader(h.header(h.copy(), nil))); err != nil {
 				return nil, err
 			}
+		}
+	}
+}
+
+// readHead reads the head of a response of at most limit bytes to a request of this
+// method. It stays in the buffer.
+func (cn *conn) readHead(method string, limit int) error {
+	lim := Limits{Size: max(limit, 1)} // 0 would be none
+	cn.reply.Reset()
+	for {
+		n, err := cn.reply.ParseResponse(cn.in.Bytes(), method == http.MethodHead, &lim)
+		if n > 0 {
+			return nil
+		}
+		var refused *Refusal
+		if errors.As(err, &refused) && refused.Status == http.StatusRequestHeaderFieldsTooLarge {
+			return errHeader
+		}
+		if err != nil {
+			return err
+		}
+		if err := cn.in.Fill(); err == io.EOF {
+			return cn.reply.cutOff(cn.in.Bytes())
+		} else if err != nil {
+			return err
 		}
 	}
 }
@@ -232,8 +242,10 @@ func (cn *conn) answer(ctx context.Context, call *Call, res *http.Response, stop
 		res.Body = &tunnel{cn: cn, stop: stop}
 		return
 	}
-	b := &body{cn: cn, ctx: ctx, call: call, src: res.Body, stop: stop, last: res.Close || bodyAfterNone(res) || call.login || LoggedIn(res.Header), length: res.ContentLength, chunked: len(res.TransferEncoding) > 0}
-	if res.Body == http.NoBody || res.ContentLength == 0 || call.Request.Method == http.MethodHead {
+	b := &body{cn: cn, ctx: ctx, call: call, stop: stop, last: res.Close || bodyAfterNone(res) || call.login || LoggedIn(res.Header)}
+	b.src.Reset(&cn.in, &cn.reply)
+	b.src.Trailer = &res.Trailer
+	if b.src.Ended() {
 		b.end(true)
 		res.Body = http.NoBody
 		return
@@ -272,13 +284,10 @@ type body struct {
 	cn   *conn
 	ctx  context.Context // of the call, for the cause of an error
 	call *Call
-	src  io.ReadCloser
+	src  Body
 	stop func() bool
 	last bool // the connection's last response
 	once sync.Once
-
-	length  int64 // as announced; -1: unknown
-	chunked bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -287,7 +296,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	b.end(err == io.EOF)
-	if err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
+	if err != io.EOF {
 		err = explain(b.ctx, b.call, err, "nothing inside the response", b.call.Idle)
 	}
 	return n, err
@@ -303,12 +312,11 @@ type Arriving interface {
 // Whole reports whether all of the body is here already, so that nothing can go
 // wrong with it any more. It is asked before the first Read.
 func (b *body) Whole() bool {
-	n := b.cn.br.Buffered()
-	if b.length >= 0 {
-		return int64(n) >= b.length
+	here := b.cn.in.Bytes()
+	if left := b.src.Left(); left >= 0 {
+		return int64(len(here)) >= left
 	}
-	here, _ := b.cn.br.Peek(n) // what is buffered can be had
-	return b.chunked && wholeChunks(here)
+	return b.cn.reply.Length == chunked && wholeChunks(here)
 }
 
 // wholeChunks reports whether b holds a chunked body to its end (RFC 9112,
@@ -355,11 +363,12 @@ func (b *body) end(whole bool) {
 		live := b.stop() // nobody interrupts it any more
 		// A Close may come while another goroutine reads: what reading changes
 		// is looked at only at the body's end.
-		if !whole || !live || b.last || cn.broken || cn.keep <= 0 || cn.br.Buffered() > 0 || !cn.upload.done() {
+		if !whole || !live || b.last || cn.broken || cn.keep <= 0 || cn.in.Buffered() > 0 || !cn.upload.done() {
 			cn.close()
 			cn.upload.abandon()
 			return
 		}
+		cn.in.Free()
 		cn.owner.put(cn)
 	})
 }
@@ -371,7 +380,11 @@ type tunnel struct {
 	once sync.Once
 }
 
-func (t *tunnel) Read(p []byte) (int, error)  { return t.cn.br.Read(p) }
+func (t *tunnel) Read(p []byte) (int, error) {
+	t.cn.in.Free() // or it would hold memory while nobody says anything
+	return t.cn.in.Read(p)
+}
+
 func (t *tunnel) Write(p []byte) (int, error) { return t.cn.nc.Write(p) }
 
 // Close closes the connection.

@@ -50,7 +50,7 @@ const (
 func (b *Body) Reset(buf *Buffer, h *Head) {
 	*b = Body{buf: buf, reply: h.Status != 0}
 	switch {
-	case h.Length == -1:
+	case h.Length == chunked:
 		b.state = atChunk
 	case h.Length == untilEnd:
 		b.state, b.left = inEnd, math.MaxInt64

@@ -24,6 +24,12 @@ type Limits struct {
 // it (RFC 9112, section 3).
 const maxMethod = 64
 
+// The lengths of bodies of which nobody says how long they are.
+const (
+	chunked  = -1
+	untilEnd = -2 // of the connection, as a response's may be
+)
+
 // A Head is the head of one message, read in place: its strings are parts of the
 // buffer that it was read from, and change with that. The zero Head is ready to
 // parse, and again once a message is whole; whoever gives one up before calls
@@ -531,7 +537,7 @@ func (h *Head) judgeFraming() error {
 	case h.chunked && h.hasLength:
 		return refuse(http.StatusBadRequest, "Content-Length beside Transfer-Encoding")
 	case h.chunked:
-		h.Length = -1
+		h.Length = chunked
 		if h.saysTrailer && !h.mayAnnounce() {
 			return refuse(http.StatusBadRequest, "a trailer that says how the message is read")
 		}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // heads are those that are measured.
@@ -138,5 +140,39 @@ func BenchmarkAppendHeader(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		out = AppendHeader(AppendStatus(out[:0], 1, 200), h, "Connection", "Content-Length")
+	}
+}
+
+// BenchmarkDoPage is a whole exchange, its server doing next to nothing.
+func BenchmarkDoPage(b *testing.B) {
+	page := []byte(answerHead + strings.Repeat("x", 1024))
+	cl := New(func(context.Context) (net.Conn, error) {
+		here, there := net.Pipe()
+		go func() {
+			p := make([]byte, 4<<10)
+			for {
+				if _, err := there.Read(p); err != nil { // a request is one write
+					return
+				}
+				if _, err := there.Write(page); err != nil {
+					return
+				}
+			}
+		}()
+		return here, nil
+	})
+	defer cl.CloseIdleConnections()
+	p := make([]byte, 32<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		c := call("GET", "/product/7?color=red")
+		c.Wait, c.Idle = time.Minute, time.Minute
+		res, err := cl.Do(context.Background(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{res.Body}, p); n != 1024 || err != nil {
+			b.Fatal(n, err)
+		}
 	}
 }

@@ -9,7 +9,8 @@ type Refusal struct {
 	Cause  string // in words, for the log
 }
 
-func (e *Refusal) Error() string { return "http1: " + e.Cause }
+// Error returns the cause, which whoever logs it sets beside what it is of.
+func (e *Refusal) Error() string { return e.Cause }
 
 func refuse(status int, format string, args ...any) error {
 	return &Refusal{status, fmt.Sprintf(format, args...)}

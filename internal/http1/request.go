@@ -11,16 +11,12 @@ import (
 	"github.com/foretier/foretier/internal/target"
 )
 
-// inline is how many values a message has room for in itself: a browser's head has
-// a dozen.
-const inline = 16
-
-// A message is a request and what it points to, in one piece of memory.
-type message struct {
-	request http.Request
-	url     url.URL
-	coding  [1]string
-	values  [inline]string
+// parts are what a request points to, in one piece of memory. The request itself is
+// apart: who keeps a URL or a field of it must not keep its context.
+type parts struct {
+	url    url.URL
+	coding [1]string
+	values [16]string // a browser sends a dozen
 }
 
 // Request returns what [http.ReadRequest] makes of the head, with ctx as its
@@ -28,16 +24,16 @@ type message struct {
 // where the head announces one, and has to read it by [Head.Length]. The error is
 // a [*Refusal].
 func (h *Head) Request(ctx context.Context, body io.ReadCloser) (*http.Request, error) {
-	m := new(message)
+	p := new(parts)
 	text := h.copy()
 	to := h.target.in(text, h.begin)
-	if err := m.setURL(to, h); err != nil {
+	if err := p.setURL(to, h); err != nil {
 		return nil, err
 	}
 	r := http.Request{
-		Method: h.method.in(text, h.begin), URL: &m.url, RequestURI: to,
+		Method: h.method.in(text, h.begin), URL: &p.url, RequestURI: to,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: h.Minor,
-		Host: m.url.Host, ContentLength: h.Length, Close: h.Close, Body: http.NoBody,
+		Host: p.url.Host, ContentLength: h.Length, Close: h.Close, Body: http.NoBody,
 	}
 	if h.Minor == 0 {
 		r.Proto = "HTTP/1.0"
@@ -48,23 +44,22 @@ func (h *Head) Request(ctx context.Context, body io.ReadCloser) (*http.Request, 
 	if h.Length != 0 && body != nil {
 		r.Body = body
 	}
-	r.Header = h.header(text, m.values[:])
+	r.Header = h.header(text, p.values[:])
 	if h.chunked {
-		m.coding[0] = "chunked"
-		r.TransferEncoding = m.coding[:]
+		p.coding[0] = "chunked"
+		r.TransferEncoding = p.coding[:]
 		r.Trailer = announced(r.Header)
 	}
-	m.request = *r.WithContext(ctx) // which has no other way in
-	return &m.request, nil
+	return r.WithContext(ctx), nil // r stays on the stack
 }
 
 // setURL reads the target as [url.ParseRequestURI] does, which is asked where
 // there is more to it than a path that spells itself.
-func (m *message) setURL(to string, h *Head) error {
+func (p *parts) setURL(to string, h *Head) error {
 	if to[0] == '/' {
 		path, query, mark := strings.Cut(to, "?")
 		if target.Plain(path) {
-			m.url = url.URL{Path: path, RawQuery: query, ForceQuery: mark && query == ""}
+			p.url = url.URL{Path: path, RawQuery: query, ForceQuery: mark && query == ""}
 			return nil
 		}
 	}
@@ -76,8 +71,8 @@ func (m *message) setURL(to string, h *Head) error {
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%s", err)
 	}
-	if m.url = *u; authority {
-		m.url.Scheme = ""
+	if p.url = *u; authority {
+		p.url.Scheme = ""
 	}
 	return nil
 }
@@ -104,7 +99,11 @@ func (h *Head) header(text string, room []string) http.Header {
 	if len(h.fields) > len(room) {
 		room = make([]string, len(h.fields))
 	}
-	header := make(http.Header, max(len(h.fields)-1, 0))
+	n := len(h.fields)
+	if h.host >= 0 {
+		n--
+	}
+	header := make(http.Header, n)
 	for i := range h.fields {
 		f := &h.fields[i]
 		if f.id == nameHost && h.Status == 0 || f.id == nameTransferEncoding {

@@ -8,9 +8,6 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 )
 
-// untilEnd is the Length of a response that ends with its connection.
-const untilEnd = -2
-
 // ParseResponse is [Head.ParseRequest] for the head of a response, to HEAD or
 // another method. What net/http forgives servers is forgiven, and mended in b:
 // lines that end in LF alone, folded lines, a status without a reason. A field
@@ -46,6 +43,24 @@ func (h *Head) ParseResponse(b []byte, toHEAD bool, lim *Limits) (int, error) {
 	return h.Size, nil
 }
 
+// cutOff returns why a head whose connection ends behind b is none: because it ends,
+// unless what there is of its last line is wrong already.
+func (h *Head) cutOff(b []byte) error {
+	line, err := b[h.at:], error(nil)
+	if len(line) > 0 {
+		switch h.stage {
+		case atFields:
+			err = h.forgivenField(b, h.at, line)
+		default:
+			err = h.statusLine(line)
+		}
+	}
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // statusLine reads a status line (RFC 9112, section 4).
 func (h *Head) statusLine(line []byte) error {
 	line = bytes.TrimSuffix(line, []byte{'\r'})
@@ -54,9 +69,9 @@ func (h *Head) statusLine(line []byte) error {
 	code, _, _ := cut(rest, ' ')
 	switch {
 	case !ok:
-		return refuse(http.StatusBadGateway, "malformed response %q", clip(line))
+		return refuse(http.StatusBadGateway, "malformed HTTP response %q", clip(line))
 	case len(code) != 3 || !isDigit(code[0]) || !isDigit(code[1]) || !isDigit(code[2]):
-		return refuse(http.StatusBadGateway, "malformed status code %q", clip(code))
+		return refuse(http.StatusBadGateway, "malformed HTTP status code %q", clip(code))
 	// What says that it is HTTP/2 here would get HTTP/2's trust in the end of a
 	// body.
 	case len(version) != len("HTTP/1.1") || str(version[:7]) != "HTTP/1." || !isDigit(version[7]):
@@ -146,7 +161,7 @@ func (h *Head) judgeResponse(toHEAD bool) error {
 	case toHEAD, h.bodiless():
 		h.Length = 0
 	case h.chunked:
-		h.Length = -1
+		h.Length = chunked
 	case h.hasLength:
 		h.Length = h.length
 	default:
@@ -199,7 +214,7 @@ func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 	if h.chunked {
 		res.TransferEncoding = []string{"chunked"}
 		res.Trailer = announced(res.Header)
-		if h.Length == -1 {
+		if h.Length == chunked {
 			delete(res.Header, "Content-Length")
 		}
 	}

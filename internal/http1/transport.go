@@ -6,6 +6,11 @@
 // is used, and not kept for longer than its server said it would; what must not
 // be executed twice is never sent on a connection that idled long; and one that
 // may be logged in, by NTLM or Negotiate, is closed after the answer.
+//
+// It also holds what both sides of a connection stand on: [Head] reads heads in
+// place, a client's strictly and a server's as net/http does; [Body] reads what
+// follows, and no byte beyond; [Buffer] has what was read and not used, and no
+// memory while that is nothing; the Append functions write answers.
 package http1
 
 import (
