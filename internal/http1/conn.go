@@ -368,6 +368,7 @@ func (b *body) end(whole bool) {
 			cn.upload.abandon()
 			return
 		}
+		cn.reply.Reset()
 		cn.in.Free()
 		cn.owner.put(cn)
 	})

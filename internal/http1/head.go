@@ -173,14 +173,24 @@ func (h *Head) ParseRequest(b []byte, lim *Limits) (int, error) {
 	}
 	h.b = b[:h.at]
 	h.Method, h.Target, h.Size = h.method.of(b), h.target.of(b), h.at
-	if err := h.judgeTarget(); err != nil {
-		return 0, err
-	}
-	if err := h.judgeFraming(); err != nil {
+	if err := h.judge(); err != nil {
 		return 0, err
 	}
 	h.stage = atEnd
 	return h.Size, nil
+}
+
+// judge decides what a request asks for and how it goes on.
+func (h *Head) judge() error {
+	for i := range h.fields {
+		if err := h.note(i); err != nil {
+			return err
+		}
+	}
+	if err := h.judgeTarget(); err != nil {
+		return err
+	}
+	return h.judgeFraming()
 }
 
 // line returns the next line without its LF, or false if it is not whole.
@@ -300,11 +310,11 @@ func (h *Head) readFields(b []byte, lim *Limits, of section) (whole bool, err er
 		}
 		if of == ofResponse {
 			err = h.forgivenField(b, from, line)
-		} else if err = h.field(from, line); err == nil && of == ofRequest {
-			err = h.note(b)
+		} else {
+			err = h.field(from, line)
 		}
-		if err == nil {
-			err = h.bounded(lim)
+		if err == nil && of != ofResponse {
+			err = h.count(b, lim)
 		}
 		if err != nil {
 			return false, err
@@ -382,8 +392,22 @@ func suspicious(x uint64) bool {
 	return ((x-0x20*ones)&^x|(del-ones)&^del)&high != 0
 }
 
-// bounded counts fields and cookies.
-func (h *Head) bounded(lim *Limits) error {
+// count counts the field that was read last, and its cookies.
+func (h *Head) count(b []byte, lim *Limits) error {
+	last := len(h.fields) - 1
+	switch f := &h.fields[last]; f.id {
+	case nameHost:
+		if h.host < 0 {
+			h.host = last
+			h.uncounted++
+			h.free += h.at - int(f.name.from)
+		}
+	case nameCookie:
+		if h.cookies > 0 { // all lines of it are one field
+			h.uncounted++
+		}
+		h.cookies += strings.Count(f.value.of(b), ";") + 1
+	}
 	switch {
 	case lim.Fields > 0 && len(h.fields)-h.uncounted > lim.Fields:
 		return refuse(http.StatusRequestHeaderFieldsTooLarge, "the header has more than %d fields", lim.Fields)
@@ -393,27 +417,17 @@ func (h *Head) bounded(lim *Limits) error {
 	return nil
 }
 
-// note keeps what the field that was read last says of the request.
-func (h *Head) note(b []byte) error {
-	last := len(h.fields) - 1
-	f := &h.fields[last]
+// note keeps what a field of a request says of it.
+func (h *Head) note(i int) error {
+	f := &h.fields[i]
 	if f.id >= nameRest {
 		return nil
 	}
-	v := f.value.of(b)
-	switch f.id {
+	switch v := f.value.of(h.b); f.id {
 	case nameHost:
-		if h.host >= 0 {
+		if h.host != i {
 			return refuse(http.StatusBadRequest, "more than one Host")
 		}
-		h.host = last
-		h.uncounted++
-		h.free += h.at - int(f.name.from)
-	case nameCookie:
-		if h.cookies > 0 { // all lines of it are one field
-			h.uncounted++
-		}
-		h.cookies += strings.Count(v, ";") + 1
 	case nameContentLength: // digits alone, and once (RFC 9110, section 8.6)
 		n, ok := parseLength(v)
 		if !ok || h.hasLength {
@@ -425,22 +439,30 @@ func (h *Head) note(b []byte) error {
 			return refuse(http.StatusNotImplemented, "Transfer-Encoding %q is not chunked, or not the only one", clip([]byte(v)))
 		}
 		h.chunked = true
-	case nameConnection:
-		h.noteConnection(v)
 	case nameExpect:
 		if fields.EqualFold(v, "100-continue") {
 			h.expects = true
 		} else if v != "" {
 			return refuse(http.StatusExpectationFailed, "expectation %q", clip([]byte(v)))
 		}
+	default:
+		h.noteHop(i, v)
+	}
+	return nil
+}
+
+// noteHop keeps what a field says of the connection and of what follows.
+func (h *Head) noteHop(i int, v string) {
+	switch h.fields[i].id {
+	case nameConnection:
+		h.noteConnection(v)
 	case nameUpgrade:
 		if h.upgrade < 0 {
-			h.upgrade = last
+			h.upgrade = i
 		}
 	case nameTrailer:
 		h.saysTrailer = true
 	}
-	return nil
 }
 
 func parseLength(v string) (n int64, ok bool) {

@@ -43,6 +43,31 @@ func BenchmarkParseRequest(b *testing.B) {
 	}
 }
 
+// BenchmarkHostile parses heads of 32 KiB that were made to cost much, whose time a
+// byte is to be about that of others.
+func BenchmarkHostile(b *testing.B) {
+	const n = 32 << 10
+	for name, text := range map[string]string{
+		"target":     "GET /" + strings.Repeat("%20", n/3) + " HTTP/1.1\r\nHost: a\r\n\r\n",
+		"fields":     "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X:\r\n", n/4) + "\r\n",
+		"cookies":    "GET / HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat(";", n) + "\r\n\r\n",
+		"options":    "GET / HTTP/1.1\r\nHost: a\r\nConnection: " + strings.Repeat("x,", n/2) + "\r\n\r\n",
+		"tabs":       "GET / HTTP/1.1\r\nHost: a\r\nX: y" + strings.Repeat("\t", n) + "y\r\n\r\n",
+		"long names": "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("Content-Length-And-More-Of-It: y\r\n", n/35) + "\r\n",
+	} {
+		b.Run(name, func(b *testing.B) {
+			in := []byte(text)
+			var h Head
+			b.SetBytes(int64(len(in)))
+			for b.Loop() {
+				if n, err := h.ParseRequest(in, &Limits{}); n != len(in) {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkRequest(b *testing.B) {
 	for _, head := range heads {
 		b.Run(head.name, func(b *testing.B) {

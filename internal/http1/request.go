@@ -99,11 +99,7 @@ func (h *Head) header(text string, room []string) http.Header {
 	if len(h.fields) > len(room) {
 		room = make([]string, len(h.fields))
 	}
-	n := len(h.fields)
-	if h.host >= 0 {
-		n--
-	}
-	header := make(http.Header, n)
+	header := make(http.Header, len(h.fields)-h.skipped())
 	for i := range h.fields {
 		f := &h.fields[i]
 		if f.id == nameHost && h.Status == 0 || f.id == nameTransferEncoding {
@@ -127,6 +123,15 @@ func (h *Head) header(text string, room []string) http.Header {
 		header["Cache-Control"] = []string{"no-cache"}
 	}
 	return header
+}
+
+// skipped is how many fields [Head.header] leaves out, as nearly all requests have
+// Host.
+func (h *Head) skipped() int {
+	if h.host >= 0 {
+		return 1
+	}
+	return 0
 }
 
 // announced takes Trailer out of a header, and returns the names that it lists,

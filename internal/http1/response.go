@@ -125,33 +125,11 @@ func (h *Head) unfold(b []byte, more []byte) error {
 // judgeResponse decides how long the body is, and what follows it (RFC 9112,
 // section 6.3).
 func (h *Head) judgeResponse(toHEAD bool) error {
-	codings := 0
 	for i := range h.fields {
-		f := &h.fields[i]
-		switch v := f.value.of(h.b); f.id {
-		case nameTransferEncoding:
-			if codings++; h.Minor > 0 && (codings > 1 || !fields.EqualFold(v, "chunked")) {
-				return refuse(http.StatusBadGateway, "unsupported Transfer-Encoding %q", clip([]byte(v)))
-			}
-		case nameContentLength:
-			n, ok := parseLength(v)
-			if !ok || h.hasLength && h.fields[h.lengthAt].value.of(h.b) != v {
-				return refuse(http.StatusBadGateway, "Content-Length %q is no number, or not the only one", clip([]byte(v)))
-			}
-			if !h.hasLength {
-				h.length, h.hasLength, h.lengthAt = n, true, i
-			}
-		case nameConnection:
-			h.noteConnection(v)
-		case nameUpgrade:
-			if h.upgrade < 0 {
-				h.upgrade = i
-			}
-		case nameTrailer:
-			h.saysTrailer = true
+		if err := h.noteResponse(i); err != nil {
+			return err
 		}
 	}
-	h.chunked = codings > 0 && h.Minor > 0
 	if h.chunked && h.saysTrailer && !h.mayAnnounce() {
 		return refuse(http.StatusBadGateway, "a trailer that says how the message is read")
 	}
@@ -169,6 +147,30 @@ func (h *Head) judgeResponse(toHEAD bool) error {
 	}
 	if h.saysUpgrade && h.upgrade >= 0 {
 		h.Upgrade = h.fields[h.upgrade].value.of(h.b)
+	}
+	return nil
+}
+
+// noteResponse is [Head.note] for a response. A length may be repeated, and HTTP/1.0
+// knows no codings.
+func (h *Head) noteResponse(i int) error {
+	f := &h.fields[i]
+	switch v := f.value.of(h.b); f.id {
+	case nameTransferEncoding:
+		if h.Minor > 0 && (h.chunked || !fields.EqualFold(v, "chunked")) {
+			return refuse(http.StatusBadGateway, "unsupported Transfer-Encoding %q", clip([]byte(v)))
+		}
+		h.chunked = h.Minor > 0
+	case nameContentLength:
+		n, ok := parseLength(v)
+		if !ok || h.hasLength && h.fields[h.lengthAt].value.of(h.b) != v {
+			return refuse(http.StatusBadGateway, "Content-Length %q is no number, or not the only one", clip([]byte(v)))
+		}
+		if !h.hasLength {
+			h.length, h.hasLength, h.lengthAt = n, true, i
+		}
+	default:
+		h.noteHop(i, v)
 	}
 	return nil
 }
