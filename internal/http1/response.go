@@ -84,44 +84,6 @@ func (h *Head) statusLine(line []byte) error {
 	return nil
 }
 
-// forgivenField reads a line that begins at from as net/http does.
-func (h *Head) forgivenField(b []byte, from int, line []byte) error {
-	line = bytes.TrimRight(bytes.TrimSuffix(line, []byte{'\r'}), " \t")
-	if folded := b[from]; isBlank(folded) {
-		return h.unfold(b, bytes.TrimLeft(line, " \t"))
-	}
-	name, value, ok := cut(line, ':')
-	value = bytes.TrimLeft(value, " \t")
-	if h.dropped = bytes.IndexByte(name, ' ') >= 0; h.dropped {
-		name = bytes.ReplaceAll(name, []byte{' '}, nil)
-	}
-	if !ok || !isToken(name) || !isValue(value) {
-		return refuse(http.StatusBadGateway, "malformed field line %q", clip(line))
-	}
-	if !h.dropped {
-		end := from + len(line)
-		h.fields = append(h.fields, field{nameOf(name), spanOf(from, from+len(name)), spanOf(end-len(value), end)})
-	}
-	return nil
-}
-
-// unfold appends a folded line to the value before it (RFC 9112, section 5.2).
-func (h *Head) unfold(b []byte, more []byte) error {
-	if len(h.fields) == 0 && !h.dropped || !isValue(more) {
-		return refuse(http.StatusBadGateway, "malformed folded line %q", clip(more))
-	}
-	if h.dropped {
-		return nil
-	}
-	v := &h.fields[len(h.fields)-1].value
-	if v.from < v.to {
-		b[v.to] = ' ' // the end of the line before
-		v.to++
-	}
-	v.to += uint32(copy(b[v.to:], more))
-	return nil
-}
-
 // judgeResponse decides how long the body is, and what follows it (RFC 9112,
 // section 6.3).
 func (h *Head) judgeResponse(toHEAD bool) error {
@@ -178,47 +140,4 @@ func (h *Head) noteResponse(i int) error {
 // bodiless reports whether the status says that there is no body.
 func (h *Head) bodiless() bool {
 	return h.Status/100 == 1 || h.Status == http.StatusNoContent || h.Status == http.StatusNotModified
-}
-
-// contentLength is how long the answer is, or would be to another method than HEAD;
-// -1: nobody says.
-func (h *Head) contentLength() int64 {
-	switch {
-	case h.hasLength && (h.toHEAD || h.Length >= 0 && !h.bodiless()):
-		return h.length
-	case h.bodiless() && !h.toHEAD:
-		return 0
-	}
-	return -1
-}
-
-// Response returns what [http.ReadResponse] makes of the head, as the answer to r,
-// with the body given where there is one.
-func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
-	text := h.copy()
-	res := &http.Response{
-		Status: h.reason.in(text, h.begin), StatusCode: h.Status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: h.Minor,
-		Header: h.header(text, nil), ContentLength: h.contentLength(), Close: h.Close, Body: http.NoBody, Request: r,
-	}
-	if h.Minor != 1 {
-		res.Proto = text[:len("HTTP/1.x")]
-	}
-	if h.Length != 0 && body != nil {
-		res.Body = body
-	}
-	if h.saysClose && h.Minor > 0 {
-		delete(res.Header, "Connection")
-	}
-	if length := res.Header["Content-Length"]; len(length) > 1 {
-		res.Header["Content-Length"] = length[:1:1]
-	}
-	if h.chunked {
-		res.TransferEncoding = []string{"chunked"}
-		res.Trailer = announced(res.Header)
-		if h.Length == chunked {
-			delete(res.Header, "Content-Length")
-		}
-	}
-	return res
 }

@@ -1,0 +1,196 @@
+package http1
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
+)
+
+// parts are what a request points to, in one piece of memory. The request itself is
+// apart: who keeps a URL or a field of it must not keep its context.
+type parts struct {
+	url    url.URL
+	coding [1]string
+	values [16]string // a browser sends a dozen
+}
+
+// Request returns what [http.ReadRequest] makes of the head, with ctx as its
+// context: a copy, which nobody else touches again. Its body is the one given,
+// where the head announces one, and has to read it by [Head.Length]. The error is
+// a [*Refusal].
+func (h *Head) Request(ctx context.Context, body io.ReadCloser) (*http.Request, error) {
+	p := new(parts)
+	text := h.copy()
+	to := h.target.in(text, h.begin)
+	if err := p.setURL(to, h); err != nil {
+		return nil, err
+	}
+	r := http.Request{
+		Method: h.method.in(text, h.begin), URL: &p.url, RequestURI: to,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: h.Minor,
+		Host: p.url.Host, ContentLength: h.Length, Close: h.Close, Body: http.NoBody,
+	}
+	if h.Minor == 0 {
+		r.Proto = "HTTP/1.0"
+	}
+	if r.Host == "" && h.host >= 0 {
+		r.Host = h.fields[h.host].value.in(text, h.begin)
+	}
+	if h.Length != 0 && body != nil {
+		r.Body = body
+	}
+	r.Header = h.header(text, p.values[:])
+	if h.chunked {
+		p.coding[0] = "chunked"
+		r.TransferEncoding = p.coding[:]
+		r.Trailer = announced(r.Header)
+	}
+	return r.WithContext(ctx), nil // r stays on the stack
+}
+
+// setURL reads the target as [url.ParseRequestURI] does, which is asked where
+// there is more to it than a path that spells itself.
+func (p *parts) setURL(to string, h *Head) error {
+	if to[0] == '/' {
+		path, query, mark := strings.Cut(to, "?")
+		if target.Plain(path) {
+			p.url = url.URL{Path: path, RawQuery: query, ForceQuery: mark && query == ""}
+			return nil
+		}
+	}
+	authority := h.Method == http.MethodConnect && to[0] != '/'
+	if authority {
+		to = "http://" + to
+	}
+	u, err := url.ParseRequestURI(to)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%s", err)
+	}
+	if p.url = *u; authority {
+		p.url.Scheme = ""
+	}
+	return nil
+}
+
+// copy returns the head from its first line on as a string of its own, in which
+// the names of fields are canonical.
+func (h *Head) copy() string {
+	b := append([]byte(nil), h.b[h.begin:]...)
+	for i := range h.fields {
+		if f := &h.fields[i]; f.id == other {
+			canonical(b[int(f.name.from)-h.begin : int(f.name.to)-h.begin])
+		}
+	}
+	return str(b)
+}
+
+// in is s in a copy of what begins at begin.
+func (s span) in(text string, begin int) string { return text[int(s.from)-begin : int(s.to)-begin] }
+
+// header returns the fields as handlers get them: without Host and
+// Transfer-Encoding, which say what the message is. Values are cut from room, as
+// far as that goes, each with no room behind it.
+func (h *Head) header(text string, room []string) http.Header {
+	if len(h.fields) > len(room) {
+		room = make([]string, len(h.fields))
+	}
+	header := make(http.Header, len(h.fields)-h.skipped())
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.id == nameHost && h.Status == 0 || f.id == nameTransferEncoding {
+			continue
+		}
+		name := names[f.id]
+		if f.id == other {
+			name = f.name.in(text, h.begin)
+		}
+		value := f.value.in(text, h.begin)
+		if have := header[name]; have != nil {
+			header[name] = append(have, value)
+			continue
+		}
+		room[0] = value
+		header[name], room = room[:1:1], room[1:]
+	}
+	// As a server of HTTP/1.0 is asked not to answer from a cache (RFC 9111,
+	// section 5.4).
+	if pragma := header["Pragma"]; len(pragma) > 0 && pragma[0] == "no-cache" && header["Cache-Control"] == nil {
+		header["Cache-Control"] = []string{"no-cache"}
+	}
+	return header
+}
+
+// skipped is how many fields [Head.header] leaves out, as nearly all requests have
+// Host.
+func (h *Head) skipped() int {
+	if h.host >= 0 {
+		return 1
+	}
+	return 0
+}
+
+// announced takes Trailer out of a header, and returns the names that it lists,
+// without values; nil for none.
+func announced(header http.Header) http.Header {
+	lines := header["Trailer"]
+	if lines == nil {
+		return nil
+	}
+	delete(header, "Trailer")
+	var trailer http.Header
+	for name := range fields.Members(lines) {
+		if trailer == nil {
+			trailer = make(http.Header)
+		}
+		trailer[http.CanonicalHeaderKey(name)] = nil
+	}
+	return trailer
+}
+
+// contentLength is how long the answer is, or would be to another method than HEAD;
+// -1: nobody says.
+func (h *Head) contentLength() int64 {
+	switch {
+	case h.hasLength && (h.toHEAD || h.Length >= 0 && !h.bodiless()):
+		return h.length
+	case h.bodiless() && !h.toHEAD:
+		return 0
+	}
+	return -1
+}
+
+// Response returns what [http.ReadResponse] makes of the head, as the answer to r,
+// with the body given where there is one.
+func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
+	text := h.copy()
+	res := &http.Response{
+		Status: h.reason.in(text, h.begin), StatusCode: h.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: h.Minor,
+		Header: h.header(text, nil), ContentLength: h.contentLength(), Close: h.Close, Body: http.NoBody, Request: r,
+	}
+	if h.Minor != 1 {
+		res.Proto = text[:len("HTTP/1.x")]
+	}
+	if h.Length != 0 && body != nil {
+		res.Body = body
+	}
+	if h.saysClose && h.Minor > 0 {
+		delete(res.Header, "Connection")
+	}
+	if length := res.Header["Content-Length"]; len(length) > 1 {
+		res.Header["Content-Length"] = length[:1:1]
+	}
+	if h.chunked {
+		res.TransferEncoding = []string{"chunked"}
+		res.Trailer = announced(res.Header)
+		if h.Length == chunked {
+			delete(res.Header, "Content-Length")
+		}
+	}
+	return res
+}
