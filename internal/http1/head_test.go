@@ -3,10 +3,13 @@ package http1
 import (
 	"bufio"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -127,6 +130,11 @@ func TestFieldsOfRequestsAndResponses(t *testing.T) {
 			if got != c.response || got != want {
 				t.Errorf("response: %q, want %q; net/http: %q", got, c.response, want)
 			}
+			// And to the byte, with something behind it that may be a body.
+			const more = "5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\n"
+			sameRequest(t, "POST / HTTP/1.1\r\nHost: a\r\n"+c.fields+more)
+			sameResponse(t, in+more, http.MethodGet)
+			sameResponse(t, in+more, http.MethodHead)
 		})
 	}
 }
@@ -151,6 +159,55 @@ func ourResponse(text, method string) *http.Response {
 		return nil
 	}
 	return h.Response(&http.Request{Method: method}, nil)
+}
+
+// TestCorpus sends the rows with which admin paths are sought past the tier. What
+// is refused here reaches no rule, what is not is what net/http makes of it.
+func TestCorpus(t *testing.T) {
+	escaped := regexp.MustCompile(`<[0-9A-F]{2}>`)
+	rows, refused := 0, 0
+	for _, file := range []string{"../../router/testdata/bypass-corpus.txt", "../../router/testdata/more-corpus.txt"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(string(text), "\n") {
+			col := strings.Split(line, "\t")
+			if len(col) != 4 {
+				continue // a comment
+			}
+			method, host, more := "GET", "shop.example", ""
+			for extra := range strings.SplitSeq(col[1], " && ") {
+				if m, ok := strings.CutPrefix(extra, ":method: "); ok {
+					method = m
+				} else if h, ok := strings.CutPrefix(extra, ":host: "); ok {
+					host = h
+				} else if extra != "-" {
+					more += extra + "\r\n"
+				}
+			}
+			target := escaped.ReplaceAllStringFunc(col[0], func(s string) string {
+				b, _ := hex.DecodeString(s[1:3])
+				return string(b)
+			})
+			request := method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + more + "\r\n"
+			sameRequest(t, request)
+			var h Head
+			status, whole := parse(&h, request, Limits{})
+			if status == 0 && !whole || status != 0 && col[3] != "reject" {
+				t.Errorf("%q: %d, wanted is %s", request, status, col[3])
+			}
+			if (col[2] == "framing" || col[2] == "host") && (status == 0) == (col[3] == "reject") {
+				t.Errorf("%q: %d, wanted is %s", request, status, col[3])
+			}
+			if rows++; status != 0 {
+				refused++
+			}
+		}
+	}
+	if rows < 250 || refused < 20 {
+		t.Errorf("%d rows, %d refused", rows, refused)
+	}
 }
 
 // TestRequestLines: which are refused, and how.
