@@ -148,7 +148,7 @@ func TestTheEndComesWithTheLastBytes(t *testing.T) {
 
 // TestAReadDoesNotWaitForMore than there is.
 func TestAReadDoesNotWaitForMore(t *testing.T) {
-	for _, first := range []string{"3\r\nabc", "3\r\nabc\r", "3\r\nabc\r\n", "3\r\nabc\r\n1", "1\r\na\r\n2\r\nbc\r\n1;", "3\r\nabc\r\n0\r\n", "3\r\nabc\r\n0\r\nX: y\r\n"} {
+	for _, first := range []string{"3\r\nabc", "5\r\nabc", "1\r\na\r\n5\r\nbc", "3\r\nabc\r", "3\r\nabc\r\n", "3\r\nabc\r\n1", "1\r\na\r\n2\r\nbc\r\n1;", "3\r\nabc\r\n0\r\n", "3\r\nabc\r\n0\r\nX: y\r\n"} {
 		stop := errors.New("it was waited for")
 		_, body := bodyOf(t, chunks, io.MultiReader(strings.NewReader(first), iotest.ErrReader(stop)))
 		var b [16]byte
