@@ -122,6 +122,22 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 	}
 }
 
+// Who is only asked, of whatever candidates, gives nobody's turn away.
+func TestRoundRobinKeepsTurnsWhenItIsAsked(t *testing.T) {
+	list := field(0, 0, 0)
+	asked, plain := RoundRobin(), RoundRobin()
+	for i := range 12 {
+		for _, some := range [][]Candidate{list, list[1:], list[:2]} {
+			asked.Pick(PickInfo{Peek: true}, Given(some...))
+		}
+		now := list[i%2:] // the first comes and goes
+		told := asked.Pick(PickInfo{Peek: true}, Given(now...))
+		if got, want := asked.Pick(PickInfo{}, Given(now...)), plain.Pick(PickInfo{}, Given(now...)); got != want || told != want {
+			t.Errorf("pick %d: told %d, then picked %d, want %d", i, told, got, want)
+		}
+	}
+}
+
 func TestHashIsTheSameInEveryProcess(t *testing.T) {
 	p := Hash(func(r *http.Request) string { return r.URL.Path }, 0)
 	list := field(0, 0, 0, 0)

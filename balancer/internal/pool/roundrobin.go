@@ -17,10 +17,11 @@ type RoundRobin struct {
 func (p *RoundRobin) Choose(info PickInfo, c Candidates) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.alignLocked(c)
-	owed := p.current
+	names, owed := p.alignedLocked(c)
 	if info.Peek {
 		owed = slices.Clone(owed)
+	} else {
+		p.names, p.current = names, owed
 	}
 	best, total := 0, 0.0
 	for i := range owed {
@@ -37,23 +38,25 @@ func (p *RoundRobin) Choose(info PickInfo, c Candidates) int {
 
 func (*RoundRobin) Why() string { return "it is its turn" }
 
-// alignLocked makes what is owed belong to the candidates of this pick.
-func (p *RoundRobin) alignLocked(c Candidates) {
+// alignedLocked returns what is owed to the candidates of this pick, and who they
+// are.
+func (p *RoundRobin) alignedLocked(c Candidates) (names []uint64, current []float64) {
 	n := c.Len()
 	same := len(p.names) == n
 	for i := 0; same && i < n; i++ {
 		same = p.names[i] == c.hash(i)
 	}
 	if same {
-		return
+		return p.names, p.current
 	}
 	owed := make(map[uint64]float64, len(p.names))
 	for i, name := range p.names {
 		owed[name] = p.current[i]
 	}
-	p.names, p.current = make([]uint64, n), make([]float64, n)
+	names, current = make([]uint64, n), make([]float64, n)
 	for i := range n {
-		p.names[i] = c.hash(i)
-		p.current[i] = owed[p.names[i]]
+		names[i] = c.hash(i)
+		current[i] = owed[names[i]]
 	}
+	return names, current
 }
