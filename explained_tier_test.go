@@ -1,6 +1,7 @@
 package foretier_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -26,135 +27,6 @@ import (
 	"github.com/foretier/foretier/session"
 )
 
-// plays is how many tiers are made up.
-const plays = 200
-
-// A play is a tier, which its seed makes up, and what happens to it.
-type play struct {
-	seed  uint64
-	steps []step
-}
-
-// A step is what happens, and then a request.
-type step struct {
-	change  string // in words: see tier.change
-	from    string // the request's peer
-	request string // as it comes; <web1> stands for the cookie that binds to web1
-}
-
-func (p play) String() string {
-	var b strings.Builder
-	for _, s := range p.steps {
-		if s.change != "" {
-			fmt.Fprintf(&b, "  %s\n", s.change)
-		}
-		fmt.Fprintf(&b, "  from %s: %q\n", s.from, s.request)
-	}
-	return b.String()
-}
-
-// calm reports whether nothing in p goes by chance, so that two tiers that play it
-// are alike: no policy draws, and nobody is ejected, which is for a time that is
-// drawn, too.
-func (p play) calm() bool { return p.seed%2 == 0 }
-
-// A maker makes up things.
-type maker struct{ *rand.Rand }
-
-func oneOf[T any](m maker, of ...T) T { return of[m.IntN(len(of))] }
-
-// someOf returns one to three of a list.
-func someOf[T any](m maker, of ...T) []T {
-	of = slices.Clone(of)
-	m.Shuffle(len(of), func(i, j int) { of[i], of[j] = of[j], of[i] })
-	return of[:1+m.IntN(min(3, len(of)))]
-}
-
-func newPlay(seed uint64) play {
-	m := maker{rand.New(rand.NewPCG(seed, 1))}
-	p := play{seed: seed}
-	often := someOf(m, targets...) // so that what is stored is asked for
-	for range 25 {
-		s := step{from: oneOf(m, peers...), request: m.request(often)}
-		if m.IntN(3) == 0 {
-			s.change = m.change(p.calm())
-		}
-		p.steps = append(p.steps, s)
-	}
-	return p
-}
-
-func (m maker) change(calm bool) string {
-	server := oneOf(m, "web1", "web2", "web3")
-	if !calm && m.IntN(3) == 0 {
-		return oneOf(m, "sick ", "dying ", "well ", "eject ") + server
-	}
-	switch m.IntN(8) {
-	case 0, 1:
-		return "sleep " + oneOf(m, "1s", "5s", "15s", "70s", "200s")
-	case 2:
-		return "purge " + oneOf(m, "all", "tag", "hard")
-	case 3:
-		return oneOf(m, "drain ", "maintenance ", "ready ", "ready ") + server
-	case 4:
-		return oneOf(m, "down ", "up ", "up ") + server
-	case 5:
-		return "release"
-	}
-	return "occupy " + oneOf(m, peers...) + " " + oneOf(m, "/hold/1", "/hold/2", "/hold/3", "/stream/1")
-}
-
-var (
-	servers = []string{"web0", "web1", "web2", "web3"}
-	peers   = []string{"192.0.2.1:1", "192.0.2.2:1", "198.51.100.7:1", "10.0.0.1:1", "10.0.0.2:1", "[2001:db8::1]:1"}
-	trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-
-	targets = []string{
-		"/", "/page/1", "/page/1", "/page/2", "/page/2?utm_source=a", "/page/2?b=1", "/vary/1", "/swr/1", "/swr/1", "/public/1", "/private/1", "/private/1",
-		"/login", "/cart", "/media/1", "/media/gone", "/gone", "/hold/1", "/hold/4", "/stream/1", "/old/1", "/base/secret",
-		"/page/1", "/page/2", "/swr/1", "/public/1", "/vary/1", "/media/1", "/hold/1", "/hold/2", "/stream/1", "/private/1", "/cart",
-		"/admin", "/admin/x", "/%61dmin", "//admin", "/x/../admin", "/admin;x", "/index.php/admin", "/ADMIN", "/%2561dmin", "/page/../media/1", "/media/%2e%2e/page/1",
-		"/page/%2F1", "/page/1;v=2", "/../x", "/a%00", "/t%C3%BCr", "/page/1#x", "http://shop.example/page/1", "*", "/secret", "/" + strings.Repeat("long", 60),
-	}
-	hosts  = []string{"shop.example:80", "SHOP.example", "www.shop.example", "other.example", "[::1]:8080", "a b", "..", ""}
-	fields = []string{
-		"Cookie: <web1>", "Cookie: <web2>", "Cookie: <web3>; a=b", "Cookie: route=forged", "Cookie: arm=b", "Cookie: arm=a; sid=1", "Cookie: sid=1", "Cookie: _ga=1", "Cookie: group=b", "Cookie: PHPSESSID=7",
-		"Authorization: Basic x", "Range: bytes=0-1", "Range: bytes=0-1,3-4", `If-None-Match: "a"`, `If-Match: "a"`, `If-Range: "a"`,
-		"Accept-Language: de", "Accept-Language: en", "Accept-Encoding: gzip", "Accept-Encoding: gzip, br;q=0", "Accept: text/event-stream", "X-V: 1", "X-V: 2", "X-New: 1",
-		"Cache-Control: no-cache", "Cache-Control: only-if-cached", "Cache-Control: max-stale", "Cache-Control: no-store", "Pragma: no-cache",
-		"X-Forwarded-For: 192.0.2.9", "X-Forwarded-For: 198.51.100.7, 10.0.0.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: other.example", "X-Original-URL: /admin", "Forwarded: for=192.0.2.9",
-		"X-Route-Trace: 1", "X-Request-Id: 1", "Via: 1.1 apps", "Connection: X-V", "Connection: Upgrade\r\nUpgrade: websocket", "Connection: close", "Max-Forwards: 0", "X-Refuse: 1",
-		"Origin: https://other.example", "Sec-Fetch-Site: cross-site",
-	}
-)
-
-// request makes up a request, of often most of the time.
-func (m maker) request(often []string) string {
-	method, target, version, host := "GET", oneOf(m, often...), "HTTP/1.1", "shop.example"
-	if m.IntN(4) == 0 {
-		method = oneOf(m, "HEAD", "HEAD", "POST", "POST", "POST", "OPTIONS", "PURGE", "TRACE")
-	}
-	if m.IntN(3) == 0 {
-		target = oneOf(m, targets...)
-	}
-	if m.IntN(8) == 0 {
-		version = "HTTP/1.0"
-	}
-	if m.IntN(4) == 0 {
-		host = oneOf(m, hosts...)
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s\r\nHost: %s\r\n", method, target, version, host)
-	for range m.IntN(4) {
-		b.WriteString(oneOf(m, fields...) + "\r\n")
-	}
-	if body := oneOf(m, "", "0123456789", "0123456789abc"); method == "POST" {
-		fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n%s", len(body), body)
-		return b.String()
-	}
-	return b.String() + "\r\n"
-}
-
 // A tier is a chain from edge to servers, all in this process.
 type tier struct {
 	maker
@@ -173,11 +45,11 @@ type tier struct {
 	mu     sync.Mutex
 	asked  []string          // guarded by mu: what servers were asked
 	states map[string]string // guarded by mu: of servers
-	hold   chan struct{}     // guarded by mu: closed when what servers hold is let go
+	held   []chan struct{}   // guarded by mu: what servers hold goes on once it is closed
 }
 
 func newTier(t *testing.T, seed uint64) *tier {
-	ti := &tier{maker: maker{rand.New(rand.NewPCG(seed, 2))}, states: make(map[string]string), hold: make(chan struct{}), calm: play{seed: seed}.calm()}
+	ti := &tier{maker: maker{rand.New(rand.NewPCG(seed, 2))}, states: make(map[string]string), calm: play{seed: seed}.calm()}
 	quiet := slog.New(slog.DiscardHandler)
 	ti.sticky = must(session.NewSticky(make([]byte, 32), session.StickyOptions{Always: ti.IntN(3) == 0}))
 	ti.pins = must(session.NewSticky(make([]byte, 32), session.StickyOptions{}))
@@ -187,10 +59,10 @@ func newTier(t *testing.T, seed uint64) *tier {
 		Name: "apps", Via: "apps", Logger: quiet, Policy: ti.policy(), Affinity: ti.sticky,
 		Refuse: oneOf[router.Matcher](ti.maker, admin, router.Any(admin, router.Header("X-Refuse")), router.Any(admin, router.Header("X-V", "2"), router.Header("X-Forwarded-Proto", "https"))),
 		Probe:  health.ProbeFunc(ti.probe),
-		Limits:  balancer.Limits{Streams: oneOf(ti.maker, 0, 1)},
+		Limits: balancer.Limits{Streams: oneOf(ti.maker, 0, 1)},
 	}
 	if ti.IntN(4) > 0 {
-		opts.Limits.InFlight, opts.Limits.Queue, opts.Limits.Wait = 1+ti.IntN(2), oneOf(ti.maker, -1, 1, 4), time.Second
+		opts.Limits.InFlight, opts.Limits.Queue, opts.Limits.Wait = oneOf(ti.maker, 1, 1, 2), oneOf(ti.maker, -1, 1, 4, 4), time.Second
 	}
 	backend := func(name string, tier int) balancer.Backend {
 		return balancer.Backend{Name: name, Handler: ti.server(name), Tier: tier, Weight: 1 + ti.IntN(2)}
@@ -312,7 +184,7 @@ func (ti *tier) router(name string, to func(string) http.Handler) *router.Router
 		for i := range ti.IntN(5) {
 			rule := router.Rule{Name: fmt.Sprint("r", i), When: ti.matcher(1)}
 			rule.To = to(rule.Name)
-			switch ti.IntN(8) {
+			switch ti.IntN(9) {
 			case 0:
 				rule.Allow = []netip.Prefix{netip.MustParsePrefix(oneOf(ti.maker, "10.0.0.0/8", "192.0.2.0/25"))}
 			case 1:
@@ -323,7 +195,7 @@ func (ti *tier) router(name string, to func(string) http.Handler) *router.Router
 				rule.Limit.InFlight = 1
 			case 4:
 				rule.Use = []func(http.Handler) http.Handler{traced}
-			case 5:
+			case 5, 8:
 				rule.Use = []func(http.Handler) http.Handler{traced, router.SameOrigin()}
 			case 6:
 				rule.Streams = true
@@ -431,13 +303,14 @@ func (ti *tier) server(name string) http.Handler {
 		switch kind(r) {
 		case "gone":
 			if name != "web0" {
+				h.Del("Etag")
 				w.WriteHeader(http.StatusNotFound)
 				return
 			}
 		case "vary":
 			h.Set("Vary", "Accept-Language")
 		case "swr":
-			h.Set("Cache-Control", "max-age=10, stale-while-revalidate=20, stale-if-error=100")
+			h.Set("Cache-Control", "max-age=10, stale-while-revalidate=20, stale-if-error=1000")
 		case "public":
 			h.Set("Cache-Control", "public, max-age=60")
 		case "private", "cart":
@@ -459,11 +332,12 @@ func (ti *tier) server(name string) http.Handler {
 
 // wait holds a request until it is let go.
 func (ti *tier) wait(r *http.Request) {
+	goesOn := make(chan struct{})
 	ti.mu.Lock()
-	hold := ti.hold
+	ti.held = append(ti.held, goesOn)
 	ti.mu.Unlock()
 	select {
-	case <-hold:
+	case <-goesOn:
 	case <-r.Context().Done():
 	}
 }
@@ -515,3 +389,182 @@ type nobodyComes struct{}
 func (nobodyComes) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 func (nobodyComes) Close() error              { return nil }
 func (nobodyComes) Addr() net.Addr            { return &net.TCPAddr{} }
+
+// serve has the tier answer r.
+func (ti *tier) serve(r *http.Request) (out result) {
+	rules, asked, began := ti.counts(), len(ti.journal()), time.Now()
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { out.aborted = recover() != nil }()
+		ti.srv.ServeHTTP(w, r)
+	}()
+	synctest.Wait()
+	if len(ti.journal()) == asked {
+		select {
+		case <-done:
+		case <-time.After(2 * time.Second): // longer than for a place: it waits for another's fetch
+		}
+	}
+	select {
+	case <-done:
+	default:
+		ti.release()
+		<-done
+	}
+	synctest.Wait() // for what goes on behind the client's back
+	if strings.Contains(strings.Join(w.Header()["Cache-Status"], ""), "; hit") && ti.queued() {
+		time.Sleep(2 * time.Second) // longer than it waits for a place
+	}
+	out.status, out.cached, out.location = w.Code, w.Header()["Cache-Status"], w.Header().Get("Location")
+	out.waited, out.asked = time.Since(began), ti.journal()[asked:]
+	for name, n := range ti.counts() {
+		if n > rules[name] {
+			out.rules = append(out.rules, name)
+		}
+	}
+	slices.Sort(out.rules)
+	return out
+}
+
+// request makes a request as a server reads it.
+func (ti *tier) request(s step) *http.Request {
+	text := s.request
+	for _, name := range servers {
+		if pin := "<" + name + ">"; strings.Contains(text, pin) {
+			text = strings.ReplaceAll(text, pin, ti.pin(name))
+		}
+	}
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
+	if err != nil {
+		panic(fmt.Sprintf("%q: %v", text, err))
+	}
+	r.RemoteAddr = s.from
+	return r
+}
+
+// pin returns the cookie that binds a client to a server.
+func (ti *tier) pin(name string) string {
+	h := http.Header{}
+	ti.pins.Bind(h, &http.Request{Method: "POST", Header: http.Header{}}, name)
+	c := must(http.ParseSetCookie(h.Get("Set-Cookie")))
+	return c.Name + "=" + c.Value
+}
+
+// change has something happen to the tier.
+func (ti *tier) change(what string) {
+	verb, of, _ := strings.Cut(what, " ")
+	switch verb {
+	case "sleep":
+		ti.release() // nothing is held for so long that it is given up
+		time.Sleep(must(time.ParseDuration(of)))
+	case "purge":
+		_ = must(ti.pages.Invalidate(context.Background(), map[string]cache.Invalidation{
+			"all": {All: true}, "tag": {Tags: []string{"t"}}, "hard": {All: true, Hard: true},
+		}[of]))
+	case "drain", "maintenance", "ready":
+		mode := map[string]balancer.Mode{"drain": balancer.Drain, "maintenance": balancer.Maintenance, "ready": balancer.Ready}[verb]
+		_ = ti.apps.SetMode(of, mode)
+	case "down", "up": // as its probe says, until that is settled
+		ti.release()
+		for _, name := range strings.Split(of, ",") {
+			ti.become(name, verb)
+		}
+		time.Sleep(2 * time.Minute)
+	case "sick", "dying", "well": // as visitors notice
+		ti.become(of, verb)
+	case "eject":
+		ti.become(of, "sick")
+		for i := range 40 {
+			r := httptest.NewRequest("GET", fmt.Sprintf("/page/%d", i), nil)
+			r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", i%8)
+			r.Header.Set("Cookie", ti.pin(of))
+			ti.apps.ServeHTTP(httptest.NewRecorder(), r)
+		}
+	case "occupy":
+		from, target, _ := strings.Cut(of, " ")
+		r := ti.request(step{from: from, request: "GET " + target + " HTTP/1.1\r\nHost: shop.example\r\n\r\n"})
+		ti.holding.Go(func() {
+			defer func() { _ = recover() }() // cut off at the end
+			ti.srv.ServeHTTP(httptest.NewRecorder(), r)
+		})
+	case "release":
+		ti.release()
+	}
+	synctest.Wait()
+}
+
+// release lets those go on who hold something, one after the other, and those who
+// have waited for them.
+func (ti *tier) release() {
+	for {
+		ti.mu.Lock()
+		if len(ti.held) == 0 {
+			ti.mu.Unlock()
+			return
+		}
+		goesOn := ti.held[0]
+		ti.held = ti.held[1:]
+		ti.mu.Unlock()
+		close(goesOn)
+		synctest.Wait()
+	}
+}
+
+func (ti *tier) become(name, state string) {
+	ti.mu.Lock()
+	defer ti.mu.Unlock()
+	ti.states[name] = state
+}
+
+func (ti *tier) journal() []string {
+	ti.mu.Lock()
+	defer ti.mu.Unlock()
+	return slices.Clone(ti.asked)
+}
+
+// queued reports whether somebody waits for a place.
+func (ti *tier) queued() bool {
+	waiting := 0.0
+	for _, pool := range []health.Reporter{ti.apps, ti.blue} {
+		metrics := pool.Report().Metrics
+		i := slices.IndexFunc(metrics, func(m health.Metric) bool { return m.Name == "requests_queued" })
+		waiting += metrics[i].Value
+	}
+	return waiting > 0
+}
+
+// counts is how many requests each rule has taken.
+func (ti *tier) counts() map[string]float64 {
+	out := make(map[string]float64)
+	for _, rt := range ti.routers {
+		report := rt.Report()
+		for _, rule := range report.Parts {
+			out[report.Name+"/"+rule.Name] = rule.Metrics[0].Value
+		}
+	}
+	return out
+}
+
+// reports is what all parts count. Events have times, and probes come at random.
+func (ti *tier) reports() string {
+	var b strings.Builder
+	var write func(within string, r health.Report)
+	write = func(within string, r health.Report) {
+		within += "/" + r.Name
+		for _, m := range r.Metrics {
+			fmt.Fprintln(&b, within, m.Name, m.Labels, m.Value)
+		}
+		for _, part := range r.Parts {
+			write(within, part)
+		}
+	}
+	for _, part := range []health.Reporter{ti.srv, ti.apps, ti.origin, ti.based, ti.pages, ti.sticky, ti.sessions} {
+		write("", part.Report())
+	}
+	for _, rt := range ti.routers {
+		write("", rt.Report())
+	}
+	return b.String()
+}
