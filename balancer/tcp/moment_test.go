@@ -101,3 +101,20 @@ func TestFencedWhileConnecting(t *testing.T) {
 		t.Error("by Serve: a byte of a fenced backend")
 	}
 }
+
+// TestAPrimaryIsToldOnceItServes: who acts on the log finds it as told.
+func TestAPrimaryIsToldOnceItServes(t *testing.T) {
+	var log testkit.Log
+	p := newPool(t, []Backend{{Name: "a", URL: "tcp://" + testkit.Backend(t, testkit.Echo("a"))}}, Options{Logger: log.Logger()})
+	now := time.Now()
+	a := p.view.Snap.Load().ByName["a"]
+	if !p.roles.Probed(a, now, now, health.Result{State: health.Up, Role: health.RolePrimary}, nil) {
+		t.Fatal("nothing has changed")
+	}
+	if got := log.String(); got != "" {
+		t.Errorf("told before it took effect: %s", got)
+	}
+	p.set.Refresh(now)
+	p.roles.Tell()
+	log.Wants(t, "is primary", "backend=a")
+}

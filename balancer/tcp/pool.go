@@ -227,5 +227,6 @@ func (c *carrier) SetPrimary(name string) error {
 	if err == nil {
 		r.set.Refresh(now)
 	}
+	r.Tell()
 	return err
 }

@@ -39,9 +39,12 @@ type roles struct {
 	active atomic.Bool // a probe has told a role
 	vacant atomic.Bool // nobody is primary
 
+	telling sync.Mutex // serializes lines of the log; comes before mu
+
 	mu     sync.Mutex // serializes elections; comes before the set's
 	claims map[*pool.Member]*election.Claim
 	throne election.Throne                                // guarded by mu, like claims
+	untold []func()                                       // guarded by mu: lines for the log
 	ranks  atomic.Pointer[map[*pool.Member]election.Rank] // the outcome, never modified
 }
 
@@ -79,7 +82,7 @@ func (r *roles) Probed(e *pool.Entry, asked, now time.Time, res health.Result, e
 	was := *c
 	if !isRole(res.Role) {
 		if c.Role != "" || !c.Known {
-			r.log.LogAttrs(context.Background(), slog.LevelError, "the probe tells a role that there is not: the backend has none",
+			r.tellLocked(slog.LevelError, "the probe tells a role that there is not: the backend has none",
 				slog.String("backend", e.Name), slog.String("role", res.Role))
 		}
 		res.Role = ""
@@ -133,6 +136,7 @@ func (r *roles) missed(e *pool.Entry, now time.Time) {
 	if changed {
 		r.set.Refresh(now)
 	}
+	r.Tell()
 }
 
 // doubt has e probed soon, because it ended a connection by itself: it may be
@@ -198,18 +202,18 @@ func (r *roles) electLocked(now time.Time, news bool) bool {
 func (r *roles) enthroneLocked(now time.Time, old, next election.Throne) {
 	if !next.Remembers(old) {
 		if err := next.Remember(r.memory); err != nil {
-			r.log.LogAttrs(context.Background(), slog.LevelError, "cannot remember who is primary", slog.Any("error", err))
+			r.tellLocked(slog.LevelError, "cannot remember who is primary", slog.Any("error", err))
 		}
 	}
 	r.throne = next
-	r.tellFences(now, old, next)
+	r.fencesLocked(now, old, next)
 	switch {
 	case next.Seated && (!old.Seated || old.Primary != next.Primary):
 		level, text := slog.LevelInfo, "is primary"
 		if old.Primary != "" && old.Primary != next.Primary {
 			level, text = slog.LevelWarn, "is primary in the place of "+old.Primary
 		}
-		r.tell(now, level, next.Primary, text)
+		r.happenedLocked(now, level, next.Primary, text)
 	case !next.Seated && next.Why != old.Why:
 		level := slog.LevelInfo // as at each start
 		if next.Torn {
@@ -217,30 +221,49 @@ func (r *roles) enthroneLocked(now time.Time, old, next election.Throne) {
 		} else if old.Seated {
 			level = slog.LevelWarn
 		}
-		r.tell(now, level, next.Primary, next.Why)
+		r.happenedLocked(now, level, next.Primary, next.Why)
 	}
 }
 
-// tell remembers and logs what has happened to a backend, or, without one, to all.
-func (r *roles) tell(now time.Time, level slog.Level, backend, text string) {
+// happenedLocked remembers what has happened to a backend, or, without one, to
+// all, and will tell it.
+func (r *roles) happenedLocked(now time.Time, level slog.Level, backend, text string) {
 	r.set.Note(now, backend, text)
-	log := r.log
-	if backend != "" {
-		log = log.With("backend", backend)
+	if backend == "" {
+		r.tellLocked(level, text)
+		return
 	}
-	log.Log(context.Background(), level, text)
+	r.tellLocked(level, text, slog.String("backend", backend))
 }
 
-// tellFences tells who is fenced now, and who no longer is.
-func (r *roles) tellFences(now time.Time, old, next election.Throne) {
+// tellLocked keeps a line for Tell.
+func (r *roles) tellLocked(level slog.Level, text string, attrs ...slog.Attr) {
+	r.untold = append(r.untold, func() { r.log.LogAttrs(context.Background(), level, text, attrs...) })
+}
+
+// Tell serves [pool.Judge].
+func (r *roles) Tell() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	r.mu.Lock()
+	lines := r.untold
+	r.untold = nil
+	r.mu.Unlock()
+	for _, line := range lines {
+		line()
+	}
+}
+
+// fencesLocked tells who is fenced now, and who no longer is.
+func (r *roles) fencesLocked(now time.Time, old, next election.Throne) {
 	for _, name := range slices.Sorted(maps.Keys(next.Fenced)) {
 		if old.Fenced[name] != next.Fenced[name] {
-			r.tell(now, slog.LevelError, name, "fenced: "+next.Fenced[name])
+			r.happenedLocked(now, slog.LevelError, name, "fenced: "+next.Fenced[name])
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(old.Fenced)) {
 		if next.Fenced[name] == "" {
-			r.tell(now, slog.LevelInfo, name, "no longer fenced")
+			r.happenedLocked(now, slog.LevelInfo, name, "no longer fenced")
 		}
 	}
 }

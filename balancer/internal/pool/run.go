@@ -125,6 +125,9 @@ func (s *Set) ask(ctx context.Context, e *Entry) (health.Result, error) {
 	if changed {
 		s.Refresh(now)
 	}
+	if s.Opts.Judge != nil {
+		s.Opts.Judge.Tell()
+	}
 	return res, err
 }
 

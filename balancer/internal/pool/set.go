@@ -61,6 +61,9 @@ type Judge interface {
 	Probed(e *Entry, asked, now time.Time, res health.Result, err error) bool
 	// Standing returns how m stands.
 	Standing(m *Member) Standing
+	// Tell logs what has been decided so far, once it has taken effect: who reads a
+	// log may stand still, or act on it.
+	Tell()
 	// Vacant reports whether members should be asked more often.
 	Vacant() bool
 }
