@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Pictures have no background of their own, and colours that are read on white
-// and on black.
+// Pictures follow the reader's choice of light or dark; the bars' colours are read on
+// both.
 const style = `<style>
 text { fill: #1f2328 } .dim { fill: #59636e } .line { stroke: #59636e; stroke-width: 1 } .back { fill: #ffffff }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .dim { fill: #9198a1 } .line { stroke: #9198a1 } .back { fill: #0d1117 } }

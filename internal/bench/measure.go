@@ -57,7 +57,7 @@ func (b *bench) measure(ctx context.Context, w *workload) (Result, error) {
 	}
 	for _, row := range rows {
 		res.Rows = append(res.Rows, *row)
-		if row.Failed != "" {
+		if row.Failed != "" && ctx.Err() == nil {
 			log.Printf("%s: %s: %s", w.name, row.Name, row.Failed)
 		}
 	}
@@ -152,13 +152,15 @@ func (b *bench) warm(ctx context.Context, c *running, w *workload) error {
 }
 
 // aside sends the load once more, outside of the rounds: by this program if it
-// can, since wrk takes no less than a second.
+// can, since wrk takes no less than a second, and two where it has to shake hands.
 func (b *bench) aside(ctx context.Context, c *running, w *workload) (count, error) {
-	send := w.load
-	if !c.setup.TLS && w.status != http.StatusSwitchingProtocols {
-		send = exchanges(conns)
+	switch {
+	case c.setup.TLS:
+		return w.load(b, ctx, c, c.asked, 2*time.Second)
+	case w.status == http.StatusSwitchingProtocols:
+		return w.load(b, ctx, c, c.asked, b.short)
 	}
-	return send(b, ctx, c, c.asked, b.short)
+	return exchanges(conns)(b, ctx, c, c.asked, b.short)
 }
 
 // half measures latencies at half the rate at which the entrant was saturated.
@@ -288,8 +290,8 @@ func (b *bench) idle(ctx context.Context, all []*running) error {
 	case <-ctx.Done():
 	case <-time.After(b.idleTime):
 	}
-	var res load.Result
 	for _, h := range holders {
+		var res load.Result
 		grown := h.c.memory() - h.before
 		if err := h.end(&res); err != nil {
 			h.c.row.Failed = err.Error()

@@ -191,7 +191,7 @@ func run(ctx context.Context, cpu int, d time.Duration, dir string, in io.Reader
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = errors.New("did not end in time")
 		}
 		return "", 0, fmt.Errorf("%s: %w: %s%s", argv[3], err, stdout.String(), stderr.String())
