@@ -133,3 +133,13 @@ func giveBack(b []byte) {
 }
 
 func class(n int) int { return bits.Len(uint(n/minMemory)) - 1 }
+
+// Append puts p behind what is unread, as if it had been read last.
+func (b *Buffer) Append(p []byte) {
+	for len(p) > 0 {
+		b.room()
+		n := copy(b.mem[b.w:], p)
+		b.w += n
+		p = p[n:]
+	}
+}

@@ -1,0 +1,255 @@
+package h1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/router/edge/internal/wire"
+)
+
+// A conn is one client's connection.
+type conn struct {
+	srv    *Server
+	ctx    context.Context // of all requests on it
+	wire   *wire.Conn
+	nc     net.Conn // wire, or TLS above it
+	secure *tls.ConnectionState
+	remote string
+
+	buf    http1.Buffer // what was read and is not used yet
+	head   http1.Head   // of the request
+	body   body         // of the request
+	listen listener     // what notices a client's leaving where nothing else does
+	names  []string     // of a header; scratch
+
+	resting  bool          // nothing is asked on it
+	begun    atomic.Bool   // something was read on it
+	idleTime time.Duration // between two requests
+	hijacked bool
+	mu       sync.Mutex                              // held by those who end it and who goes on: see hurry
+	leave    func()                                  // gone, bound once
+	cancel   atomic.Pointer[context.CancelCauseFunc] // of the request that is served; nil: none is
+}
+
+// ErrGone is the cause of a request's context if its client has left.
+var ErrGone = errors.New("the client is gone")
+
+func newConn(ctx context.Context, s *Server, w *wire.Conn, nc net.Conn) *conn {
+	c := &conn{srv: s, ctx: ctx, wire: w, nc: nc, idleTime: s.HeadTime}
+	if t, ok := nc.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		c.secure = &state
+	}
+	c.buf.Reset(nc)
+	c.leave = func() { c.gone(ErrGone) }
+	c.body.c = c
+	return c
+}
+
+// step is what becomes of a connection after a request.
+type step uint8
+
+const (
+	onward step = iota // to the next request
+	over               // it is closed
+	away               // somebody else has it
+)
+
+// run serves requests until the connection ends or is given away.
+func (c *conn) run() {
+	s := over // also for a handler that ends its goroutine
+	defer func() {
+		if s == over {
+			c.end()
+		}
+	}()
+	for {
+		if s = c.next(); s != onward {
+			return
+		}
+		s = over
+	}
+}
+
+// end closes the connection.
+func (c *conn) end() {
+	_ = errors.Join(c.nc.Close(), c.wire.Close()) // nothing can be done about one that does not close
+	c.buf.Discard(c.buf.Buffered())
+	c.buf.Free()
+	c.srv.remove(c)
+}
+
+// next serves one request.
+func (c *conn) next() step {
+	if s := c.await(); s != onward {
+		return s
+	}
+	if err := c.read(); err != nil {
+		return c.refuse(err)
+	}
+	return c.serve()
+}
+
+// await waits for the first byte of a request.
+func (c *conn) await() step {
+	if c.buf.Buffered() > 0 {
+		return onward
+	}
+	if !c.resting { // else the reader was parked
+		c.buf.Free()
+		c.resting = true
+		c.wire.Idle(c.idleTime)
+		if c.srv.draining.Load() {
+			c.hurry()
+		}
+	}
+	for {
+		err := c.buf.Fill()
+		if err == nil {
+			break
+		}
+		c.buf.Free()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.wire.ShouldPark() || c.wire.Late() || c.srv.draining.Load() {
+			return over // nothing is asked on it any more: no line for that
+		}
+		if c.wire.Park(c.run) {
+			return away
+		}
+	}
+	c.resting = false
+	c.wire.Busy()
+	if c.srv.draining.Load() {
+		c.calm()
+	}
+	return c.begin()
+}
+
+// begin looks at a connection of which the first byte has come: behind the
+// PROXY protocol it has told whose it is.
+func (c *conn) begin() step {
+	if c.begun.Swap(true) {
+		return onward
+	}
+	c.remote = c.nc.RemoteAddr().String()
+	if c.srv.Begun != nil && !c.srv.Begun(c.wire) {
+		return over
+	}
+	c.idleTime = c.srv.IdleTime(c.wire)
+	return onward
+}
+
+const (
+	freshWait = time.Second           // for the first request of a connection, at the end
+	settle    = 50 * time.Millisecond // for any other
+)
+
+// hurry ends the connection unless a request is on it, or comes soon.
+func (c *conn) hurry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, idle := c.wire.IdleSince(); !idle {
+		return
+	}
+	wait := settle
+	if !c.begun.Load() {
+		wait = freshWait
+	}
+	_ = c.wire.SetReadDeadline(time.Now().Add(wait)) // a closed connection has ended
+	c.wire.Wake()
+}
+
+// calm takes back what hurry has done: a request has come.
+func (c *conn) calm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.wire.SetReadDeadline(time.Time{}) // a closed connection shows when it is read
+}
+
+// read reads a request's head.
+func (c *conn) read() error {
+	c.wire.Allow(c.srv.HeadTime)
+	for {
+		n, err := c.head.ParseRequest(c.buf.Bytes(), &c.srv.Head)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			c.buf.Discard(n)
+			c.wire.Allow(0)
+			return nil
+		}
+		if err := c.buf.Fill(); err != nil {
+			return c.cutOff(err)
+		}
+	}
+}
+
+// cutOff says what has become of a request of which the head did not come.
+func (c *conn) cutOff(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &http1.Refusal{Status: http.StatusRequestTimeout, Cause: fmt.Sprintf("the head did not come within %v", c.srv.HeadTime)}
+	}
+	return &http1.Refusal{Cause: "cut off inside the head: " + err.Error()}
+}
+
+// refuse answers what is no request, and ends the connection: where the next
+// one begins nobody knows.
+func (c *conn) refuse(err error) step {
+	no := &http1.Refusal{Status: http.StatusBadRequest, Cause: err.Error()}
+	_ = errors.As(err, &no)
+	if c.srv.Unread != nil {
+		c.srv.Unread(c.wire, no.Status, no.Cause)
+	}
+	if no.Status == 0 {
+		return over
+	}
+	text := strconv.Itoa(no.Status) + " " + http.StatusText(no.Status)
+	b := http1.AppendStatus(nil, 1, no.Status)
+	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n"...)
+	b = appendDate(appendLength(b, int64(len(text)+1)))
+	b = append(append(append(b, "\r\n"...), text...), '\n')
+	if _, err := c.nc.Write(b); err == nil {
+		c.linger()
+	}
+	return over
+}
+
+const (
+	lingerAll   = 5 * time.Second // for what a client still sends once it has its answer
+	lingerStall = 2 * time.Second // for each piece of that
+)
+
+// linger closes in stages (RFC 9112, section 9.6): a connection that is closed
+// while its client sends is reset, and takes an answer with it that the client
+// has not read yet.
+func (c *conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	end := time.Now().Add(lingerAll)
+	buf := getBuffer(0)
+	defer putBuffer(buf)
+	for now := time.Now(); now.Before(end); now = time.Now() {
+		until := now.Add(lingerStall)
+		if until.After(end) {
+			until = end
+		}
+		if c.nc.SetReadDeadline(until) != nil {
+			return
+		}
+		if _, err := c.nc.Read((*buf)[:cap(*buf)]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package h1
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// serve has the handler answer the request whose head was read.
+func (c *conn) serve() step {
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	defer cancel(nil)
+	c.body.begin()
+	r, err := c.head.Request(ctx, &c.body)
+	if err != nil {
+		return c.refuse(err)
+	}
+	r.RemoteAddr, r.TLS = c.remote, c.secure
+	c.body.src.Trailer = &r.Trailer
+	c.cancel.Store(&cancel)
+	watched := c.wire.Watch(&c.leave)
+	if !watched {
+		c.listen.want(c)
+	}
+	w := &response{c: c, r: r, header: make(http.Header)}
+	returned := c.call(w, r)
+	if !watched {
+		c.listen.stop(c)
+	}
+	c.wire.Unwatch()
+	c.cancel.Store(nil)
+	switch {
+	case c.hijacked:
+		return away
+	case !returned:
+		c.breakOff(w)
+		return over
+	}
+	return c.settle(w)
+}
+
+// call calls the handler, and reports whether it has returned.
+func (c *conn) call(w *response, r *http.Request) (returned bool) {
+	defer func() {
+		if returned {
+			return
+		}
+		if v := recover(); v != http.ErrAbortHandler && c.srv.Panicked != nil {
+			c.srv.Panicked(v)
+		}
+	}()
+	c.srv.Handler.ServeHTTP(w, r)
+	return true
+}
+
+// breakOff sends what is there of an answer that its handler has broken off,
+// so that its client sees that there was one, and that it is not whole.
+func (c *conn) breakOff(w *response) {
+	if w.status == 0 {
+		return
+	}
+	_ = w.flush(false, 0) // the connection is closed either way
+	if w.length < 0 && !w.chunk {
+		c.wire.Reset() // or its end would be that of the body
+	}
+}
+
+// settle ends the exchange: the answer goes out, and what is left of the
+// request's body is read, if that is little.
+func (c *conn) settle(w *response) step {
+	whole := w.finish()
+	if !whole {
+		return over
+	}
+	if !c.body.drain() || w.close && c.buf.Buffered() > 0 {
+		c.linger()
+		return over
+	}
+	if w.close {
+		return over
+	}
+	if c.wire.Bounded() && c.wire.SetDeadline(time.Time{}) != nil {
+		return over
+	}
+	return onward
+}

@@ -1,0 +1,295 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A Conn is one connection. Like any [net.Conn] it may be used at once by a
+// reader, a writer, and those who set deadlines or close it. What says how it
+// is read ([Conn.Idle], [Conn.Allow], [Conn.Roll], [Conn.Watch], [Conn.Park]) is
+// its reader's.
+type Conn struct {
+	net.Conn
+	set *Set
+	raw syscall.RawConn // nil: there is no socket that could be watched
+
+	idle    atomic.Int64 // since when nothing is asked on it, by the set's clock; 0: something is
+	readBy  atomic.Int64 // when what is read must be here; 0: whenever
+	writeBy atomic.Int64 // when the client must have taken something of what is written; 0: whenever
+	rolling atomic.Int64 // how long both directions may be silent, in ns; 0: each has limits of its own; negative: for ever
+
+	reading, writing deadline
+
+	watched watched
+	park    park
+	closing sync.Once
+}
+
+// A deadline is one that somebody has asked for, beside the limits.
+type deadline struct {
+	mu sync.Mutex
+	at time.Time // guarded by mu; zero: none
+}
+
+// set sets the deadline by f.
+func (d *deadline) set(at time.Time, f func(time.Time) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = at
+	return f(at)
+}
+
+// restore sets it again, after the sweep has interrupted what it did not mean.
+func (d *deadline) restore(f func(time.Time) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return f(d.at)
+}
+
+func (d *deadline) isSet() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.at.IsZero()
+}
+
+func (d *deadline) passed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.at.IsZero() && !time.Now().Before(d.at)
+}
+
+var past = time.Unix(1, 0)
+
+// look interrupts who waits for too long at now. Errors of a deadline say that
+// the connection is closed, which interrupts by itself.
+func (c *Conn) look(now int64) {
+	if by := c.readBy.Load(); by != 0 && now >= by {
+		if !c.unpark() { // else who reads next sees that it is late
+			_ = c.Conn.SetReadDeadline(past)
+		}
+	} else if since := c.idle.Load(); since != 0 && now-since >= int64(parkAfter) {
+		c.askToPark()
+	}
+	if by := c.writeBy.Load(); by != 0 && now >= by {
+		_ = c.Conn.SetWriteDeadline(past)
+	}
+}
+
+// Idle says that nothing is asked on the connection for now, and gives the
+// client d to ask something; 0 and less: for ever.
+func (c *Conn) Idle(d time.Duration) {
+	c.idle.Store(c.set.now())
+	c.Allow(d)
+}
+
+// Busy says that something is asked on the connection.
+func (c *Conn) Busy() { c.idle.Store(0) }
+
+// IdleSince returns since when nothing is asked on the connection, and whether
+// that is so.
+func (c *Conn) IdleSince() (time.Duration, bool) {
+	since := c.idle.Load()
+	return time.Duration(since), since != 0
+}
+
+// Allow gives what is read from now on d to arrive, as a whole; 0 and less: for
+// ever.
+func (c *Conn) Allow(d time.Duration) {
+	if d <= 0 {
+		c.readBy.Store(0)
+		return
+	}
+	c.readBy.Store(c.set.now() + int64(d))
+}
+
+// Late reports whether the time that was given is over.
+func (c *Conn) Late() bool {
+	by := c.readBy.Load()
+	return by != 0 && c.set.now() >= by
+}
+
+// Roll lets both directions be silent for d, from the latest byte in either,
+// instead of all other limits; 0 and less: for ever.
+func (c *Conn) Roll(d time.Duration) {
+	if d <= 0 {
+		d = -1
+	}
+	c.rolling.Store(int64(d))
+	c.roll()
+}
+
+func (c *Conn) roll() {
+	if d := c.rolling.Load(); d != 0 {
+		c.Allow(time.Duration(d))
+	}
+}
+
+// Read implements [net.Conn]. It ends with [os.ErrDeadlineExceeded], too, when
+// the time of the latest Allow, Idle or Roll is over, or when the reader had
+// better park: see [Conn.Park].
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if n > 0 {
+			c.roll()
+		}
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) ||
+			c.Late() || c.ShouldPark() || c.reading.passed() {
+			return n, err
+		}
+		// The sweep meant a read that has ended meanwhile.
+		if err := c.reading.restore(c.Conn.SetReadDeadline); err != nil || n > 0 {
+			return n, err
+		}
+	}
+}
+
+// writeChunk is how much is handed to the kernel at once, and may be taken
+// within one limit.
+const writeChunk = 256 << 10
+
+// Write implements [net.Conn]. It ends with [os.ErrDeadlineExceeded], too, if
+// the client takes nothing for [Options.WriteStall].
+func (c *Conn) Write(p []byte) (n int, err error) {
+	for {
+		c.awaitTaking()
+		m, err := c.Conn.Write(p[n:min(len(p), n+writeChunk)])
+		n += m
+		if err != nil {
+			err = c.judge(err, int64(m))
+		}
+		if err != nil || n == len(p) {
+			c.writeBy.Store(0)
+			c.roll()
+			return n, err
+		}
+	}
+}
+
+// awaitTaking begins the time in which the client must take something.
+func (c *Conn) awaitTaking() {
+	limit := int64(c.set.opts.WriteStall)
+	if d := c.rolling.Load(); d != 0 {
+		limit = d
+	}
+	if limit > 0 {
+		c.writeBy.Store(c.set.now() + limit)
+	}
+}
+
+// judge returns why a write of which n bytes were taken has failed, or nil if
+// it is to go on: the client takes what it gets, or the sweep meant another
+// write.
+func (c *Conn) judge(err error, n int64) error {
+	by := c.writeBy.Load()
+	stalled := by != 0 && c.set.now() >= by
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.writing.passed() || stalled && n == 0 {
+		return err
+	}
+	return c.writing.restore(c.Conn.SetWriteDeadline)
+}
+
+// ReadFrom sends files by the kernel's own way (sendfile). All other sources
+// may pause for longer than the client may, so they are copied write by write.
+func (c *Conn) ReadFrom(src io.Reader) (n int64, err error) {
+	limited, _ := src.(*io.LimitedReader)
+	file, _ := src.(*os.File)
+	if limited != nil {
+		file, _ = limited.R.(*os.File)
+	}
+	to, _ := c.Conn.(io.ReaderFrom)
+	if file == nil || to == nil || c.rolling.Load() != 0 {
+		return io.Copy(struct{ io.Writer }{c}, src)
+	}
+	defer c.writeBy.Store(0)
+	for limited == nil || limited.N > 0 {
+		chunk := &io.LimitedReader{R: file, N: writeChunk}
+		if limited != nil {
+			chunk.N = min(chunk.N, limited.N)
+		}
+		want := chunk.N
+		before, serr := file.Seek(0, io.SeekCurrent)
+		c.awaitTaking()
+		m, err := to.ReadFrom(chunk)
+		n += m
+		if limited != nil {
+			limited.N -= m
+		}
+		if err != nil {
+			// It may go on only if nothing was read that was not written.
+			if after, aerr := file.Seek(0, io.SeekCurrent); errors.Join(serr, aerr) != nil || after-before != m {
+				return n, err
+			}
+			if err := c.judge(err, m); err != nil {
+				return n, err
+			}
+			continue
+		}
+		if m < want {
+			return n, nil // the file's end
+		}
+	}
+	return n, nil
+}
+
+// SetReadDeadline implements [net.Conn]. The limits hold beside it.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.reading.set(t, c.Conn.SetReadDeadline)
+}
+
+// SetWriteDeadline implements [net.Conn]. The limits hold beside it.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return c.writing.set(t, c.Conn.SetWriteDeadline)
+}
+
+// SetDeadline implements [net.Conn].
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// Bounded reports whether a deadline is set, beside the limits.
+func (c *Conn) Bounded() bool { return c.reading.isSet() || c.writing.isSet() }
+
+// Reset makes Close reset the connection, where it can, so that its end cannot
+// be taken for that of an answer.
+func (c *Conn) Reset() {
+	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = l.SetLinger(0) // or the end is an ordinary one
+	}
+}
+
+// NetConn returns what the connection was made of.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// A halfCloser ends one direction of a connection: TCP, TLS, Unix sockets.
+type halfCloser interface{ CloseWrite() error }
+
+// CloseWrite half-closes the connection, where it can.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(halfCloser); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Close closes the connection. If its reader has parked, it is woken, to see
+// that.
+func (c *Conn) Close() error {
+	c.closing.Do(func() {
+		c.set.watch.forget(c) // before its descriptor may be another's
+		c.set.remove(c)
+	})
+	err := c.Conn.Close()
+	c.unpark()
+	return err
+}

@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// parkAfter is how long nothing is asked on a connection before its reader is
+// asked to park.
+const parkAfter = 5 * time.Second
+
+// park is what lets a reader leave its connection alone: a goroutine and its
+// stack cost more than all else of a connection on which nothing is asked.
+type park struct {
+	asked  atomic.Bool // the reader had better park
+	parked atomic.Bool // nobody reads until wake is called
+	wake   func()      // not changed while parked
+}
+
+// askToPark interrupts the reader, so that it parks.
+func (c *Conn) askToPark() {
+	if c.set.watch == nil || c.raw == nil || c.park.parked.Load() || c.park.asked.Swap(true) {
+		return
+	}
+	_ = c.Conn.SetReadDeadline(past) // a closed connection interrupts by itself
+}
+
+// ShouldPark reports whether a read has ended only so that its reader can park.
+func (c *Conn) ShouldPark() bool { return c.park.asked.Load() }
+
+// Park has wake called, on a goroutine of its own, as soon as there is something
+// to read: bytes, the connection's end, or the end of the reader's time. It
+// reports whether that is so; the reader must then not touch the connection
+// again before. Else it has to go on reading.
+func (c *Conn) Park(wake func()) bool {
+	c.park.asked.Store(false)
+	if c.reading.restore(c.Conn.SetReadDeadline) != nil {
+		return false
+	}
+	c.park.wake = wake
+	c.park.parked.Store(true)
+	if c.set.watch.await(c) {
+		return true
+	}
+	// Whoever has woken the reader meanwhile has done what was to be done.
+	return !c.park.parked.CompareAndSwap(true, false)
+}
+
+// Wake wakes the reader if it has parked.
+func (c *Conn) Wake() { c.unpark() }
+
+// unpark wakes a reader that has parked, once, and reports whether one had.
+func (c *Conn) unpark() bool {
+	if !c.park.parked.CompareAndSwap(true, false) {
+		return false
+	}
+	go c.park.wake()
+	return true
+}

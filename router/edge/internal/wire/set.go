@@ -1,0 +1,128 @@
+// Package wire has the connections of a server's clients, below TLS: how long
+// each may keep the server waiting, which have gone away, and which cost
+// nothing while nothing is asked on them.
+//
+// A limit of time is a number in a [Conn]. One coarse sweep looks at all of
+// them and interrupts who waits beyond it; so a limit that is moved with every
+// request costs a store, not a timer. A client's leaving, too, is noticed by
+// one watch for all (epoll, on Linux), not by a goroutine that reads.
+package wire
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options for [NewSet].
+type Options struct {
+	// WriteStall is how long a client may take nothing of what is written to
+	// it. Zero: for ever.
+	WriteStall time.Duration
+	// HalfClosed says that a client which has closed its direction, and may
+	// still read, has not left.
+	HalfClosed bool
+	// Tick is how late a limit of time may be noticed. Zero means a second.
+	Tick time.Duration
+}
+
+// A Set is the connections of one server. It is safe for concurrent use.
+type Set struct {
+	opts  Options
+	start time.Time
+	watch *watch // nil: there is none on this system
+
+	mu     sync.Mutex
+	conns  map[*Conn]struct{} // guarded by mu
+	timer  *time.Timer        // guarded by mu: of the sweep; nil while there are no connections
+	closed bool               // guarded by mu
+}
+
+// NewSet returns an empty set.
+func NewSet(opts Options) *Set {
+	if opts.Tick == 0 {
+		opts.Tick = time.Second
+	}
+	return &Set{opts: opts, start: time.Now(), watch: newWatch(opts.HalfClosed), conns: make(map[*Conn]struct{})}
+}
+
+// now is the time since the set was made, never 0.
+func (s *Set) now() int64 { return int64(time.Since(s.start)) + 1 }
+
+// Add makes nc one of the set. It belongs to the set until it is closed.
+func (s *Set) Add(nc net.Conn) *Conn {
+	c := &Conn{Conn: nc, set: s}
+	c.idle.Store(s.now())
+	if sc, ok := socketOf(nc); ok {
+		c.raw, _ = sc.SyscallConn() // without it nobody watches the connection
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	if s.timer == nil && !s.closed {
+		s.timer = time.AfterFunc(s.opts.Tick, s.sweep)
+	}
+	return c
+}
+
+// socketOf finds the socket in nc, or in what that wraps as far as it shows it.
+func socketOf(nc net.Conn) (syscall.Conn, bool) {
+	for range 8 {
+		if sc, ok := nc.(syscall.Conn); ok {
+			return sc, true
+		}
+		in, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		nc = in.NetConn()
+	}
+	return nil, false
+}
+
+// remove forgets c.
+func (s *Set) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// sweep interrupts those who wait for too long, and comes again while there are
+// connections.
+func (s *Set) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.conns) == 0 {
+		s.timer = nil
+		return
+	}
+	now := s.now()
+	for c := range s.conns {
+		c.look(now)
+	}
+	s.timer.Reset(s.opts.Tick)
+}
+
+// All returns the connections that are open now.
+func (s *Set) All() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		out = append(out, c)
+	}
+	return out
+}
+
+// Close ends the sweep and the watch, and waits for the latter. The connections
+// are their owners' to close, before.
+func (s *Set) Close() {
+	s.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	s.watch.close()
+}
