@@ -1,8 +1,11 @@
 package transit
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -22,7 +25,7 @@ const StatusGone = 499
 // already in w's header stays; 503 gets "30" without one.
 func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	rec := From(r.Context())
-	if status == StatusGone && rec.overdue(time.Now()) {
+	if status == StatusGone && (errors.Is(context.Cause(r.Context()), os.ErrDeadlineExceeded) || rec.overdue(time.Now())) {
 		status, cause = http.StatusRequestTimeout, fmt.Errorf("transit: the client sent nothing of its body for too long: %w", cause)
 	}
 	if bad := rec.malformed(); status == StatusGone && bad != nil {

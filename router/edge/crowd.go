@@ -133,12 +133,12 @@ func (cr *crowd) idleLocked(who netip.Prefix, n int) []*conn {
 	}
 	type candidate struct {
 		c     *conn
-		since int64
+		since time.Duration
 	}
 	var idle []candidate
 	for c, of := range cr.open {
-		if (!who.IsValid() || of == who) && c.resting() {
-			idle = append(idle, candidate{c, c.since.Load()})
+		if since, idles := c.IdleSince(); idles && (!who.IsValid() || of == who) {
+			idle = append(idle, candidate{c, since})
 		}
 	}
 	if len(idle) == 0 && !who.IsValid() {
@@ -157,7 +157,7 @@ func (cr *crowd) idleLocked(who netip.Prefix, n int) []*conn {
 func (cr *crowd) close(off []*conn) {
 	for _, c := range off {
 		cr.closedIdle.Add(1)
-		_ = c.Conn.Close() // whoever reads it notices, and closes the rest
+		_ = c.Conn.Close() // whoever serves it notices, and closes the rest
 	}
 }
 
@@ -189,10 +189,4 @@ func (cr *crowd) say(what string, open, limit int, who netip.Prefix) {
 		attrs = append(attrs, slog.String("client", addr.String()))
 	}
 	cr.srv.opts.Logger.LogAttrs(context.Background(), slog.LevelError, what, attrs...)
-}
-
-// resting reports whether nothing is asked on c: no request has been read since
-// it was accepted, or since the last one was answered.
-func (c *conn) resting() bool {
-	return !c.begun.Load() && !c.answering.Load() && !c.upgraded.Load()
 }

@@ -63,7 +63,7 @@ func rest(t *testing.T, s *Server, n int) {
 		defer s.crowd.mu.Unlock()
 		idle := 0
 		for c := range s.crowd.open {
-			if c.resting() {
+			if _, idles := c.IdleSince(); idles {
 				idle++
 			}
 		}

@@ -28,20 +28,11 @@ var (
 // http.Server, which then must bound slow clients itself.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	c, _ := r.Context().Value(connKey{}).(*conn)
-	if c != nil && r.ProtoMajor == 1 && c.unread.Load() {
-		panic(http.ErrAbortHandler) // what follows a body that was not read is no request
-	}
 	s.stats.requests.Add(1)
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
 	ex := &exchange{w: w, rc: http.NewResponseController(w), rec: rec, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1)}
-	if c != nil {
-		c.answering.Store(true)
-		if r.ProtoMajor == 1 {
-			ex.conn = c
-		}
-	}
+	ex.own, _ = w.(own)
 	in, no := s.receive(ex, r.WithContext(ctx), rec)
 
 	defer func() {
@@ -101,7 +92,6 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		s.warnAboutScheme(r, peer)
 	}
 	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
-	ex.expects = r.Header["Expect"] != nil
 	rec.ID = requestID(r, trusted)
 	no := s.admit(r, rec, peer, trusted)
 	r.Header["X-Request-Id"] = []string{rec.ID}
@@ -110,17 +100,11 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		ex.hsts = s.hsts
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		if r.ProtoMajor == 1 {
-			// Else the standard server reads a body that its handler has not
-			// read before it answers, for as long as the client takes.
-			_ = ex.rc.EnableFullDuplex() // one that cannot is no server for HTTP/1
-		}
 		src := r.Body
-		ex.src = src
-		if len(r.TransferEncoding) > 0 {
-			src = &chunkReader{src, rec}
-		}
-		if limit := s.opts.Limits.BodyStall; limit > 0 {
+		switch limit := s.opts.Limits.BodyStall; {
+		case ex.own != nil:
+			src = &bodyReader{src, rec}
+		case limit > 0:
 			ex.stall = &stallReader{ReadCloser: src, rc: ex.rc, rec: rec, limit: limit, h2: r.ProtoMajor == 2}
 			src = ex.stall
 		}

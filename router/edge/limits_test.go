@@ -152,8 +152,8 @@ func TestBodyStall(t *testing.T) {
 	})
 }
 
-// To a pool a client that stalls looks like one that has gone: the standard
-// server cancels the request. It is answered with 408 all the same.
+// To a pool a client that stalls looks like one that has gone: the request is
+// cancelled. It is answered with 408 all the same.
 func TestBodyStallIs408(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		go io.Copy(io.Discard, r.Body)
@@ -219,8 +219,8 @@ func TestWriteStall(t *testing.T) {
 		}
 		time.Sleep(200 * time.Second)
 		synctest.Wait()
-		if took < 519*time.Second || took > 521*time.Second {
-			t.Errorf("gave up after %s, want 520 s", took)
+		if took < 519*time.Second || took > 551*time.Second {
+			t.Errorf("gave up after %s, want 520 s, or a quarter of the limit more", took)
 		}
 	})
 }

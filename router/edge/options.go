@@ -9,13 +9,13 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
+	"github.com/foretier/foretier/internal/http1"
 )
 
 // Options for [New]. The zero value is valid: plain HTTP on port 80.
@@ -242,26 +242,19 @@ func (o *Options) complete(c *tls.Config) {
 	}
 }
 
-// http returns the standard server's configuration for these options.
-func (o *Options) http(h http.Handler) *http.Server {
-	limits := o.Limits
-	maxHeader := 1 << 20
-	if limits.Headers > 0 && limits.Target > 0 {
-		// The handler measures both on its own, to say which was too large.
-		maxHeader = limits.Headers + limits.Target
+// head bounds the heads of requests.
+func (o *Options) head() http1.Limits {
+	l := o.Limits
+	return http1.Limits{Target: l.Target, Size: l.Headers, Fields: l.Fields, Cookies: cookiesPerField * l.Fields}
+}
+
+// tick is how late a limit of time may be noticed.
+func (o *Options) tick() time.Duration {
+	tick := time.Second
+	for _, limit := range []time.Duration{o.Limits.Header, o.Limits.Idle, o.Limits.TrustedIdle, o.Limits.BodyStall, o.Limits.WriteStall, o.Limits.UpgradeIdle} {
+		if limit > 0 {
+			tick = min(tick, max(limit/8, time.Millisecond))
+		}
 	}
-	return &http.Server{
-		Handler:                      h,
-		ConnContext:                  connContext,
-		DisableGeneralOptionsHandler: true,
-		ReadHeaderTimeout:            max(limits.Header, 0),
-		IdleTimeout:                  max(limits.Idle, 0),
-		MaxHeaderBytes:               maxHeader,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: limits.Streams,
-			SendPingTimeout:      max(limits.WriteStall/4, 0),
-			WriteByteTimeout:     max(limits.WriteStall, 0),
-		},
-		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-	}
+	return tick
 }

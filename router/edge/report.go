@@ -15,7 +15,6 @@ import (
 type stats struct {
 	conns, requests atomic.Uint64
 	open, inFlight  atomic.Int64
-	fresh           atomic.Int64     // connections of which nothing has been read yet
 	classes         [6]atomic.Uint64 // by the status's first digit
 	gone            atomic.Uint64
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/edge/internal/h1"
+	"github.com/foretier/foretier/router/edge/internal/wire"
 )
 
 // A Runner works in the background until its context ends, as pools and caches
@@ -42,7 +44,13 @@ type Server struct {
 	opts     Options
 	handler  http.Handler
 	listener net.Listener
-	http     *http.Server
+	wires    *wire.Set
+	h1       h1.Server
+	tls      *tls.Config     // nil: plain
+	http     *http.Server    // HTTP/2's
+	standard *handover       // from which that gets its connections
+	base     context.Context // of all connections
+	opening  openings
 	start    time.Time
 	page     func(http.ResponseWriter, *http.Request, int) bool // writePage, bound once
 	phase    atomic.Int32                                       // one of the phases below
@@ -52,8 +60,7 @@ type Server struct {
 	combined combinedLog
 	upgrades upgrades
 	crowd    crowd
-	lines    *LogWriter  // to Options.Combined; nil: there is none
-	cut      atomic.Bool // what is open is closed at once
+	lines    *LogWriter // to Options.Combined; nil: there is none
 	stats    stats
 
 	unreadable, unfinished transit.Lines // what is logged of those who send no request
@@ -96,17 +103,24 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 		s.hsts = "max-age=" + strconv.Itoa(int(opts.HSTS/time.Second))
 	}
 	s.http = opts.http(s)
+	s.base = context.WithValue(context.Background(), http.ServerContextKey, s.http)
+	s.wires = wire.NewSet(wire.Options{WriteStall: opts.Limits.WriteStall, Tick: opts.tick()})
+	s.h1.Handler, s.h1.Panicked = s, s.broken
+	s.h1.HeadTime, s.h1.BodyStall, s.h1.UpgradeIdle = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.UpgradeIdle
+	s.h1.Head = opts.head()
 	s.http.ConnState = s.state
-	s.http.TLSConfig = opts.tlsConfig()
-	if s.http.TLSConfig != nil && !hasCertificate(s.http.TLSConfig) {
+	s.tls = opts.tlsConfig()
+	if s.tls != nil && !hasCertificate(s.tls) {
 		return nil, errors.New("edge: TLS without a certificate")
 	}
-	s.names = configure(s.http.TLSConfig, &s.opts)
+	s.names = configure(s.tls, &s.opts)
+	s.http.TLSConfig = s.tls
 	if s.listener = opts.Listener; s.listener == nil {
 		if s.listener, err = net.Listen("tcp", opts.Addr); err != nil {
 			return nil, fmt.Errorf("edge: %w", err)
 		}
 	}
+	s.standard = newHandover(s.listener.Addr())
 	if s.opts.Name == "" {
 		s.opts.Name = s.listener.Addr().String()
 	}
@@ -165,6 +179,7 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	}
 	served := make(chan error, 1)
 	wg.Go(func() { served <- s.serve() })
+	wg.Go(s.serveStandard)
 
 	above, _ := ctx.Value(drainKey{}).(chan struct{}) // of the server that runs this one; nil: none does
 	var err error
@@ -183,6 +198,8 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	}
 	err = errors.Join(err, s.shutdown(base))
 	s.upgrades.closeAll()
+	_ = s.standard.Close() // which cannot fail
+	s.wires.Close()
 	stop()
 	wg.Wait()
 	if s.lines != nil {
@@ -193,7 +210,7 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 
 // scheme is what the server speaks itself.
 func (s *Server) scheme() string {
-	if s.http.TLSConfig != nil {
+	if s.tls != nil {
 		return "https"
 	}
 	return "http"
@@ -209,17 +226,10 @@ func (s *Server) serve() error {
 	if s.opts.Wrap != nil {
 		l = s.opts.Wrap(l)
 	}
-	l = listener{l, s}
-	var err error
-	if s.http.TLSConfig != nil {
-		err = s.http.ServeTLS(l, "", "")
-	} else {
-		err = s.http.Serve(l)
+	if err := s.accept(l); !errors.Is(err, net.ErrClosed) || s.phase.Load() == phaseServing {
+		return fmt.Errorf("edge: %w", err)
 	}
-	if errors.Is(err, http.ErrServerClosed) || s.draining() && errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return fmt.Errorf("edge: %w", err)
+	return nil
 }
 
 // drain says that the server should get no more connections, and waits for the
@@ -240,51 +250,45 @@ func (s *Server) drain(served <-chan error) {
 // shutdown lets requests end, then closes what is left.
 func (s *Server) shutdown(ctx context.Context) error {
 	s.phase.Store(phaseDraining)
-	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, 0))
+	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, settle))
 	defer cancel()
-	s.stopAccepting(ctx)
-	for {
-		// Shutdown tells HTTP/2 connections to end, but not one that was still
-		// shaking hands when it was called: that one hears it from the next call.
-		once, cancel := context.WithTimeout(ctx, time.Second)
-		err := s.http.Shutdown(once)
-		cancel()
-		if err == nil || errors.Is(err, net.ErrClosed) { // by stopAccepting
-			return nil
-		}
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return s.cutOff(err)
-		}
+	_ = s.listener.Close() // one that does not close cannot be helped
+	fresh, enough := context.WithTimeout(ctx, freshWait)
+	s.opening.wait(fresh)
+	enough()
+	var wg sync.WaitGroup
+	var standard error
+	wg.Go(func() { standard = s.shutdownStandard(ctx) })
+	err := s.h1.Shutdown(ctx)
+	wg.Wait()
+	if err = errors.Join(err, standard); err != nil {
+		return s.cutOff(err)
 	}
+	return nil
 }
 
 const (
-	freshWait = time.Second           // for the first request of connections accepted last
-	settle    = 50 * time.Millisecond // for a request that has been read to reach its handler
+	freshWait = time.Second           // for the handshake of connections accepted last
+	settle    = 50 * time.Millisecond // for idle connections to end, whatever Drain is
 )
 
-// stopAccepting closes the listener and lets the connections accepted last
-// bring their request: once Shutdown is called, http.Server drops requests that
-// it reads.
-func (s *Server) stopAccepting(ctx context.Context) {
-	_ = s.listener.Close() // one that does not close accepts until Shutdown
-	wait, cancel := context.WithTimeout(ctx, freshWait)
-	defer cancel()
-	tick := time.NewTicker(settle)
-	defer tick.Stop()
-	for quiet := false; !quiet; {
-		quiet = s.stats.fresh.Load() == 0
-		select {
-		case <-tick.C:
-		case <-wait.Done():
-			return
+// shutdownStandard lets the requests of the standard server end.
+func (s *Server) shutdownStandard(ctx context.Context) error {
+	for {
+		// Shutdown tells HTTP/2 connections to end, but not one that began when it
+		// was called: that one hears it from the next call.
+		once, cancel := context.WithTimeout(ctx, time.Second)
+		err := s.http.Shutdown(once)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
 		}
 	}
 }
 
 // cutOff closes what is left.
 func (s *Server) cutOff(err error) error {
-	s.cut.Store(true)
+	s.h1.Close()
 	return errors.Join(fmt.Errorf("edge: requests were cut off after %s: %w", s.opts.Drain, err), s.http.Close())
 }
 
@@ -303,11 +307,18 @@ func (s *Server) run(ctx context.Context, r Runner) {
 // Close closes the listener and every connection at once. It is not needed
 // after Run has returned, and is idempotent.
 func (s *Server) Close() error {
-	s.cut.Store(true)
 	err := s.http.Close()
+	s.h1.Close()
 	s.upgrades.closeAll()
+	_ = s.standard.Close() // which cannot fail
 	if lerr := s.listener.Close(); lerr != nil && !errors.Is(lerr, net.ErrClosed) {
 		err = errors.Join(err, lerr)
 	}
+	s.wires.Close()
 	return err
+}
+
+// broken logs a panic of the edge's own.
+func (s *Server) broken(v any) {
+	s.opts.Logger.LogAttrs(s.base, slog.LevelError, "panic", slog.Any("panic", v))
 }

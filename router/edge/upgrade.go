@@ -18,7 +18,6 @@ func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	defer ex.done()
 	c, rw, err := ex.rc.Hijack()
 	if err == nil {
-		ex.conn = nil // it is somebody else's
 		ex.complete(http.StatusSwitchingProtocols)
 	}
 	return c, rw, err

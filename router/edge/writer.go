@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,30 +15,28 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// An exchange is the ResponseWriter of one request: what it leads to are the
-// standard server's writer and body, which serve another request, or nobody,
-// once the handler has returned. So nobody reaches them but through here, and
-// then no more: see retire.
+// An exchange is the ResponseWriter of one request: what it leads to are a
+// server's writer and body, which serve another request, or nobody, once the
+// handler has returned. So nobody reaches them but through here, and then no
+// more: see retire.
 //
 // It remembers what went through it, and adds to the final header what is the
 // edge's to add. A small response is held until its handler has returned or
-// flushed: as long as nothing of it is out, an answer that breaks off can still
-// become an error that a client understands. Browsers send a request again,
-// orders too, if they get nothing at all.
+// flushed, by the server or, if that is another's, here: as long as nothing of
+// it is out, an answer that breaks off can still become an error that a client
+// understands. Browsers send a request again, orders too, if they get nothing at
+// all.
 type exchange struct {
-	w     http.ResponseWriter // the standard server's
+	w     http.ResponseWriter // the server's
+	own   own                 // the same, if it is the tier's own; nil: net/http's, HTTP/2's
 	rc    *http.ResponseController
 	body  *transit.Body // the request's; nil: there is none
-	src   io.Reader     // behind body: the standard server's
 	stall *stallReader  // between the two; nil: not bounded
 	rec   *transit.Record
-	conn  *conn  // HTTP/1's; else nil
 	hsts  string // value of Strict-Transport-Security, or ""
 	trace bool   // a trusted peer wants to see the way of the request
 	head  bool   // the request's method is HEAD
 	old   bool   // the client speaks HTTP/1.0
-
-	expects bool // the client waits to be told that it may send its body
 
 	status int   // of the final header; 0 before
 	bytes  int64 // of the body
@@ -51,6 +50,14 @@ type exchange struct {
 	life        sync.RWMutex // read-locked by whoever uses w or rc
 	over        bool         // guarded by life: the handler has returned
 	interrupted atomic.Bool  // somebody has ended the reading of the body, not the client
+}
+
+// An own writer is that of the tier's own server, which holds what it gets.
+type own interface {
+	// Retract takes the answer back, if nothing of it is out.
+	Retract() bool
+	// Short reports whether less was written than was announced.
+	Short() bool
 }
 
 // unknownRoom is how much is held of a body of which the length is unknown, or
@@ -126,7 +133,7 @@ func (ex *exchange) complete(status int) http.Header {
 // byte matters when it comes, or trailers, which the handler puts into the
 // header map once the header should be out.
 func (ex *exchange) hold(h http.Header) {
-	if ex.status < 200 || ex.status == http.StatusNoContent || ex.status == http.StatusNotModified ||
+	if ex.own != nil || ex.status < 200 || ex.status == http.StatusNoContent || ex.status == http.StatusNotModified ||
 		h["Trailer"] != nil || h["X-Accel-Buffering"] != nil && strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
 		return
 	}
@@ -134,7 +141,7 @@ func (ex *exchange) hold(h http.Header) {
 	ex.length, ex.room = -1, unknownRoom
 	if lines := h["Content-Length"]; len(lines) == 1 {
 		if n, err := strconv.ParseInt(lines[0], 10, 64); err == nil && n >= 0 {
-			if ex.length = n; n <= gatherBody {
+			if ex.length = n; n <= heldMost {
 				ex.room = int(n)
 			}
 		}
@@ -152,10 +159,6 @@ func (ex *exchange) deliver(flush bool) error {
 		return nil
 	}
 	ex.holds = false
-	gather := flush && ex.conn != nil && !ex.conn.secure // the records that TLS writes on its own must not be held back
-	if gather {
-		ex.conn.gather()
-	}
 	h := ex.w.Header()
 	later := ex.held.restore(h)
 	ex.w.WriteHeader(ex.status)
@@ -170,9 +173,6 @@ func (ex *exchange) deliver(flush bool) error {
 	ex.drop()
 	if flush {
 		err = errors.Join(err, ex.rc.Flush())
-	}
-	if gather {
-		err = errors.Join(err, ex.conn.deliver())
 	}
 	return err
 }
@@ -233,6 +233,15 @@ func (ex *exchange) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
+// asFile returns the file that src is, and as much of it as is limited, or nil.
+func asFile(src io.Reader) (file *os.File, limited *io.LimitedReader) {
+	if limited, _ = src.(*io.LimitedReader); limited != nil {
+		src = limited.R
+	}
+	file, _ = src.(*os.File)
+	return file, limited
+}
+
 // FlushError serves [http.ResponseController].
 func (ex *exchange) FlushError() error {
 	if !ex.use() {
@@ -284,13 +293,21 @@ func (ex *exchange) EnableFullDuplex() error {
 
 // short reports whether the handler has returned from less than it announced.
 func (ex *exchange) short() bool {
+	if ex.own != nil {
+		return ex.own.Short()
+	}
 	return ex.holds && !ex.head && ex.length > ex.bytes
 }
 
 // retract takes the response back, if nothing of it is out, so that another may
 // be written.
 func (ex *exchange) retract() bool {
-	if ex.status != 0 && !ex.holds {
+	switch {
+	case ex.own != nil:
+		if !ex.own.Retract() {
+			return false
+		}
+	case ex.status != 0 && !ex.holds:
 		return false
 	}
 	h := ex.w.Header()
@@ -331,7 +348,7 @@ func (ex *exchange) retire(aborted, gone bool) {
 		ex.final(http.StatusOK) // a handler that says nothing says that
 	}
 	switch {
-	case ex.status == 0 || gone && aborted:
+	case ex.own != nil || ex.status == 0 || gone && aborted:
 	case aborted:
 		_ = ex.rc.Flush() // it is cut off either way
 	case ex.holds:
@@ -339,28 +356,4 @@ func (ex *exchange) retire(aborted, gone bool) {
 		_ = ex.deliver(ex.length >= 0) // which has closed the connection
 	}
 	ex.drop()
-	if ex.conn != nil && ex.body != nil {
-		ex.conn.unread.Store(!ex.drain(aborted))
-	}
-}
-
-const (
-	drainMost = 256 << 10             // of a request's body that nobody has read
-	drainTime = 50 * time.Millisecond // for the client to send it
-)
-
-// drain reads what is left of the request's body, if that is little and comes
-// soon, so that the connection can be kept, and reports whether it did. The
-// answer is out before. Nothing else may be read from a connection of which a
-// body was not read to its end: it would be taken for the next request.
-func (ex *exchange) drain(aborted bool) bool {
-	switch err := ex.body.Err(); {
-	case err == io.EOF:
-		return true
-	case err != nil, aborted, ex.expects, ex.interrupted.Load(), ex.rc.Flush() != nil,
-		ex.rc.SetReadDeadline(time.Now().Add(drainTime)) != nil:
-		return false
-	}
-	_, err := io.CopyN(io.Discard, ex.src, drainMost)
-	return err == io.EOF
 }

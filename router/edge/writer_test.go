@@ -107,14 +107,14 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 	})
 	h.HandleFunc("/much", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000000")
-		io.WriteString(w, strings.Repeat("x", 5000))
+		io.WriteString(w, strings.Repeat("x", 50_000))
 		abort()
 	})
 	opts := edge.Options{Pages: map[int][]byte{502: []byte("<p>sorry")}}
 	overEach(t, h, opts, func(t *testing.T, url string, c *http.Client) {
 		for path, want := range map[string]string{
 			"/small": "", "/none": "", "/half": "", "/moved": "", "/unknown": "", "/short": "", "/copied": "", "/large": "", // 502
-			"/flushed": "<html><head>", "/streamed": "<html><head>", "/much": strings.Repeat("x", 5000),
+			"/flushed": "<html><head>", "/streamed": "<html><head>", "/much": strings.Repeat("x", 50_000),
 		} {
 			for _, method := range []string{"GET", "POST"} {
 				r, err := http.NewRequest(method, url+path, nil)

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -42,16 +43,25 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.c.wire.Allow(b.c.srv.BodyStall)
 	n, err := b.src.Read(p)
+	if err != nil && !b.ended() {
+		b.fail(err)
+	}
 	b.c.wire.Allow(0)
-	switch {
-	case b.ended():
+	if b.ended() {
 		b.c.listen.start(b.c)
-	case err != nil:
-		b.mu.Lock()
-		b.failed = true
-		b.mu.Unlock()
 	}
 	return n, err
+}
+
+// fail says that the body cannot be read to its end. Whoever waits for what the
+// request asks for waits in vain if its client is too slow.
+func (b *body) fail(err error) {
+	b.mu.Lock()
+	b.failed = true
+	b.mu.Unlock()
+	if b.c.wire.Late() {
+		b.c.gone(fmt.Errorf("nothing of the body for %v: %w", b.c.srv.BodyStall, err))
+	}
 }
 
 // Close implements [io.Closer]. What is left is the server's to read.

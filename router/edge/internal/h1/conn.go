@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 // A conn is one client's connection.
 type conn struct {
 	srv    *Server
+	owner  Owner
 	ctx    context.Context // of all requests on it
 	wire   *wire.Conn
 	nc     net.Conn // wire, or TLS above it
@@ -44,8 +46,8 @@ type conn struct {
 // ErrGone is the cause of a request's context if its client has left.
 var ErrGone = errors.New("the client is gone")
 
-func newConn(ctx context.Context, s *Server, w *wire.Conn, nc net.Conn) *conn {
-	c := &conn{srv: s, ctx: ctx, wire: w, nc: nc, idleTime: s.HeadTime}
+func newConn(ctx context.Context, s *Server, w *wire.Conn, nc net.Conn, owner Owner) *conn {
+	c := &conn{srv: s, owner: owner, ctx: ctx, wire: w, nc: nc, idleTime: s.HeadTime}
 	if t, ok := nc.(*tls.Conn); ok {
 		state := t.ConnectionState()
 		c.secure = &state
@@ -141,10 +143,10 @@ func (c *conn) begin() step {
 		return onward
 	}
 	c.remote = c.nc.RemoteAddr().String()
-	if c.srv.Begun != nil && !c.srv.Begun(c.wire) {
+	idle, ok := c.owner.Begun()
+	if c.idleTime = idle; !ok {
 		return over
 	}
-	c.idleTime = c.srv.IdleTime(c.wire)
 	return onward
 }
 
@@ -199,6 +201,9 @@ func (c *conn) cutOff(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &http1.Refusal{Status: http.StatusRequestTimeout, Cause: fmt.Sprintf("the head did not come within %v", c.srv.HeadTime)}
 	}
+	if err == io.EOF {
+		return &http1.Refusal{Status: http.StatusBadRequest, Cause: "cut off inside the head"}
+	}
 	return &http1.Refusal{Cause: "cut off inside the head: " + err.Error()}
 }
 
@@ -207,9 +212,7 @@ func (c *conn) cutOff(err error) error {
 func (c *conn) refuse(err error) step {
 	no := &http1.Refusal{Status: http.StatusBadRequest, Cause: err.Error()}
 	_ = errors.As(err, &no)
-	if c.srv.Unread != nil {
-		c.srv.Unread(c.wire, no.Status, no.Cause)
-	}
+	c.owner.Unread(no.Status, no.Cause)
 	if no.Status == 0 {
 		return over
 	}

@@ -31,9 +31,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.buf.Free()
 	c.wire.Roll(c.srv.UpgradeIdle)
 	c.srv.remove(c)
-	if c.srv.Hijacked != nil {
-		c.srv.Hijacked(c.wire)
-	}
+	c.owner.Hijacked()
 	return nc, bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc)), nil
 }
 

@@ -32,6 +32,7 @@ type response struct {
 	written int64 // of the body, by the handler
 	bare    bool  // no body is sent, whatever is written: HEAD, 204, 304
 
+	eager    bool     // the header says that each write is to go out at once
 	typed    bool     // the header says what the body is, or hides that in a coding
 	identity bool     // … that the body ends with the connection
 	stays    bool     // … that the connection goes on
@@ -139,6 +140,8 @@ func (w *response) note(name string, values []string) bool {
 	case "Content-Type":
 		w.typed = true
 		return w.status != http.StatusNotModified // RFC 9110, section 15.4.5
+	case "X-Accel-Buffering": // nginx's
+		w.eager = len(values) == 1 && fields.EqualFold(values[0], "no")
 	case "Content-Encoding":
 		w.typed = w.typed || len(values) > 0 && values[0] != ""
 	}
@@ -176,6 +179,9 @@ func (w *response) Write(p []byte) (int, error) {
 	case w.bare && w.out == nil: // what is held of it would tell what it is
 	case w.makeRoom(len(p)):
 		*w.out = append(*w.out, p...)
+		if w.eager {
+			return len(p), w.flush(false, 0)
+		}
 	default:
 		return w.pass(p)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -21,11 +20,14 @@ import (
 	"github.com/foretier/foretier/router/edge/internal/wire"
 )
 
+type anybody struct{}
+
+func (anybody) Begun() (time.Duration, bool) { return time.Minute, true }
+func (anybody) Unread(int, string)           {}
+func (anybody) Hijacked()                    {}
+
 // serve serves h with the server of this package, and returns its address.
 func serve(t testing.TB, srv *h1.Server, opts wire.Options) string {
-	if srv.IdleTime == nil {
-		srv.IdleTime = func(net.Conn) time.Duration { return time.Minute }
-	}
 	srv.Head = http1.Limits{Target: 8000, Size: 32 << 10, Fields: 256, Cookies: 512}
 	l := testkit.Listen(t)
 	set := wire.NewSet(opts)
@@ -37,7 +39,7 @@ func serve(t testing.TB, srv *h1.Server, opts wire.Options) string {
 				return
 			}
 			c := set.Add(nc)
-			go srv.Serve(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()), c, c)
+			go srv.Serve(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()), c, c, anybody{})
 		}
 	}()
 	t.Cleanup(func() {

@@ -28,27 +28,16 @@ type Server struct {
 	Handler http.Handler
 	// Head bounds the head of a request.
 	Head http1.Limits
-	// HeadTime is how long a request's head may take, from its first byte, and
-	// the first byte of a connection's first; 0: for ever.
+	// HeadTime is how long a request's head may take from its first byte, and how
+	// long the first byte of a connection may; 0 and less: for ever.
 	HeadTime time.Duration
-	// IdleTime says how long nothing may be asked on a connection between two
-	// requests; 0: for ever. It is called once something was read, when the
-	// client's address is known.
-	IdleTime func(net.Conn) time.Duration
-	// BodyStall is how long a request's body may pause; 0: for ever.
+	// BodyStall is how long a request's body may pause; 0 and less: for ever.
 	BodyStall time.Duration
-	// UpgradeIdle is how long a hijacked connection may be silent; 0: for ever.
+	// UpgradeIdle is how long a hijacked connection may be silent; 0 and less:
+	// for ever.
 	UpgradeIdle time.Duration
-	// Begun, if set, is called once the first byte of a connection was read. If
-	// it returns false the connection is closed.
-	Begun func(net.Conn) bool
-	// Unread, if set, is told of each request that reaches no handler: status
-	// answers it, 0 if the connection just ends.
-	Unread func(nc net.Conn, status int, cause string)
-	// Hijacked, if set, is told of a connection that a handler has taken over.
-	// Nobody closes that but who has it.
-	Hijacked func(net.Conn)
-	// Panicked is told of a panic that is no [http.ErrAbortHandler].
+	// Panicked is told of a panic that is no [http.ErrAbortHandler]; nil: nobody
+	// is.
 	Panicked func(any)
 
 	draining atomic.Bool
@@ -57,11 +46,25 @@ type Server struct {
 	idle     sync.Cond          // on mu: there are fewer
 }
 
+// An Owner is told what becomes of a connection that it has handed over.
+type Owner interface {
+	// Begun is called once something was read, when the client's address is
+	// known, and says how long nothing may be asked between two requests (0 and
+	// less: for ever), and whether the connection is served at all.
+	Begun() (idle time.Duration, ok bool)
+	// Unread is called for each request that reaches no handler: it is answered
+	// with status, or the connection just ends, if that is 0.
+	Unread(status int, cause string)
+	// Hijacked is called when a handler has taken the connection over. It is
+	// that handler's to close.
+	Hijacked()
+}
+
 // Serve serves nc, which is the connection w or TLS above it, after its
-// handshake; ctx is that of all its requests. The connection ends with it, and
-// may outlive the call.
-func (s *Server) Serve(ctx context.Context, w *wire.Conn, nc net.Conn) {
-	c := newConn(ctx, s, w, nc)
+// handshake; ctx is that of all its requests. It closes nc in the end, perhaps
+// after it has returned.
+func (s *Server) Serve(ctx context.Context, w *wire.Conn, nc net.Conn, owner Owner) {
+	c := newConn(ctx, s, w, nc, owner)
 	s.mu.Lock()
 	if s.conns == nil {
 		s.conns = make(map[*conn]struct{})

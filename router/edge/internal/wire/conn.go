@@ -23,6 +23,7 @@ type Conn struct {
 	idle    atomic.Int64 // since when nothing is asked on it, by the set's clock; 0: something is
 	readBy  atomic.Int64 // when what is read must be here; 0: whenever
 	writeBy atomic.Int64 // when the client must have taken something of what is written; 0: whenever
+	silent  int          // parts of the time to take something in which nothing was taken; the writer's
 	rolling atomic.Int64 // how long both directions may be silent, in ns; 0: each has limits of its own; negative: for ever
 
 	reading, writing deadline
@@ -156,8 +157,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 const writeChunk = 256 << 10
 
 // Write implements [net.Conn]. It ends with [os.ErrDeadlineExceeded], too, if
-// the client takes nothing for [Options.WriteStall].
+// the client takes nothing for [Options.WriteStall], or a quarter more.
 func (c *Conn) Write(p []byte) (n int, err error) {
+	c.silent = 0
 	for {
 		c.awaitTaking()
 		m, err := c.Conn.Write(p[n:min(len(p), n+writeChunk)])
@@ -173,25 +175,36 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// awaitTaking begins the time in which the client must take something.
+// parts is in how many parts the time is looked at in which a client must take
+// something: how much it takes shows only when a write is interrupted.
+const parts = 4
+
+// awaitTaking begins such a part.
 func (c *Conn) awaitTaking() {
 	limit := int64(c.set.opts.WriteStall)
 	if d := c.rolling.Load(); d != 0 {
 		limit = d
 	}
 	if limit > 0 {
-		c.writeBy.Store(c.set.now() + limit)
+		c.writeBy.Store(c.set.now() + limit/parts)
 	}
 }
 
 // judge returns why a write of which n bytes were taken has failed, or nil if
-// it is to go on: the client takes what it gets, or the sweep meant another
-// write.
+// it is to go on: the client takes what it gets, or has more time, or the sweep
+// meant another write.
 func (c *Conn) judge(err error, n int64) error {
-	by := c.writeBy.Load()
-	stalled := by != 0 && c.set.now() >= by
-	if !errors.Is(err, os.ErrDeadlineExceeded) || c.writing.passed() || stalled && n == 0 {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.writing.passed() {
 		return err
+	}
+	by := c.writeBy.Load()
+	switch {
+	case n > 0:
+		c.silent = 0
+	case by != 0 && c.set.now() >= by:
+		if c.silent++; c.silent == parts {
+			return err
+		}
 	}
 	return c.writing.restore(c.Conn.SetWriteDeadline)
 }
@@ -209,6 +222,7 @@ func (c *Conn) ReadFrom(src io.Reader) (n int64, err error) {
 		return io.Copy(struct{ io.Writer }{c}, src)
 	}
 	defer c.writeBy.Store(0)
+	c.silent = 0
 	for limited == nil || limited.N > 0 {
 		chunk := &io.LimitedReader{R: file, N: writeChunk}
 		if limited != nil {

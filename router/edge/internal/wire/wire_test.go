@@ -114,7 +114,7 @@ func TestASweepThatMeantAnotherReadChangesNothing(t *testing.T) {
 }
 
 func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
-	inMemory(t, Options{WriteStall: 5 * time.Second}, func(c *Conn, client net.Conn) {
+	inMemory(t, Options{WriteStall: 5 * time.Second, Tick: 50 * time.Millisecond}, func(c *Conn, client net.Conn) {
 		began := time.Now()
 		n, err := c.Write([]byte("hello"))
 		if near(t, "stalled", time.Since(began), 5*time.Second); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -126,7 +126,7 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 // TestASlowClientIsNotGivenUp: what is written at once takes longer than the
 // limit, and the client takes some of it all the time.
 func TestASlowClientIsNotGivenUp(t *testing.T) {
-	inMemory(t, Options{WriteStall: 5 * time.Second}, func(c *Conn, client net.Conn) {
+	inMemory(t, Options{WriteStall: 5 * time.Second, Tick: 50 * time.Millisecond}, func(c *Conn, client net.Conn) {
 		text := strings.Repeat("0123456789", 10)
 		got := make(chan string)
 		go func() {

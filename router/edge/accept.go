@@ -1,0 +1,132 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// accept accepts connections until l is closed or broken.
+func (s *Server) accept(l net.Listener) error {
+	pause := time.Duration(0)
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.welcome(nc)
+			continue
+		}
+		s.crowd.exhausted(err)
+		var passing interface{ Temporary() bool } // as net/http asks: no descriptors, a client that left
+		if !errors.As(err, &passing) || !passing.Temporary() {
+			return err
+		}
+		pause = min(max(5*time.Millisecond, 2*pause), time.Second)
+		s.opts.Logger.LogAttrs(context.Background(), slog.LevelDebug, "accept failed", slog.Any("cause", err))
+		time.Sleep(pause) // nobody needs to end it sooner
+	}
+}
+
+// welcome serves nc, if there is room for it.
+func (s *Server) welcome(nc net.Conn) {
+	c := &conn{Conn: s.wires.Add(nc), srv: s}
+	s.stats.conns.Add(1)
+	s.stats.open.Add(1)
+	// Behind the PROXY protocol the client is known once something was read.
+	if !s.crowd.admit(c) || s.opts.Wrap == nil && !s.crowd.count(c) {
+		_ = c.Close() // nothing can be done about one that does not close
+		return
+	}
+	s.opening.add(1)
+	go s.open(c)
+}
+
+// open finds out what a connection speaks, and has it served.
+func (s *Server) open(c *conn) {
+	ctx := context.WithValue(s.base, connKey{}, c)
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
+	if s.tls == nil {
+		s.opening.add(-1)
+		s.h1.Serve(ctx, c.Conn, c, c)
+		return
+	}
+	secure := tls.Server(c, s.tls)
+	c.Idle(s.opts.Limits.Header)
+	err := secure.HandshakeContext(s.base)
+	c.Allow(0)
+	proto := secure.ConnectionState().NegotiatedProtocol
+	if err == nil && proto == "h2" && s.standard.give(secure) {
+		s.opening.add(-1)
+		return
+	}
+	s.opening.add(-1)
+	if err != nil || proto == "h2" {
+		s.unshaken(c, err)
+		return
+	}
+	s.h1.Serve(ctx, c.Conn, secure, c)
+}
+
+// unshaken ends a connection of which the handshake has failed.
+func (s *Server) unshaken(c *conn, err error) {
+	var other tls.RecordHeaderError
+	if errors.As(err, &other) && other.Conn != nil && looksLikeHTTP(other.RecordHeader) {
+		_, _ = io.WriteString(other.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks https.\n")
+		c.Unread(http.StatusBadRequest, "HTTP where TLS is spoken")
+	} else if err != nil {
+		s.opts.Logger.LogAttrs(context.Background(), slog.LevelDebug, "no TLS handshake", slog.Any("cause", err))
+	}
+	_ = c.Close() // nothing can be done about one that does not close
+}
+
+// looksLikeHTTP reports whether the first five bytes are those of a request.
+func looksLikeHTTP(b [5]byte) bool {
+	switch string(b[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
+		return true
+	}
+	return false
+}
+
+// connKey finds the connection on which a request has come.
+type connKey struct{}
+
+// openings are the connections of which nobody knows yet what they speak.
+type openings struct {
+	mu   sync.Mutex
+	n    int           // guarded by mu
+	none chan struct{} // guarded by mu: closed once n is 0; nil: nobody waits
+}
+
+func (o *openings) add(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n += n; o.n == 0 && o.none != nil {
+		close(o.none)
+		o.none = nil
+	}
+}
+
+// wait waits until there are none, or ctx ends.
+func (o *openings) wait(ctx context.Context) {
+	o.mu.Lock()
+	if o.n == 0 {
+		o.mu.Unlock()
+		return
+	}
+	if o.none == nil {
+		o.none = make(chan struct{})
+	}
+	none := o.none
+	o.mu.Unlock()
+	select {
+	case <-none:
+	case <-ctx.Done():
+	}
+}
