@@ -261,8 +261,8 @@ func TestMalformedRequests(t *testing.T) {
 		status  int
 		line    string // in the log
 	}{
-		"long target":       {"GET /" + strings.Repeat("a", 8000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414, "8001 bytes of 8000"},
-		"large head":        {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 33<<10) + "\r\n\r\n", 431, "of 32768"},
+		"long target":       {"GET /" + strings.Repeat("a", 8000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414, "more than 8000 bytes"},
+		"large head":        {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 33<<10) + "\r\n\r\n", 431, "more than 32768"},
 		"large body":        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", 413, "body"},
 		"target of no form": {"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "neither a path"},
 		"no honest reading": {"GET /media/..%2f..%2fetc HTTP/1.1\r\nHost: a\r\n\r\n", 400, "cause="},

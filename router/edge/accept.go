@@ -78,7 +78,7 @@ func (s *Server) unshaken(c *conn, err error) {
 	var other tls.RecordHeaderError
 	if errors.As(err, &other) && other.Conn != nil && looksLikeHTTP(other.RecordHeader) {
 		_, _ = io.WriteString(other.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks https.\n")
-		c.Unread(http.StatusBadRequest, "HTTP where TLS is spoken")
+		c.Unread(http.StatusBadRequest, "HTTP where TLS is spoken", "")
 	} else if err != nil {
 		s.opts.Logger.LogAttrs(context.Background(), slog.LevelDebug, "no TLS handshake", slog.Any("cause", err))
 	}

@@ -42,12 +42,12 @@ func (c *conn) Begun() (idle time.Duration, ok bool) {
 }
 
 // Unread serves [h1.Owner].
-func (c *conn) Unread(status int, cause string) {
+func (c *conn) Unread(status int, cause, line string) {
 	level := slog.LevelWarn
 	if status == 0 {
 		status, level = transit.StatusGone, slog.LevelInfo
 	}
-	c.srv.unread(c, level, status, "edge: not read: "+cause)
+	c.srv.unread(c, level, status, "edge: not read: "+cause, line)
 }
 
 // Hijacked serves [h1.Owner].

@@ -3,14 +3,16 @@ package edge
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// unread logs a request that no handler has seen.
-func (s *Server) unread(c *conn, level slog.Level, status int, cause string) {
+// unread logs a request that no handler has seen, and of which the first line is
+// known, or some of it.
+func (s *Server) unread(c *conn, level slog.Level, status int, cause, line string) {
 	s.stats.requests.Add(1)
 	s.stats.status(status, status == transit.StatusGone)
 	if level < slog.LevelWarn && s.opts.NoAccessLog {
@@ -29,6 +31,10 @@ func (s *Server) unread(c *conn, level slog.Level, status int, cause string) {
 	if s.opts.AnonymousLog {
 		peer = anonymous(peer)
 	}
-	s.opts.Logger.LogAttrs(context.Background(), level, "request",
-		slog.String("client", peer.String()), slog.Int("status", status), slog.String("cause", cause), slog.Int("others", others))
+	attrs := []slog.Attr{slog.String("client", peer.String()), slog.Int("status", status), slog.String("cause", cause), slog.Int("others", others)}
+	if method, rest, ok := strings.Cut(line, " "); ok {
+		target, _, _ := strings.Cut(rest, " ")
+		attrs = append(attrs, slog.String("method", clip(method)), slog.String("target", clip(target)))
+	}
+	s.opts.Logger.LogAttrs(context.Background(), level, "request", attrs...)
 }

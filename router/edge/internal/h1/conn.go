@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -212,7 +213,7 @@ func (c *conn) cutOff(err error) error {
 func (c *conn) refuse(err error) step {
 	no := &http1.Refusal{Status: http.StatusBadRequest, Cause: err.Error()}
 	_ = errors.As(err, &no)
-	c.owner.Unread(no.Status, no.Cause)
+	c.owner.Unread(no.Status, no.Cause, c.firstLine())
 	if no.Status == 0 {
 		return over
 	}
@@ -225,6 +226,12 @@ func (c *conn) refuse(err error) step {
 		c.linger()
 	}
 	return over
+}
+
+// firstLine is the first line of what was read and is not used yet.
+func (c *conn) firstLine() string {
+	line, _, _ := bytes.Cut(bytes.TrimLeft(c.buf.Bytes(), "\r\n"), []byte("\n"))
+	return string(bytes.TrimSuffix(line[:min(len(line), 8<<10)], []byte("\r")))
 }
 
 const (

@@ -53,8 +53,9 @@ type Owner interface {
 	// less: for ever), and whether the connection is served at all.
 	Begun() (idle time.Duration, ok bool)
 	// Unread is called for each request that reaches no handler: it is answered
-	// with status, or the connection just ends, if that is 0.
-	Unread(status int, cause string)
+	// with status, or the connection just ends, if that is 0. line is its first
+	// line, or what has come of it.
+	Unread(status int, cause, line string)
 	// Hijacked is called when a handler has taken the connection over. It is
 	// that handler's to close.
 	Hijacked()
