@@ -49,31 +49,40 @@ func (s *Server) welcome(nc net.Conn) {
 
 // open finds out what a connection speaks, and has it served.
 func (s *Server) open(c *conn) {
-	ctx := context.WithValue(s.base, connKey{}, c)
-	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
-	if s.tls == nil {
-		s.opening.add(-1)
-		s.h1.Serve(ctx, c.Conn, c, c)
-		return
-	}
-	secure := tls.Server(c, s.tls)
-	c.Idle(s.opts.Limits.Header)
-	err := secure.HandshakeContext(s.base)
-	c.Allow(0)
-	proto := secure.ConnectionState().NegotiatedProtocol
-	if err == nil && proto == "h2" && s.standard.give(secure) {
-		s.opening.add(-1)
-		return
-	}
+	nc, proto, err := s.shake(c)
+	standard := err == nil && (proto == "h2" || s.opts.NetHTTP)
+	given := standard && s.standard.give(nc)
 	s.opening.add(-1)
-	if err != nil || proto == "h2" {
+	switch {
+	case given:
+	case standard || err != nil:
 		s.unshaken(c, err)
-		return
+	default:
+		ctx := context.WithValue(s.base, connKey{}, c)
+		s.h1.Serve(context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr()), c.Conn, nc, c)
 	}
-	s.h1.Serve(ctx, c.Conn, secure, c)
 }
 
-// unshaken ends a connection of which the handshake has failed.
+// shake returns c, or TLS above it once its handshake is done, and the protocol
+// that was agreed on.
+func (s *Server) shake(c *conn) (nc net.Conn, proto string, err error) {
+	if s.tls == nil {
+		return c, "", nil
+	}
+	secure := tls.Server(c, s.tls)
+	if s.opts.NetHTTP {
+		return secure, "", nil
+	}
+	c.Idle(s.opts.Limits.Header)
+	if err := secure.HandshakeContext(s.base); err != nil {
+		return nil, "", err
+	}
+	c.Allow(0)
+	return secure, secure.ConnectionState().NegotiatedProtocol, nil
+}
+
+// unshaken ends a connection of which the handshake has failed, or that nobody
+// serves any more.
 func (s *Server) unshaken(c *conn, err error) {
 	var other tls.RecordHeaderError
 	if errors.As(err, &other) && other.Conn != nil && looksLikeHTTP(other.RecordHeader) {

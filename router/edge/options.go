@@ -50,6 +50,17 @@ type Options struct {
 	// removed. X-Forwarded-Host and Forwarded are nobody's: a proxy in front
 	// must leave Host as the client sent it.
 	Trusted []netip.Prefix
+	// HalfClosed says that an HTTP/1.1 client which closes its direction once it
+	// has sent its request, as nc -N and some old programs do, has not left: it is
+	// answered. By default its request is given up, as nginx does, since hardly
+	// any other client does so but one that has gone.
+	HalfClosed bool
+	// NetHTTP has HTTP/1.1 served by net/http's server, as HTTP/2 is, should the
+	// tier's own be at fault. It costs about twice as much, and more is forgiven:
+	// what it turns away unread leaves no line, trusted proxies get Idle, and a
+	// body that nobody reads is read before the answer. It goes with the next
+	// release.
+	NetHTTP bool
 	// HSTS is the max-age of Strict-Transport-Security, which answers over
 	// https get unless a backend has set it: browsers then refuse http for as
 	// long, and cannot be told otherwise. Begin with 5 minutes. Zero, the

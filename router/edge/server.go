@@ -104,7 +104,7 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	}
 	s.http = opts.http(s)
 	s.base = context.WithValue(context.Background(), http.ServerContextKey, s.http)
-	s.wires = wire.NewSet(wire.Options{WriteStall: opts.Limits.WriteStall, Tick: opts.tick()})
+	s.wires = wire.NewSet(wire.Options{WriteStall: opts.Limits.WriteStall, HalfClosed: opts.HalfClosed, Tick: opts.tick()})
 	s.h1.Handler, s.h1.Panicked = s, s.broken
 	s.h1.HeadTime, s.h1.BodyStall, s.h1.UpgradeIdle = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.UpgradeIdle
 	s.h1.Head = opts.head()

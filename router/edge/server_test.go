@@ -480,3 +480,36 @@ func TestHSTS(t *testing.T) {
 		}
 	}
 }
+
+// TestAClientThatHasClosedItsDirection has left, unless the operator says that it
+// may still read.
+func TestAClientThatHasClosedItsDirection(t *testing.T) {
+	for _, may := range []bool{false, true} {
+		begun, release := make(chan bool), make(chan bool)
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			begun <- true
+			select {
+			case <-r.Context().Done():
+			case <-release:
+				io.WriteString(w, "served")
+			}
+		})
+		var log lines
+		srv := serve(t, h, edge.Options{HalfClosed: may, Logger: log.Logger()})
+		c := testkit.Dial(t, srv.Addr().String())
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		<-begun
+		c.CloseWrite()
+		if may {
+			close(release)
+		}
+		got, err := io.ReadAll(c)
+		if served := strings.HasSuffix(string(got), "served"); served != may || err != nil {
+			t.Errorf("may read on %t: got %q, %v", may, got, err)
+		}
+		waitFor(t, func() bool { return len(log.all(t)) == 1 })
+		if gone := log.all(t)[0]["msg"] == "client gone"; gone == may {
+			t.Errorf("may read on %t: %v", may, log.all(t))
+		}
+	}
+}

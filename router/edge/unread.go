@@ -34,7 +34,7 @@ func (s *Server) unread(c *conn, level slog.Level, status int, cause, line strin
 	attrs := []slog.Attr{slog.String("client", peer.String()), slog.Int("status", status), slog.String("cause", cause), slog.Int("others", others)}
 	if method, rest, ok := strings.Cut(line, " "); ok {
 		target, _, _ := strings.Cut(rest, " ")
-		attrs = append(attrs, slog.String("method", clip(method)), slog.String("target", clip(target)))
+		attrs = append(attrs, slog.String("method", transit.Clip(method)), slog.String("target", transit.Clip(target)))
 	}
 	s.opts.Logger.LogAttrs(context.Background(), level, "request", attrs...)
 }

@@ -23,7 +23,7 @@ import (
 type anybody struct{}
 
 func (anybody) Begun() (time.Duration, bool) { return time.Minute, true }
-func (anybody) Unread(int, string, string) {}
+func (anybody) Unread(int, string, string)   {}
 func (anybody) Hijacked()                    {}
 
 // serve serves h with the server of this package, and returns its address.

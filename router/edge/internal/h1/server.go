@@ -116,6 +116,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// Parked returns how many connections have no goroutine: nothing is asked on
+// them.
+func (s *Server) Parked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.conns {
+		if c.wire.Parked() {
+			n++
+		}
+	}
+	return n
+}
+
 // Close closes every connection.
 func (s *Server) Close() {
 	s.draining.Store(true)

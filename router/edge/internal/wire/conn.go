@@ -75,7 +75,7 @@ func (c *Conn) look(now int64) {
 		if !c.unpark() { // else who reads next sees that it is late
 			_ = c.Conn.SetReadDeadline(past)
 		}
-	} else if since := c.idle.Load(); since != 0 && now-since >= int64(parkAfter) {
+	} else if since := c.idle.Load(); since != 0 && now-since >= int64(c.set.opts.ParkAfter) {
 		c.askToPark()
 	}
 	if by := c.writeBy.Load(); by != 0 && now >= by {

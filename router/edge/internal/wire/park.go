@@ -1,13 +1,6 @@
 package wire
 
-import (
-	"sync/atomic"
-	"time"
-)
-
-// parkAfter is how long nothing is asked on a connection before its reader is
-// asked to park.
-const parkAfter = 5 * time.Second
+import "sync/atomic"
 
 // park is what lets a reader leave its connection alone: a goroutine and its
 // stack cost more than all else of a connection on which nothing is asked.
@@ -48,6 +41,9 @@ func (c *Conn) Park(wake func()) bool {
 
 // Wake wakes the reader if it has parked.
 func (c *Conn) Wake() { c.unpark() }
+
+// Parked reports whether nobody reads the connection.
+func (c *Conn) Parked() bool { return c.park.parked.Load() }
 
 // unpark wakes a reader that has parked, once, and reports whether one had.
 func (c *Conn) unpark() bool {

@@ -9,6 +9,7 @@
 package wire
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"syscall"
@@ -23,6 +24,9 @@ type Options struct {
 	// HalfClosed says that a client which has closed its direction, and may
 	// still read, has not left.
 	HalfClosed bool
+	// ParkAfter is how long nothing is asked on a connection before its reader is
+	// asked to park. Zero means 5 s.
+	ParkAfter time.Duration
 	// Tick is how late a limit of time may be noticed. Zero means a second.
 	Tick time.Duration
 }
@@ -41,9 +45,8 @@ type Set struct {
 
 // NewSet returns an empty set.
 func NewSet(opts Options) *Set {
-	if opts.Tick == 0 {
-		opts.Tick = time.Second
-	}
+	opts.Tick = cmp.Or(opts.Tick, time.Second)
+	opts.ParkAfter = cmp.Or(opts.ParkAfter, 5*time.Second)
 	return &Set{opts: opts, start: time.Now(), watch: newWatch(opts.HalfClosed), conns: make(map[*Conn]struct{})}
 }
 

@@ -173,7 +173,7 @@ func TestALargeFileGoesToASlowClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	c, client := onLoopback(t, Options{WriteStall: 200 * time.Millisecond, Tick: time.Millisecond})
+	c, client := onLoopback(t, Options{WriteStall: time.Second, Tick: 5 * time.Millisecond})
 	c.Conn.(*net.TCPConn).SetWriteBuffer(32 << 10)
 	done := make(chan error, 1)
 	go func() {
@@ -307,7 +307,7 @@ func TestAnIdleReaderIsAskedToPark(t *testing.T) {
 		t.Skip("readers park on Linux only")
 	}
 	c.Idle(time.Hour)
-	c.look(c.set.now() + int64(parkAfter)) // as the sweep does then
+	c.look(c.set.now() + int64(c.set.opts.ParkAfter)) // as the sweep does then
 	_, err := c.Read(make([]byte, 1))
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.ShouldPark() || c.Late() {
 		t.Fatalf("%v, should park %t, late %t", err, c.ShouldPark(), c.Late())

@@ -1,0 +1,287 @@
+package h1_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/testkit"
+	"github.com/foretier/foretier/router/edge/internal/h1"
+	"github.com/foretier/foretier/router/edge/internal/wire"
+)
+
+// TestMalformedRequestsEndTheConnection: each is answered with what says why, no
+// handler sees it, and nothing behind it is read as a request.
+func TestMalformedRequestsEndTheConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		request string
+		status  int
+	}{
+		"two framings":              {request("POST", "Content-Length: 3", "Transfer-Encoding: chunked") + "0\r\n\r\n", 400},
+		"chunks in HTTP/1.0":        {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+		"two lengths":               {request("POST", "Content-Length: 3", "Content-Length: 3") + "abc", 400},
+		"a bare LF":                 {"GET / HTTP/1.1\nHost: a\n\n", 400},
+		"a folded line":             {get("A: 1", " 2"), 400},
+		"a blank before the colon":  {get("A : 1"), 400},
+		"two hosts":                 {get("Host: other.example"), 400},
+		"no host":                   {"GET / HTTP/1.1\r\n\r\n", 400},
+		"an expectation":            {request("POST", "Content-Length: 3", "Expect: miracles") + "abc", 417},
+		"another coding":            {request("POST", "Transfer-Encoding: gzip") + "abc", 501},
+		"HTTP/2":                    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+		"a target beyond the limit": {"GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
+		"fields beyond the limit":   {get("A: " + strings.Repeat("a", 40<<10)), 431},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var served atomic.Int32
+			h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) })
+			answer := say(t, serve(t, &h1.Server{Handler: h}, wire.Options{}), c.request+get(last))
+			res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(answer)), nil)
+			if err != nil || res.StatusCode != c.status || !res.Close || strings.Count(answer, "HTTP/1.") != 1 {
+				t.Errorf("got %q, want one answer %d", answer, c.status)
+			}
+			if served.Load() != 0 {
+				t.Error("a handler saw it")
+			}
+		})
+	}
+}
+
+// TestRequestsComeInAnyPieces cuts a dialogue of several requests at every byte.
+func TestRequestsComeInAnyPieces(t *testing.T) {
+	addr := serve(t, &h1.Server{Handler: http.HandlerFunc(echo)}, wire.Options{})
+	dialogue := request("POST", "Content-Length: 5") + "hello" +
+		request("POST", "Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\nA: 1\r\n\r\n\r\n" + get() + get(last)
+	want := changing.ReplaceAllString(say(t, addr, dialogue), "")
+	if n := strings.Count(want, "HTTP/1.1 200"); n != 4 {
+		t.Fatalf("%d answers: %s", n, want)
+	}
+	for cut := 1; cut < len(dialogue); cut++ {
+		c := testkit.Dial(t, addr)
+		io.WriteString(c, dialogue[:cut])
+		if cut%7 == 0 {
+			runtime.Gosched() // so that some pieces come alone
+		}
+		io.WriteString(c, dialogue[cut:])
+		got, err := io.ReadAll(c)
+		c.Close()
+		if s := changing.ReplaceAllString(string(got), ""); s != want || err != nil {
+			t.Fatalf("cut at %d: %q, %v", cut, s, err)
+		}
+	}
+}
+
+// TestAClientThatLeavesEndsItsRequest, whether its connection has a socket that
+// can be watched or must be read.
+func TestAClientThatLeavesEndsItsRequest(t *testing.T) {
+	causes := make(chan error, 1)
+	begun := make(chan bool, 1)
+	srv := &h1.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		begun <- true
+		<-r.Context().Done()
+		causes <- context.Cause(r.Context())
+	})}
+	wants := func(t *testing.T, leave func()) {
+		t.Helper()
+		<-begun
+		leave()
+		select {
+		case err := <-causes:
+			if !errors.Is(err, h1.ErrGone) {
+				t.Errorf("cause %v", err)
+			}
+		case <-time.After(testkit.Patience):
+			t.Fatal("not noticed")
+		}
+	}
+	addr := serve(t, srv, wire.Options{})
+	for _, text := range []string{get(), request("POST", "Content-Length: 5") + "hello"} {
+		c := testkit.Dial(t, addr)
+		io.WriteString(c, text)
+		wants(t, func() { c.Close() })
+		client, server := net.Pipe()
+		set := wire.NewSet(wire.Options{})
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			w := set.Add(server)
+			srv.Serve(context.Background(), w, w, anybody{})
+		}()
+		io.WriteString(client, text)
+		wants(t, func() { client.Close() })
+		<-done
+		set.Close()
+	}
+}
+
+// TestWhatIsReadToNoticeALeavingIsNotLost: the next request comes while one is
+// served, on a connection that has no socket.
+func TestWhatIsReadToNoticeALeavingIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &h1.Server{Head: http1.Limits{}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			fmt.Fprint(w, r.Method)
+		})}
+		client, server := net.Pipe()
+		set := wire.NewSet(wire.Options{})
+		defer set.Close()
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			w := set.Add(server)
+			srv.Serve(context.Background(), w, w, anybody{})
+		}()
+		go io.WriteString(client, get()+request("PUT")+request("DELETE", last))
+		got, _ := io.ReadAll(client)
+		for _, want := range []string{"\r\n\r\nGET", "\r\n\r\nPUT", "\r\n\r\nDELETE"} {
+			if !strings.Contains(string(got), want) {
+				t.Errorf("no %q in %q", want, got)
+			}
+		}
+		<-done
+	})
+}
+
+// TestWhatIsSentBehindAnUpgradeIsReadFirst, from the connection as from the
+// reader.
+func TestWhatIsSentBehindAnUpgradeIsReadFirst(t *testing.T) {
+	for _, reader := range []bool{false, true} {
+		addr := serve(t, &h1.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var r io.Reader = c
+			if reader {
+				r = rw
+			}
+			b := make([]byte, len("beyond and more"))
+			n, err := io.ReadFull(r, b)
+			fmt.Fprintf(c, "%q %v", b[:n], err)
+			c.Close()
+		})}, wire.Options{})
+		c := testkit.Dial(t, addr)
+		io.WriteString(c, get("Connection: upgrade", "Upgrade: x")+"beyond")
+		io.WriteString(c, " and more")
+		if got, _ := io.ReadAll(c); string(got) != `"beyond and more" <nil>` {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+// TestAHandlerThatEndsItsGoroutine ends its connection, and nothing is left.
+func TestAHandlerThatEndsItsGoroutine(t *testing.T) {
+	addr := serve(t, &h1.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })}, wire.Options{})
+	if got := say(t, addr, get()); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestAConnectionThatParksGoesOn: nothing is asked on it for so long that its
+// goroutine ends; then a request comes.
+func TestAConnectionThatParksGoesOn(t *testing.T) {
+	srv := &h1.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { text(w, "hello") })}
+	addr := serve(t, srv, wire.Options{Tick: 10 * time.Millisecond, ParkAfter: 20 * time.Millisecond})
+	c := testkit.Dial(t, addr)
+	r := bufio.NewReader(c)
+	for range 3 {
+		io.WriteString(c, get())
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, res.Body)
+		if runtime.GOOS == "linux" {
+			testkit.Within(t, testkit.Patience, "the goroutine ends", func() bool { return srv.Parked() == 1 })
+		}
+	}
+	srv.Close()
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+// TestADrainLosesNothing: clients ask on kept connections, one request after the
+// other, while the server is told to end.
+func TestADrainLosesNothing(t *testing.T) {
+	var served atomic.Int32
+	srv := &h1.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		served.Add(1)
+		text(w, "hello")
+	})}
+	addr := serve(t, srv, wire.Options{})
+	var wg sync.WaitGroup
+	var answered, ended atomic.Int32
+	for range 20 {
+		wg.Go(func() {
+			c := testkit.Dial(t, addr)
+			defer c.Close()
+			r := bufio.NewReader(c)
+			for {
+				if _, err := io.WriteString(c, get()); err != nil {
+					return
+				}
+				res, err := http.ReadResponse(r, nil)
+				if err != nil {
+					ended.Add(1) // no answer to what may never have been read: see below
+					return
+				}
+				if _, err := io.Copy(io.Discard, res.Body); err != nil {
+					t.Error(err)
+				}
+				if answered.Add(1); res.Close {
+					return
+				}
+			}
+		})
+	}
+	testkit.Within(t, testkit.Patience, "all are at it", func() bool { return answered.Load() > 500 })
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if served.Load() != answered.Load() {
+		t.Errorf("%d requests were served, %d answered", served.Load(), answered.Load())
+	}
+	if n := ended.Load(); n > 0 {
+		t.Errorf("%d connections were closed under a request", n)
+	}
+}
+
+// TestAnInterruptedBodyIsNoRequest: somebody has ended the reading of a body, and
+// the connection goes no further.
+func TestAnInterruptedBodyIsNoRequest(t *testing.T) {
+	addr := serve(t, &h1.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+		if _, err := r.Body.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+		text(w, "x")
+	})}, wire.Options{})
+	c := testkit.Dial(t, addr)
+	io.WriteString(c, request("POST", "Content-Length: 5"))
+	r := bufio.NewReader(c)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil || !res.Close {
+		t.Fatalf("%v, close %t", err, res != nil && res.Close)
+	}
+	io.Copy(io.Discard, res.Body)
+	io.WriteString(c, get()[:5])
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("it goes on: %v", err)
+	}
+}
