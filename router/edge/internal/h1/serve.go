@@ -4,12 +4,15 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // serve has the handler answer the request whose head was read.
 func (c *conn) serve() step {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
+	ctx, _ = transit.With(ctx) // which spares a copy of the request
 	c.body.begin()
 	r, err := c.head.Request(ctx, &c.body)
 	if err != nil {
