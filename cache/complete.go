@@ -39,12 +39,13 @@ func askRest(r *http.Request, e *memory.Entry) {
 }
 
 // combined returns the header of the whole that a 206 completes, and its
-// length. ok is false if it is not the rest of what is stored.
+// length. ok is false if it is not the rest of what is stored: what compresses
+// answers on the way may leave the validator as it is.
 func combined(begun *memory.Entry, answer http.Header) (header http.Header, length int64, ok bool) {
 	rest, ok := law.ParseContentRange(answer["Content-Range"])
 	first := partOf(begun)
 	if !ok || rest.First != first.Length || rest.First+rest.Length != rest.Total || rest.Total != first.Total ||
-		answer.Get("Etag") != begun.Field("Etag") {
+		answer.Get("Etag") != begun.Field("Etag") || answer.Get("Content-Encoding") != begun.Field("Content-Encoding") {
 		return nil, 0, false
 	}
 	if n := contentLength(answer); n >= 0 && n != rest.Length {

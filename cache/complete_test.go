@@ -85,6 +85,16 @@ func TestCompletesABeginning(t *testing.T) {
 			}},
 			asked: []string{`bytes=4- "v1"`, " "},
 		},
+		"a rest in another coding": { // by middleware that compresses whatever comes
+			p: &pieces{rest: func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Range", "bytes 4-9/10")
+				w.Header().Set("Content-Encoding", "gzip")
+				w.WriteHeader(206)
+				io.WriteString(w, "zipped")
+				return true
+			}},
+			asked: []string{`bytes=4- "v1"`, " "},
+		},
 		"there is no rest": {
 			p: &pieces{rest: func(w http.ResponseWriter, _ *http.Request) bool {
 				w.Header().Set("Content-Range", "bytes */10")
