@@ -67,6 +67,7 @@ func (p play) act(t *testing.T, asks bool, seen map[string]int) (transcript, wro
 		ti := newTier(t, p.seed)
 		defer ti.close()
 		var all strings.Builder
+		chance := false
 		for i, s := range p.steps {
 			ti.change(s.change)
 			r := ti.request(s)
@@ -79,7 +80,11 @@ func (p play) act(t *testing.T, asks bool, seen map[string]int) (transcript, wro
 				}
 			}
 			got := ti.serve(r)
-			fmt.Fprintf(&all, "%d: %s\n", i, got)
+			// Whether the place of a fetch is free before who followed it asks for
+			// one is chance, and so is all that comes after.
+			if chance = chance || got.followed; !chance {
+				fmt.Fprintf(&all, "%d: %s\n", i, got)
+			}
 			if !asks {
 				continue
 			}
@@ -90,8 +95,9 @@ func (p play) act(t *testing.T, asks bool, seen map[string]int) (transcript, wro
 				return
 			}
 		}
-		ti.release()
-		all.WriteString(ti.reports())
+		if ti.release(); !chance {
+			all.WriteString(ti.reports())
+		}
 		transcript = all.String()
 	})
 	return transcript, wrong
@@ -106,6 +112,7 @@ type result struct {
 	asked    []string // servers, in order, and what each was sent
 	waited   time.Duration
 	aborted  bool
+	followed bool // it has waited for another's fetch
 }
 
 func (r result) String() string {

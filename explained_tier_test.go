@@ -405,6 +405,7 @@ func (ti *tier) serve(r *http.Request) (out result) {
 		select {
 		case <-done:
 		case <-time.After(2 * time.Second): // longer than for a place: it waits for another's fetch
+			out.followed = true
 		}
 	}
 	select {
