@@ -4,6 +4,8 @@
 # make conformance   the public HTTP cache tests through the gateway
 # make fuzz          every fuzz test for a minute
 # make stress        the cache for a minute against an oracle
+# make soak          aborting, slow, pipelining and upgrading clients for ten minutes:
+#                    no race, and nothing is in hand afterwards
 # make cost          what the most a request may hold costs, against a plain one: by
 #                    time, on a machine that does nothing else
 # make bench         the gateway beside nginx, HAProxy, Varnish and Caddy, into
@@ -23,7 +25,7 @@ SYSTEMS = darwin freebsd windows
 # What needs other libraries to compare with lives in modules of its own.
 MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' -exec dirname {} +)
 
-.PHONY: test e2e conformance fuzz stress cost bench check install install-e2e install-bench
+.PHONY: test e2e conformance fuzz stress soak cost bench check install install-e2e install-bench
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -43,6 +45,9 @@ fuzz:
 
 stress: install
 	FORETIER_STRESS=60s go test -race -count=1 -timeout 10m -run TestStress -v ./cache
+
+soak: install
+	FORETIER_SOAK=10m go test -race -count=1 -timeout 20m -run TestSoak -v ./router/edge
 
 cost:
 	go test -tags cost -count=1 -run TestNoFieldBuysWork -v ./examples/gateway

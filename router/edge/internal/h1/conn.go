@@ -105,7 +105,7 @@ func (c *conn) next() step {
 
 // await waits for the first byte of a request.
 func (c *conn) await() step {
-	if c.buf.Buffered() > 0 {
+	if c.asks() {
 		return onward
 	}
 	if !c.resting { // else the reader was parked
@@ -119,7 +119,10 @@ func (c *conn) await() step {
 	for {
 		err := c.buf.Fill()
 		if err == nil {
-			break
+			if c.asks() {
+				break
+			}
+			continue
 		}
 		c.buf.Free()
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.wire.ShouldPark() || c.wire.Late() || c.srv.draining.Load() {
@@ -135,6 +138,15 @@ func (c *conn) await() step {
 		c.calm()
 	}
 	return c.begin()
+}
+
+// asks reports whether something of a request is there. Some clients send an
+// empty line behind a body, which asks for nothing.
+func (c *conn) asks() bool {
+	if string(c.buf.Bytes()) == "\r\n" {
+		c.buf.Discard(2)
+	}
+	return c.buf.Buffered() > 0
 }
 
 // begin looks at a connection of which the first byte has come: behind the

@@ -66,6 +66,7 @@ type Owner interface {
 // after it has returned.
 func (s *Server) Serve(ctx context.Context, w *wire.Conn, nc net.Conn, owner Owner) {
 	c := newConn(ctx, s, w, nc, owner)
+	w.Parks()
 	s.mu.Lock()
 	if s.conns == nil {
 		s.conns = make(map[*conn]struct{})

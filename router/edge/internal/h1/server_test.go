@@ -285,3 +285,33 @@ func TestAnInterruptedBodyIsNoRequest(t *testing.T) {
 		t.Errorf("it goes on: %v", err)
 	}
 }
+
+// TestAnEmptyLineAsksForNothing: some clients send one behind a body. The
+// connection is idle then, and what follows is a request.
+func TestAnEmptyLineAsksForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &h1.Server{HeadTime: time.Second, Handler: http.HandlerFunc(echo)}
+		client, server := net.Pipe()
+		set := wire.NewSet(wire.Options{})
+		defer set.Close()
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			w := set.Add(server)
+			srv.Serve(context.Background(), w, w, anybody{})
+		}()
+		r := bufio.NewReader(client)
+		for range 2 {
+			io.WriteString(client, request("POST", "Content-Length: 2")+"ab")
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, res.Body)
+			io.WriteString(client, "\r\n")
+			time.Sleep(30 * time.Second) // longer than a head may take
+		}
+		client.Close()
+		<-done
+	})
+}

@@ -134,7 +134,7 @@ func (c *Conn) roll() {
 
 // Read implements [net.Conn]. It ends with [os.ErrDeadlineExceeded], too, when
 // the time of the latest Allow, Idle or Roll is over, or when the reader had
-// better park: see [Conn.Park].
+// better park: see [Conn.Parks], [Conn.Park].
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
@@ -146,6 +146,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return n, err
 		}
 		// The sweep meant a read that has ended meanwhile.
+		c.park.asked.Store(false)
 		if err := c.reading.restore(c.Conn.SetReadDeadline); err != nil || n > 0 {
 			return n, err
 		}

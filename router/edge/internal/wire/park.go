@@ -5,6 +5,7 @@ import "sync/atomic"
 // park is what lets a reader leave its connection alone: a goroutine and its
 // stack cost more than all else of a connection on which nothing is asked.
 type park struct {
+	able   atomic.Bool // the reader parks when it is asked to
 	asked  atomic.Bool // the reader had better park
 	parked atomic.Bool // nobody reads until wake is called
 	wake   func()      // not changed while parked
@@ -12,14 +13,18 @@ type park struct {
 
 // askToPark interrupts the reader, so that it parks.
 func (c *Conn) askToPark() {
-	if c.set.watch == nil || c.raw == nil || c.park.parked.Load() || c.park.asked.Swap(true) {
+	if !c.park.able.Load() || c.set.watch == nil || c.raw == nil || c.park.parked.Load() || c.park.asked.Swap(true) {
 		return
 	}
 	_ = c.Conn.SetReadDeadline(past) // a closed connection interrupts by itself
 }
 
+// Parks says that the reader parks when it is asked to: see [Conn.Read]. Others
+// are not asked.
+func (c *Conn) Parks() { c.park.able.Store(true) }
+
 // ShouldPark reports whether a read has ended only so that its reader can park.
-func (c *Conn) ShouldPark() bool { return c.park.asked.Load() }
+func (c *Conn) ShouldPark() bool { return c.park.asked.Load() && c.idle.Load() != 0 }
 
 // Park has wake called, on a goroutine of its own, as soon as there is something
 // to read: bytes, the connection's end, or the end of the reader's time. It
