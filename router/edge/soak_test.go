@@ -83,7 +83,12 @@ func (s *soaker) once() {
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(testkit.Patience))
 	var c net.Conn = nc
-	if s.tls != nil && s.rand.IntN(3) == 0 {
+	if s.tls != nil {
+		if s.rand.IntN(8) == 0 { // another protocol
+			io.WriteString(c, "GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
+			s.asked.Add(1)
+			return
+		}
 		c = tls.Client(nc, s.tls)
 	}
 	r := bufio.NewReader(c)

@@ -74,10 +74,7 @@ func say(t testing.TB, addr string, pieces ...string) string {
 		}
 	}
 	c.CloseWrite()
-	b, err := io.ReadAll(c)
-	if err != nil {
-		return string(b) + "\nread: " + err.Error()
-	}
+	b, _ := io.ReadAll(c) // net/http may reset a connection on which more was sent
 	return string(b)
 }
 

@@ -62,24 +62,33 @@ func (c *conn) breakOff(w *response) {
 	if w.status == 0 {
 		return
 	}
-	_ = w.flush(false, 0) // the connection is closed either way
-	if w.length < 0 && !w.chunk {
+	err := w.flush(false, 0)
+	switch {
+	case w.length < 0 && !w.chunk:
 		c.wire.Reset() // or its end would be that of the body
+	case err == nil:
+		c.part()
+	}
+}
+
+// part lets the client read what it has been sent, if it may be sending itself.
+func (c *conn) part() {
+	if c.buf.Buffered() > 0 || !c.body.ended() {
+		c.linger()
 	}
 }
 
 // settle ends the exchange: the answer goes out, and what is left of the
 // request's body is read, if that is little.
 func (c *conn) settle(w *response) step {
-	whole := w.finish()
-	if !whole {
+	if !w.finish() {
+		if w.err == nil {
+			c.part()
+		}
 		return over
 	}
-	if !c.body.drain() || w.close && c.buf.Buffered() > 0 {
-		c.linger()
-		return over
-	}
-	if w.close {
+	if !c.body.drain() || w.close {
+		c.part()
 		return over
 	}
 	if c.wire.Bounded() && c.wire.SetDeadline(time.Time{}) != nil {
