@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -17,6 +18,8 @@ type conn struct {
 	*wire.Conn
 	srv   *Server
 	hello *tls.ClientHelloInfo // its handshake's, if names ask for different client certificates
+
+	begun atomic.Bool // net/http's server has read something on it
 
 	mu       sync.Mutex
 	upgraded bool // guarded by mu: a handler has taken it over

@@ -80,6 +80,8 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 		"of one client": {Limits: Limits{Conns: -1, ClientConns: 3}},
 		"of one client, known late": {Limits: Limits{Conns: -1, ClientConns: 3},
 			Wrap: func(l net.Listener) net.Listener { return l }},
+		"of one client, by net/http": {Limits: Limits{Conns: -1, ClientConns: 3}, NetHTTP: true,
+			Wrap: func(l net.Listener) net.Listener { return l }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log testkit.Log

@@ -65,6 +65,11 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 		c.Idle(0)
 	case http.StateActive:
 		c.Busy()
+		if !c.begun.Swap(true) {
+			if _, ok := c.Begun(); !ok {
+				_ = c.Conn.Close() // nothing can be done about one that does not close
+			}
+		}
 	case http.StateHijacked:
 		c.Hijacked()
 		c.Roll(s.opts.Limits.UpgradeIdle)

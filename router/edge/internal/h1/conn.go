@@ -109,6 +109,7 @@ func (c *conn) await() step {
 		return onward
 	}
 	if !c.resting { // else the reader was parked
+		c.head.Reset() // it is a part of the buffer
 		c.buf.Free()
 		c.resting = true
 		c.wire.Idle(c.idleTime)

@@ -315,3 +315,36 @@ func TestAnEmptyLineAsksForNothing(t *testing.T) {
 		<-done
 	})
 }
+
+// TestAnIdleConnectionHoldsNothing of what was read or written.
+func TestAnIdleConnectionHoldsNothing(t *testing.T) {
+	srv := &h1.Server{Handler: http.HandlerFunc(echo)}
+	addr := serve(t, srv, wire.Options{Tick: 10 * time.Millisecond, ParkAfter: 20 * time.Millisecond})
+	const n = 200
+	measure := func() int {
+		runtime.GC()
+		runtime.GC() // pools give up what nobody has used for two
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapInuse + m.StackInuse)
+	}
+	testkit.Dial(t, addr).Close()
+	before := measure()
+	for range n {
+		c := testkit.Dial(t, addr)
+		io.WriteString(c, request("POST", "Content-Length: 5")+"hello")
+		if _, err := http.ReadResponse(bufio.NewReaderSize(c, 16), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("readers park on Linux only")
+	}
+	testkit.Within(t, testkit.Patience, "all goroutines end", func() bool { return srv.Parked() == n })
+	// The client's end is in it: its connection and the test's own memory of it.
+	if each := (measure() - before) / n; each > 8<<10 {
+		t.Errorf("%d bytes each", each)
+	} else {
+		t.Logf("%d bytes each, both ends", each)
+	}
+}

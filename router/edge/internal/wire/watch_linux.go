@@ -24,7 +24,6 @@ type watch struct {
 // watched is what the watch keeps of a connection.
 type watched struct {
 	token int32 // 0: it is not watched; its reader's, and forget's
-	fd    int32
 	left  atomic.Bool
 	gone  atomic.Pointer[func()] // called when the client leaves
 }
@@ -75,7 +74,6 @@ func (w *watch) add(c *Conn) bool {
 	}
 	token := w.last
 	err := control(c.raw, func(fd int32) error {
-		c.watched.fd = fd
 		return w.ctl(syscall.EPOLL_CTL_ADD, fd, token, w.events)
 	})
 	if err != nil {
