@@ -112,6 +112,11 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 			ex.stall = &stallReader{ReadCloser: src, rc: ex.rc, rec: rec, limit: limit, h2: r.ProtoMajor == 2}
 			src = ex.stall
 		}
+		if ex.duplex = ex.own == nil && r.ProtoMajor == 1; ex.duplex {
+			// Else the standard server reads a body that its handler has not
+			// read before it answers, for as long as the client takes.
+			_ = ex.rc.EnableFullDuplex() // one that cannot is no server for HTTP/1
+		}
 		ex.body = transit.NewBody(src)
 		r.Body = ex.body
 	}

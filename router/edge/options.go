@@ -58,8 +58,8 @@ type Options struct {
 	// NetHTTP has HTTP/1.1 served by net/http's server, as HTTP/2 is, should the
 	// tier's own be at fault. It costs about twice as much, and more is forgiven:
 	// what it turns away unread leaves no line, trusted proxies get Idle, and a
-	// body that nobody reads is read before the answer. It goes with the next
-	// release.
+	// connection is closed on which a body was not read before the answer began.
+	// It goes with the next release.
 	NetHTTP bool
 	// HSTS is the max-age of Strict-Transport-Security, which answers over
 	// https get unless a backend has set it: browsers then refuse http for as

@@ -27,16 +27,17 @@ import (
 // understands. Browsers send a request again, orders too, if they get nothing at
 // all.
 type exchange struct {
-	w     http.ResponseWriter // the server's
-	own   own                 // the same, if it is the tier's own; nil: net/http's, HTTP/2's
-	rc    *http.ResponseController
-	body  *transit.Body // the request's; nil: there is none
-	stall *stallReader  // between the two; nil: not bounded
-	rec   *transit.Record
-	hsts  string // value of Strict-Transport-Security, or ""
-	trace bool   // a trusted peer wants to see the way of the request
-	head  bool   // the request's method is HEAD
-	old   bool   // the client speaks HTTP/1.0
+	w      http.ResponseWriter // the server's
+	own    own                 // the same, if it is the tier's own; nil: net/http's, HTTP/2's
+	rc     *http.ResponseController
+	body   *transit.Body // the request's; nil: there is none
+	stall  *stallReader  // between the two; nil: not bounded
+	rec    *transit.Record
+	hsts   string // value of Strict-Transport-Security, or ""
+	duplex bool   // net/http's server does not look after the rest of the body
+	trace  bool   // a trusted peer wants to see the way of the request
+	head   bool   // the request's method is HEAD
+	old    bool   // the client speaks HTTP/1.0
 
 	status int   // of the final header; 0 before
 	bytes  int64 // of the body
@@ -122,6 +123,9 @@ func (ex *exchange) complete(status int) http.Header {
 	h := ex.w.Header()
 	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
 		h["Strict-Transport-Security"] = []string{ex.hsts}
+	}
+	if ex.duplex && ex.body.Err() != io.EOF {
+		h["Connection"] = []string{"close"} // it may take the rest for the next request
 	}
 	if ex.trace {
 		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
