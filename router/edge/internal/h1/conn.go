@@ -39,6 +39,7 @@ type conn struct {
 	begun    atomic.Bool   // something was read on it
 	idleTime time.Duration // between two requests
 	hijacked bool
+	broken   bool                                    // the client takes nothing any more
 	mu       sync.Mutex                              // held by those who end it and who goes on: see hurry
 	leave    func()                                  // gone, bound once
 	cancel   atomic.Pointer[context.CancelCauseFunc] // of the request that is served; nil: none is
@@ -86,6 +87,9 @@ func (c *conn) run() {
 
 // end closes the connection.
 func (c *conn) end() {
+	if c.broken {
+		_ = c.wire.Close() // or TLS would say goodbye, for seconds
+	}
 	_ = errors.Join(c.nc.Close(), c.wire.Close()) // nothing can be done about one that does not close
 	c.buf.Discard(c.buf.Buffered())
 	c.buf.Free()

@@ -373,6 +373,7 @@ func (w *response) send(b []byte) {
 		return
 	}
 	if _, w.err = w.c.nc.Write(b); w.err != nil {
+		w.c.broken = true
 		w.c.gone(w.err)
 	}
 }
@@ -408,6 +409,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	}
 	if err != nil {
 		w.err = err
+		w.c.broken = true
 		w.c.gone(err)
 	}
 	return n, err

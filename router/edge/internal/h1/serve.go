@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -12,6 +13,7 @@ import (
 func (c *conn) serve() step {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
+	defer c.forget()
 	ctx, _ = transit.With(ctx) // which spares a copy of the request
 	c.body.begin()
 	r, err := c.head.Request(ctx, &c.body)
@@ -40,6 +42,13 @@ func (c *conn) serve() step {
 		return over
 	}
 	return c.settle(w)
+}
+
+// forget lets go of the request: what hangs on it may be large, and the
+// connection may idle, or take long to end.
+func (c *conn) forget() {
+	c.body.src = http1.Body{}
+	clear(c.names)
 }
 
 // call calls the handler, and reports whether it has returned.

@@ -348,3 +348,29 @@ func TestAnIdleConnectionHoldsNothing(t *testing.T) {
 		t.Logf("%d bytes each, both ends", each)
 	}
 }
+
+// TestARequestIsForgotten once it is answered: what hangs on it may be large, and
+// its connection idles.
+func TestARequestIsForgotten(t *testing.T) {
+	gone := make(chan bool, 9)
+	addr := serve(t, &h1.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		large := new([1 << 20]byte)
+		runtime.AddCleanup(large, func(int) { gone <- true }, 0)
+		*r = *r.WithContext(context.WithValue(r.Context(), large, large))
+		r.Body.(interface{ Read([]byte) (int, error) }).Read(make([]byte, 9))
+		w.Header().Set("Trailer", "A")
+		text(w, "x")
+	})}, wire.Options{})
+	for _, s := range []string{get(), request("POST", "Content-Length: 5") + "hello", request("POST", "Transfer-Encoding: chunked", "Trailer: A") + "1\r\nx\r\n0\r\nA: b\r\n\r\n"} {
+		c := testkit.Dial(t, addr)
+		io.WriteString(c, s)
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Within(t, testkit.Patience, "it is forgotten", func() bool {
+			runtime.GC()
+			return len(gone) > 0
+		})
+		<-gone
+	}
+}
