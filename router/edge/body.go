@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -67,4 +68,19 @@ func (b *stallReader) deadline(t time.Time) error {
 	defer b.mu.Unlock()
 	b.asked, b.set = t, time.Time{}
 	return b.rc.SetReadDeadline(t)
+}
+
+// A bodyReader tells a body that is none from one whose client has gone.
+type bodyReader struct {
+	io.ReadCloser
+	rec *transit.Record
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	var malformed *http1.Refusal
+	if err != nil && err != io.EOF && errors.As(err, &malformed) {
+		b.rec.Malformed(err)
+	}
+	return n, err
 }
