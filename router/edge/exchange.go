@@ -30,13 +30,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	s.stats.requests.Add(1)
 	s.stats.inFlight.Add(1)
-	in := r
 	ctx, rec := transit.With(r.Context())
-	if ctx != r.Context() { // the tier's own server has made a record, and the request for this call
+	ex := &exchange{w: w, rc: http.NewResponseController(w), rec: rec, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1)}
+	in := r // which the tier's own server has made for this call, with the record
+	if ex.own, _ = w.(own); ex.own == nil {
 		in = r.WithContext(ctx)
 	}
-	ex := &exchange{w: w, rc: http.NewResponseController(w), rec: rec, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1)}
-	ex.own, _ = w.(own)
 	in, no := s.receive(ex, in, rec)
 
 	defer func() {

@@ -513,3 +513,30 @@ func TestAClientThatHasClosedItsDirection(t *testing.T) {
 		}
 	}
 }
+
+// TestAMountedEdgeLeavesTheRequestAsItIs: the caller's request is the caller's,
+// also where another edge has made the record.
+func TestAMountedEdgeLeavesTheRequestAsItIs(t *testing.T) {
+	inner, err := edge.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(w, r.Body)
+	}), edge.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	srv := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := r.Body
+		inner.ServeHTTP(w, r)
+		if r.Body != body {
+			t.Error("the body is another")
+		}
+	}), edge.Options{})
+	res, err := http.Post("http://"+srv.Addr().String(), "text/plain", strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); string(got) != "hello" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
