@@ -307,6 +307,6 @@ func TestASlowReaderHoldsUpNobody(t *testing.T) {
 type slowWriter struct{ *httptest.ResponseRecorder }
 
 func (w *slowWriter) Write(p []byte) (int, error) {
-	time.Sleep(time.Minute / 2)
+	time.Sleep(time.Minute / 2) // in a bubble
 	return w.ResponseRecorder.Write(p)
 }

@@ -56,10 +56,10 @@ type Options struct {
 	// any other client does so but one that has gone.
 	HalfClosed bool
 	// NetHTTP has HTTP/1.1 served by net/http's server, as HTTP/2 is, should the
-	// tier's own be at fault. It costs about twice as much, and more is forgiven:
-	// what it turns away unread leaves no line, trusted proxies get Idle, and a
-	// connection is closed on which a body was not read before the answer began.
-	// It goes with the next release.
+	// tier's own be at fault. A hit costs it nearly twice as much, and more is forgiven:
+	// what it turns away unread leaves no line, a malformed body gets no answer,
+	// trusted proxies get Idle, and a connection is closed on which a body was not
+	// read before the answer began. It goes with the next release.
 	NetHTTP bool
 	// HSTS is the max-age of Strict-Transport-Security, which answers over
 	// https get unless a backend has set it: browsers then refuse http for as
