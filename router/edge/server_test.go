@@ -540,3 +540,35 @@ func TestAMountedEdgeLeavesTheRequestAsItIs(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// TestADrainEndsHandshakes of clients that say nothing: later nobody would.
+func TestADrainEndsHandshakes(t *testing.T) {
+	certs, err := edge.Certificates(pair(t, t.TempDir(), "shop.example", time.Now().Add(90*24*time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := edge.New(http.NotFoundHandler(), edge.Options{Addr: "127.0.0.1:0", Certificates: certs, Linger: -1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	c := testkit.Dial(t, srv.Addr().String())
+	waitFor(t, func() bool {
+		for _, m := range srv.Report().Metrics {
+			if m.Name == "connections_open" {
+				return m.Value == 1
+			}
+		}
+		return false
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	c.SetReadDeadline(time.Now().Add(5 * time.Second)) // before the handshake's own limit
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("still open: %v", err)
+	}
+}

@@ -53,7 +53,7 @@ func NewSet(opts Options) *Set {
 // now is the time since the set was made, never 0.
 func (s *Set) now() int64 { return int64(time.Since(s.start)) + 1 }
 
-// Add makes nc one of the set. It belongs to the set until it is closed.
+// Add makes nc one of the set, until it is closed. A set that is closed closes it.
 func (s *Set) Add(nc net.Conn) *Conn {
 	c := &Conn{Conn: nc, set: s}
 	c.idle.Store(s.now())
@@ -62,8 +62,12 @@ func (s *Set) Add(nc net.Conn) *Conn {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		_ = nc.Close() // who uses it sees that
+		return c
+	}
 	s.conns[c] = struct{}{}
-	if s.timer == nil && !s.closed {
+	if s.timer == nil {
 		s.timer = time.AfterFunc(s.opts.Tick, s.sweep)
 	}
 	return c
@@ -118,8 +122,8 @@ func (s *Set) All() []*Conn {
 	return out
 }
 
-// Close ends the sweep and the watch, and waits for the latter. The connections
-// are their owners' to close, before.
+// Close closes the connections that are left, which nobody would give up any
+// more, and ends the sweep and the watch.
 func (s *Set) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -127,5 +131,8 @@ func (s *Set) Close() {
 		s.timer.Stop()
 	}
 	s.mu.Unlock()
+	for _, c := range s.All() {
+		_ = c.Close() // nothing can be done about one that does not close
+	}
 	s.watch.close()
 }
