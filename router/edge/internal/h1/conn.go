@@ -145,13 +145,16 @@ func (c *conn) await() step {
 	return c.begin()
 }
 
-// asks reports whether something of a request is there. Some clients send an
-// empty line behind a body, which asks for nothing.
+// asks reports whether something of a request is there. Some clients send empty
+// lines behind a body, which ask for nothing, in whatever pieces they come
+// (RFC 9112, section 2.2).
 func (c *conn) asks() bool {
-	if string(c.buf.Bytes()) == "\r\n" {
+	b := c.buf.Bytes()
+	for len(b) > 1 && b[0] == '\r' && b[1] == '\n' {
 		c.buf.Discard(2)
+		b = b[2:]
 	}
-	return c.buf.Buffered() > 0
+	return len(b) > 1 || len(b) == 1 && b[0] != '\r'
 }
 
 // begin looks at a connection of which the first byte has come: behind the

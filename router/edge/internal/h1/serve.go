@@ -57,7 +57,8 @@ func (c *conn) call(w *response, r *http.Request) (returned bool) {
 		if returned {
 			return
 		}
-		if v := recover(); v != http.ErrAbortHandler && c.srv.Panicked != nil {
+		// nil: the handler ends its goroutine.
+		if v := recover(); v != nil && v != http.ErrAbortHandler && c.srv.Panicked != nil {
 			c.srv.Panicked(v)
 		}
 	}()

@@ -185,7 +185,10 @@ func TestWhatIsSentBehindAnUpgradeIsReadFirst(t *testing.T) {
 
 // TestAHandlerThatEndsItsGoroutine ends its connection, and nothing is left.
 func TestAHandlerThatEndsItsGoroutine(t *testing.T) {
-	addr := serve(t, &h1.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })}, wire.Options{})
+	addr := serve(t, &h1.Server{
+		Handler:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() }),
+		Panicked: func(v any) { t.Errorf("panic: %v", v) },
+	}, wire.Options{})
 	if got := say(t, addr, get()); got != "" {
 		t.Errorf("got %q", got)
 	}
@@ -314,6 +317,34 @@ func TestAnEmptyLineAsksForNothing(t *testing.T) {
 		client.Close()
 		<-done
 	})
+}
+
+// TestEmptyLinesInFrontOfARequest are the same in whatever pieces they come.
+func TestEmptyLinesInFrontOfARequest(t *testing.T) {
+	for _, pieces := range [][]string{{"\r\n\r\n" + get(last)}, {"\r\n", "\r\n", get(last)}, {"\r", "\n\r", "\n" + get(last)}} {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := newDuplex()
+			set := wire.NewSet(wire.Options{})
+			defer set.Close()
+			srv := &h1.Server{Handler: http.HandlerFunc(echo)}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				w := set.Add(server)
+				srv.Serve(context.Background(), w, w, anybody{})
+			})
+			wg.Go(func() {
+				for _, p := range pieces {
+					io.WriteString(client, p)
+					time.Sleep(time.Millisecond)
+				}
+			})
+			if res, err := http.ReadResponse(bufio.NewReader(client), nil); err != nil || res.StatusCode != http.StatusOK {
+				t.Errorf("%q: %v, %v", pieces, res, err)
+			}
+			client.Close()
+			wg.Wait()
+		})
+	}
 }
 
 // TestAnIdleConnectionHoldsNothing of what was read or written.
