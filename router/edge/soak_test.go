@@ -1,7 +1,6 @@
 package edge_test
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router/edge"
 )
@@ -25,18 +25,26 @@ import (
 // soaked is what the clients of the soak ask for. Each answer says how it must
 // look.
 func soaked(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
+	switch strings.TrimPrefix(r.URL.Path, "/pool") {
 	case "/page":
-		io.WriteString(w, strings.Repeat("page", 300))
+		io.WriteString(w, pageText)
 	case "/large":
-		w.Header().Set("Content-Length", "300000")
-		for range 30 {
+		w.Header().Set("Content-Length", fmt.Sprint(largePage))
+		for range largePage / 10_000 {
 			if _, err := w.Write([]byte(strings.Repeat("l", 10_000))); err != nil {
 				return
 			}
 		}
 	case "/echo":
-		io.Copy(w, r.Body)
+		if !strings.HasPrefix(r.URL.Path, "/pool") { // net/http's server cannot do both at once
+			if _, err := io.Copy(w, r.Body); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+			}
+			return
+		}
+		if b, err := io.ReadAll(r.Body); err == nil {
+			w.Write(b)
+		}
 	case "/unread":
 		io.WriteString(w, "not read")
 	case "/late": // somebody reads the body after the handler has returned
@@ -59,132 +67,25 @@ func soaked(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer c.Close()
-		rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+		rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 		rw.Flush()
-		io.Copy(c, c)
+		io.Copy(c, rw)
 	}
 }
 
-// A soaker is a client that behaves as clients do, and as they should not.
-type soaker struct {
-	t     *testing.T
-	addr  string
-	tls   *tls.Config
-	rand  *rand.Rand
-	asked *atomic.Int64
-}
+const largePage = 2_000_000 // bytes: more than the sockets on the way hold
 
-// once has one connection, on which it asks a few times.
-func (s *soaker) once() {
-	nc, err := net.DialTimeout("tcp", s.addr, testkit.Patience)
-	if err != nil {
-		return // the server has closed the listener
-	}
-	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(testkit.Patience))
-	var c net.Conn = nc
-	if s.tls != nil {
-		if s.rand.IntN(8) == 0 { // another protocol
-			io.WriteString(c, "GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
-			s.asked.Add(1)
-			return
-		}
-		c = tls.Client(nc, s.tls)
-	}
-	r := bufio.NewReader(c)
-	for range s.rand.IntN(8) + 1 {
-		if !s.ask(nc, c, r) {
-			return
-		}
-	}
-}
+var (
+	pageText   = strings.Repeat("page", 300)
+	streamText = strings.Repeat("event\n", 20)
+)
 
-// ask asks once, and reports whether the connection goes on.
-func (s *soaker) ask(nc, c net.Conn, r *bufio.Reader) bool {
-	s.asked.Add(1)
-	body := strings.Repeat("b", s.rand.IntN(40_000))
-	request := func(method, path, body string) string {
-		return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
-	}
-	get := func(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n" }
-	send := func(text string) { go io.WriteString(c, text) } // the answer may come before all is sent
-	wants := func(want string) bool {
-		res, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return false // the server may close, at the end
-		}
-		got, err := io.ReadAll(res.Body)
-		if err == nil && string(got) != want {
-			s.t.Errorf("got %d bytes, want %d: %.60q", len(got), len(want), got)
-		}
-		return err == nil && !res.Close
-	}
-	switch s.rand.IntN(12) {
-	case 0:
-		send(get("/page"))
-		return wants(strings.Repeat("page", 300))
-	case 1: // pipelined
-		send(get("/page") + get("/stream") + get("/page"))
-		return wants(strings.Repeat("page", 300)) && wants(strings.Repeat("event\n", 20)) && wants(strings.Repeat("page", 300))
-	case 2:
-		if _, err := io.WriteString(c, request("POST", "/echo", body)); err != nil {
-			return false
-		}
-		return wants(body)
-	case 3: // in pieces
-		text := get("/page")
-		for len(text) > 0 {
-			n := min(len(text), s.rand.IntN(20)+1)
-			if _, err := io.WriteString(c, text[:n]); err != nil {
-				return false
-			}
-			text = text[n:]
-			runtime.Gosched()
-		}
-		return wants(strings.Repeat("page", 300))
-	case 4: // a part of the answer, and away
-		send(get("/large"))
-		io.CopyN(io.Discard, r, int64(s.rand.IntN(200_000)))
-	case 5: // a part of the request, and away
-		text := request("POST", "/echo", body)
-		io.WriteString(c, text[:s.rand.IntN(len(text))])
-	case 6: // reset
-		send(get("/large"))
-		r.ReadByte()
-		nc.(*net.TCPConn).SetLinger(0)
-	case 7:
-		send(get("/hang"))
-	case 8:
-		send(request("POST", []string{"/unread", "/late"}[s.rand.IntN(2)], body))
-		res, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return false
-		}
-		io.Copy(io.Discard, res.Body)
-	case 9:
-		send(get("/panic"))
-		if _, err := r.ReadByte(); err == nil {
-			return false // 502 of the tier's own
-		}
-	case 10:
-		send("GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nearly")
-		res, err := http.ReadResponse(r, nil)
-		if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
-			return false
-		}
-		io.WriteString(c, " and late")
-		b := make([]byte, len("early and late"))
-		if _, err := io.ReadFull(r, b); err == nil && string(b) != "early and late" {
-			s.t.Errorf("upgraded: %q", b)
-		}
-	case 11:
-		send([]string{"GARBAGE\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", request("POST", "/echo", "")[:30] + "\x00\r\n\r\n"}[s.rand.IntN(3)])
-		res, err := http.ReadResponse(r, nil)
-		if err == nil && res.StatusCode != http.StatusBadRequest {
-			s.t.Errorf("malformed: %s", res.Status)
-		}
-	}
-	return false
+// A soak is what a server is tried with.
+type soak struct {
+	name    string
+	opts    edge.Options
+	client  *tls.Config // nil: plain
+	proxied bool        // clients are announced by the PROXY protocol, or what stands for it
 }
 
 // TestSoak has clients of all kinds ask for a while, FORETIER_SOAK or two seconds:
@@ -202,45 +103,83 @@ func TestSoak(t *testing.T) {
 	certificates := httptest.NewUnstartedServer(nil)
 	certificates.StartTLS() // for its certificate
 	defer certificates.Close()
-	before := runtime.NumGoroutine()
 	var log testkit.Log
-	for _, secure := range []bool{false, true} {
-		opts := edge.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})), NoAccessLog: true}
-		var client *tls.Config
-		if secure {
-			opts.TLS = &tls.Config{Certificates: certificates.TLS.Certificates}
-			client = &tls.Config{InsecureSkipVerify: true} // it is the test's own
-		}
-		t.Run(fmt.Sprintf("TLS %t", secure), func(t *testing.T) {
-			var asked atomic.Int64
-			srv := serve(t, http.HandlerFunc(soaked), opts)
-			var wg sync.WaitGroup
-			for i := range 16 {
-				wg.Go(func() {
-					s := &soaker{t, srv.Addr().String(), client, rand.New(rand.NewPCG(seed, uint64(i))), &asked}
-					for end := time.Now().Add(long / 2); time.Now().Before(end); {
-						s.once()
-					}
-				})
-			}
-			wg.Wait()
-			if asked.Load() < 100 {
-				t.Errorf("only %d requests", asked.Load())
-			}
-			testkit.Within(t, testkit.Patience, "nothing is in hand", func() bool {
-				hand := 0.0
-				for _, m := range srv.Report().Metrics {
-					switch m.Name {
-					case "requests_in_flight", "connections_open", "connections_upgraded":
-						hand += m.Value
-					}
-				}
-				return hand == 0
-			})
-		})
+	before := inHand()
+	soaks := []soak{
+		{name: "plain"},
+		{name: "half-closed", opts: edge.Options{HalfClosed: true}},
+		{name: "announced", opts: edge.Options{Wrap: func(l net.Listener) net.Listener { return announced{l} }}, proxied: true},
+		{name: "TLS", opts: edge.Options{TLS: &tls.Config{Certificates: certificates.TLS.Certificates}},
+			client: &tls.Config{InsecureSkipVerify: true}}, // it is the test's own
 	}
-	testkit.Within(t, testkit.Patience, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	for _, s := range soaks {
+		s.opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
+		s.opts.NoAccessLog = true
+		t.Run(s.name, func(t *testing.T) { s.run(t, long/time.Duration(len(soaks)), seed) })
+	}
+	var after hand
+	testkit.Within(t, testkit.Patience, "no goroutine, no descriptor and no memory is left", func() bool {
+		after = inHand()
+		return after.goroutines <= before.goroutines && after.descriptors <= before.descriptors && after.memory < before.memory+8<<20
+	})
+	t.Logf("in hand: before %+v, after %+v", before, after)
 	if strings.Contains(log.String(), "panic") {
 		t.Errorf("%.3000s", log.String())
 	}
+}
+
+// run has clients ask for so long.
+func (s *soak) run(t *testing.T, long time.Duration, seed uint64) {
+	backend := httptest.NewServer(http.HandlerFunc(soaked))
+	defer backend.Close()
+	pool, err := balancer.New(balancer.Backends(backend.URL), balancer.Options{Logger: s.opts.Logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/pool/") {
+			pool.ServeHTTP(w, r)
+			return
+		}
+		soaked(w, r)
+	})
+	srv := serve(t, h, s.opts)
+	var asked atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			v := &visitor{t: t, soak: s, addr: srv.Addr().String(), rand: rand.New(rand.NewPCG(seed, uint64(i))), asked: &asked}
+			for end := time.Now().Add(long); time.Now().Before(end); {
+				v.once()
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d requests", asked.Load())
+	if asked.Load() < 100 {
+		t.Errorf("only %d requests", asked.Load())
+	}
+	testkit.Within(t, testkit.Patience, "nothing is in hand", func() bool {
+		n := 0.0
+		for _, m := range srv.Report().Metrics {
+			switch m.Name {
+			case "requests_in_flight", "connections_open", "connections_upgraded":
+				n += m.Value
+			}
+		}
+		return n == 0
+	})
+}
+
+// hand is what a process has in hand.
+type hand struct{ goroutines, descriptors, memory int }
+
+func inHand() hand {
+	runtime.GC()
+	runtime.GC() // pools give up what nobody has used for two
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	open, _ := os.ReadDir("/proc/self/fd") // none on other systems
+	return hand{runtime.NumGoroutine(), len(open), int(m.HeapAlloc)}
 }
