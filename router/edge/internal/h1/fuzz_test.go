@@ -127,9 +127,9 @@ func (s *seen) write(w http.ResponseWriter, text string) {
 type visit struct {
 	t     *testing.T
 	text  string
-	rand  *rand.Rand
-	plain bool // handlers do the first of acts
-	size  int  // of the pieces in which the text comes; 0: any, with pauses
+	how   uint64 // whatever is left to chance
+	plain bool   // handlers do the first of acts
+	size  int    // of the pieces in which the text comes; 0: any, with pauses
 	leave leaving
 
 	mu      sync.Mutex
@@ -165,27 +165,29 @@ func (v *visit) Unread(status int, cause, line string) {
 func (v *visit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := &seen{status: http.StatusOK}
 	v.mu.Lock()
-	act := 0
-	if !v.plain {
-		act = v.rand.IntN(2*len(acts)) % (len(acts) + v.rand.IntN(len(acts))) % len(acts)
-	}
-	w.Header().Set("N", fmt.Sprint(len(v.seen)))
+	n := len(v.seen)
 	v.seen = append(v.seen, s)
 	v.mu.Unlock()
+	w.Header().Set("N", fmt.Sprint(n))
+	act := 0
+	if !v.plain {
+		act = v.chance(2+n).IntN(len(acts)+4) % len(acts) // most read all, or nothing
+	}
 	s.note(r)
 	acts[act](w, r, s)
 }
 
+// chance decides for one of those who run side by side.
+func (v *visit) chance(who int) *rand.Rand { return rand.New(rand.NewPCG(v.how, uint64(who))) }
+
 // send sends the text, in pieces.
 func (v *visit) send(c io.Writer) {
-	rest := v.text
+	rest, chance := v.text, v.chance(0)
 	for len(rest) > 0 {
-		v.mu.Lock()
 		n, pause := min(len(rest), v.size), -1
 		if v.size == 0 {
-			n, pause = min(len(rest), 1+v.rand.IntN(1<<v.rand.IntN(16))), v.rand.IntN(16)
+			n, pause = min(len(rest), 1+chance.IntN(1<<chance.IntN(16))), chance.IntN(16)
 		}
-		v.mu.Unlock()
 		if _, err := io.WriteString(c, rest[:n]); err != nil {
 			return
 		}
@@ -237,7 +239,7 @@ func (v *visit) run() {
 		time.Sleep(45 * time.Second) // longer than the server waits for the rest of a request
 		client.Close()
 	case drains:
-		time.Sleep(time.Duration(v.rand.IntN(200)) * time.Millisecond)
+		time.Sleep(time.Duration(v.chance(1).IntN(200)) * time.Millisecond)
 		if err := srv.Shutdown(context.Background()); err != nil {
 			v.t.Error(err)
 		}
@@ -363,7 +365,7 @@ func visitOnce(t *testing.T, script string, how uint64) {
 		}
 	}()
 	visit := func(plain bool, size int, leave leaving) string {
-		v := &visit{t: t, text: text, rand: rand.New(rand.NewPCG(how, 1)), leave: leave, plain: plain, size: size}
+		v := &visit{t: t, text: text, how: how, leave: leave, plain: plain, size: size}
 		synctest.Test(t, func(*testing.T) { v.run() })
 		got := changing.ReplaceAllString(v.output.String(), "")
 		v.judge()
