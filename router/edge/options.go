@@ -53,7 +53,8 @@ type Options struct {
 	// HalfClosed says that an HTTP/1.1 client which closes its direction once it
 	// has sent its request, as nc -N and some old programs do, has not left: it is
 	// answered. By default its request is given up, as nginx does, since hardly
-	// any other client does so but one that has gone.
+	// any other client does so but one that has gone. One that has really gone then
+	// shows only once something is written to it, or if its end was a reset.
 	HalfClosed bool
 	// NetHTTP has HTTP/1.1 served by net/http's server, as HTTP/2 is, should the
 	// tier's own be at fault. A hit costs it nearly twice as much, and more is forgiven:

@@ -155,15 +155,32 @@ var manners = []func(*visitor) bool{
 	(*visitor).leavesReading,
 	(*visitor).uploadsInVain,
 	(*visitor).errs,
-	func(v *visitor) bool { // and leaves
-		v.send(get(v.at("/hang")))
+	(*visitor).waitsInVain,
+	(*visitor).seesAnError,
+}
+
+// waitsInVain leaves without an answer.
+func (v *visitor) waitsInVain() bool {
+	if _, err := io.WriteString(v.c, get(v.at("/hang"))); err != nil {
+		v.t.Error(err)
+	}
+	if v.soak.opts.HalfClosed { // then it has left only if it says so
+		v.nc.(*net.TCPConn).SetLinger(0)
+	}
+	return false
+}
+
+// seesAnError of the tier's own, since the handler breaks off before it has said
+// anything.
+func (v *visitor) seesAnError() bool {
+	v.send(get("/panic"))
+	res := v.answer("GET")
+	if res == nil || res.StatusCode != http.StatusBadGateway {
+		v.t.Errorf("broken off: %v", res)
 		return false
-	},
-	func(v *visitor) bool { // 502 of the tier's own
-		v.send(get("/panic"))
-		v.r.ReadByte()
-		return false
-	},
+	}
+	io.Copy(io.Discard, res.Body)
+	return !res.Close
 }
 
 func (v *visitor) inPieces() bool {
