@@ -79,6 +79,10 @@ func node(hop string) string {
 	return addr.String()
 }
 
+// escaper escapes what may not stand in a quoted string as it is. It is made once:
+// its tables are 6 KB.
+var escaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // quote writes s as a token, or else as a quoted string.
 func quote(s string) string {
 	if s != "" && strings.IndexFunc(s, func(c rune) bool {
@@ -86,5 +90,5 @@ func quote(s string) string {
 	}) < 0 {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + escaper.Replace(s) + `"`
 }

@@ -442,3 +442,20 @@ func TestAClientSmugglesNoFieldAndLosesNoQuery(t *testing.T) {
 		t.Error("Connection took X-Forwarded-For away")
 	}
 }
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{
+		"shop.example":      `shop.example`,
+		"shop.example:8080": `"shop.example:8080"`,
+		"[2001:db8::1]:80":  `"[2001:db8::1]:80"`,
+		`a"b\c`:             `"a\"b\\c"`,
+		"":                  `""`,
+	} {
+		if got := quote(in); got != want {
+			t.Errorf("quote(%q) = %s, want %s", in, got, want)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { quote("shop.example:8080") }); n > 1 {
+		t.Errorf("a host with a port takes %v allocations, want 1", n)
+	}
+}
