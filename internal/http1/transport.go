@@ -33,12 +33,14 @@ import (
 // The limits of a connection's life.
 const (
 	MaxIdle    = 32                     // connections kept idle; more would hold the workers of a small server
+	MoreIdle   = 100 * time.Millisecond // how long those beyond MaxIdle are kept, so that as many as are in hand are not dialled again and again
 	KeepIdle   = 4 * time.Second        // how long, at most: many servers close theirs after five
 	FreshIdle  = time.Second            // how long, for a request that must not be executed twice
 	MaxAge     = 5 * time.Minute        // of a connection, so that a changed address is noticed
 	MaxHeader  = 1 << 20                // bytes of a response's header, and of what is told before it
 	inlineBody = 64 << 10               // bytes of a request's body up to which it is written before the response is read
-	grace      = 100 * time.Millisecond // by which the sweep of idle connections may be late
+	late       = 10 * time.Millisecond  // by which the sweep of idle connections may be, so that it takes several at once
+	grace      = 100 * time.Millisecond // to read what a server has said that takes nothing any more
 )
 
 // A TimeoutError means that the server took longer than the call allows.
@@ -52,14 +54,17 @@ func (e *TimeoutError) Error() string { return fmt.Sprintf("%s for %v", e.What, 
 // Timeout is true, as for errors of package net.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// A Transport keeps connections to one server. It is safe for concurrent use.
+// A Transport keeps connections to one server: as many as are in hand, the latest to
+// become idle taken first, so that those beyond [MaxIdle] are closed once they were not
+// needed for [MoreIdle]. It is safe for concurrent use.
 type Transport struct {
 	dial func(context.Context) (net.Conn, error)
 	old  atomic.Bool // the latest answer was HTTP/1.0
 
 	mu    sync.Mutex
 	idle  []*conn     // guarded by mu: the latest last
-	sweep *time.Timer // guarded by mu: closes what idled too long; nil while none idles
+	sweep *time.Timer // guarded by mu: closes what idled too long; nil until something idled
+	due   time.Time   // guarded by mu: when sweep comes; zero while nothing idles
 }
 
 // New returns a transport that connects by dial.
@@ -215,47 +220,64 @@ func (t *Transport) put(cn *conn) {
 	}
 	cn.since = now
 	t.mu.Lock()
-	var over *conn
-	if len(t.idle) == MaxIdle {
-		over = t.idle[0]
-		t.idle = append(t.idle[:0], t.idle[1:]...)
-	}
+	defer t.mu.Unlock()
 	t.idle = append(t.idle, cn)
-	if t.sweep == nil {
-		t.sweep = time.AfterFunc(KeepIdle+grace, t.expire)
+	next := cn.keep
+	if len(t.idle) > MaxIdle {
+		next = min(next, MoreIdle)
 	}
-	t.mu.Unlock()
-	if over != nil {
-		over.close()
+	t.wakeLocked(now, next)
+}
+
+// wakeLocked has the sweep come when next is over, if it does not come before.
+func (t *Transport) wakeLocked(now time.Time, next time.Duration) {
+	next += late
+	due := now.Add(next)
+	if !t.due.IsZero() && !due.Before(t.due) {
+		return
+	}
+	t.due = due
+	if t.sweep == nil {
+		t.sweep = time.AfterFunc(next, t.expire)
+	} else {
+		t.sweep.Reset(next)
 	}
 }
 
 // expire closes what idled too long, and comes again while anything idles.
 func (t *Transport) expire() {
 	now := time.Now()
-	var old []*conn
 	t.mu.Lock()
-	kept := t.idle[:0]
-	next := KeepIdle
-	for _, cn := range t.idle {
-		if left := cn.keep - now.Sub(cn.since); left > 0 {
-			kept = append(kept, cn)
-			next = min(next, left)
-		} else {
-			old = append(old, cn)
-		}
-	}
-	clear(t.idle[len(kept):])
-	t.idle = kept
-	if len(kept) > 0 {
-		t.sweep.Reset(next + grace)
-	} else {
-		t.sweep = nil
+	old, next := t.dropLocked(now)
+	t.due = time.Time{}
+	if len(t.idle) > 0 {
+		t.wakeLocked(now, next)
 	}
 	t.mu.Unlock()
 	for _, cn := range old {
 		cn.close()
 	}
+}
+
+// dropLocked takes out what idled too long, and returns when the next will have.
+func (t *Transport) dropLocked(now time.Time) (old []*conn, next time.Duration) {
+	kept := 0
+	next = KeepIdle
+	for i, cn := range slices.Backward(t.idle) {
+		keep := cn.keep
+		if kept >= MaxIdle { // others, which idle for less
+			keep = min(keep, MoreIdle)
+		}
+		if left := keep - now.Sub(cn.since); left > 0 {
+			kept++
+			next = min(next, left)
+		} else {
+			old = append(old, cn)
+			t.idle[i] = nil
+		}
+	}
+	t.idle = slices.DeleteFunc(t.idle, func(cn *conn) bool { return cn == nil })
+	return old, next
 }
 
 // CloseIdleConnections closes the connections that nobody uses.
@@ -265,7 +287,7 @@ func (t *Transport) CloseIdleConnections() {
 	t.idle = nil
 	if t.sweep != nil {
 		t.sweep.Stop()
-		t.sweep = nil
+		t.due = time.Time{}
 	}
 	t.mu.Unlock()
 	for _, cn := range idle {

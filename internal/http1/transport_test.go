@@ -159,24 +159,58 @@ func TestClosesWhatIdlesAndWhatIsOld(t *testing.T) {
 	})
 }
 
-func TestKeepsThirtyTwo(t *testing.T) {
+// As many connections are kept as are in hand: nothing is closed that is wanted again
+// within a tenth of a second. Then 32 are.
+func TestKeepsAsManyAsAreInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cl, _ := piped(t, keep(ok))
-		var open []*http.Response
-		for range 40 {
-			res, err := cl.Do(context.Background(), call("GET", "/"))
-			if err != nil {
-				t.Fatal(err)
+		const inHand = 3 * MaxIdle
+		cl, dials := piped(t, keep(ok))
+		atOnce := func(n int) {
+			t.Helper()
+			var open []*http.Response
+			for range n {
+				res, err := cl.Do(context.Background(), call("GET", "/"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				open = append(open, res)
 			}
-			open = append(open, res)
-		}
-		for _, res := range open {
-			if _, err := io.Copy(io.Discard, res.Body); err != nil {
-				t.Fatal(err)
+			for _, res := range open {
+				if _, err := io.Copy(io.Discard, res.Body); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
+		for range 50 {
+			atOnce(inHand)
+			time.Sleep(MoreIdle - time.Millisecond)
+		}
+		if n := dials.Load(); n != inHand {
+			t.Errorf("%d dials, want %d", n, inHand)
+		}
+		if n := kept(cl); n != inHand {
+			t.Errorf("%d are kept, want %d", n, inHand)
+		}
+		// What is still in hand stays.
+		for range 10 {
+			atOnce(MaxIdle + 8)
+			time.Sleep(MoreIdle / 2)
+		}
+		if n := kept(cl); n != MaxIdle+8 {
+			t.Errorf("%d are kept, want %d", n, MaxIdle+8)
+		}
+		time.Sleep(MoreIdle/2 + late)
+		synctest.Wait()
 		if n := kept(cl); n != MaxIdle {
-			t.Errorf("%d are kept, want %d", n, MaxIdle)
+			t.Errorf("a tenth of a second later %d are kept, want %d", n, MaxIdle)
+		}
+		if n := dials.Load(); n != inHand {
+			t.Errorf("%d dials in the end, want %d", n, inHand)
+		}
+		time.Sleep(KeepIdle)
+		synctest.Wait()
+		if n := kept(cl); n != 0 {
+			t.Errorf("%d idle on", n)
 		}
 		cl.CloseIdleConnections()
 	})
