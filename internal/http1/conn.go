@@ -30,6 +30,7 @@ type conn struct {
 	tls    bool            // nc may hold bytes that the socket has handed over
 	in     Buffer          // of what the server sent; without memory while the connection idles
 	reply  Head            // of the response that is read
+	asking *asking         // nil until it was kept for the first time
 	bw     *bufio.Writer
 	born   time.Time
 	since  time.Time     // when it became idle
@@ -39,6 +40,7 @@ type conn struct {
 	stall  time.Duration // the longest pause of each write; 0: do has set a deadline
 	upload *upload       // of the current request; nil: it was written inline
 	broken bool          // the request was not written inline as it should be
+	unseen bool          // it was kept, and has to be looked at before anything is sent
 
 	interrupted atomic.Bool // whatever deadline is set, nothing is read any more
 }
@@ -175,7 +177,11 @@ func (cn *conn) open() error {
 
 // exchange writes the request and reads responses up to the final one.
 func (cn *conn) exchange(ctx context.Context, call *Call) (*http.Response, error) {
-	if err := cn.send(call); err != nil {
+	send := cn.send
+	if cn.unseen {
+		cn.unseen, send = false, cn.ask
+	}
+	if err := send(call); err != nil {
 		if !mayAnswer(call, err) {
 			return nil, err
 		}

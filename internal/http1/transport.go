@@ -145,8 +145,8 @@ func (t *Transport) Do(ctx context.Context, call *Call) (*http.Response, error) 
 	if err := call.check(); err != nil {
 		return nil, err
 	}
-	for fresh := false; ; fresh = true {
-		cn := t.take(call.Fresh, fresh)
+	for fresh := false; ; {
+		cn := t.take(call, fresh)
 		reused := cn != nil
 		if !reused {
 			nc, err := t.dial(ctx)
@@ -167,8 +167,9 @@ func (t *Transport) Do(ctx context.Context, call *Call) (*http.Response, error) 
 		if !silent || call.Sent() && (call.Again == nil || !call.Again()) {
 			return nil, err
 		}
-		// The server closed it while the request was on its way, or before:
-		// on a new connection it gets a fair hearing.
+		// The server closed it while the request was on its way: on a new
+		// connection it gets a fair hearing. Or before: others are looked at.
+		fresh = err != errClosed
 		call.sent.Store(false)
 	}
 }
@@ -187,8 +188,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.Do(r.Context(), call)
 }
 
-// take returns an idle connection that may be used, the latest first, or nil.
-func (t *Transport) take(fresh, none bool) *conn {
+// take returns an idle connection that may be used for call, the latest first, or nil.
+func (t *Transport) take(call *Call, none bool) *conn {
 	if none {
 		return nil
 	}
@@ -196,7 +197,7 @@ func (t *Transport) take(fresh, none bool) *conn {
 	for {
 		t.mu.Lock()
 		n := len(t.idle)
-		if n == 0 || fresh && now.Sub(t.idle[n-1].since) >= FreshIdle {
+		if n == 0 || call.Fresh && now.Sub(t.idle[n-1].since) >= FreshIdle {
 			t.mu.Unlock()
 			return nil
 		}
@@ -204,8 +205,10 @@ func (t *Transport) take(fresh, none bool) *conn {
 		t.idle[n-1] = nil
 		t.idle = t.idle[:n-1]
 		t.mu.Unlock()
-		if now.Sub(cn.since) < cn.keep && now.Sub(cn.born) < MaxAge && cn.alive() {
-			return cn
+		if now.Sub(cn.since) < cn.keep && now.Sub(cn.born) < MaxAge {
+			if cn.unseen = cn.asks(call); cn.unseen || cn.alive() {
+				return cn
+			}
 		}
 		cn.close()
 	}

@@ -232,31 +232,69 @@ func listener(t *testing.T, s script) (*Transport, *atomic.Int32) {
 	return cl, conns
 }
 
-func TestAClosedConnectionIsSeenBeforeItIsUsed(t *testing.T) {
-	gone := make(chan bool)
-	cl, conns := listener(t, func(n int, c net.Conn, r *bufio.Reader) {
-		if _, err := http.ReadRequest(r); err == nil {
-			_, _ = io.WriteString(c, ok)
+// A connection that its server has closed, or said something on that nobody asked for,
+// is not used: no request is lost over it, and no answer is another's.
+func TestAKeptConnectionIsLookedAtBeforeItIsUsed(t *testing.T) {
+	for name, stray := range map[string]string{
+		"closed":             "",
+		"an answer too many": "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray",
+	} {
+		for _, body := range []string{"", "order"} {
+			t.Run(name+"/"+body, func(t *testing.T) {
+				asked, spoilt := make(chan bool), make(chan bool)
+				answer, spoil := make(chan bool), make(chan bool)
+				cl, conns := listener(t, func(n int, c net.Conn, r *bufio.Reader) {
+					if _, err := http.ReadRequest(r); err != nil {
+						return
+					}
+					if n < 2 {
+						asked <- true
+						<-answer
+					}
+					_, _ = io.WriteString(c, ok)
+					if n < 2 {
+						<-spoil
+						_, _ = io.WriteString(c, stray)
+						if stray == "" {
+							_ = c.Close()
+						}
+						spoilt <- true // over loopback it is here as soon as it was sent
+					}
+					_, _ = io.Copy(io.Discard, r)
+				})
+				ask := func() {
+					ca := call("POST", "/")
+					if body != "" {
+						ca.Body = func() io.ReadCloser { return io.NopCloser(strings.NewReader(body)) }
+						ca.Request.ContentLength = int64(len(body))
+					}
+					if got, err := do(cl, ca); got != "ok" || err != nil {
+						t.Errorf("%q, %v", got, err)
+					}
+				}
+				var wg sync.WaitGroup
+				for range 2 {
+					wg.Go(ask)
+				}
+				<-asked
+				<-asked // both are in hand
+				close(answer)
+				wg.Wait()
+				if n := kept(cl); n != 2 {
+					t.Fatalf("%d are kept, want 2", n)
+				}
+				close(spoil)
+				<-spoilt
+				<-spoilt
+				ask()
+				if n := conns.Load(); n != 3 {
+					t.Errorf("got %d connections, want 3", n)
+				}
+				if n := kept(cl); n != 1 {
+					t.Errorf("%d are kept, want the one that was made for it", n)
+				}
+			})
 		}
-		if n == 0 {
-			_ = c.Close()
-			close(gone)
-			return
-		}
-		_, _ = r.ReadByte() // until the client hangs up
-	})
-	for range 2 {
-		ca := call("POST", "/")
-		ca.Body = func() io.ReadCloser { return io.NopCloser(strings.NewReader("order")) }
-		ca.Request.ContentLength = 5
-		if got, err := do(cl, ca); got != "ok" || err != nil {
-			t.Fatalf("%q, %v", got, err)
-		}
-		<-gone
-		// Over loopback the end is here as soon as it was sent.
-	}
-	if n := conns.Load(); n != 2 {
-		t.Errorf("got %d connections", n)
 	}
 }
 

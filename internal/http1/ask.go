@@ -1,0 +1,58 @@
+package http1
+
+import "errors"
+
+// An asking is how a request without a body is sent over a kept connection: the
+// connection is looked at, the request written, and its answer waited for, in one call
+// of raw.Read. A look of its own would be one system call more: a read before there is
+// anything to read finds out that one has to wait, and so has the look already.
+type asking struct {
+	cn    *conn
+	call  *Call // nil: it was sent
+	err   error
+	again func(fd uintptr) bool // step; made once a connection
+}
+
+// errClosed means that a kept connection was closed, or has bytes that nobody asked
+// for, and that nothing was sent over it.
+var errClosed = errors.New("http1: the server closed an idle connection")
+
+// asks reports whether the connection is looked at when a request is sent over it,
+// instead of before. Of one over TLS more has to be looked at than its socket; and a
+// body may come slowly, while nobody could close the connection.
+func (cn *conn) asks(call *Call) bool {
+	return sockets && cn.raw != nil && !cn.tls && call.Body == nil
+}
+
+// ask sends the request over a kept connection and waits until something has come.
+func (cn *conn) ask(call *Call) error {
+	a := cn.asking
+	if a == nil {
+		a = &asking{cn: cn}
+		a.again = a.step
+		cn.asking = a
+	}
+	a.call, a.err = call, nil
+	err := cn.raw.Read(a.again)
+	a.call = nil
+	if a.err != nil {
+		return a.err
+	}
+	return err
+}
+
+// step is called when there may be something to read. It reports whether to wait no
+// more.
+func (a *asking) step(fd uintptr) bool {
+	call := a.call
+	if call == nil {
+		return true
+	}
+	a.call = nil
+	if !silent(fd) {
+		a.err = errClosed
+		return true
+	}
+	a.err = a.cn.send(call)
+	return a.err != nil
+}
