@@ -27,6 +27,10 @@ func RemoveHopByHop(h http.Header) {
 	}
 }
 
+// HopByHop reports whether a field of this name, which is canonical, is meant for one
+// connection whatever Connection lists.
+func HopByHop(name string) bool { return slices.Contains(hopByHop, name) }
+
 // Clean removes from a request's header what must not reach a backend: fields
 // that say another host, scheme, port, path or method than the rules have judged
 // (CVE-2018-14773 and kin) or steer a server, fields whose name is not a letter,

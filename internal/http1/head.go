@@ -67,6 +67,7 @@ type Head struct {
 	saysClose, saysKeep, saysUpgrade, expects bool // Connection, and Expect
 	saysTrailer                               bool
 	toHEAD                                    bool // it answers HEAD
+	kept                                      bool // b is the head's own, and its names are canonical
 	dropped                                   bool // the line before was left out, and what is folded behind it is too
 }
 
@@ -92,6 +93,9 @@ type field struct {
 
 // str is b as a string, for as long as b stays as it is.
 func str(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// bytesOf is s as bytes, which nobody writes to.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 func (s span) of(b []byte) string { return str(b[s.from:s.to]) }
 
@@ -119,6 +123,17 @@ func (h *Head) Value(id Name) string {
 	for i := range h.fields {
 		if h.fields[i].id == id {
 			return h.fields[i].value.of(h.b)
+		}
+	}
+	return ""
+}
+
+// Get is Value for any name.
+func (h *Head) Get(name string) string {
+	id := Known(name)
+	for i := range h.fields {
+		if f := &h.fields[i]; f.id == id && (id != other || fields.EqualFold(f.name.of(h.b), name)) {
+			return f.value.of(h.b)
 		}
 	}
 	return ""

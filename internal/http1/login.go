@@ -60,3 +60,23 @@ func LoggedIn(h http.Header) bool {
 	return login(h["Www-Authenticate"]) || login(h["Proxy-Authenticate"]) ||
 		len(h["Persistent-Auth"]) > 0 || len(h["Proxy-Support"]) > 0
 }
+
+// loggedIn is [LoggedIn] for a head.
+func (h *Head) loggedIn() bool {
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.id != other && f.id != nameWwwAuthenticate {
+			continue
+		}
+		value := [1]string{f.value.of(h.b)}
+		switch name := f.name.of(h.b); {
+		case f.id == nameWwwAuthenticate, fields.EqualFold(name, "Proxy-Authenticate"):
+			if login(value[:]) {
+				return true
+			}
+		case fields.EqualFold(name, "Persistent-Auth"), fields.EqualFold(name, "Proxy-Support"):
+			return true
+		}
+	}
+	return false
+}

@@ -39,6 +39,15 @@ var names = append([]string{
 	"X-Frame-Options", "X-Powered-By", "X-Xss-Protection",
 )
 
+// Names that a call and its answer are asked for.
+var (
+	nameAuthorization      = Known("Authorization")
+	nameKeepAlive          = Known("Keep-Alive")
+	nameProxyAuthorization = Known("Proxy-Authorization")
+	nameUserAgent          = Known("User-Agent")
+	nameWwwAuthenticate    = Known("Www-Authenticate")
+)
+
 // byHash finds a name by [hash], or behind it.
 var byHash = func() (t [256]Name) {
 	for n := other + 1; int(n) < len(names); n++ {

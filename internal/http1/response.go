@@ -141,3 +141,21 @@ func (h *Head) noteResponse(i int) error {
 func (h *Head) bodiless() bool {
 	return h.Status/100 == 1 || h.Status == http.StatusNoContent || h.Status == http.StatusNotModified
 }
+
+// bodyAfterNone reports whether a server announces a body where there can't be
+// one: it might send it, and it would be read as the next response.
+func (h *Head) bodyAfterNone() bool {
+	return h.Status == http.StatusNoContent && (h.hasLength && h.length != 0 || h.chunked)
+}
+
+// announced returns the names of the trailers that the head announces, without
+// values; nil for none.
+func (h *Head) announced() http.Header {
+	var lines []string
+	for i := range h.fields {
+		if f := &h.fields[i]; f.id == nameTrailer {
+			lines = append(lines, f.value.of(h.b))
+		}
+	}
+	return announced(http.Header{"Trailer": lines})
+}

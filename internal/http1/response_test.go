@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // A wholeResponse is all that can be known of a response and of what follows it.
@@ -37,6 +39,7 @@ func ourWholeResponse(t *testing.T, src io.Reader, method string) *wholeResponse
 		}
 	}
 	res := h.Response(&http.Request{Method: method}, nil)
+	sameEndToEnd(t, &h, res.Header)
 	buf.Discard(h.Size)
 	var body Body
 	body.Reset(&buf, &h)
@@ -50,6 +53,31 @@ func ourWholeResponse(t *testing.T, src io.Reader, method string) *wholeResponse
 		w.rest = string(rest)
 	}
 	return w
+}
+
+// sameEndToEnd holds that AddEndToEnd adds what is left of header without what is
+// hop-by-hop.
+func sameEndToEnd(t *testing.T, h *Head, header http.Header) {
+	t.Helper()
+	for name := range header {
+		if name != "Connection" && h.Get(strings.ToLower(name)) != header.Get(name) && h.Get("Pragma") != "no-cache" {
+			t.Errorf("%q: %s is %q", h.b, name, h.Get(name))
+		}
+	}
+	want := header.Clone()
+	fields.RemoveHopByHop(want)
+	got := make(http.Header)
+	h.AddEndToEnd(got)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%q: end to end it is\n     %v\nwant %v", h.b, got, want)
+	}
+	for name, values := range want { // beside what is there
+		want[name] = append([]string{"before"}, values...)
+		got[name] = []string{"before"}
+	}
+	if h.AddEndToEnd(got); !reflect.DeepEqual(got, want) {
+		t.Errorf("%q: end to end it adds\n     %v\nwant %v", h.b, got, want)
+	}
 }
 
 // theirWholeResponse is what [http.ReadResponse] makes of it, but for what the
@@ -117,6 +145,8 @@ var responseSeeds = []string{
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 ;a=b\r\nok\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\nHTTP", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close, x\r\n\r\n2\r\nok",
 	"HTTP/1.1 204 No Content\r\nContent-Length: 40\r\n\r\n" + ok, "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n" + ok, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" + ok, "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + ok,
 	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\nPragma: no-cache\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 02\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 200 OK\r\nTrailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, x-a\r\nConnection: pragma ,x-b\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nPragma: no-cache\r\nX-A: 1\r\nx-B: 2\r\nX-C: 3\r\nx-c: 4\r\n\r\nok",
+	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close, x-a\r\nX-A: 1\r\nPragma: a\r\nPragma: no-cache\r\n\r\nok", "HTTP/1.0 200 OK\r\nConnection: close, cache-control, content-length\r\nPragma: no-cache\r\nContent-Length: 2\r\n\r\nok",
 }
 
 // FuzzParseResponse: whatever a server sends is read as net/http reads it, or

@@ -7,10 +7,12 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/target"
 )
 
 // send writes the request, or starts to: a body that is not short is written
@@ -18,21 +20,14 @@ import (
 func (cn *conn) send(call *Call) error {
 	r := call.Request
 	if call.Body == nil {
-		cn.head(call, framing(r, false))
-		return cn.flush(call)
+		return cn.write(call, call.head)
 	}
-	chunked := r.ContentLength < 0
-	cn.head(call, framing(r, true))
-	if !chunked && r.ContentLength <= inlineBody {
+	if r.ContentLength >= 0 && r.ContentLength <= inlineBody {
 		src := call.Body()
 		defer src.Close()
-		call.sent.Store(true) // a full buffer flushes itself
-		if err := copyExactly(cn.bw, src, r.ContentLength); err != nil {
-			return err
-		}
-		return cn.bw.Flush()
+		return cn.inline(call, src)
 	}
-	if err := cn.flush(call); err != nil {
+	if err := cn.write(call, call.head); err != nil {
 		return err
 	}
 	cn.upload = &upload{cn: cn, call: call, src: call.Body()}
@@ -50,85 +45,138 @@ func (cn *conn) send(call *Call) error {
 	return nil
 }
 
-// flush writes what is buffered, and notes whether any of it went out.
-func (cn *conn) flush(call *Call) error {
-	n := cn.bw.Buffered()
-	err := cn.bw.Flush()
-	// After an error, what was written has been moved out of the buffer.
-	if err == nil || cn.bw.Buffered() < n {
+// write writes p, and notes whether any of it went out.
+func (cn *conn) write(call *Call, p []byte) error {
+	n, err := (*sender)(cn).Write(p)
+	if n > 0 || err == nil {
 		call.sent.Store(true)
 	}
 	return err
 }
 
-// framing returns the field that says how long the body is.
-func framing(r *http.Request, body bool) string {
-	switch {
-	case body && r.ContentLength < 0:
-		return "Transfer-Encoding: chunked\r\n"
-	case body:
-		return "Content-Length: " + strconv.FormatInt(r.ContentLength, 10) + "\r\n"
-	case r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
-		return "Content-Length: 0\r\n"
+// inline writes the head and a body that is short, in one piece if it can.
+func (cn *conn) inline(call *Call, src io.Reader) error {
+	size := minMemory
+	for size < maxMemory/2 && int64(size) < int64(len(call.head))+call.Request.ContentLength {
+		size *= 2
 	}
-	return ""
+	buf := memory(size)
+	defer giveBack(buf)
+	n := 0
+	if len(call.head) < len(buf) {
+		n = copy(buf, call.head)
+	} else if err := cn.write(call, call.head); err != nil {
+		return err
+	}
+	for left := call.Request.ContentLength; left > 0; {
+		if n == len(buf) {
+			if err := cn.write(call, buf); err != nil {
+				return err
+			}
+			n = 0
+		}
+		got, err := src.Read(buf[n:min(int64(len(buf)), int64(n)+left)])
+		n += got
+		if left -= int64(got); err != nil && left > 0 {
+			return brokeOff(err)
+		}
+	}
+	return cn.write(call, buf[:n])
 }
 
-// head writes the request line and the fields. Errors stay with the buffer.
-func (cn *conn) head(call *Call, framing string) {
-	r, w, to := call.Request, cn.bw, call.to
-	method := cmp.Or(r.Method, http.MethodGet)
-	for _, s := range [...]string{method, " ", call.Base, to.Path} {
-		_, _ = w.WriteString(s)
+// write appends the call's head to b. It refuses what could be read as two requests,
+// or as one for another host.
+func (c *Call) write(b []byte) error {
+	r, to := c.Request, target.Of(c.Request.URL)
+	switch {
+	case r.Method != "" && !fields.Token(r.Method):
+		return fmt.Errorf("%w: method %q", ErrInvalid, r.Method)
+	case !fields.HostBytes(r.Host):
+		return fmt.Errorf("%w: host %q", ErrInvalid, r.Host)
+	case !visible(c.Base) || !visible(to.Path) || !visible(to.Query), to.Path[0] != '/' && to.Path != "*":
+		return fmt.Errorf("%w: target %q", ErrInvalid, r.URL.Redacted())
 	}
-	if to.Mark {
-		_ = w.WriteByte('?')
-		_, _ = w.WriteString(to.Query)
-	}
+	b = append(append(b, cmp.Or(r.Method, http.MethodGet)...), ' ')
+	b = to.Append(append(b, c.Base...))
 	// A request that came without a host goes on without one: the server's
 	// own address is nothing that its client asked for.
-	for _, s := range [...]string{" HTTP/1.1\r\nHost: ", r.Host, "\r\n", framing} {
-		_, _ = w.WriteString(s)
+	b = append(append(b, " HTTP/1.1\r\nHost: "...), r.Host...)
+	b = appendFraming(append(b, "\r\n"...), r, c.Body != nil)
+	b, err := c.appendFields(b)
+	if err != nil {
+		return err
 	}
-	cn.fields(call.Header)
-	if len(call.Trailer) > 0 && r.ContentLength < 0 {
-		sep := "Trailer: "
-		for _, name := range call.Trailer {
-			_, _ = w.WriteString(sep)
-			_, _ = w.WriteString(name)
-			sep = ", "
+	for i, name := range c.Trailer {
+		if !MayTrail(name) {
+			return fmt.Errorf("%w: trailer %q", ErrInvalid, name)
 		}
-		_, _ = w.WriteString("\r\n")
+		switch {
+		case r.ContentLength >= 0:
+			continue
+		case i == 0:
+			b = append(b, "Trailer: "...)
+		default:
+			b = append(b, ", "...)
+		}
+		b = append(b, name...)
+		if i == len(c.Trailer)-1 {
+			b = append(b, "\r\n"...)
+		}
 	}
-	_, _ = w.WriteString("\r\n")
+	c.head = append(b, "\r\n"...)
+	return nil
 }
 
-// fields writes the fields that are the caller's, and what becomes of the connection.
-func (cn *conn) fields(h http.Header) {
-	w, connection := cn.bw, false
-	for name, values := range h {
-		// A map may hold a name in a spelling that no server tells apart.
-		switch http.CanonicalHeaderKey(name) {
-		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
-			continue
-		case "Connection":
-			connection = true
-		case "User-Agent":
-			if len(values) == 1 && values[0] == "" { // asked to say nothing
-				continue
-			}
+// appendFraming appends the field that says how long the body is.
+func appendFraming(b []byte, r *http.Request, body bool) []byte {
+	switch {
+	case body && r.ContentLength < 0:
+		return append(b, "Transfer-Encoding: chunked\r\n"...)
+	case body:
+		b = strconv.AppendInt(append(b, "Content-Length: "...), r.ContentLength, 10)
+		return append(b, "\r\n"...)
+	case r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
+		return append(b, "Content-Length: 0\r\n"...)
+	}
+	return b
+}
+
+// appendFields appends the fields that are the caller's, and what becomes of the
+// connection.
+func (c *Call) appendFields(b []byte) ([]byte, error) {
+	connection := false
+	for name, values := range c.Header {
+		id := Known(name)
+		if id == other && !isToken(bytesOf(name)) {
+			return nil, fmt.Errorf("%w: field name %q", ErrInvalid, name)
 		}
+		at := len(b)
 		for _, v := range values {
-			for _, s := range [...]string{name, ": ", v, "\r\n"} {
-				_, _ = w.WriteString(s)
+			if !isValue(bytesOf(v)) {
+				return nil, fmt.Errorf("%w: value of field %s", ErrInvalid, name)
 			}
+			b = append(append(append(append(b, name...), ": "...), v...), "\r\n"...)
+		}
+		// A map may hold a name in a spelling that no server tells apart.
+		switch id {
+		case nameHost, nameContentLength, nameTransferEncoding, nameTrailer:
+			b = b[:at]
+		case nameConnection:
+			connection = true
+		case nameUserAgent:
+			if len(values) == 1 && values[0] == "" { // asked to say nothing
+				b = b[:at]
+			}
+		case nameAuthorization, nameProxyAuthorization:
+			c.login = c.login || login(values)
 		}
 	}
 	if !connection {
 		// Some servers tell how long they keep a connection only to those who
 		// ask.
-		_, _ = w.WriteString("Connection: keep-alive\r\n")
+		b = append(b, "Connection: keep-alive\r\n"...)
 	}
+	return b, nil
 }
 
 // A sourceError is a failure to read the request's body.
@@ -152,13 +200,18 @@ func copyExactly(w *bufio.Writer, src io.Reader, n int64) error {
 			return err
 		}
 		if n -= int64(got); err != nil && n > 0 {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return &sourceError{err}
+			return brokeOff(err)
 		}
 	}
 	return nil
+}
+
+// brokeOff is the failure of a body that ended before its length.
+func brokeOff(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &sourceError{err}
 }
 
 // An upload writes a request's body while its caller waits for the response.
@@ -202,7 +255,12 @@ func (c *Call) written(cn *conn) {
 }
 
 func (u *upload) write() error {
-	w := u.cn.bw
+	w := writers.Get().(*bufio.Writer)
+	w.Reset((*sender)(u.cn))
+	defer func() {
+		w.Reset(nil) // or it would keep the connection
+		writers.Put(w)
+	}()
 	if n := u.call.Request.ContentLength; n >= 0 {
 		if err := copyExactly(w, u.src, n); err != nil {
 			return err
@@ -224,9 +282,13 @@ func (u *upload) write() error {
 	return w.Flush()
 }
 
+// writers are what bodies go through that are not short.
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 16<<10) }}
+
 // chunks writes each piece as it comes: it may be a stream.
 func (u *upload) chunks(w *bufio.Writer) error {
-	buf := make([]byte, 16<<10)
+	buf := memory(16 << 10)
+	defer giveBack(buf)
 	for {
 		n, err := u.src.Read(buf)
 		if n > 0 {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -80,6 +81,9 @@ func (p *parts) setURL(to string, h *Head) error {
 // copy returns the head from its first line on as a string of its own, in which
 // the names of fields are canonical.
 func (h *Head) copy() string {
+	if h.kept {
+		return str(h.b[h.begin:])
+	}
 	b := append([]byte(nil), h.b[h.begin:]...)
 	for i := range h.fields {
 		if f := &h.fields[i]; f.id == other {
@@ -87,6 +91,16 @@ func (h *Head) copy() string {
 		}
 	}
 	return str(b)
+}
+
+// keep makes the head of a response one of a copy of what it was read from, which is
+// never written to: its strings are for good.
+func (h *Head) keep() {
+	text := h.copy()
+	h.b, h.kept = bytesOf(text), true
+	if h.Upgrade != "" {
+		h.Upgrade = h.fields[h.upgrade].value.of(h.b)
+	}
 }
 
 // in is s in a copy of what begins at begin.
@@ -152,9 +166,9 @@ func announced(header http.Header) http.Header {
 	return trailer
 }
 
-// contentLength is how long the answer is, or would be to another method than HEAD;
+// ContentLength is how long the answer is, or would be to another method than HEAD;
 // -1: nobody says.
-func (h *Head) contentLength() int64 {
+func (h *Head) ContentLength() int64 {
 	switch {
 	case h.hasLength && (h.toHEAD || h.Length >= 0 && !h.bodiless()):
 		return h.length
@@ -164,6 +178,10 @@ func (h *Head) contentLength() int64 {
 	return -1
 }
 
+// Unproven reports whether only the end of the connection ends the answer's body, or
+// would to another method than HEAD: half of it cannot be told from the whole.
+func (h *Head) Unproven() bool { return !h.chunked && h.ContentLength() < 0 }
+
 // Response returns what [http.ReadResponse] makes of the head, as the answer to r,
 // with the body given where there is one.
 func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
@@ -171,7 +189,7 @@ func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 	res := &http.Response{
 		Status: h.reason.in(text, h.begin), StatusCode: h.Status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: h.Minor,
-		Header: h.header(text, nil), ContentLength: h.contentLength(), Close: h.Close, Body: http.NoBody, Request: r,
+		Header: h.header(text, nil), ContentLength: h.ContentLength(), Close: h.Close, Body: http.NoBody, Request: r,
 	}
 	if h.Minor != 1 {
 		res.Proto = text[:len("HTTP/1.x")]
@@ -194,3 +212,71 @@ func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 	}
 	return res
 }
+
+// AddEndToEnd adds to header what [Head.Response] has in its own, but for the fields that
+// were meant for one connection, as [fields.RemoveHopByHop] removes them.
+func (h *Head) AddEndToEnd(header http.Header) {
+	text, room := h.copy(), make([]string, len(h.fields))
+	listed := h.listed()
+	add := func(name, value string) {
+		if slices.Contains(listed, name) {
+			return
+		}
+		if have := header[name]; have != nil {
+			header[name] = append(have, value)
+			return
+		}
+		room[0] = value
+		header[name], room = room[:1:1], room[1:]
+	}
+	var pragma, control bool
+	for i := range h.fields {
+		f := &h.fields[i]
+		if hops[f.id] || f.id == nameContentLength && (h.Length == chunked || i != h.lengthAt) {
+			continue
+		}
+		name := names[f.id]
+		if f.id == other {
+			if name = f.name.in(text, h.begin); fields.HopByHop(name) {
+				continue
+			}
+		}
+		value := f.value.in(text, h.begin)
+		pragma = pragma || f.id == namePragma && value == "no-cache" && h.Value(namePragma) == value
+		control = control || f.id == nameCacheControl
+		add(name, value)
+	}
+	if pragma && !control { // see header
+		room = append(room, "")
+		add("Cache-Control", "no-cache")
+	}
+}
+
+// listed returns the canonical names of the fields that Connection lists; none, as
+// net/http has it, if it also says close.
+func (h *Head) listed() (list []string) {
+	if h.saysClose && h.Minor > 0 {
+		return nil
+	}
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.id != nameConnection {
+			continue
+		}
+		line := [1]string{f.value.of(h.b)}
+		for name := range fields.Members(line[:]) {
+			if !fields.EqualFold(name, "keep-alive") && !fields.EqualFold(name, "close") { // which go anyway
+				list = append(list, http.CanonicalHeaderKey(name))
+			}
+		}
+	}
+	return list
+}
+
+// hops are the common names that are hop-by-hop, by number.
+var hops = func() (t [256]bool) {
+	for id, name := range names {
+		t[id] = fields.HopByHop(name)
+	}
+	return t
+}()

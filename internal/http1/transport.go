@@ -26,8 +26,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/foretier/foretier/internal/target"
 )
 
 // The limits of a connection's life.
@@ -89,12 +87,19 @@ type Call struct {
 	// Again reports whether the request may be sent a second time, over a new
 	// connection, when a kept one turns out to have been closed.
 	Again func() bool
+	// Tell is told each informational response, from the goroutine of the caller.
+	// Its error ends the call. Nil: nobody is.
+	Tell func(status int, header http.Header) error
+	// Head is the memory that the response's head is read into. It belongs to the
+	// call until the body has been read or closed. Nil: the call has its own.
+	Head  *Head
 	Fresh bool          // not on a connection that idled for [FreshIdle]
 	Wait  time.Duration // from the end of the request to the response's header; 0 and less: no limit
 	Idle  time.Duration // the longest pause inside the response's body; 0 and less: no limit
 
-	to       target.Target // of Request, once it is checked
-	login    bool          // it may log the connection in, which then serves nobody else
+	head     []byte // of the request, as it is sent
+	login    bool   // it may log the connection in, which then serves nobody else
+	reply    Reply
 	sent     atomic.Bool
 	mu       sync.Mutex
 	conn     *conn // guarded by mu: while it waits for the header
@@ -142,7 +147,18 @@ func (c *Call) detach(answered bool) error {
 // Do sends the call's request and returns the response, whose body must be
 // closed. Its ending of ctx ends everything, the body included.
 func (t *Transport) Do(ctx context.Context, call *Call) (*http.Response, error) {
-	if err := call.check(); err != nil {
+	reply, err := t.Exchange(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Response(), nil
+}
+
+// Exchange is Do for who wants no [http.Response]. The reply must be closed.
+func (t *Transport) Exchange(ctx context.Context, call *Call) (*Reply, error) {
+	room := memory(minMemory)
+	defer giveBack(room)
+	if err := call.write(room[:0]); err != nil {
 		return nil, err
 	}
 	for fresh := false; ; {
@@ -158,9 +174,9 @@ func (t *Transport) Do(ctx context.Context, call *Call) (*http.Response, error) 
 			}
 			cn = newConn(t, nc)
 		}
-		res, err := cn.do(ctx, call)
+		err := cn.do(ctx, call)
 		if err == nil {
-			return res, nil
+			return &call.reply, nil
 		}
 		var late *TimeoutError
 		silent := reused && !cn.heard && !errors.As(err, &late) && ctx.Err() == nil && call.detach(false) == nil

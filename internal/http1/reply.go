@@ -1,0 +1,183 @@
+package http1
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/foretier/foretier/internal/fields"
+)
+
+// A Reply is the answer to a call: its head, which is a copy of what the server sent
+// and stays as it is, and its body. At the end of that the connection is kept or
+// closed.
+type Reply struct {
+	*Head
+	// Trailer has the fields behind the body: at first the names that the head
+	// announces, once the body has ended what has come.
+	Trailer http.Header
+
+	cn   *conn
+	ctx  context.Context // of the call, for the cause of an error
+	call *Call
+	src  Body
+	stop func() bool
+	last bool // the connection's last response
+	once sync.Once
+}
+
+// answer makes the response with this head the call's.
+func (cn *conn) answer(ctx context.Context, call *Call, h *Head, stop func() bool) {
+	cn.learn(h)
+	if old := h.Minor == 0; old != cn.owner.old.Load() {
+		cn.owner.old.Store(old)
+	}
+	r := &call.reply
+	r.Head, r.cn, r.ctx, r.call, r.stop = h, cn, ctx, call, stop
+	if h.Status == http.StatusSwitchingProtocols {
+		return
+	}
+	r.last = h.Close || h.bodyAfterNone() || call.login || h.loggedIn()
+	if h.chunked && h.saysTrailer {
+		r.Trailer = h.announced()
+	}
+	r.src.Reset(&cn.in, h)
+	r.src.Trailer = &r.Trailer
+	if r.src.Ended() {
+		r.end(true)
+		return
+	}
+	if err := cn.nc.SetReadDeadline(time.Time{}); err != nil {
+		r.last = true // what is read next tells
+	}
+	cn.idle = max(call.Idle, 0)
+}
+
+// learn takes the server's word for how long it keeps idle connections, less a
+// second for the way.
+func (cn *conn) learn(h *Head) {
+	for i := range h.fields {
+		if h.fields[i].id != nameKeepAlive {
+			continue
+		}
+		line := [1]string{h.fields[i].value.of(h.b)}
+		for p := range fields.Members(line[:]) {
+			name, value, _ := strings.Cut(p, "=")
+			if !fields.EqualFold(strings.TrimSpace(name), "timeout") {
+				continue
+			}
+			if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n >= 0 {
+				cn.keep = min(KeepIdle, time.Duration(n-1)*time.Second)
+			}
+		}
+	}
+}
+
+// Response returns the reply as an [http.Response], which is closed in its place.
+func (r *Reply) Response() *http.Response {
+	res := r.Head.Response(r.call.Request, nil)
+	switch {
+	case r.Status == http.StatusSwitchingProtocols:
+		res.Body = r.Tunnel()
+	case !r.Ended():
+		res.Body = r
+		r.src.Trailer = &res.Trailer
+	}
+	return res
+}
+
+// Tunnel returns the connection of a reply of 101, which is closed in its place. It is
+// an [io.Writer] too.
+func (r *Reply) Tunnel() io.ReadCloser { return &tunnel{cn: r.cn, stop: r.stop} }
+
+// Ended reports whether the body has been read to its end, or is none.
+func (r *Reply) Ended() bool { return r.src.Ended() }
+
+// Read reads the body.
+func (r *Reply) Read(p []byte) (int, error) {
+	n, err := r.src.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	r.end(err == io.EOF)
+	if err != io.EOF {
+		err = explain(r.ctx, r.call, err, "nothing inside the response", r.call.Idle)
+	}
+	return n, err
+}
+
+// An Arriving body is one of this package's responses.
+type Arriving interface {
+	// Whole reports whether all of it is here already. It is asked before the
+	// first Read.
+	Whole() bool
+}
+
+// Whole reports whether all of the body is here already, so that nothing can go
+// wrong with it any more. It is asked before the first Read.
+func (r *Reply) Whole() bool {
+	here := r.cn.in.Bytes()
+	if left := r.src.Left(); left >= 0 {
+		return int64(len(here)) >= left
+	}
+	return r.Length == chunked && wholeChunks(here)
+}
+
+// wholeChunks reports whether b holds a chunked body to its end (RFC 9112,
+// section 7.1). What is malformed is not: who reads it will say so.
+func wholeChunks(b []byte) bool {
+	for {
+		line, rest, ok := bytes.Cut(b, []byte("\n"))
+		if !ok {
+			return false
+		}
+		digits, _, _ := bytes.Cut(line, []byte(";"))
+		size, err := strconv.ParseUint(string(bytes.TrimSpace(digits)), 16, 31)
+		if err != nil {
+			return false
+		}
+		if b = rest; size > 0 {
+			if len(b) < int(size)+2 {
+				return false
+			}
+			b = b[size+2:]
+			continue
+		}
+		for { // trailers
+			line, rest, ok := bytes.Cut(b, []byte("\n"))
+			if !ok {
+				return false
+			}
+			if b = rest; len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
+				return true
+			}
+		}
+	}
+}
+
+// Close gives up what was not read.
+func (r *Reply) Close() error {
+	r.end(false)
+	return nil
+}
+
+func (r *Reply) end(whole bool) {
+	r.once.Do(func() {
+		cn := r.cn
+		live := r.stop() // nobody interrupts it any more
+		// A Close may come while another goroutine reads: what reading changes
+		// is looked at only at the body's end.
+		if !whole || !live || r.last || cn.broken || cn.keep <= 0 || cn.in.Buffered() > 0 || !cn.upload.done() {
+			cn.close()
+			cn.upload.abandon()
+			return
+		}
+		cn.in.Free()
+		cn.owner.put(cn)
+	})
+}
