@@ -62,13 +62,12 @@ type piece struct {
 	from, to int
 }
 
-// newAhead returns src, of which length bytes will come (negative: nobody knows),
-// as one that may be read ahead. It is held until hold or answer is called.
-func newAhead(p *proxy, src *body, length int64) *ahead {
-	a := &ahead{pool: p, src: src, most: holdEach, rest: length, held: true}
+// init makes a what reads src ahead, of which length bytes will come (negative:
+// nobody knows). It is held until hold or answer is called.
+func (a *ahead) init(p *proxy, src *body, length int64) {
+	a.pool, a.src, a.most, a.rest, a.held = p, src, holdEach, length, true
 	a.grown.L = &a.mu
 	src.judged = true
-	return a
 }
 
 // answer says that from now on what is read may be on its way to the client.

@@ -3,39 +3,102 @@ package balancer
 import (
 	"io"
 	"net/http"
+	"slices"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
 )
 
-// receive makes res's body one that holds the place until it ends. It returns
+// An answer is what a backend has answered. It came over the pool's own connections
+// and is still as it came, or through any other transport.
+type answer struct {
+	status   int
+	length   int64         // of the body; negative: nobody knows
+	unproven bool          // only the end of the connection ends the body
+	header   lookup        // as it came
+	body     io.ReadCloser // which holds the place until it ends; [http.NoBody] if there is none
+
+	reply *http1.Reply   // nil:
+	res   *http.Response // through another transport, or for RoundTrip
+}
+
+// A lookup is what can be asked for a field's first value: a [http.Header], or a head as
+// it came.
+type lookup interface{ Get(name string) string }
+
+func answerOf(res *http.Response) answer {
+	return answer{
+		status: res.StatusCode, length: res.ContentLength, header: res.Header, body: res.Body, res: res,
+		unproven: res.ProtoMajor == 1 && res.ContentLength == -1 && !slices.Contains(res.TransferEncoding, "chunked"),
+	}
+}
+
+func replied(r *http1.Reply) answer {
+	a := answer{status: r.Status, length: r.ContentLength(), header: r.Head, body: r, reply: r, unproven: r.Unproven()}
+	if r.Ended() {
+		a.body = http.NoBody
+	}
+	return a
+}
+
+// addTo adds to h what goes on of the answer's header.
+func (a *answer) addTo(h http.Header) {
+	if a.reply != nil {
+		a.reply.AddEndToEnd(h)
+		return
+	}
+	fields.RemoveHopByHop(a.res.Header)
+	addAll(h, a.res.Header)
+}
+
+// addAll adds all fields of from to those of h.
+func addAll(h, from http.Header) {
+	for name, values := range from {
+		if have := h[name]; have != nil {
+			values = append(have, values...)
+		}
+		h[name] = values
+	}
+}
+
+// trailer returns the fields that follow the body: as long as that has not ended, the
+// names that are announced.
+func (a *answer) trailer() http.Header {
+	if a.reply != nil {
+		return a.reply.Trailer
+	}
+	return a.res.Trailer
+}
+
+// receive makes a's body one that holds the place until it ends. It returns
 // how the body broke off, if it does so while it is held back.
-func (t *try) receive(res *http.Response) error {
+func (t *try) receive(a *answer) error {
 	x := t.exchange
-	b := &body{try: t, src: res.Body}
+	b := &t.body
+	b.try, b.src = t, a.body
 	if t.interrupt != nil {
 		b.idle = x.timeouts.Idle
 	}
-	if w, ok := res.Body.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
+	if w, ok := a.body.(io.Writer); ok && a.status == http.StatusSwitchingProtocols {
 		b.idle = 0
-		res.Body = upgraded{b, w}
+		a.body = upgraded{b, w}
 		return nil
 	}
-	res.Body = b
-	if b.src == http.NoBody || x.ask.Stream || streams(res.Header) {
+	a.body = b
+	if b.src == http.NoBody || x.ask.Stream || streams(a.header) {
 		return nil
 	}
-	a := newAhead(x.pool, b, res.ContentLength)
-	res.Body = a
-	if w, ok := b.src.(http1.Arriving); unproven(res) || ok && w.Whole() {
-		a.answer()
+	t.ahead.init(x.pool, b, a.length)
+	a.body = &t.ahead
+	if w, ok := b.src.(http1.Arriving); a.unproven || ok && w.Whole() {
+		t.ahead.answer()
 		return nil
 	}
-	return a.hold()
+	return t.ahead.hold()
 }
 
-// finish makes res the pool's answer.
-func (t *try) finish(res *http.Response) {
-	x := t.exchange
-	x.rec.Unproven = unproven(res)
+// finish makes a the pool's answer.
+func (t *try) finish(a *answer) {
+	t.exchange.rec.Unproven = a.unproven
 	t.release()
 }

@@ -3,18 +3,11 @@ package balancer
 import (
 	"fmt"
 	"io"
-	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/tracker"
 )
-
-// unproven reports whether only the end of the connection ends the body.
-func unproven(res *http.Response) bool {
-	return res.ProtoMajor == 1 && res.ContentLength == -1 && !slices.Contains(res.TransferEncoding, "chunked")
-}
 
 // A body is a response's body that frees its place when it ends.
 type body struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -28,13 +29,16 @@ type exchange struct {
 	made     bool // rec is: the chain begins with a call of RoundTrip
 	timeouts Timeouts
 	retry    transit.Retry
-	header   http.Header  // what every attempt sends
-	spool    *spool       // nil without a body
-	turn     transit.Turn // of the rule's places, which it gave up for its body; nil: none
-	trailers []string     // what may follow it
-	repeats  int          // attempts after one that may have been executed
-	before   []failed     // the attempts that failed
-	last     failed       // the latest attempt
+	out      http.Header // the request's as it goes on
+	header   http.Header // what every attempt sends: out, but for what is the affinity's
+	body     io.ReadCloser
+	uploads  *sync.WaitGroup // of the goroutines that read body; may be nil
+	spool    *spool          // nil without a body
+	turn     transit.Turn    // of the rule's places, which it gave up for its body; nil: none
+	trailers []string        // what may follow it
+	repeats  int             // attempts after one that may have been executed
+	before   []failed        // the attempts that failed
+	last     failed          // the latest attempt
 	took     time.Duration
 }
 
@@ -51,6 +55,8 @@ type uploadsKey struct{}
 func (p *proxy) newExchange(r *http.Request) *exchange {
 	x := &exchange{pool: p, timeouts: p.opts.Timeouts}
 	x.req, x.rec, x.made = transit.Enter(r)
+	x.out, x.body = r.Header, r.Body
+	x.uploads, _ = r.Context().Value(uploadsKey{}).(*sync.WaitGroup)
 	return x
 }
 
@@ -69,7 +75,7 @@ func (x *exchange) repeatable() bool {
 	case transit.RetryReplayable:
 		return true
 	}
-	return safe(x.req.Method) || x.req.Header.Get("Idempotency-Key") != ""
+	return safe(x.req.Method) || x.out.Get("Idempotency-Key") != ""
 }
 
 // safe reports whether method is one of those that are sent again. "Safe" in
@@ -85,7 +91,7 @@ func safe(method string) bool {
 // anonymous reports whether nothing in the request says who asks, so that a
 // repeat is the same question.
 func (x *exchange) anonymous() bool {
-	h := x.req.Header
+	h := x.out
 	return (x.req.Method == "" || x.req.Method == http.MethodGet || x.req.Method == http.MethodHead) &&
 		h["Cookie"] == nil && h["Authorization"] == nil
 }
@@ -148,9 +154,12 @@ type try struct {
 	ctx      context.Context    // of the client's request, with the limit of everything
 	cancel   context.CancelFunc // nil: there is no such limit
 	call     http1.Call         // over the pool's own connections
-	released atomic.Int32       // see left
-	answered bool               // a header has come
-	steered  bool               // the client, or whoever made its cookie, has picked the backend
+	answer   answer
+	body     body         // of the answer
+	ahead    ahead        // of that, if it is read ahead
+	released atomic.Int32 // see left
+	answered bool         // a header has come
+	steered  bool         // the client, or whoever made its cookie, has picked the backend
 
 	// Through any other transport:
 	mu        sync.Mutex
@@ -214,8 +223,8 @@ func (t *try) release() {
 	if x.spool != nil {
 		x.spool.end()
 	}
-	if x.req.Body != nil {
-		_ = x.req.Body.Close() // of what is not read by now nothing is wanted
+	if x.body != nil {
+		_ = x.body.Close() // of what is not read by now nothing is wanted
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -33,7 +32,7 @@ func (x *exchange) gather() error {
 		x.turn.Pause()
 	}
 	var err error
-	if n > 0 && !dialogue(x.req.Header) {
+	if n > 0 && !dialogue(x.out) {
 		err = x.spool.gather(n, new(atomic.Bool))
 	} else {
 		err = x.listen(n)
@@ -61,8 +60,8 @@ func (x *exchange) listen(n int64) error {
 	}
 	ctx, stop, done := x.req.Context(), new(atomic.Bool), make(chan error, 1)
 	read := func() { done <- x.spool.gather(n, stop) }
-	if uploads, ok := ctx.Value(uploadsKey{}).(*sync.WaitGroup); ok {
-		uploads.Go(read)
+	if x.uploads != nil {
+		x.uploads.Go(read)
 	} else {
 		go read() // until the caller closes the body
 	}

@@ -14,10 +14,10 @@ import (
 
 // judge tells the backend's load what a response's header means, and returns
 // what it says to the tracker, if its body comes as well.
-func (t *try) judge(now time.Time, res *http.Response) tracker.Outcome {
+func (t *try) judge(now time.Time, a *answer) tracker.Outcome {
 	o := tracker.Answered
-	status := res.StatusCode
-	patience := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && res.Header["Retry-After"] != nil
+	status := a.status
+	patience := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != ""
 	switch {
 	case patience && status == http.StatusServiceUnavailable:
 		o = tracker.Erred // it works, and has too much of it
@@ -27,7 +27,7 @@ func (t *try) judge(now time.Time, res *http.Response) tracker.Outcome {
 		o = tracker.Erred
 	}
 	if patience && t.begs(now) {
-		t.entry.Spare.Store(now.Add(asked(res.Header.Get("Retry-After"))).UnixNano())
+		t.entry.Spare.Store(now.Add(asked(a.header.Get("Retry-After"))).UnixNano())
 	}
 	if o != tracker.Answered && !t.tells(now) {
 		t.place.Pardon(now)
@@ -71,7 +71,7 @@ func (t *try) judgeError(now time.Time, err error) {
 
 // mayRepeat reports whether the request may be sent to another backend, after
 // it got this response or error.
-func (t *try) mayRepeat(res *http.Response, err error) bool {
+func (t *try) mayRepeat(a *answer, err error) bool {
 	x := t.exchange
 	if x.gone() || ownFault(err) || x.spool != nil && !x.spool.replayable() {
 		return false
@@ -81,9 +81,9 @@ func (t *try) mayRepeat(res *http.Response, err error) bool {
 		return true
 	case err != nil:
 		return x.repeatable() && !errors.Is(err, ErrTimeout) && !isTimeout(err)
-	case res.StatusCode == 502 || res.StatusCode == 503:
+	case a.status == 502 || a.status == 503:
 		return x.repeatable()
-	case res.StatusCode == 500:
+	case a.status == 500:
 		return x.repeatable() && (x.anonymous() || x.retry == transit.RetryReplayable)
 	}
 	return false

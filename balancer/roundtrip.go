@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/pool"
@@ -19,14 +18,23 @@ import (
 // It implements [http.RoundTripper].
 func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := p.newExchange(r)
-	res, err := x.run()
-	if err != nil && r.Body != nil {
-		_ = r.Body.Close() // as RoundTrip must; else it ends with the response's
+	a, err := x.run()
+	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close() // as RoundTrip must; else it ends with the response's
+		}
+		return nil, err
 	}
-	return res, err
+	res := a.res
+	res.Body = a.body
+	if p.opts.Affinity != nil {
+		p.bind(res.StatusCode, res.Header, x)
+	}
+	return res, nil
 }
 
-func (x *exchange) run() (*http.Response, error) {
+// run brings the exchange to an answer, which has to be closed.
+func (x *exchange) run() (*answer, error) {
 	p := x.pool
 	if err := p.refuses(x.req); err != nil {
 		return nil, err
@@ -38,7 +46,7 @@ func (x *exchange) run() (*http.Response, error) {
 	}
 	p.inflight.Add(1)
 	p.budget.requests.add(time.Now().Unix())
-	res, err := x.attempts()
+	a, err := x.attempts()
 	if err != nil {
 		p.inflight.Add(-1)
 		if x.spool != nil {
@@ -49,10 +57,7 @@ func (x *exchange) run() (*http.Response, error) {
 	if x.spool != nil {
 		x.spool.settle()
 	}
-	if p.opts.Affinity != nil {
-		p.bind(res, x)
-	}
-	return res, nil
+	return a, nil
 }
 
 // prepare gathers what holds for every attempt.
@@ -64,20 +69,20 @@ func (x *exchange) prepare() {
 	x.timeouts.Idle = override(t.Idle, x.timeouts.Idle)
 	x.timeouts.Total = override(t.Total, x.timeouts.Total)
 	x.ask.Stream = t.Streams
-	x.ask.MayStream = asksForStream(r.Header)
+	x.ask.MayStream = asksForStream(x.out)
 	x.ask.Repeatable, x.ask.Request, x.ask.Client = x.repeatable(), r, transit.Client(r)
-	if r.Body != nil && r.Body != http.NoBody {
-		x.spool = newSpool(r.Body, p.opts.Retries.Body, &p.depot, clientOf(r))
+	if x.body != nil && x.body != http.NoBody {
+		x.spool = newSpool(x.body, p.opts.Retries.Body, &p.depot, clientOf(r))
 		x.trailers = announcedTrailers(r)
 	}
-	x.header = r.Header
+	x.header = x.out
 	if p.opts.Affinity != nil {
 		var key string
 		if x.ask.Pin, key = p.opts.Affinity.Choose(r); key != "" {
 			x.ask.Bind = pool.Hash64(key)
 			x.ask.Key = x.ask.Bind
 		}
-		x.header = r.Header.Clone()
+		x.header = x.out.Clone()
 		p.opts.Affinity.Strip(x.header)
 	}
 }
@@ -90,18 +95,18 @@ func override(rule, pool time.Duration) time.Duration {
 }
 
 // attempts tries backends until one answers, or no more may be tried.
-func (x *exchange) attempts() (*http.Response, error) {
+func (x *exchange) attempts() (*answer, error) {
 	p := x.pool
 	t, err := x.acquire()
 	if err != nil {
 		return nil, err
 	}
 	for {
-		res, err := t.roundTrip()
-		next := x.next(t, res, err)
+		a, err := t.roundTrip()
+		next := x.next(t, a, err)
 		if next == nil && err == nil {
-			if err = t.settle(res); err != nil {
-				_ = res.Body.Close() // there is no place for it
+			if err = t.settle(a); err != nil {
+				_ = a.body.Close() // there is no place for it
 				t.end()
 			}
 		}
@@ -111,12 +116,12 @@ func (x *exchange) attempts() (*http.Response, error) {
 				return nil, x.failure(t, err)
 			}
 			x.ask.Pin = t.entry.Name
-			t.finish(res)
-			return res, nil
+			t.finish(a)
+			return a, nil
 		}
 		if err == nil {
-			err = fmt.Errorf("answered %d", res.StatusCode)
-			_ = res.Body.Close() // it is thrown away
+			err = fmt.Errorf("answered %d", a.status)
+			_ = a.body.Close() // it is thrown away
 			t.end()
 		}
 		x.before = append(x.before, failed{t.entry.Name, err})
@@ -128,10 +133,10 @@ func (x *exchange) attempts() (*http.Response, error) {
 // next returns the try that follows t, or nil if there is none: what was not
 // sent, or was rescued, goes on to any backend that is left, the rest as far
 // as the retries go.
-func (x *exchange) next(t *try, res *http.Response, err error) *try {
+func (x *exchange) next(t *try, a *answer, err error) *try {
 	p := x.pool
 	unsent := err != nil && t.unsent(err) || err == errRescued // which has paid already
-	if !t.mayRepeat(res, err) || !unsent && x.repeats >= p.opts.Retries.Max {
+	if !t.mayRepeat(a, err) || !unsent && x.repeats >= p.opts.Retries.Max {
 		return nil
 	}
 	next, none := x.acquireNow()
@@ -186,31 +191,29 @@ func (x *exchange) picked(c pool.Choice, now time.Time) {
 }
 
 // roundTrip sends the request. On an error the place is free again.
-func (t *try) roundTrip() (*http.Response, error) {
-	x, e := t.exchange, t.entry
+func (t *try) roundTrip() (*answer, error) {
+	x, e, a := t.exchange, t.entry, &t.answer
 	t.steered = x.ask.Pin == e.Name || x.ask.Bind != 0
 	if x.timeouts.Total > 0 {
 		t.ctx, t.cancel = context.WithTimeoutCause(t.ctx, x.timeouts.Total, fmt.Errorf("%w: not done after %v", ErrTimeout, x.timeouts.Total))
 	}
-	var res *http.Response
-	var err error
 	if x.pool.opts.Refuse != nil && x.pool.guards(t.request()) {
 		t.place.Leave()
 		t.end()
 		return nil, ErrRefused
 	}
-	res, err = t.send(t.way.transport)
+	err := t.send(t.way.transport)
 	if err == nil {
 		t.answered = true
-		o := t.judge(time.Now(), res)
-		if err = t.receive(res); err == nil {
+		o := t.judge(time.Now(), a)
+		if err = t.receive(a); err == nil {
 			now := time.Now()
 			x.pool.observe(e, now, x.req, o)
-			t.tried(now, res.StatusCode, nil)
-			return res, nil
+			t.tried(now, a.status, nil)
+			return a, nil
 		}
 		err = fmt.Errorf("response broke off: %w", err)
-		_ = res.Body.Close() // what came of it is thrown away
+		_ = a.body.Close() // what came of it is thrown away
 	}
 	now := time.Now()
 	err = t.cause(err)
@@ -229,33 +232,32 @@ func (t *try) tried(now time.Time, status int, err error) {
 	trace.Tried(t.exchange.req.Context(), Attempt{Backend: t.entry.Name, Status: status, Err: err, Took: now.Sub(t.start)})
 }
 
-// send sends the request the way that leads to its backend.
-func (t *try) send(rt http.RoundTripper) (*http.Response, error) {
+// send sends the request the way that leads to its backend, for its answer.
+func (t *try) send(rt http.RoundTripper) error {
 	switch rt := rt.(type) {
 	case *http1.Transport:
-		return t.direct(rt)
+		return t.over(rt)
 	case *secure:
 		const minds = 3 // what it speaks, what it spoke before, and a change on the way
 		for range minds {
 			if c := rt.overHTTP1(t.exchange.header); c != nil {
-				if res, err := t.direct(c); err != errHTTP2 {
-					return res, err
+				if err := t.over(c); err != errHTTP2 {
+					return err
 				}
 				continue
 			}
-			res, err := t.through(rt.h2)
-			if !errors.Is(err, errHTTP1) {
-				return res, err
+			if err := t.through(rt.h2); !errors.Is(err, errHTTP1) {
+				return err
 			}
 			rt.chose.Store(false)
 		}
-		return nil, errHTTP2
+		return errHTTP2
 	}
 	return t.through(rt)
 }
 
-// direct sends the request over the pool's own connections.
-func (t *try) direct(c *http1.Transport) (*http.Response, error) {
+// over sends the request over the pool's own connections.
+func (t *try) over(c *http1.Transport) error {
 	x := t.exchange
 	t.call.Request, t.call.Header = x.req, x.header
 	t.call.Fresh = !x.repeatable()
@@ -267,22 +269,26 @@ func (t *try) direct(c *http1.Transport) (*http.Response, error) {
 	}
 	if x.spool != nil {
 		t.call.Body = x.spool.body
-		t.call.Uploads, _ = t.ctx.Value(uploadsKey{}).(*sync.WaitGroup)
+		t.call.Uploads = x.uploads
 		if c.NoChunks() && x.req.ContentLength < 0 {
 			if err := t.measure(); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return c.Do(t.ctx, &t.call)
+	reply, err := c.Exchange(t.ctx, &t.call)
+	if err != nil {
+		return err
+	}
+	t.answer = answerOf(reply.Response())
+	return nil
 }
 
 // bind lets the affinity bind, and keeps what became one client's own from
 // being shared. An answer that a cache in front means to share binds nobody,
 // because it would be the first visitor's binding that is shared.
-func (p *proxy) bind(res *http.Response, x *exchange) {
-	h := res.Header
-	if x.rec.Storable != nil && x.rec.Storable(res.StatusCode, h) {
+func (p *proxy) bind(status int, h http.Header, x *exchange) {
+	if x.rec.Storable != nil && x.rec.Storable(status, h) {
 		return
 	}
 	before := len(h["Set-Cookie"])

@@ -15,26 +15,26 @@ func asksForStream(h http.Header) bool {
 
 const eventStream = "text/event-stream"
 
-// isStream reports whether res goes on for as long as its client wants: an
+// isStream reports whether a goes on for as long as its client wants: an
 // upgraded connection, or server-sent events.
-func isStream(res *http.Response) bool {
-	if res.StatusCode == http.StatusSwitchingProtocols {
+func isStream(a *answer) bool {
+	if a.status == http.StatusSwitchingProtocols {
 		return true
 	}
-	return mediaType(res.Header) == eventStream && res.Body != http.NoBody
+	return mediaType(a.header) == eventStream && a.body != http.NoBody
 }
 
 // mediaType returns the type that a header states, whatever its parameters are:
 // they may be malformed, or stand twice.
-func mediaType(h http.Header) string {
+func mediaType(h lookup) string {
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.ToLower(strings.Trim(kind, " \t"))
 }
 
 // settle counts the answered request as what it has turned out to be.
-func (t *try) settle(res *http.Response) error {
+func (t *try) settle(a *answer) error {
 	x := t.exchange
-	if !isStream(res) || x.ask.Stream {
+	if !isStream(a) || x.ask.Stream {
 		return nil
 	}
 	if err := x.pool.view.Stream(&x.ask, t.entry, &t.place); err != nil {
@@ -47,7 +47,7 @@ func (t *try) settle(res *http.Response) error {
 
 // streams reports whether each byte matters when it comes, and an answer that
 // says nothing for long is no slow one.
-func streams(h http.Header) bool {
+func streams(h lookup) bool {
 	if strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
 		return true
 	}

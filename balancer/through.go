@@ -14,7 +14,7 @@ import (
 // through sends the request through any other transport, and again to the same
 // backend if that took a kept connection that turned out to be closed, or if the
 // backend did not process it.
-func (t *try) through(rt http.RoundTripper) (*http.Response, error) {
+func (t *try) through(rt http.RoundTripper) error {
 	ctx := t.ctx
 	res, err := t.once(ctx, rt)
 	const most = 3 // times; then the others, if there are any
@@ -23,7 +23,10 @@ func (t *try) through(rt http.RoundTripper) (*http.Response, error) {
 		t.sent.Store(false)
 		res, err = t.once(ctx, rt)
 	}
-	return res, err
+	if err == nil {
+		t.answer = answerOf(res)
+	}
+	return err
 }
 
 // onceMore reports whether the same backend may give the request that ended
