@@ -35,6 +35,7 @@ type conn struct {
 	listen listener     // what notices a client's leaving where nothing else does
 	names  []string     // of a header; scratch
 
+	first    [1]byte       // of a request, over TLS
 	resting  bool          // nothing is asked on it
 	begun    atomic.Bool   // something was read on it
 	idleTime time.Duration // between two requests
@@ -122,7 +123,7 @@ func (c *conn) await() step {
 		}
 	}
 	for {
-		err := c.buf.Fill()
+		err := c.fill()
 		if err == nil {
 			if c.asks() {
 				break
@@ -143,6 +144,21 @@ func (c *conn) await() step {
 		c.calm()
 	}
 	return c.begin()
+}
+
+// fill reads the first bytes of a request. Nobody has a buffer until they come:
+// TLS, which is no [http1.LateReader], is asked for one byte, and has the others
+// at hand then.
+func (c *conn) fill() error {
+	if c.secure == nil {
+		return c.buf.Fill()
+	}
+	n, err := c.nc.Read(c.first[:])
+	if n == 0 {
+		return err
+	}
+	c.buf.Append(c.first[:n])
+	return nil // an error shows again
 }
 
 // asks reports whether something of a request is there. Some clients send empty

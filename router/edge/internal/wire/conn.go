@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/foretier/foretier/internal/http1"
 )
 
 // A Conn is one connection. Like any [net.Conn] it may be used at once by a
@@ -17,8 +19,9 @@ import (
 // its reader's.
 type Conn struct {
 	net.Conn
-	set *Set
-	raw syscall.RawConn // nil: there is no socket that could be watched
+	set  *Set
+	raw  syscall.RawConn // nil: there is no socket that could be watched
+	late *late           // nil: see ReadLate
 
 	idle    atomic.Int64 // since when nothing is asked on it, by the set's clock; 0: something is
 	readBy  atomic.Int64 // when what is read must be here; 0: whenever
@@ -135,9 +138,28 @@ func (c *Conn) roll() {
 // Read implements [net.Conn]. It ends with [os.ErrDeadlineExceeded], too, when
 // the time of the latest Allow, Idle or Roll is over, or when the reader had
 // better park: see [Conn.Parks], [Conn.Park].
-func (c *Conn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (int, error) { return c.read(p, nil) }
+
+// ReadLate implements [http1.LateReader]: it is Read, but that where the
+// connection is a socket it has memory only while there is something to read.
+func (c *Conn) ReadLate(room http1.Room) (n int, err error) {
+	if c.late != nil {
+		return c.read(nil, room)
+	}
+	n, err = c.Read(room.Take())
+	if n == 0 {
+		room.Return()
+	}
+	return n, err
+}
+
+func (c *Conn) read(p []byte, room http1.Room) (n int, err error) {
 	for {
-		n, err := c.Conn.Read(p)
+		if room != nil {
+			n, err = c.late.read(c.raw, room)
+		} else {
+			n, err = c.Conn.Read(p)
+		}
 		if n > 0 {
 			c.roll()
 		}

@@ -60,6 +60,9 @@ func (s *Set) Add(nc net.Conn) *Conn {
 	if sc, ok := socketOf(nc); ok {
 		c.raw, _ = sc.SyscallConn() // without it nobody watches the connection
 	}
+	if c.raw != nil {
+		c.late = newLate(nc)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
