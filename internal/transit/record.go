@@ -28,6 +28,9 @@ type Record struct {
 	Visitor
 	Orders
 	Journal
+	// Lesson is this request's alone: whoever goes on with a copy of it teaches
+	// nothing.
+	Lesson Lesson
 }
 
 // A carrier is a context with a record: one allocation for both.

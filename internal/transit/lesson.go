@@ -1,0 +1,109 @@
+package transit
+
+import (
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// A Lesson is what an edge learns of a request that was answered from what a
+// cache has stored: that for as long as the stages on its way say so, the like
+// of it gets the same answer, and they need not be asked. Its zero value teaches
+// nothing.
+//
+// It passes from stage to stage, each of which says who is next; one takes part
+// only if it was itself the next. So what stands between two of them, and may do
+// anything, is never jumped over: it is no stage, and whoever it calls is not who
+// was named. A stage that has read of the request more than its method, scheme,
+// host and target, and whether it accepts certain codings, names nobody.
+//
+// The stages touch it before they call one another and after they were called,
+// on the goroutine that serves the request, and nobody else does.
+type Lesson struct {
+	next   http.Handler // who takes part if called; nil: nobody
+	stages [maxStages]Stage
+	n      int
+	page   Page
+}
+
+// maxStages is how many stages may take part beside edge and cache: a router,
+// and one within its rule.
+const maxStages = 2
+
+// A Stage is what a stage that has taken part asks for: to be gone by as long
+// as its generation is the same, and to have each answer counted.
+type Stage struct {
+	Generation *atomic.Uint64
+	Was        uint64
+	Count      *atomic.Uint64
+}
+
+// Holds reports whether nothing has changed.
+func (s *Stage) Holds() bool { return s.Generation.Load() == s.Was }
+
+// A Page is a stored response from which requests may be answered. It is safe
+// for concurrent use.
+type Page interface {
+	// Open reports whether the response may be used now as it is, without
+	// anything that the cache does besides, and counts it as a hit then. It also
+	// returns how old the response is, and how long it is fresh, in seconds.
+	Open(now time.Time) (age, ttl int64, ok bool)
+	// Ignores reports whether a cookie of a request has no bearing.
+	Ignores(cookie string) bool
+	// Len returns the length of the body in bytes.
+	Len() int64
+	// AppendBody appends the first n bytes of the body, or all that there are.
+	AppendBody(b []byte, n int) []byte
+	// Send writes the body from its byte at from on, on behalf of a client.
+	// Whoever takes too long with that may be broken off.
+	Send(to Sink, from int64, client netip.Addr) error
+	// Keep keeps m, which takes n bytes, beside the stored response, and reports
+	// whether the response is still what answers. m ends with that.
+	Keep(m Memo, n int64) bool
+	// Forget ends the keeping of m.
+	Forget(m Memo)
+}
+
+// A Memo is what an edge keeps of an answer beside what it was made from.
+type Memo interface {
+	// End says that the stored response is gone, or no longer the answer. It
+	// calls nobody, and holds no lock for long.
+	End()
+}
+
+// A Sink is where a body goes.
+type Sink interface {
+	Write([]byte) (int, error)
+	SetWriteDeadline(time.Time) error
+}
+
+// Hand says who is next.
+func (l *Lesson) Hand(next http.Handler) { l.next = next }
+
+// Takes reports whether h, a pointer, was the next, and is called for each
+// request that h gets, before anybody else is: of those that come later, from
+// below perhaps, none takes part.
+func (l *Lesson) Takes(h http.Handler) bool {
+	if l.next == nil || l.next != h { // of another type, which h's is not, nothing is compared
+		return false
+	}
+	l.next = nil
+	return true
+}
+
+// Pass adds s, which has taken part, and says who is next.
+func (l *Lesson) Pass(s Stage, next http.Handler) {
+	if l.n < maxStages {
+		l.stages[l.n] = s
+		l.n++
+		l.next = next
+	}
+}
+
+// Answer says from what the request was answered.
+func (l *Lesson) Answer(p Page) { l.page = p }
+
+// Learned returns from what the request was answered, or nil, and the stages
+// on its way.
+func (l *Lesson) Learned() (Page, []Stage) { return l.page, l.stages[:l.n] }
