@@ -28,6 +28,7 @@ func Client(prefixes ...netip.Prefix) Matcher {
 }
 
 func (m clientMatcher) match(v *view) bool {
+	v.readsMore()
 	client := transit.Client(v.r)
 	return slices.ContainsFunc(m.prefixes, func(p netip.Prefix) bool { return p.Contains(client) })
 }

@@ -26,6 +26,7 @@ func Cookie(name string, values ...string) Matcher {
 }
 
 func (m cookieMatcher) match(v *view) bool {
+	v.readsMore()
 	for pair := range v.cookies(m.name) {
 		sent, plain := fields.CookieValue(pair)
 		if len(m.values) == 0 || slices.Contains(m.values, sent) || slices.Contains(m.values, plain) {

@@ -70,6 +70,14 @@ func (t table) decide(r *http.Request, allowed func(*limiter, netip.Addr, time.T
 // does. It asks matchers, so whoever holds a turn must be sure to give it back.
 func (d *decision) asSent() bool { return d.table.agree(&d.view, d.index) }
 
+// plain reports whether every request without a body that has this one's method,
+// host and target gets the same from the rule as long as the table is the same.
+// It is asked once all matchers have been: see asSent.
+func (d *decision) plain() bool {
+	rule := d.rule
+	return !d.rd.beyond && len(rule.Allow) == 0 && rule.limiter == nil && len(rule.Use) == 0
+}
+
 // forward returns the request as the rule's handler gets it. The one that came
 // is not modified.
 func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Request {

@@ -24,6 +24,7 @@ func Header(name string, values ...string) Matcher {
 }
 
 func (m headerMatcher) match(v *view) bool {
+	v.readsMore()
 	lines := v.r.Header[m.name]
 	if len(m.values) == 0 {
 		return len(lines) > 0

@@ -46,6 +46,15 @@ type view struct {
 	path string
 }
 
+// readsMore says that the condition reads of the request more than its method,
+// host and path. Whoever does calls it: what an edge has learned of one request
+// holds for others that only differ there.
+func (v *view) readsMore() {
+	if v.rd != nil {
+		v.rd.beyond = true
+	}
+}
+
 // matchRequest judges r on its own, outside of a router: by its canonical path.
 // A path without an honest reading matches nothing that looks at the path.
 func matchRequest(m Matcher, r *http.Request) bool {

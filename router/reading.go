@@ -19,6 +19,8 @@ type readings struct {
 	// cookies are the request's by name, once matchers have looked often.
 	cookies map[string][]string
 	looks   int // at cookies
+	// beyond says that somebody has wanted to know more than method, host and path.
+	beyond bool
 }
 
 // said is what a matcher has said of a request. Its id tells it from others.

@@ -39,6 +39,7 @@ type Router struct {
 	opts    Options
 	mu      sync.Mutex // serializes Update
 	rules   atomic.Pointer[table]
+	changes atomic.Uint64 // of rules; counted once they are there
 	refused atomic.Uint64 // requests without an honest path
 }
 
@@ -85,6 +86,7 @@ func (rt *Router) Update(rules ...Rule) error {
 		}
 	}
 	rt.rules.Store(&t)
+	rt.changes.Add(1)
 	return nil
 }
 
@@ -94,6 +96,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if made {
 		defer transit.Log(rt.opts.Logger, rt.opts.Name, r, rec)
 	}
+	taught, changes := rec.Lesson.Takes(rt), rt.changes.Load()
 	d := rt.rules.Load().decide(r, (*limiter).enter)
 	rule := d.rule
 	if rule == nil {
@@ -116,7 +119,11 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.turn != nil {
 		defer rule.counts(d.turn, rec)()
 	}
-	rule.handler.ServeHTTP(w, d.forward(w, rec))
+	out := d.forward(w, rec)
+	if taught && d.plain() {
+		rec.Lesson.Pass(transit.Stage{Generation: &rt.changes, Was: changes, Count: &rule.stats.requests}, rule.To)
+	}
+	rule.handler.ServeHTTP(w, out)
 }
 
 // counts shows a request's turn to the stages below, until the function that it
