@@ -36,6 +36,7 @@ type Entry struct {
 	freq         atomic.Uint32
 	refs         atomic.Int32 // 1 for the store, and 1 for each reader
 	pins         *Pin         // guarded by the shard's pinning
+	kept         *keepsakes   // beside it; nil: nothing is; guarded by Store.mu
 }
 
 // More is what few responses have.
@@ -218,6 +219,13 @@ func (e *Entry) Whole(chunks [][]byte, length int64) *Entry {
 	}
 	n.SetBody(chunks)
 	return n
+}
+
+// Mark notes that the entry was asked for, as [Store.Get] does.
+func (e *Entry) Mark() {
+	if f := e.freq.Load(); f < 3 {
+		e.freq.Store(f + 1)
+	}
 }
 
 // HasTag reports whether the entry carries a tag.

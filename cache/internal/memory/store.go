@@ -72,9 +72,7 @@ func (s *Store) Get(url []byte, fits func(*Entry) bool) *Entry {
 	defer sh.mu.RUnlock()
 	for e := sh.urls[string(url)]; e != nil; e = e.next {
 		if fits(e) {
-			if f := e.freq.Load(); f < 3 {
-				e.freq.Store(f + 1)
-			}
+			e.Mark()
 			e.refs.Add(1)
 			return e
 		}
@@ -188,6 +186,9 @@ func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func
 	e.next = sh.urls[e.URL]
 	sh.urls[e.URL] = e
 	sh.mu.Unlock()
+	for old := e.next; old != nil; old = old.next { // chains change under mu only
+		s.endKeptLocked(old)
+	}
 	return true
 }
 
@@ -204,7 +205,7 @@ func (s *Store) refuseLocked(e *Entry, reserved int64) {
 func (s *Store) Remove(e *Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.queue != inSmall && e.queue != inMain {
+	if !s.storedLocked(e) {
 		return false
 	}
 	s.removeLocked(e)
@@ -232,6 +233,7 @@ func (s *Store) removeLocked(e *Entry) {
 	}
 	e.next = nil
 	sh.mu.Unlock()
+	s.endKeptLocked(e)
 	s.dequeueLocked(e)
 	s.untagLocked(e)
 	s.held -= e.size
