@@ -140,11 +140,13 @@ func (a *ask) selecting() *law.Selector {
 // use decides what e is good for.
 func (a *ask) use(e *memory.Entry) law.Use { return law.Reuse(a.stored(e), a.cc, a.now.UnixNano()) }
 
-func (a *ask) stored(e *memory.Entry) law.Stored {
+func (a *ask) stored(e *memory.Entry) law.Stored { return a.site.cache.stored(e) }
+
+func (c *Cache) stored(e *memory.Entry) law.Stored {
 	return law.Stored{
 		Born: e.Born, FreshUntil: e.FreshUntil, Purged: e.Purged(),
 		Grace: time.Duration(e.Grace), ErrorGrace: time.Duration(e.ErrorGrace),
-		PurgeGrace: a.site.cache.opts.Grace,
+		PurgeGrace: c.opts.Grace,
 		Validate:   e.Flags&memory.Validate != 0,
 		NoStale:    e.Flags&memory.NoStale != 0,
 		Immutable:  e.Flags&memory.Immutable != 0,

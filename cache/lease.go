@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,7 +23,8 @@ const (
 // [memory.Pin].
 type lease struct {
 	memory.Pin
-	out http.ResponseWriter
+	out  http.ResponseWriter
+	sink sinkWriter // out, of an answer that no handler writes
 
 	mu   sync.Mutex
 	done bool // the handler is; guarded by mu
@@ -40,6 +42,24 @@ func lend(w http.ResponseWriter, r *http.Request) *lease {
 	}
 	return l
 }
+
+// lendTo returns a lease for what a client is going to be sent without a handler.
+func lendTo(sink transit.Sink, client netip.Addr) *lease {
+	l := leases.Get().(*lease)
+	l.sink.Sink, l.done = sink, false
+	l.out = &l.sink
+	l.Reader, l.Client = l, transit.Network(client)
+	return l
+}
+
+// A sinkWriter is a sink as a ResponseWriter whose header is out.
+type sinkWriter struct{ transit.Sink }
+
+// Header implements [http.ResponseWriter].
+func (*sinkWriter) Header() http.Header { return nil }
+
+// WriteHeader implements [http.ResponseWriter].
+func (*sinkWriter) WriteHeader(int) {}
 
 // What [http.ResponseController] looks for in a writer.
 type (
@@ -65,7 +85,7 @@ func breaks(w http.ResponseWriter) bool {
 // end says that nothing more is sent, and that nothing is held.
 func (l *lease) end() {
 	l.mu.Lock()
-	l.done, l.out = true, nil
+	l.done, l.out, l.sink.Sink = true, nil, nil
 	l.mu.Unlock()
 	if !l.Given() { // else the store may still be about to tell it
 		leases.Put(l)

@@ -16,6 +16,13 @@ type Rules struct {
 	// depend only on what it puts into Key and on scheme, host, path and
 	// query: whoever has the same key is served the same response.
 	Plan func(*http.Request) Plan
+	// PlanByURL declares that Plan returns the same for all GET requests of one
+	// scheme, host, path and query that have no cookies but those of
+	// [Options.IgnoreCookies]: of those it looks at no other field, at no client
+	// and at nothing that changes with time. An edge in front then answers hits
+	// without asking it again. One that sorts devices, languages or clients must
+	// not be declared so; what it makes of requests with cookies is free.
+	PlanByURL bool
 	// Retention is asked when a response's header has come. It gets what RFC
 	// 9111 says and returns what holds. The request is the one that was sent to
 	// the backend.

@@ -12,6 +12,7 @@ import (
 
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	lesson := h.lesson(r)
 	var buf [192]byte
 	var a ask
 	url, e, d := h.look(&a, r, buf[:0])
@@ -25,6 +26,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.note(r, noteHit)
 		h.serve(w, &a, e, "")
+		if lesson != nil {
+			h.teach(lesson, &a, e)
+		}
 	case serveInGrace:
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.detached(url), e)

@@ -47,16 +47,17 @@ func (s *Stage) Holds() bool { return s.Generation.Load() == s.Was }
 type Page interface {
 	// Open reports whether the response may be used now as it is, without
 	// anything that the cache does besides, and counts it as a hit then. It also
-	// returns how old the response is, and how long it is fresh, in seconds.
-	Open(now time.Time) (age, ttl int64, ok bool)
+	// returns how old the response is, and how long it is fresh, in seconds. Who
+	// holds it must call Send.
+	Open(now time.Time, hold bool) (age, ttl int64, ok bool)
 	// Ignores reports whether a cookie of a request has no bearing.
 	Ignores(cookie string) bool
 	// Len returns the length of the body in bytes.
 	Len() int64
 	// AppendBody appends the first n bytes of the body, or all that there are.
 	AppendBody(b []byte, n int) []byte
-	// Send writes the body from its byte at from on, on behalf of a client.
-	// Whoever takes too long with that may be broken off.
+	// Send writes the body from its byte at from on, on behalf of a client, and
+	// lets go of the response. Who takes it too slowly may be broken off.
 	Send(to Sink, from int64, client netip.Addr) error
 	// Keep keeps m, which takes n bytes, beside the stored response, and reports
 	// whether the response is still what answers. m ends with that.
