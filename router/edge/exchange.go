@@ -53,7 +53,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if s.draining() && r.ProtoMajor == 1 && in.Header["Upgrade"] == nil {
-		w.Header().Set("Connection", "close")
+		if ex.own != nil {
+			ex.own.End()
+		} else {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	if no != nil {
 		if no.status == http.StatusMethodNotAllowed {

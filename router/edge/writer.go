@@ -57,6 +57,8 @@ type exchange struct {
 type own interface {
 	// Retract takes the answer back, if nothing of it is out.
 	Retract() bool
+	// End says that the connection should end, once what has come on it is answered.
+	End()
 	// Short reports whether less was written than was announced.
 	Short() bool
 }

@@ -20,13 +20,14 @@ type body struct {
 	waits    bool // guarded by mu: the client sends nothing before it is told to
 	answered bool // guarded by mu: it is too late for that
 	failed   bool // guarded by mu: it cannot be read to its end
+	whole    bool // guarded by mu: it was read to its end
 }
 
 // begin makes b the body of the request whose head was read. trailer is where
 // its trailers go.
 func (b *body) begin() {
 	b.src.Reset(&b.c.buf, &b.c.head)
-	b.waits, b.answered, b.failed = b.c.head.Expect, false, false
+	b.waits, b.answered, b.failed, b.whole = b.c.head.Expect, false, false, b.ended()
 }
 
 // ended reports whether all of it was read, or there is none.
@@ -48,6 +49,9 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.c.wire.Allow(0)
 	if b.ended() {
+		b.mu.Lock()
+		b.whole = true
+		b.mu.Unlock()
 		b.c.listen.start(b.c)
 	}
 	return n, err
@@ -97,6 +101,14 @@ func (b *body) answer() (last bool) {
 	defer b.mu.Unlock()
 	b.answered = true
 	return b.waits || b.failed
+}
+
+// isWhole reports whether it was read to its end: what has come since is another
+// request's. Unlike ended, anybody may ask.
+func (b *body) isWhole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.whole
 }
 
 const (

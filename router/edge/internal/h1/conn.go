@@ -37,6 +37,8 @@ type conn struct {
 
 	first    [1]byte       // of a request, over TLS
 	resting  bool          // nothing is asked on it
+	ending   bool          // it should end
+	after    int           // requests on it since that was so
 	begun    atomic.Bool   // something was read on it
 	idleTime time.Duration // between two requests
 	hijacked bool
@@ -131,6 +133,10 @@ func (c *conn) await() step {
 			continue
 		}
 		c.buf.Free()
+		if c.srv.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) && !c.wire.Late() && c.wire.Pending() {
+			c.hurry() // the time was over when a request came
+			continue
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.wire.ShouldPark() || c.wire.Late() || c.srv.draining.Load() {
 			return over // nothing is asked on it any more: no line for that
 		}
@@ -212,6 +218,19 @@ func (c *conn) calm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = c.wire.SetReadDeadline(time.Time{}) // a closed connection shows when it is read
+}
+
+const maxAfter = 100 // requests on a connection that should end
+
+// ends reports whether the connection ends with the answer that goes out now: it
+// should, and no other request has come on it. Who has sent several at once is told
+// with the last.
+func (c *conn) ends() bool {
+	if !c.ending && !c.srv.draining.Load() {
+		return false
+	}
+	c.after++
+	return c.after > maxAfter || !c.body.isWhole() || c.buf.Buffered() == 0 && !c.listen.heard() && !c.wire.Pending()
 }
 
 // read reads a request's head.

@@ -53,6 +53,18 @@ func (l *listener) start(c *conn) {
 	}()
 }
 
+// heard reports whether something of the next request was read.
+func (l *listener) heard() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.done: // nil: nobody listens
+		return l.n > 0
+	default:
+		return false
+	}
+}
+
 // stop ends the listening, and gives back what it has read.
 func (l *listener) stop(c *conn) {
 	l.mu.Lock()

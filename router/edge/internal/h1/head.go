@@ -130,7 +130,7 @@ func (w *response) endHead(b []byte, last bool) []byte {
 		w.chunk = true
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	w.close = w.close || !counted || w.c.head.Close || w.c.srv.draining.Load()
+	w.close = w.close || !counted || w.c.head.Close || w.c.ends()
 	switch {
 	case w.close && !old:
 		b = append(b, "Connection: close\r\n"...)

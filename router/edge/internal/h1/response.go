@@ -276,6 +276,10 @@ func (w *response) Retract() bool {
 // Short reports whether less of the body has been written than was announced.
 func (w *response) Short() bool { return w.status != 0 && !w.bare && w.length > w.written }
 
+// End says that the connection should end with this answer, or with that to the
+// latest request that has come on it meanwhile.
+func (w *response) End() { w.c.ending = true }
+
 // drop gives up what is held.
 func (w *response) drop() {
 	if w.out != nil {

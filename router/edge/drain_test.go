@@ -1,0 +1,232 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
+	"github.com/foretier/foretier/router/edge/internal/wire"
+)
+
+// A guest is a client that is in the middle of something when the server is told
+// to end.
+type guest struct {
+	nc net.Conn
+	c  net.Conn // nc, or TLS above it
+	r  *bufio.Reader
+}
+
+func (g *guest) send(text string) error {
+	_, err := io.WriteString(g.c, text)
+	return err
+}
+
+// get reads an answer, which has to be of n bytes, and reports whether it is the
+// last.
+func (g *guest) get(n int) (last bool, err error) {
+	res, err := http.ReadResponse(g.r, nil)
+	if err != nil {
+		return false, err
+	}
+	got, err := io.Copy(io.Discard, res.Body)
+	if err != nil || res.StatusCode != http.StatusOK || got != int64(n) {
+		return false, fmt.Errorf("%s, %d bytes of %d: %v", res.Status, got, n, err)
+	}
+	return res.Close, nil
+}
+
+// ends waits for the end of the connection.
+func (g *guest) ends() error {
+	if b, err := g.r.ReadByte(); err != io.EOF {
+		return fmt.Errorf("read %q, %v", b, err)
+	}
+	return nil
+}
+
+// last reads an answer of n bytes, and the end.
+func (g *guest) last(n int) error {
+	if _, err := g.get(n); err != nil {
+		return err
+	}
+	return g.ends()
+}
+
+func request(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n" }
+
+const (
+	smallAnswer = 2
+	largeAnswer = 6 << 20 // bytes: more than the sockets on the way hold
+	upload      = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234"
+)
+
+// guests are the kinds of them: what each does before the server is told to end,
+// and how it goes on then.
+var guests = []struct {
+	name          string
+	before, after func(*guest) error
+}{
+	{"nothing said", func(*guest) error { return nil }, (*guest).ends},
+	{"idle", func(g *guest) error {
+		err := g.send(request("/"))
+		if err == nil {
+			_, err = g.get(smallAnswer)
+		}
+		return err
+	}, (*guest).ends},
+	{"half a head", func(g *guest) error { return g.send(request("/")[:20]) }, func(g *guest) error {
+		return errors.Join(g.send(request("/")[20:]), g.last(smallAnswer))
+	}},
+	{"one byte", func(g *guest) error { return g.send("G") }, func(g *guest) error {
+		return errors.Join(g.send(request("/")[1:]), g.last(smallAnswer))
+	}},
+	{"in its handler", func(g *guest) error { return g.send(request("/wait")) }, func(g *guest) error { return g.last(smallAnswer) }},
+	{"pipelined", func(g *guest) error { return g.send(strings.Repeat(request("/wait"), 9)) }, func(g *guest) error {
+		for range 8 {
+			if last, err := g.get(smallAnswer); err != nil || last {
+				return fmt.Errorf("the last is this: %t, %v", last, err)
+			}
+		}
+		return g.last(smallAnswer)
+	}},
+	{"reading slowly", func(g *guest) error {
+		_ = g.nc.(*net.TCPConn).SetReadBuffer(128 << 10) // or all of it is on the way
+		err := g.send(request("/large"))
+		if err == nil {
+			_, err = g.r.Peek(100)
+		}
+		return err
+	}, func(g *guest) error { return g.last(largeAnswer) }},
+	{"uploading", func(g *guest) error { return g.send(upload) }, func(g *guest) error {
+		return errors.Join(g.send("56789"), g.last(10))
+	}},
+	{"upgraded", func(g *guest) error {
+		err := g.send(request("/upgrade"))
+		if err == nil {
+			_, err = g.r.ReadString('\n')
+		}
+		return err
+	}, func(g *guest) error { // it is closed only once all others have ended
+		_, err := io.Copy(io.Discard, g.r)
+		return err
+	}},
+}
+
+// TestADrainOfManyLosesNothing: FORETIER_DRAIN connections, or a few, of all kinds
+// are open when the server is told to end. It answers every request of which a byte
+// had come, ends in time, and leaves nothing.
+func TestADrainOfManyLosesNothing(t *testing.T) {
+	all := 180
+	if s := os.Getenv("FORETIER_DRAIN"); s != "" {
+		var err error
+		if all, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certificates := httptest.NewUnstartedServer(nil)
+	certificates.StartTLS() // for its certificate
+	defer certificates.Close()
+	t.Run("plain", func(t *testing.T) { drainMany(t, all/len(guests), nil) })
+	t.Run("TLS", func(t *testing.T) { drainMany(t, all/len(guests), certificates.TLS.Certificates) })
+}
+
+// drainMany drains a server with n guests of each kind.
+func drainMany(t *testing.T, n int, certificates []tls.Certificate) {
+	before := runtime.NumGoroutine()
+	release, large := make(chan bool), make([]byte, largeAnswer)
+	opts := Options{Addr: "127.0.0.1:0", Linger: -1, Logger: slog.New(slog.DiscardHandler), Limits: Limits{Conns: -1}}
+	if certificates != nil {
+		opts.TLS = &tls.Config{Certificates: certificates}
+	}
+	s, err := New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/wait":
+			<-release
+		case "/large":
+			w.Write(large)
+			return
+		case "/echo":
+			io.Copy(w, r.Body)
+			return
+		case "/upgrade":
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+			io.Copy(c, c)
+			return
+		}
+		io.WriteString(w, "ok")
+	}), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wires.Close()
+	s.wires = wire.NewSet(wire.Options{Tick: 10 * time.Millisecond, ParkAfter: 100 * time.Millisecond})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+
+	ready, draining := sync.WaitGroup{}, make(chan bool)
+	var gone sync.WaitGroup
+	for _, kind := range guests {
+		for range n {
+			ready.Add(1)
+			gone.Go(func() {
+				g := &guest{nc: testkit.Dial(t, s.Addr().String())}
+				defer g.nc.Close()
+				g.nc.SetDeadline(time.Now().Add(3 * testkit.Patience))
+				if g.c = g.nc; certificates != nil {
+					g.c = tls.Client(g.nc, &tls.Config{InsecureSkipVerify: true}) // it is the test's own
+				}
+				g.r = bufio.NewReader(g.c)
+				err := kind.before(g)
+				if ready.Done(); err != nil {
+					t.Errorf("%s, before: %v", kind.name, err)
+					return
+				}
+				<-draining
+				if err := kind.after(g); err != nil {
+					t.Errorf("%s: %v", kind.name, err)
+				}
+			})
+		}
+	}
+	ready.Wait()
+	// Those that say nothing shake no hands, and are not parked over TLS.
+	asleep := map[bool]int{false: 2 * n, true: n}[certificates != nil]
+	testkit.Within(t, testkit.Patience, "all are where they should be", func() bool {
+		return s.stats.inFlight.Load() == int64(5*n) && s.upgrades.count() == n && (runtime.GOOS != "linux" || s.h1.Parked() == asleep)
+	})
+	began := time.Now()
+	cancel()
+	testkit.Within(t, testkit.Patience, "it drains", func() bool { return s.phase.Load() == phaseDraining })
+	close(draining)
+	close(release)
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	t.Logf("%d connections: %v", n*len(guests), time.Since(began).Round(time.Millisecond))
+	gone.Wait()
+	testkit.Within(t, testkit.Patience, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	if open := s.stats.open.Load(); open != 0 || len(s.wires.All()) != 0 {
+		t.Errorf("%d connections are open, %d held", open, len(s.wires.All()))
+	}
+}
