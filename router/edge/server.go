@@ -286,9 +286,12 @@ func (s *Server) shutdownStandard(ctx context.Context) error {
 	}
 }
 
-// cutOff closes what is left.
+// cutOff closes what is left, and waits a while for the handlers, which hear of it.
 func (s *Server) cutOff(err error) error {
 	s.h1.Close()
+	soon, cancel := context.WithTimeout(context.Background(), freshWait)
+	defer cancel()
+	_ = s.h1.Shutdown(soon) // one that does not hear it cannot be waited for
 	return errors.Join(fmt.Errorf("edge: requests were cut off after %s: %w", s.opts.Drain, err), s.http.Close())
 }
 

@@ -13,6 +13,7 @@ package h1
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -131,12 +132,15 @@ func (s *Server) Parked() int {
 	return n
 }
 
-// Close closes every connection.
+var errClosed = errors.New("the server has been closed")
+
+// Close closes every connection, and ends the requests on them.
 func (s *Server) Close() {
 	s.draining.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		_ = c.wire.Close() // who serves it sees that
+		_ = c.wire.Close() // who serves it sees that, unless its handler waits for something
+		c.gone(errClosed)
 	}
 }

@@ -405,3 +405,22 @@ func TestARequestIsForgotten(t *testing.T) {
 		<-gone
 	}
 }
+
+// TestCloseEndsRequests that wait for something: nobody takes their answers.
+func TestCloseEndsRequests(t *testing.T) {
+	begun, ended := make(chan bool), make(chan bool)
+	srv := &h1.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+		close(ended)
+	})}
+	addr := serve(t, srv, wire.Options{})
+	io.WriteString(testkit.Dial(t, addr), get())
+	<-begun
+	srv.Close()
+	select {
+	case <-ended:
+	case <-time.After(testkit.Patience):
+		t.Fatal("it goes on")
+	}
+}
