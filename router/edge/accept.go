@@ -106,7 +106,8 @@ func looksLikeHTTP(b [5]byte) bool {
 // connKey finds the connection on which a request has come.
 type connKey struct{}
 
-// openings are the connections of which nobody knows yet what they speak.
+// openings are the connections of which nobody knows yet what they speak, or what
+// else is waited for at the end.
 type openings struct {
 	mu   sync.Mutex
 	n    int           // guarded by mu
@@ -122,12 +123,12 @@ func (o *openings) add(n int) {
 	}
 }
 
-// wait waits until there are none, or ctx ends.
-func (o *openings) wait(ctx context.Context) {
+// wait waits until there are none, or returns the error of ctx.
+func (o *openings) wait(ctx context.Context) error {
 	o.mu.Lock()
 	if o.n == 0 {
 		o.mu.Unlock()
-		return
+		return nil
 	}
 	if o.none == nil {
 		o.none = make(chan struct{})
@@ -136,6 +137,8 @@ func (o *openings) wait(ctx context.Context) {
 	o.mu.Unlock()
 	select {
 	case <-none:
+		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

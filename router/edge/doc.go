@@ -17,8 +17,25 @@
 // "X-Accel-Buffering: no". Every request leaves one log line, also one that is
 // malformed; of those over HTTP/2 only net/http knows.
 //
-// A [Server] is an [http.Handler], too, for who has an http.Server of another's
-// to mount a front in. It then knows clients, cleans and logs as ever; limits of
-// connections and of time, the drain and upgrades are that server's, and what is
-// malformed shows only in its own log.
+// # Mounted in a server of one's own
+//
+// A [Server] is an [http.Handler], too, for who has an http.Server to mount a front
+// in; with [Options.NoPort] it then listens on nothing. It knows clients, bounds
+// sizes and the stalls of bodies, cleans, answers with the operator's pages, traces
+// and logs as ever. Run keeps the background going, and at the end tells load
+// balancers and clients to leave before it waits for the requests that go on; call
+// the http.Server's Shutdown once Ready says [ErrDraining] for long enough. What is
+// lost, since only who has the connection can do it:
+//
+//   - HTTP/1.1 is read as net/http does: it forgives what two servers may understand
+//     differently, and what it refuses leaves no line in the log;
+//   - ReadHeaderTimeout and IdleTimeout are that server's to set, and clients that
+//     take nothing need its WriteTimeout, which large answers do not survive;
+//   - there are no limits of connections, in all and for each client, and none
+//     makes room for others;
+//   - an idle connection costs a goroutine and its buffers, and a request more than
+//     it would here;
+//   - a client that has half-closed its connection has left, whatever HalfClosed says;
+//   - TLS is that server's, and upgraded connections are nobody's to close at the
+//     end.
 package edge

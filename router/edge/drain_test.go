@@ -148,7 +148,7 @@ func TestADrainOfManyLosesNothing(t *testing.T) {
 func drainMany(t *testing.T, n int, certificates []tls.Certificate) {
 	before := runtime.NumGoroutine()
 	release, large := make(chan bool), make([]byte, largeAnswer)
-	opts := Options{Addr: "127.0.0.1:0", Linger: -1, Logger: slog.New(slog.DiscardHandler), Limits: Limits{Conns: -1}}
+	opts := Options{Addr: "127.0.0.1:0", Linger: -1, Logger: slog.New(slog.DiscardHandler), Limits: Limits{Conns: -1, Header: 3 * testkit.Patience}}
 	if certificates != nil {
 		opts.TLS = &tls.Config{Certificates: certificates}
 	}

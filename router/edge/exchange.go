@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -24,8 +25,8 @@ var (
 )
 
 // ServeHTTP implements [http.Handler]: a request on its way down, and its log
-// line on the way back. Run calls it; it may also be served by somebody else's
-// http.Server, which then must bound slow clients itself.
+// line on the way back. Run calls it; it may also be mounted in somebody else's
+// http.Server: see the package's documentation.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	s.stats.requests.Add(1)
@@ -35,6 +36,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in := r // which the tier's own server has made for this call, with the record
 	if ex.own, _ = w.(own); ex.own == nil {
 		in = r.WithContext(ctx)
+	}
+	if s.listener == nil {
+		s.mounted.add(1)
+		ex.unmount = sync.OnceFunc(func() { s.mounted.add(-1) })
+		defer ex.unmount()
 	}
 	in, no := s.receive(ex, in, rec)
 

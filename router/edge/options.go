@@ -27,6 +27,10 @@ type Options struct {
 	Addr string
 	// Listener is used instead of Addr. The server closes it.
 	Listener net.Listener
+	// NoPort has New listen on nothing, whatever Addr says. The server gets its
+	// listener by [Server.Listen], before Run; or it gets none, and is mounted in an
+	// http.Server of somebody else's. It may not be set beside Listener.
+	NoPort bool
 	// Wrap, if set, wraps the listener, below TLS: the place for the PROXY
 	// protocol. What it returns must know the client's address when RemoteAddr
 	// is called, and must take the protocol's header only from the load
@@ -137,6 +141,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.Addr = cmp.Or(o.Addr, ":443")
 	}
 	o.Addr = cmp.Or(o.Addr, ":80")
+	if o.NoPort && o.Listener != nil {
+		return o, errors.New("edge: NoPort beside a Listener: want one of the two")
+	}
 	var err error
 	if o.Trusted, err = given.Prefixes(o.Trusted); err != nil {
 		return o, fmt.Errorf("edge: Trusted: %w", err)

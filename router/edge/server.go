@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,7 +44,7 @@ var (
 type Server struct {
 	opts     Options
 	handler  http.Handler
-	listener net.Listener
+	listener net.Listener // nil: there is none
 	wires    *wire.Set
 	h1       h1.Server
 	tls      *tls.Config     // nil: plain
@@ -51,6 +52,7 @@ type Server struct {
 	standard *handover       // from which that gets its connections
 	base     context.Context // of all connections
 	opening  openings
+	mounted  openings // requests that others serve, where there is no listener
 	start    time.Time
 	page     func(http.ResponseWriter, *http.Request, int) bool // writePage, bound once
 	phase    atomic.Int32                                       // one of the phases below
@@ -77,7 +79,8 @@ const (
 )
 
 // New listens and returns a server for handler, which serves once Run is
-// called: until then connections wait. A server that never runs must be closed.
+// called: until then connections wait. With [Options.NoPort] it does not listen. A
+// server that never runs must be closed.
 func New(handler http.Handler, opts Options) (*Server, error) {
 	if given.Nil(handler) {
 		return nil, errors.New("edge: no handler")
@@ -115,24 +118,59 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	}
 	s.names = configure(s.tls, &s.opts)
 	s.http.TLSConfig = s.tls
-	if s.listener = opts.Listener; s.listener == nil {
-		if s.listener, err = net.Listen("tcp", opts.Addr); err != nil {
+	s.standard = newHandover()
+	l := opts.Listener
+	if l == nil && !opts.NoPort {
+		if l, err = net.Listen("tcp", opts.Addr); err != nil {
 			return nil, fmt.Errorf("edge: %w", err)
 		}
 	}
-	s.standard = newHandover(s.listener.Addr())
-	if s.opts.Name == "" {
-		s.opts.Name = s.listener.Addr().String()
+	if l != nil {
+		s.listen(l)
 	}
 	return s, nil
+}
+
+// Listen gives a server that was made with [Options.NoPort] its listener, which it
+// closes. It is called before anything else, and once; other calls are an error, and
+// leave l open.
+func (s *Server) Listen(l net.Listener) error {
+	switch {
+	case given.Nil(l):
+		return errors.New("edge: no listener")
+	case s.phase.Load() != phaseNew:
+		return ErrRun
+	case s.listener != nil:
+		return errors.New("edge: the server has a listener")
+	}
+	s.listen(l)
+	return nil
+}
+
+func (s *Server) listen(l net.Listener) {
+	s.listener = l
+	s.opts.Name = cmp.Or(s.opts.Name, l.Addr().String())
 }
 
 func hasCertificate(c *tls.Config) bool {
 	return len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil
 }
 
-// Addr is what the server listens on.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+// Addr is what the server listens on; nil: nothing.
+func (s *Server) Addr() net.Addr {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
+
+// where names what the server listens on, for the log.
+func (s *Server) where() slog.Attr {
+	if s.listener == nil {
+		return slog.String("addr", "none")
+	}
+	return slog.String("addr", s.Addr().String())
+}
 
 // Ready returns why the server should get no new connections, or nil.
 func (s *Server) Ready() error {
@@ -158,6 +196,9 @@ func (s *Server) draining() bool { return s.phase.Load() == phaseDraining }
 // within another Runner, does not wait for that: it drains as soon as this one
 // does, so that their times to linger run side by side.
 //
+// A server without a listener waits for its context, and then, as long as Drain
+// says, for the requests that its [Server.ServeHTTP] serves.
+//
 // Run returns nil after a drain in which every request could end, and
 // otherwise what went wrong. It can be called once.
 func (s *Server) Run(ctx context.Context, background ...Runner) error {
@@ -165,7 +206,7 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 		return ErrRun
 	}
 	defer s.phase.Store(phaseEnded)
-	s.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("addr", s.Addr().String()), slog.String("scheme", s.scheme()))
+	s.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", s.where(), slog.String("scheme", s.scheme()))
 
 	base := context.WithoutCancel(ctx)
 	draining := make(chan struct{})
@@ -178,7 +219,9 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 		wg.Go(func() { s.opts.Certificates.run(bg, s.opts.Logger) })
 	}
 	served := make(chan error, 1)
-	wg.Go(func() { served <- s.serve() })
+	if s.listener != nil {
+		wg.Go(func() { served <- s.serve() })
+	}
 	wg.Go(s.serveStandard)
 
 	above, _ := ctx.Value(drainKey{}).(chan struct{}) // of the server that runs this one; nil: none does
@@ -191,7 +234,7 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	case <-above:
 	}
 	close(draining)
-	s.opts.Logger.LogAttrs(base, slog.LevelInfo, "draining", slog.String("addr", s.Addr().String()),
+	s.opts.Logger.LogAttrs(base, slog.LevelInfo, "draining", s.where(),
 		slog.Float64("linger_s", max(s.opts.Linger, 0).Seconds()), slog.Float64("drain_s", max(s.opts.Drain, 0).Seconds()))
 	if !broken {
 		s.drain(served)
@@ -252,9 +295,15 @@ func (s *Server) shutdown(ctx context.Context) error {
 	s.phase.Store(phaseDraining)
 	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, settle))
 	defer cancel()
+	if s.listener == nil {
+		if err := s.mounted.wait(ctx); err != nil {
+			return fmt.Errorf("edge: requests go on after %s: %w", s.opts.Drain, err)
+		}
+		return nil
+	}
 	_ = s.listener.Close() // one that does not close cannot be helped
 	fresh, enough := context.WithTimeout(ctx, freshWait)
-	s.opening.wait(fresh)
+	_ = s.opening.wait(fresh) // who takes longer is closed
 	enough()
 	var wg sync.WaitGroup
 	var standard error
@@ -314,7 +363,8 @@ func (s *Server) Close() error {
 	s.h1.Close()
 	s.upgrades.closeAll()
 	_ = s.standard.Close() // which cannot fail
-	if lerr := s.listener.Close(); lerr != nil && !errors.Is(lerr, net.ErrClosed) {
+	if s.listener == nil {
+	} else if lerr := s.listener.Close(); lerr != nil && !errors.Is(lerr, net.ErrClosed) {
 		err = errors.Join(err, lerr)
 	}
 	s.wires.Close()

@@ -78,14 +78,13 @@ func (s *Server) state(nc net.Conn, state http.ConnState) {
 
 // A handover is the listener from which the standard server gets connections.
 type handover struct {
-	addr  net.Addr
 	conns chan net.Conn
 	ended chan struct{}
 	once  sync.Once
 }
 
-func newHandover(addr net.Addr) *handover {
-	return &handover{addr: addr, conns: make(chan net.Conn), ended: make(chan struct{})}
+func newHandover() *handover {
+	return &handover{conns: make(chan net.Conn), ended: make(chan struct{})}
 }
 
 // give hands nc over, and reports whether somebody takes it.
@@ -115,7 +114,7 @@ func (h *handover) Close() error {
 }
 
 // Addr implements [net.Listener].
-func (h *handover) Addr() net.Addr { return h.addr }
+func (*handover) Addr() net.Addr { return nil } // nobody asks
 
 // serveStandard serves what is handed over, until that ends.
 func (s *Server) serveStandard() {

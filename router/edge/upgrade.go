@@ -19,6 +19,9 @@ func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := ex.rc.Hijack()
 	if err == nil {
 		ex.complete(http.StatusSwitchingProtocols)
+		if ex.unmount != nil {
+			ex.unmount() // it is its server's to end
+		}
 	}
 	return c, rw, err
 }

@@ -39,6 +39,8 @@ type exchange struct {
 	head   bool   // the request's method is HEAD
 	old    bool   // the client speaks HTTP/1.0
 
+	unmount func() // says that nobody need wait for the exchange; nil: it is the server's own
+
 	status int   // of the final header; 0 before
 	bytes  int64 // of the body
 	left   bool  // the client has: status is for the log, and nothing goes out
