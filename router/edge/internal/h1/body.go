@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type body struct {
 	c   *conn
 	src http1.Body
+	n   uint // reads of it
 
 	mu       sync.Mutex
 	waits    bool // guarded by mu: the client sends nothing before it is told to
@@ -27,6 +29,7 @@ type body struct {
 // its trailers go.
 func (b *body) begin() {
 	b.src.Reset(&b.c.buf, &b.c.head)
+	b.n = 0
 	b.waits, b.answered, b.failed, b.whole = b.c.head.Expect, false, false, b.ended()
 }
 
@@ -44,6 +47,9 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.c.wire.Allow(b.c.srv.BodyStall)
 	n, err := b.src.Read(p)
+	if b.n++; b.n%readsAtOnce == 0 {
+		runtime.Gosched() // or who pours has the processor for 10 ms, again and again
+	}
 	if err != nil && !b.ended() {
 		b.fail(err)
 	}
@@ -56,6 +62,10 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// readsAtOnce is how often a body is read before others have their turn. Nobody
+// waits for a client that sends faster than its body is used.
+const readsAtOnce = 4
 
 // fail says that the body cannot be read to its end. Whoever waits for what the
 // request asks for waits in vain if its client is too slow.

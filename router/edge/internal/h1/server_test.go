@@ -424,3 +424,53 @@ func TestCloseEndsRequests(t *testing.T) {
 		t.Fatal("it goes on")
 	}
 }
+
+// A poured connection brings a request, and its body without a pause.
+type poured struct {
+	net.Conn
+	left int // reads, before it ends
+}
+
+func (c *poured) Read(p []byte) (int, error) {
+	if c.left--; c.left < 0 {
+		return 0, io.EOF
+	}
+	if c.left == 1000 {
+		return copy(p, request("POST", "Transfer-Encoding: chunked")), nil
+	}
+	return copy(p, strings.Repeat("1\r\nx\r\n", len(p)/6)), nil
+}
+
+// TestWhoPoursABodyLeavesOthersTheirTurns: a client that sends faster than its body
+// is used never waits, and would have a processor for as long as the runtime allows.
+func TestWhoPoursABodyLeavesOthersTheirTurns(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var turns, during atomic.Int64
+	srv := &h1.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		before := turns.Load()
+		io.Copy(io.Discard, r.Body)
+		during.Store(turns.Load() - before)
+	})}
+	set := wire.NewSet(wire.Options{})
+	defer set.Close()
+	nobody, none := net.Pipe()
+	nobody.Close()
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		w := set.Add(&poured{Conn: none, left: 1001})
+		srv.Serve(context.Background(), w, w, anybody{})
+	}()
+	for {
+		select {
+		case <-done:
+			if n := during.Load(); n < 100 {
+				t.Errorf("others had %d turns in 1,000 reads", n)
+			}
+			return
+		default:
+			turns.Add(1)
+			runtime.Gosched()
+		}
+	}
+}
