@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // A Cache holds responses for every handler that it wraps. Its methods are
@@ -19,6 +20,8 @@ type Cache struct {
 	running running
 	figures figures
 
+	refreshes transit.Lines // of the log: refreshes that have failed
+
 	capability string // what backends are told of us in Surrogate-Capability
 }
 
@@ -29,6 +32,8 @@ func New(opts Options) (*Cache, error) {
 		return nil, err
 	}
 	return &Cache{
+		refreshes: transit.Lines{Burst: 20},
+
 		opts:  opts,
 		seed:  maphash.MakeSeed(),
 		store: memory.New(opts.MaxBytes),

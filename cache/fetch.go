@@ -2,7 +2,9 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"runtime/debug"
@@ -101,12 +103,40 @@ func (f *fetch) run() {
 			copyTrailers(f.leader.Header(), f.header)
 		}
 	case shared:
-		f.finish(err)
+		err = f.finish(err)
+	}
+	if f.refreshes && !f.stored {
+		f.tell(err)
 	}
 }
 
-// finish stores a shared response, if it is whole, and tells all who read along.
-func (f *fetch) finish(err error) {
+// tell logs why a refresh has failed, which has ended with err: what is stored
+// grows old, and no request says so. What is only not stored has not failed.
+func (f *fetch) tell(err error) {
+	cause := f.record.Cause()
+	switch {
+	case cause != nil:
+	case f.answer.status >= 500:
+		cause = fmt.Errorf("the backend answered %d", f.answer.status)
+	case f.answer.kind == shared:
+		cause = err
+	}
+	c := f.h.cache
+	if cause == nil || errors.Is(cause, errClosed) {
+		return
+	}
+	others, ok := c.refreshes.Allow(time.Now())
+	if !ok {
+		return
+	}
+	c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "refresh failed", slog.String("part", c.opts.Name),
+		slog.String("host", f.request.Host), slog.String("target", transit.Clip(f.request.URL.RequestURI())),
+		slog.Int("status", f.answer.status), slog.String("cause", cause.Error()), slog.Int("others", others))
+}
+
+// finish stores a shared response, if it is whole, and tells all who read along. It
+// returns why it was not whole.
+func (f *fetch) finish(err error) error {
 	if err == nil {
 		err = f.whole()
 	}
@@ -117,6 +147,7 @@ func (f *fetch) finish(err error) {
 	f.h.flights.retire(f.flight) // what has ended is found in the store, or asked for anew
 	f.body.end(err)
 	f.body.release()
+	return err
 }
 
 // release gives back what the fetch held: its place among the refreshes, and what

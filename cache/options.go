@@ -100,7 +100,8 @@ type Options struct {
 	// and those of a connection. Nil means that all may, empty that no other.
 	FillFields []string
 	// Logger receives what somebody should look at, such as a fetch that
-	// panicked, and, where nobody above logs, a line for each request that failed.
+	// panicked or a refresh that failed (a few, then one a second), and, where
+	// nobody above logs, a line for each request that failed.
 	// Nil means slog.Default().
 	Logger *slog.Logger
 }

@@ -198,3 +198,74 @@ func TestARefreshIsInNobodysName(t *testing.T) {
 		want(t, get(h, "http://a.example/"), 200, "2 []")
 	})
 }
+
+// TestARefreshThatFailsIsLogged, once and with its cause: nobody waits for it. Many
+// are counted. A page that must not be stored any more is no failure.
+func TestARefreshThatFailsIsLogged(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter, r *http.Request)
+		cause  string // "": none is logged
+	}{
+		"the tier's own error": {func(w http.ResponseWriter, r *http.Request) { transit.Fail(w, r, 502, errors.New("refused")) }, `status=502 cause=refused`},
+		"503":                  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, `status=503 cause="the backend answered 503"`},
+		"500, not to be covered": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(500)
+		}, `status=500 cause="the backend answered 500"`},
+		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=10")
+			w.Header().Set("Content-Length", "9")
+			io.WriteString(w, "half")
+			panic(http.ErrAbortHandler)
+		}, `status=200 cause="cache: the response was cut off"`},
+		"not stored": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "no-store")
+			io.WriteString(w, "fresh")
+		}, ""},
+		"stored": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=10")
+			io.WriteString(w, "fresh")
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{}
+				b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+					if n > 30 {
+						c.answer(w, r)
+						return
+					}
+					w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=30")
+					io.WriteString(w, "good")
+				}
+				var log testkit.Log
+				_, h := open(t, Options{Logger: log.Logger()}, b)
+				all := func() {
+					for i := range 30 {
+						want(t, get(h, fmt.Sprintf("http://a.example/%d", i)), 200, "good")
+						synctest.Wait()
+					}
+				}
+				all()
+				time.Sleep(11 * time.Second)
+				all()
+				lines := strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
+				if c.cause == "" {
+					if log.String() != "" {
+						t.Errorf("logged %s", log.String())
+					}
+					return
+				}
+				if want := "level=WARN msg=\"refresh failed\" part=Foretier host=a.example target=/0 " + c.cause + " others=0"; len(lines) != 20 || !strings.HasSuffix(lines[0], want) {
+					t.Errorf("%d lines: %s, want %s", len(lines), lines[0], want)
+				}
+				time.Sleep(2 * time.Second)
+				want(t, get(h, "http://a.example/1"), 200, "good")
+				synctest.Wait()
+				if lines := log.String(); !strings.HasSuffix(lines, "others=10\n") {
+					t.Errorf("the others: %s", lines[len(lines)-200:])
+				}
+			})
+		})
+	}
+}
