@@ -39,6 +39,7 @@ type waiter struct {
 	turn   int
 	woken  chan struct{} // with room for one
 	out    chan struct{} // closed when it must make room
+	called bool          // guarded by the queue's mu: it has been woken and has not tried yet
 	gone   bool          // guarded by the queue's mu: it has been taken out
 	aside  bool          // guarded by the queue's mu: it waits for its own backend, or its own share
 	may    func() bool   // reports whether one that stands aside may have a place now; takes no lock
@@ -60,9 +61,10 @@ func (q *queue) wakeLocked(el *list.Element) {
 		if w.aside && !w.may() {
 			continue
 		}
+		w.called = true
 		select {
 		case w.woken <- struct{}{}:
-		default: // it has been woken and has not tried yet
+		default: // it has been before
 		}
 		return
 	}
@@ -114,14 +116,16 @@ func (q *queue) admits(limit Limits, client netip.Addr) bool {
 	return ok
 }
 
-// enter puts one who waits where its turn is, or returns nil if there is no room.
-func (q *queue) enter(limit Limits, client netip.Addr, may func() bool) *list.Element {
+// enter puts one who waits where its turn is, or returns nil if there is no room. It
+// may try at once unless one before it has been called: what is free is for that
+// one, and then for those behind it.
+func (q *queue) enter(limit Limits, client netip.Addr, may func() bool) (el *list.Element, first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	turn := q.turnLocked(client)
 	last, ok := q.roomLocked(limit, turn)
 	if !ok {
-		return nil
+		return nil, false
 	}
 	if last != nil {
 		q.removeLocked(q.waiters.Back())
@@ -146,9 +150,13 @@ func (q *queue) enter(limit Limits, client netip.Addr, may func() bool) *list.El
 		before = before.Prev()
 	}
 	if before == nil {
-		return q.waiters.PushFront(w)
+		return q.waiters.PushFront(w), true
 	}
-	return q.waiters.InsertAfter(w, before)
+	el = q.waiters.InsertAfter(w, before)
+	for before != nil && !before.Value.(*waiter).called {
+		before = before.Prev()
+	}
+	return el, before == nil
 }
 
 func (q *queue) removeLocked(el *list.Element) {
@@ -197,6 +205,7 @@ func (q *queue) stay(el *list.Element, aside, woken bool) {
 	if w.gone {
 		return
 	}
+	w.called = len(w.woken) > 0 // while it tried
 	if w.aside != aside {
 		w.aside = aside
 		q.any.Add(map[bool]int64{true: -1, false: 1}[aside])
@@ -206,11 +215,11 @@ func (q *queue) stay(el *list.Element, aside, woken bool) {
 	}
 }
 
-// wait calls try, now and each time a place came free, until it returns no error
-// that is worth a wait. An error other than ErrBusy means that the caller waits for
+// wait calls try, now or in turn and each time a place came free, until it returns
+// no error that is worth a wait. An error other than ErrBusy means that the caller waits for
 // something of its own: may says, without a lock, whether that may have come.
 func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limits, client netip.Addr, may func() bool, try func() error) error {
-	el := q.enter(limit, client, may)
+	el, first := q.enter(limit, client, may)
 	if el == nil {
 		return ErrBusy
 	}
@@ -219,13 +228,15 @@ func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limits,
 	w := el.Value.(*waiter)
 	timer := time.NewTimer(limit.Wait)
 	defer timer.Stop()
+	err := ErrBusy
 	for woken := false; ; woken = true {
-		err := try()
-		if !worthAWait(err) {
-			served = true
-			return nil
+		if first || woken {
+			if err = try(); !worthAWait(err) {
+				served = true
+				return nil
+			}
+			q.stay(el, err != ErrBusy, woken)
 		}
-		q.stay(el, err != ErrBusy, woken)
 		select {
 		case <-w.woken:
 		case <-w.out:

@@ -66,3 +66,72 @@ func TestWhoStandsAsideIsNotWokenInVain(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyOvertakesWhoWasWoken and has not come to try: a newcomer waits behind
+// it, and has its turn if what came free is not for that one.
+func TestNobodyOvertakesWhoWasWoken(t *testing.T) {
+	for name, forFirst := range map[string]bool{"it is for the first": true, "the first may not have it": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var q queue
+				var free atomic.Int64
+				limit := Limits{Queue: 128, Wait: time.Hour}
+				wait := func(client string, try func() error) chan error {
+					done := make(chan error, 1)
+					go func() {
+						done <- q.wait(t.Context(), nil, limit, netip.MustParseAddr(client), func() bool { return false }, try)
+					}()
+					synctest.Wait()
+					return done
+				}
+				take := func() error {
+					if free.Add(-1) < 0 {
+						free.Add(1)
+						return ErrBusy
+					}
+					return nil
+				}
+				woken, tries := make(chan bool), 0
+				first := wait("192.0.2.1", func() error {
+					if tries++; tries == 1 {
+						return ErrBusy
+					}
+					<-woken
+					if !forFirst {
+						return ErrShare
+					}
+					return take()
+				})
+				free.Store(1)
+				q.wake()
+				second := wait("192.0.2.2", take)
+				select {
+				case <-second:
+					t.Fatal("the newcomer has the place")
+				default:
+				}
+				close(woken)
+				served := map[bool]chan error{true: first, false: second}[forFirst]
+				if err := <-served; err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				if n := q.len(); n != 1 {
+					t.Errorf("%d wait, want 1", n)
+				}
+				free.Store(1)
+				q.wake()
+				if forFirst {
+					if err := <-second; err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				time.Sleep(limit.Wait)
+				if err := <-first; err != ErrShare {
+					t.Errorf("the first: %v", err)
+				}
+			})
+		})
+	}
+}
