@@ -1,11 +1,12 @@
-# make test          everything that needs no foreign server but Redis and memcached
+# make test          everything that needs no foreign server but Redis and memcached;
+#                    edge on 1, 2 and 8 processors, which takes two minutes of it
 # make e2e           whole programs: the gateway in front of real Apache and PHP, a
 #                    browser, servers killed under load
 # make conformance   the public HTTP cache tests through the gateway
 # make fuzz          every fuzz test for a minute
 # make stress        the cache for a minute against an oracle
 # make soak          aborting, slow, pipelining and upgrading clients for ten minutes:
-#                    no race, and nothing is in hand afterwards
+#                    no race, and nothing is in hand afterwards; a drain of 2,000
 # make cost          what the most a request may hold costs, against a plain one: by
 #                    time, on a machine that does nothing else
 # make bench         the gateway beside nginx, HAProxy, Varnish and Caddy, into
@@ -29,6 +30,7 @@ MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' 
 
 test: install check
 	go test -race -timeout 20m ./...
+	go test -race -timeout 20m -cpu 1,2,8 ./router/edge/...
 	for dir in $(MODULES); do (cd $$dir && go vet ./... && go test ./...) || exit 1; done
 
 e2e: install install-e2e
@@ -47,7 +49,7 @@ stress: install
 	FORETIER_STRESS=60s go test -race -count=1 -timeout 10m -run TestStress -v ./cache
 
 soak: install
-	FORETIER_SOAK=10m go test -race -count=1 -timeout 20m -run TestSoak -v ./router/edge
+	FORETIER_SOAK=10m FORETIER_DRAIN=2000 go test -race -count=1 -timeout 20m -run 'TestSoak|TestADrainOfMany' -v ./router/edge
 
 cost:
 	go test -tags cost -count=1 -run TestNoFieldBuysWork -v ./examples/gateway
