@@ -9,9 +9,11 @@ import (
 )
 
 // A LogWriter stands between a log and what it is written to, a pipe as a rule,
-// whose reader may stand still: who writes never waits. Up to 1 MiB of lines are
-// kept meanwhile, those beyond are dropped and counted. It is for a handler of
-// slog, as in
+// whose reader may stand still: who writes never waits. Lines are written many at a
+// time: at most 100 ms late, earlier once there are 64 KiB of them, and all by Close,
+// so that a program that ends, be it by a panic, loses none if it defers that. Up to
+// 1 MiB of lines are kept while the reader stands still, those beyond are dropped and
+// counted. It is for a handler of slog, as in
 //
 //	slog.New(slog.NewJSONHandler(edge.NewLogWriter(os.Stderr, nil), nil))
 //
@@ -24,14 +26,19 @@ type LogWriter struct {
 	pending []byte        // guarded by mu: whole lines
 	taken   int           // guarded by mu: bytes that are being written
 	spare   []byte        // guarded by mu: to be used again
-	writing bool          // guarded by mu: a goroutine writes, until nothing is pending
-	idle    chan struct{} // guarded by mu: closed when it has ended; nil if nobody waits
+	timer   *time.Timer   // guarded by mu: writes what is pending; nil until the first line
+	waiting bool          // guarded by mu: the timer runs, which it does only while lines are pending
+	writing bool          // guarded by mu: a goroutine writes
+	idle    chan struct{} // guarded by mu: closed when nothing is pending; nil if nobody waits
 	untold  uint64        // guarded by mu: lines dropped since lost was told
 	dropped uint64        // guarded by mu: all of them
 }
 
-// maxPending is how much of a log waits for its reader, in bytes.
-const maxPending = 1 << 20
+const (
+	maxPending = 1 << 20                // how much of a log waits for its reader, in bytes
+	manyLines  = 64 << 10               // and how much is written at once
+	maxLate    = 100 * time.Millisecond // what is less
+)
 
 // NewLogWriter returns a writer to w. If lines were dropped, lost is told how
 // many once there is room again, so that it may write a line itself; nil tells
@@ -54,17 +61,51 @@ func (l *LogWriter) Write(p []byte) (int, error) {
 		l.pending, l.spare = l.spare[:0], nil
 	}
 	l.pending = append(l.pending, p...)
-	if !l.writing {
-		l.writing = true
-		go l.drain() // until nothing is pending; Close waits for it
-	}
+	l.scheduleLocked()
 	return len(p), nil
 }
 
-// drain writes what is pending, however much that has become.
+// scheduleLocked sees to it that what is pending is written: when it is late, or at
+// once if it is much or somebody waits for it.
+func (l *LogWriter) scheduleLocked() {
+	switch {
+	case l.writing || len(l.pending) == 0:
+	case l.urgentLocked():
+		l.writing = true
+		if l.waiting {
+			l.waiting = false
+			l.timer.Stop() // or it finds nothing
+		}
+		go l.drain() // until nothing is urgent; Close waits for it
+	case l.waiting:
+	case l.timer == nil:
+		l.waiting = true
+		l.timer = time.AfterFunc(maxLate, l.late)
+	default:
+		l.waiting = true
+		l.timer.Reset(maxLate)
+	}
+}
+
+func (l *LogWriter) urgentLocked() bool { return len(l.pending) >= manyLines || l.idle != nil }
+
+// late writes what has waited for long enough.
+func (l *LogWriter) late() {
+	l.mu.Lock()
+	l.waiting = false
+	begin := !l.writing && len(l.pending) > 0
+	l.writing = l.writing || begin
+	l.mu.Unlock()
+	if begin {
+		l.drain()
+	}
+}
+
+// drain writes what is pending, and goes on while there is much or somebody waits
+// for it.
 func (l *LogWriter) drain() {
 	l.mu.Lock()
-	for len(l.pending) > 0 {
+	for more := true; more; more = len(l.pending) > 0 && l.urgentLocked() {
 		p, untold := l.pending, l.untold
 		l.pending, l.untold, l.taken = nil, 0, len(p)
 		l.mu.Unlock()
@@ -74,15 +115,16 @@ func (l *LogWriter) drain() {
 			l.lost(untold)
 		}
 		l.mu.Lock()
-		if cap(p) <= 64<<10 {
+		if cap(p) <= 2*manyLines {
 			l.spare = p
 		}
 	}
 	l.writing = false
-	if l.idle != nil {
+	if l.idle != nil { // then nothing is pending
 		close(l.idle)
 		l.idle = nil
 	}
+	l.scheduleLocked()
 	l.mu.Unlock()
 }
 
@@ -97,13 +139,14 @@ func (l *LogWriter) free() {
 // not close what is written to, and lines that come later are written too.
 func (l *LogWriter) Close() error {
 	l.mu.Lock()
-	if !l.writing {
+	if !l.writing && len(l.pending) == 0 {
 		l.mu.Unlock()
 		return nil
 	}
 	if l.idle == nil {
 		l.idle = make(chan struct{})
 	}
+	l.scheduleLocked()
 	idle := l.idle
 	l.mu.Unlock()
 	timer := time.NewTimer(time.Second)

@@ -5,10 +5,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/foretier/foretier/internal/testkit"
 )
@@ -51,6 +53,45 @@ func TestLogWriterWaitsForNobody(t *testing.T) {
 	})
 }
 
+// TestLogWriterWritesManyLinesAtOnce: a tenth of a second late at most, at once when
+// there are many, and all before Close returns.
+func TestLogWriterWritesManyLinesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var writes sizes
+		lw := NewLogWriter(&writes, nil)
+		wants := func(what string, want ...int) {
+			t.Helper()
+			synctest.Wait()
+			if got := writes.take(); !slices.Equal(got, want) {
+				t.Errorf("%s: writes of %v bytes, want %v", what, got, want)
+			}
+		}
+		line := []byte("0123456\n")
+		for range 100 {
+			lw.Write(line)
+			time.Sleep(maxLate / 100)
+		}
+		wants("lines one by one", 800)
+		time.Sleep(maxLate)
+		wants("when there are none")
+		lw.Write(line)
+		wants("a line")
+		time.Sleep(maxLate)
+		wants("a line, later", 8)
+		for range manyLines / 8 {
+			lw.Write(line)
+		}
+		wants("many", manyLines)
+		lw.Write(line)
+		lw.Close()
+		wants("closing", 8)
+		lw.Write(line)
+		time.Sleep(maxLate)
+		wants("after closing", 8)
+		lw.Close()
+	})
+}
+
 // TestCombinedLogWhoseReaderStandsStill: requests go on.
 func TestCombinedLogWhoseReaderStandsStill(t *testing.T) {
 	r, w := io.Pipe()
@@ -68,4 +109,25 @@ func TestCombinedLogWhoseReaderStandsStill(t *testing.T) {
 	if s.lines.Report().Metrics[0].Value == 0 {
 		t.Error("no line is dropped")
 	}
+}
+
+// sizes records how long each write is.
+type sizes struct {
+	mu sync.Mutex
+	of []int // guarded by mu
+}
+
+func (s *sizes) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of = append(s.of, len(p))
+	return len(p), nil
+}
+
+func (s *sizes) take() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := s.of
+	s.of = nil
+	return of
 }

@@ -368,6 +368,9 @@ func (s *Server) Close() error {
 		err = errors.Join(err, lerr)
 	}
 	s.wires.Close()
+	if s.lines != nil {
+		err = errors.Join(err, s.lines.Close())
+	}
 	return err
 }
 
