@@ -225,6 +225,9 @@ func cutAuthority(s string) (path string, ok bool) {
 // in one pass: every byte is taken off as often as it was put on. ok is false if
 // they lead above the root.
 func Resolve(s string) (path string, ok bool) {
+	if isResolved(s) {
+		return s, true
+	}
 	out := make([]byte, 0, len(s)+1)
 	dir := true // whether the path ends in a slash
 	for rest := s; rest != ""; {
@@ -254,4 +257,16 @@ func Resolve(s string) (path string, ok bool) {
 		out = append(out, '/')
 	}
 	return string(out), true
+}
+
+// isResolved reports whether Resolve returns s, which most are of what is read in
+// several ways for its escapes: it then costs no copy.
+func isResolved(s string) bool {
+	rest, ok := strings.CutPrefix(s, "/")
+	for more := true; ok && more; {
+		var segment string
+		segment, rest, more = strings.Cut(rest, "/")
+		ok = segment != "." && segment != ".." && (segment != "" || !more)
+	}
+	return ok
 }

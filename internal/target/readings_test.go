@@ -2,6 +2,7 @@ package target
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -57,5 +58,38 @@ func TestRefusals(t *testing.T) {
 		if got := Read(raw).Refusal; got != want {
 			t.Errorf("%q: got %q, want %q", raw, got, want)
 		}
+	}
+}
+
+// What is resolved costs no copy, and is what resolving it makes.
+func TestResolvedPathsAreLeftAsTheyAre(t *testing.T) {
+	for path, resolved := range map[string]bool{
+		"/": true, "/a": true, "/a/": true, "/a/b": true, "/.a": true, "/a./..b": true, "/...": true, "/a%2e": true,
+		"": false, "a": false, "//": false, "//a": false, "/a//": false, "/.": false, "/..": false, "/a/.": false, "/a/./b": false, "/a/../b": false,
+	} {
+		if got := isResolved(path); got != resolved {
+			t.Errorf("%q: resolved: %v", path, got)
+		}
+		if got, ok := Resolve(path); resolved && (got != path || !ok) || !resolved && got == path {
+			t.Errorf("%q becomes %q, %v", path, got, ok)
+		}
+	}
+	long := "/" + strings.Repeat("a b/", 1000)
+	if n := testing.AllocsPerRun(10, func() { Resolve(long) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkRead is of paths that are as long as may be, and read in several ways.
+func BenchmarkRead(b *testing.B) {
+	fill := func(s string) string { return "/" + strings.Repeat(s, 7990/len(s)) }
+	for _, path := range []string{fill("a"), fill("%41"), fill("%2541"), fill("/"), fill("/;"), fill(";/"), fill("/a/.."), fill("%2f"),
+		"//h/" + strings.Repeat("a", 3000) + strings.Repeat("/x/..", 980) + ";%252561"} {
+		b.Run(path[:12], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Read(path)
+			}
+		})
 	}
 }
