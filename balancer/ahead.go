@@ -104,6 +104,13 @@ func (a *ahead) hold() error {
 	return nil
 }
 
+// ready reports whether Read would not wait.
+func (a *ahead) ready() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err != nil || a.someLocked()
+}
+
 func (a *ahead) Read(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -15,6 +15,7 @@ type answer struct {
 	status   int
 	length   int64         // of the body; negative: nobody knows
 	unproven bool          // only the end of the connection ends the body
+	ready    bool          // there is something of the body, or all of it
 	header   lookup        // as it came
 	body     io.ReadCloser // which holds the place until it ends; [http.NoBody] if there is none
 
@@ -90,11 +91,16 @@ func (t *try) receive(a *answer) error {
 	}
 	t.ahead.init(x.pool, b, a.length)
 	a.body = &t.ahead
-	if w, ok := b.src.(http1.Arriving); a.unproven || ok && w.Whole() {
+	if w, ok := b.src.(http1.Arriving); ok && w.Whole() {
+		a.ready = true
+	}
+	if a.unproven || a.ready {
 		t.ahead.answer()
 		return nil
 	}
-	return t.ahead.hold()
+	err := t.ahead.hold()
+	a.ready = t.ahead.ready()
+	return err
 }
 
 // finish makes a the pool's answer.

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"context"
 	"io"
 	"maps"
 	"net/http"
@@ -21,23 +20,32 @@ import (
 // ends with the answer.
 func (p *proxy) serveBody(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	body := transit.NewBody(r.Body)
-	uploads := new(sync.WaitGroup)
-	in := r.WithContext(context.WithValue(r.Context(), uploadsKey{}, uploads))
-	in.Body = body
-	defer uploads.Wait()
-	defer body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
-	if r.ProtoMajor != 1 || rc.EnableFullDuplex() != nil { // it takes care itself
-		p.reverse.ServeHTTP(newAnswering(w, r, nil), in)
-		return
-	}
-	p.reverse.ServeHTTP(newAnswering(w, r, body), in)
-	if body.Err() != io.EOF {
+	c := &coming{body: transit.NewBody(r.Body)}
+	defer c.uploads.Wait()
+	defer c.body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
+	c.duplex = r.ProtoMajor == 1 && rc.EnableFullDuplex() == nil // else it takes care itself
+	p.pass(w, r, c)
+	if c.duplex && c.body.Err() != io.EOF {
 		// The server would wait for the rest before it ends the connection. An
 		// error means that the connection is gone already.
 		_ = rc.Flush()
 		_ = rc.SetReadDeadline(past)
 	}
+}
+
+// A coming is the body of a request, of which some may still come.
+type coming struct {
+	body    *transit.Body
+	uploads sync.WaitGroup // of the goroutines that read it
+	duplex  bool           // over HTTP/1: the server reads it and writes the answer at once
+}
+
+// watched returns the body if the answer has to look after it, else nil.
+func (c *coming) watched() *transit.Body {
+	if c == nil || !c.duplex {
+		return nil
+	}
+	return c.body
 }
 
 // past is a deadline that interrupts what is going on.
@@ -54,8 +62,8 @@ type answering struct {
 	cleared bool        // an informational response has taken above off the header
 }
 
-// newAnswering returns w as the writer of the answer to r, of which body is the
-// body over HTTP/1.
+// newAnswering returns w as ReverseProxy's writer of the answer to r, of which body is
+// the body over HTTP/1.
 func newAnswering(w http.ResponseWriter, r *http.Request, body *transit.Body) *answering {
 	a := &answering{ResponseWriter: w, body: body, old: !r.ProtoAtLeast(1, 1)}
 	if h := w.Header(); len(h) > 0 {

@@ -36,10 +36,13 @@ type exchange struct {
 	spool    *spool          // nil without a body
 	turn     transit.Turn    // of the rule's places, which it gave up for its body; nil: none
 	trailers []string        // what may follow it
+	passage  *passage        // which the answer is for; nil: RoundTrip's caller
+	head     *http1.Head     // memory for the answer's, nil without passage
 	repeats  int             // attempts after one that may have been executed
 	before   []failed        // the attempts that failed
 	last     failed          // the latest attempt
 	took     time.Duration
+	first    try // which is nearly always the only one
 }
 
 // failed is what became of an attempt.
@@ -67,8 +70,12 @@ func (x *exchange) request(ctx context.Context, w *way) *http.Request {
 	return out
 }
 
-// repeatable reports whether executing the request twice does no harm.
-func (x *exchange) repeatable() bool {
+// repeatable reports whether executing the request twice does no harm. It may be asked
+// by others than the request's goroutine, and after its end.
+func (x *exchange) repeatable() bool { return x.ask.Repeatable }
+
+// mayRepeat finds out what repeatable reports.
+func (x *exchange) mayRepeat() bool {
 	switch x.retry {
 	case transit.RetryNever:
 		return false

@@ -1,12 +1,46 @@
 package balancer
 
 import (
-	"net/http/httputil"
+	"maps"
+	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
+
+// onward puts into h, which is empty, what goes on of the header of in: all but what
+// is meant for one connection, and what the pool tells its backends. Its values may
+// be those of in, and are only to be read.
+//
+// An Upgrade is asked for on each connection anew. That trailers are understood is
+// told to a backend if the client says so.
+func (p *proxy) onward(h http.Header, in *http.Request) {
+	maps.Copy(h, in.Header)
+	asked := h["Upgrade"]
+	if len(asked) == 0 || !in.ProtoAtLeast(1, 1) || !fields.HasToken(h["Connection"], "upgrade") { // HTTP/1.0 has none (RFC 9110, section 7.8)
+		asked = nil
+	}
+	fields.RemoveHopByHop(h)
+	if fields.HasToken(in.Header["Te"], "trailers") {
+		h["Te"] = []string{"trailers"}
+	}
+	if len(asked) > 0 && asked[0] != "" {
+		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, asked[:1]
+	}
+	forward(h, in)
+	p.hop.sign(h, in)
+	if n, counts := maxForwards(in); counts {
+		h["Max-Forwards"] = []string{strconv.FormatUint(n-1, 10)}
+	}
+	if h["User-Agent"] == nil {
+		h["User-Agent"] = nobody
+	}
+}
+
+// nobody as User-Agent has every transport send none.
+var nobody = []string{""}
 
 // forward tells the backend who asks: X-Forwarded-For, -Proto, -Host and
 // -Port, and Forwarded (RFC 7239). Of what came with the request only the chain
@@ -14,8 +48,7 @@ import (
 // Host and port are those that the rules and the cache have judged: a proxy in
 // front may hand on what its client says of them, and then a page for one host
 // would be stored under another.
-func forward(pr *httputil.ProxyRequest) {
-	in, h := pr.In, pr.Out.Header
+func forward(h http.Header, in *http.Request) {
 	vetted := transit.From(in.Context()).Vetted
 	if !vetted {
 		fields.Clean(h, false)
@@ -30,30 +63,34 @@ func forward(pr *httputil.ProxyRequest) {
 	if by.IsValid() {
 		chain = append(chain, by.String())
 	}
+	values := make([]string, 5)
+	set := func(name, value string) {
+		values[0] = value
+		h[name], values = values[:1:1], values[1:]
+	}
 	if len(chain) > 0 {
-		h["X-Forwarded-For"] = []string{strings.Join(chain, ", ")}
+		set("X-Forwarded-For", strings.Join(chain, ", "))
 	} else {
-		h.Del("X-Forwarded-For")
+		delete(h, "X-Forwarded-For")
 		chain = []string{"unknown"} // RFC 7239, section 6.2
 	}
-	var b strings.Builder
+	b := make([]byte, 0, 128)
 	for i, hop := range chain {
 		if i > 0 {
-			b.WriteString(", ")
+			b = append(b, ", "...)
 		}
-		b.WriteString("for=" + node(hop))
+		b = appendNode(append(b, "for="...), hop)
 	}
 	scheme := transit.Scheme(in)
-	h["X-Forwarded-Proto"] = []string{scheme}
-	h["X-Forwarded-Port"] = []string{portOf(in.Host, scheme)}
+	set("X-Forwarded-Proto", scheme)
+	set("X-Forwarded-Port", portOf(in.Host, scheme))
 	if in.Host != "" { // HTTP/1.0 knows requests without
-		h["X-Forwarded-Host"] = []string{in.Host}
-		b.WriteString(";host=" + quote(in.Host))
+		set("X-Forwarded-Host", in.Host)
+		b = append(append(b, ";host="...), quote(in.Host)...)
 	} else {
-		h.Del("X-Forwarded-Host")
+		delete(h, "X-Forwarded-Host")
 	}
-	b.WriteString(";proto=" + scheme)
-	h["Forwarded"] = []string{b.String()}
+	set("Forwarded", string(append(append(b, ";proto="...), scheme...)))
 }
 
 // portOf returns the port that the client addressed.
@@ -67,16 +104,16 @@ func portOf(host, scheme string) string {
 	return "80"
 }
 
-// node writes an entry of X-Forwarded-For as RFC 7239, section 6, wants it.
-func node(hop string) string {
+// appendNode writes an entry of X-Forwarded-For as RFC 7239, section 6, wants it.
+func appendNode(b []byte, hop string) []byte {
 	addr, ok := fields.Addr(hop)
 	switch {
 	case !ok:
-		return "unknown"
+		return append(b, "unknown"...)
 	case addr.Is6():
-		return `"[` + addr.String() + `]"`
+		return append(addr.AppendTo(append(b, `"[`...)), `]"`...)
 	}
-	return addr.String()
+	return addr.AppendTo(b)
 }
 
 // escaper escapes what may not stand in a quoted string as it is. It is made once:

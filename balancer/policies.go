@@ -73,6 +73,15 @@ func (f foreign) Choose(info pool.PickInfo, c pool.Candidates) int {
 
 func (f foreign) Why() string { return fmt.Sprintf("the pick of %T", f.user) }
 
+// blind reports whether p picks without a look at the request.
+func blind(p Policy) bool {
+	b, ok := p.(builtin)
+	if _, hashes := b.pool.(pool.Hash); hashes {
+		return false
+	}
+	return ok
+}
+
 // picker returns p as the pool sees it.
 func picker(p Policy) pool.Policy {
 	if b, ok := p.(builtin); ok {

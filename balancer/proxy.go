@@ -16,11 +16,13 @@ import (
 // A proxy is what pools and excerpts have in common: the way of requests to the
 // backends that a view shows.
 type proxy struct {
-	opts    Options
-	log     *slog.Logger
-	view    *pool.View
-	reverse *httputil.ReverseProxy
-	hop     hop
+	opts     Options
+	log      *slog.Logger
+	view     *pool.View
+	reverse  *httputil.ReverseProxy
+	hop      hop
+	shown    bool // others than the pool's own parts look at requests
+	standard bool // ReverseProxy serves all requests, as in tests that compare
 
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
 	retried  atomic.Uint64
@@ -33,6 +35,7 @@ func newProxy(opts Options, v *pool.View, h hop) *proxy {
 	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h}
 	p.depot.init(p)
 	p.reverse = p.newReverse()
+	p.shown = opts.Affinity != nil || opts.Refuse != nil || opts.Error != nil || !blind(opts.Policy)
 	return p
 }
 

@@ -70,7 +70,7 @@ func (x *exchange) prepare() {
 	x.timeouts.Total = override(t.Total, x.timeouts.Total)
 	x.ask.Stream = t.Streams
 	x.ask.MayStream = asksForStream(x.out)
-	x.ask.Repeatable, x.ask.Request, x.ask.Client = x.repeatable(), r, transit.Client(r)
+	x.ask.Repeatable, x.ask.Request, x.ask.Client = x.mayRepeat(), r, transit.Client(r)
 	if x.body != nil && x.body != http.NoBody {
 		x.spool = newSpool(x.body, p.opts.Retries.Body, &p.depot, clientOf(r))
 		x.trailers = announcedTrailers(r)
@@ -165,7 +165,11 @@ func (x *exchange) acquire() (*try, error) {
 
 // acquireNow takes a place at a backend that was not tried.
 func (x *exchange) acquireNow() (*try, error) {
-	t := &try{exchange: x, start: time.Now(), ctx: x.req.Context()}
+	t := &x.first
+	if t.exchange != nil {
+		t = new(try)
+	}
+	t.exchange, t.start, t.ctx = x, time.Now(), x.req.Context()
 	t.place.Owner = t
 	c, err := x.pool.view.Take(&x.ask, &t.place, t.start)
 	if err != nil {
@@ -264,6 +268,9 @@ func (t *try) over(c *http1.Transport) error {
 	t.call.Wait, t.call.Idle = x.timeouts.Header, x.timeouts.Idle
 	t.call.Again = x.again
 	t.call.Trailer = x.trailers
+	if x.passage != nil {
+		t.call.Head, t.call.Tell = x.head, x.passage.inform
+	}
 	if x.req.URL.Path != "*" {
 		t.call.Base = t.way.base
 	}
@@ -280,7 +287,11 @@ func (t *try) over(c *http1.Transport) error {
 	if err != nil {
 		return err
 	}
-	t.answer = answerOf(reply.Response())
+	if x.passage == nil {
+		t.answer = answerOf(reply.Response())
+	} else {
+		t.answer = replied(reply)
+	}
 	return nil
 }
 

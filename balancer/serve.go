@@ -1,12 +1,12 @@
 package balancer
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httputil"
-	"strconv"
 
 	"github.com/foretier/foretier/internal/target"
 	"github.com/foretier/foretier/internal/transit"
@@ -48,7 +48,24 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.serveBody(w, r)
 		return
 	}
-	p.reverse.ServeHTTP(newAnswering(w, r, nil), r)
+	p.pass(w, r, nil)
+}
+
+// pass serves r, which was admitted, by the way that it takes: the pool's own, or the
+// standard library's, which has upgrades and what [Options.Rewrite] is given. coming
+// is its body, nil if it has none.
+func (p *proxy) pass(w http.ResponseWriter, r *http.Request, coming *coming) {
+	if p.opts.Rewrite == nil && r.Header["Upgrade"] == nil && !p.standard {
+		p.direct(w, r, coming)
+		return
+	}
+	if coming == nil {
+		p.reverse.ServeHTTP(newAnswering(w, r, nil), r)
+		return
+	}
+	in := r.WithContext(context.WithValue(r.Context(), uploadsKey{}, &coming.uploads))
+	in.Body = coming.body
+	p.reverse.ServeHTTP(newAnswering(w, r, coming.watched()), in)
 }
 
 // admit returns why r, as it came, is answered by the pool, or nil.
@@ -62,17 +79,11 @@ func (p *proxy) admit(r *http.Request) error {
 	return nil
 }
 
-// rewrite makes the request that goes out.
+// rewrite makes the request that goes out. What ReverseProxy has made of the header is
+// left aside, so that the pool's own way and this send the same.
 func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
-	forward(pr)
-	p.hop.sign(pr.Out.Header, pr.In)
-	if n, counts := maxForwards(pr.In); counts {
-		pr.Out.Header["Max-Forwards"] = []string{strconv.FormatUint(n-1, 10)}
-	}
-	if !pr.In.ProtoAtLeast(1, 1) { // which has no upgrades (RFC 9110, section 7.8)
-		pr.Out.Header.Del("Upgrade")
-		pr.Out.Header.Del("Connection")
-	}
+	pr.Out.Header = make(http.Header, len(pr.In.Header)+8)
+	p.onward(pr.Out.Header, pr.In)
 	// ReverseProxy has dropped what Go cannot parse of the query. Nothing here
 	// judges parameters, and the backend may well read them.
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
@@ -80,6 +91,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	// The values of trailers arrive with the end of the body, in In's map.
 	pr.Out.Trailer = pr.In.Trailer
 	if p.opts.Rewrite != nil {
+		pr.Out.Header = pr.Out.Header.Clone() // it may change values
 		p.opts.Rewrite(pr)
 	}
 	transit.From(pr.In.Context()).Sent = pr.Out.Header

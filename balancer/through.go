@@ -51,6 +51,12 @@ func (t *try) once(ctx context.Context, rt http.RoundTripper) (*http.Response, e
 	t.timer.Stop()
 	t.ctx = httptrace.WithClientTrace(ctx, t.trace())
 	out := t.request()
+	if x.passage != nil { // x.req is the server's
+		out.Header, out.Close = x.header.Clone(), false
+		if x.spool == nil {
+			out.Body = nil
+		}
+	}
 	out.Close = out.Close || http1.LogsIn(out.Header)
 	out.Trailer = nil
 	if x.spool != nil {
@@ -81,7 +87,7 @@ func (t *try) trace() *httptrace.ClientTrace {
 	limit := t.exchange.timeouts.Header
 	told := 0 // bytes of informational responses
 	return &httptrace.ClientTrace{
-		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
 			told += len("HTTP/1.1 100 \r\n\r\n")
 			for name, values := range h {
 				for _, v := range values {
@@ -90,6 +96,8 @@ func (t *try) trace() *httptrace.ClientTrace {
 			}
 			if told > http1.MaxHeader { // an error would not count beside another trace's
 				t.interrupt(errTalks)
+			} else if d := t.exchange.passage; d != nil {
+				return d.inform(status, http.Header(h))
 			}
 			return nil
 		},

@@ -1,0 +1,201 @@
+package balancer
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/target"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// A passage is a request on the pool's own way: from the server's request to the wire,
+// and from the wire into the server's header map. There is no [http.Request] for the
+// backend and no [http.Response] of it, and of header maps only one, for what is sent.
+//
+// It tries, holds, reads ahead and judges by the same exchange as RoundTrip. What it
+// leaves to [httputil.ReverseProxy] are upgrades and [Options.Rewrite].
+type passage struct {
+	answering
+	exchange exchange
+
+	mu   sync.Mutex
+	over bool // guarded by mu: the final answer begins, or there is none
+}
+
+// direct serves r on the pool's own way.
+func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming) {
+	d := &passage{answering: answering{ResponseWriter: w, body: coming.watched(), old: !r.ProtoAtLeast(1, 1)}}
+	x := &d.exchange
+	x.pool, x.timeouts, x.rec, x.req, x.passage = p, p.opts.Timeouts, transit.From(r.Context()), r, d
+	if coming != nil && r.ContentLength != 0 {
+		x.body, x.uploads = coming.body, &coming.uploads
+	}
+	s := scratches.Get().(*scratch)
+	defer s.free()
+	x.head, x.out = &s.head, s.header
+	if p.shown {
+		x.out = make(http.Header, len(r.Header)+8)
+	}
+	p.onward(x.out, r)
+	if p.shown {
+		x.req = x.show(r)
+	}
+	x.rec.Sent = x.out
+	defer func() { x.rec.Sent = nil }() // it may serve another request
+	a, err := x.run()
+	d.end()
+	if err != nil {
+		p.fail(&d.answering, x.req, err)
+		return
+	}
+	if err := d.deliver(a); err != nil && r.Context().Value(http.ServerContextKey) != nil {
+		panic(http.ErrAbortHandler) // what has gone out must not look whole
+	}
+}
+
+// show returns r as others than the pool's own parts see it: as it goes out, without
+// the backend's address.
+func (x *exchange) show(r *http.Request) *http.Request {
+	out := *r
+	out.Header, out.URL, out.Close = x.out, target.Preserve(r.URL), false
+	return &out
+}
+
+// A scratch is memory for a request and its answer.
+type scratch struct {
+	header http.Header // of the request
+	head   http1.Head  // of the answer
+}
+
+var scratches = sync.Pool{New: func() any { return &scratch{header: make(http.Header, 24)} }}
+
+func (s *scratch) free() {
+	if len(s.header) > 64 { // it would never shrink
+		s.header = make(http.Header, 24)
+	}
+	clear(s.header)
+	s.head.Reset()
+	scratches.Put(s)
+}
+
+// end says that no informational response is to be told of any more: a transport may
+// do so when its request was given up.
+func (d *passage) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
+}
+
+// inform passes an informational response on. What the layers above have put into the
+// header is for the answer.
+func (d *passage) inform(status int, header http.Header) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over || d.old {
+		return nil
+	}
+	h := d.ResponseWriter.Header()
+	above := maps.Clone(h)
+	clear(h)
+	maps.Copy(h, header)
+	d.ResponseWriter.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, above)
+	return nil
+}
+
+// deliver writes the answer, and closes it.
+func (d *passage) deliver(a *answer) error {
+	open := true
+	defer func() {
+		if open {
+			_ = a.body.Close() // a writer has panicked
+		}
+	}()
+	h := d.ResponseWriter.Header()
+	d.fill(h, a)
+	announced := a.trailer()
+	names := slices.Collect(maps.Keys(announced))
+	if len(names) > 0 {
+		h["Trailer"] = append(h["Trailer"], strings.Join(names, ", "))
+	}
+	d.WriteHeader(a.status)
+	err := d.copy(a)
+	open = false
+	_ = a.body.Close() // of one that has ended nothing is left; the other is given up
+	if err != nil {
+		return err
+	}
+	if trailer := a.trailer(); len(trailer) > 0 {
+		d.trail(trailer, len(names))
+	}
+	return nil
+}
+
+// fill puts what goes on of the answer's header into h.
+func (d *passage) fill(h http.Header, a *answer) {
+	x := &d.exchange
+	if x.pool.opts.Affinity == nil {
+		a.addTo(h)
+		return
+	}
+	own := make(http.Header) // what stands in h already is not the backend's
+	a.addTo(own)
+	x.pool.bind(a.status, own, x)
+	addAll(h, own)
+}
+
+// copy writes the body: of one without a length, and of a stream of events, each piece
+// as it comes.
+func (d *passage) copy(a *answer) error {
+	if a.body == http.NoBody {
+		return nil
+	}
+	flush := a.length < 0 || mediaType(a.header) == eventStream
+	if flush && !a.ready {
+		d.flush()
+	}
+	buf := buffers.Get()
+	defer buffers.Put(buf)
+	for {
+		n, err := a.body.Read(buf)
+		if n > 0 {
+			if written, err := d.ResponseWriter.Write(buf[:n]); err != nil {
+				return err
+			} else if written < n {
+				return io.ErrShortWrite
+			}
+			if flush {
+				d.flush()
+			}
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// flush sends what is written. If that fails, so does what is written next.
+func (d *passage) flush() { _ = http.NewResponseController(d.ResponseWriter).Flush() }
+
+// trail writes the trailers, of which so many were announced: all, or others came.
+func (d *passage) trail(trailer http.Header, announced int) {
+	d.flush() // or the server would find out the length of a short body, which has none then
+	prefix := ""
+	if len(trailer) != announced {
+		prefix = http.TrailerPrefix
+	}
+	h := d.ResponseWriter.Header()
+	for name, values := range trailer {
+		h[prefix+name] = append(h[prefix+name], values...)
+	}
+}
