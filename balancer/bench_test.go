@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/pool"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -52,7 +55,8 @@ func BenchmarkUpdate1000(b *testing.B) {
 }
 
 // BenchmarkProxy compares the pool with the standard library's proxy and
-// transport, a small page over loopback.
+// transport, and with itself under the standard library's proxy, a small page over
+// loopback.
 func BenchmarkProxy(b *testing.B) { benchmarkProxy(b, 4<<10) }
 
 // BenchmarkProxyHeld does so with a page that does not come at once, and is held
@@ -79,7 +83,9 @@ func benchmarkProxy(b *testing.B, size int) {
 		BufferPool: &buffers,
 	}
 	bare.Transport = &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
-	for name, h := range map[string]http.Handler{"bare": bare, "pool": newPool(b, Backends(back.URL), Options{})} {
+	standard := newPool(b, Backends(back.URL), Options{})
+	standard.standard = true
+	for name, h := range map[string]http.Handler{"bare": bare, "pool": newPool(b, Backends(back.URL), Options{}), "standard": standard} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -139,15 +145,42 @@ func (s *sink) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// BenchmarkForward is the fields that say who asks, of a host with a port.
-func BenchmarkForward(b *testing.B) {
-	r := httptest.NewRequest("GET", "http://shop.example:8080/product/7", nil)
-	ctx, rec := transit.With(r.Context())
-	rec.Client = netip.MustParseAddr("192.0.2.1")
-	r = r.WithContext(ctx)
-	pr := &httputil.ProxyRequest{In: r, Out: r.Clone(ctx)}
-	b.ReportAllocs()
-	for b.Loop() {
-		forward(pr)
+// BenchmarkWays compares the pool's own way with that by ReverseProxy, as behind an
+// edge, a page of 1 KiB from a backend that does next to nothing.
+func BenchmarkWays(b *testing.B) {
+	page := []byte("HTTP/1.1 200 OK\r\nServer: s\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/html\r\nContent-Length: 1024\r\nCache-Control: no-store\r\n\r\n" + strings.Repeat("x", 1024))
+	addr := testkit.Backend(b, func(c net.Conn) {
+		p := make([]byte, 4<<10)
+		for {
+			if _, err := c.Read(p); err != nil { // a request is one write
+				return
+			}
+			if _, err := c.Write(page); err != nil {
+				return
+			}
+		}
+	})
+	own, standard := newPool(b, Backends("http://"+addr), Options{}), newPool(b, Backends("http://"+addr), Options{})
+	standard.standard = true
+	for name, p := range map[string]*Pool{"own": own, "standard": standard} {
+		b.Run(name, func(b *testing.B) {
+			r := httptest.NewRequest("GET", "http://shop.example:8080/product/7?color=red", nil)
+			r.Header.Set("Accept", "text/html")
+			r.Header.Set("User-Agent", "bench")
+			ctx, rec := transit.With(b.Context())
+			rec.Client, rec.Vetted = netip.MustParseAddr("192.0.2.1"), true
+			visitor := rec.Visitor
+			r = r.WithContext(ctx)
+			w := &sink{header: make(http.Header)}
+			b.ReportAllocs()
+			for b.Loop() {
+				*rec = transit.Record{Visitor: visitor}
+				w.n = 0
+				clear(w.header)
+				if p.ServeHTTP(w, r); w.n != 1024 {
+					b.Fatalf("got %d bytes", w.n)
+				}
+			}
+		})
 	}
 }

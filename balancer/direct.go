@@ -91,9 +91,9 @@ func (d *passage) end() {
 	d.over = true
 }
 
-// inform passes an informational response on. What the layers above have put into the
+// Tell passes an informational response on. What the layers above have put into the
 // header is for the answer.
-func (d *passage) inform(status int, header http.Header) error {
+func (d *passage) Tell(status int, header http.Header) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.over || d.old {

@@ -3,6 +3,7 @@ package balancer
 import (
 	"maps"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -60,33 +61,36 @@ func forward(h http.Header, in *http.Request) {
 			by = transit.Peer(in) // the client stands in the chain already
 		}
 	}
-	if by.IsValid() {
-		chain = append(chain, by.String())
-	}
 	values := make([]string, 5)
 	set := func(name, value string) {
 		values[0] = value
 		h[name], values = values[:1:1], values[1:]
 	}
-	if len(chain) > 0 {
-		set("X-Forwarded-For", strings.Join(chain, ", "))
-	} else {
-		delete(h, "X-Forwarded-For")
-		chain = []string{"unknown"} // RFC 7239, section 6.2
-	}
 	b := make([]byte, 0, 128)
-	for i, hop := range chain {
-		if i > 0 {
-			b = append(b, ", "...)
-		}
-		b = appendNode(append(b, "for="...), hop)
+	for _, hop := range chain {
+		addr, _ := fields.Addr(hop)
+		b = append(appendNode(append(b, "for="...), addr), ", "...)
+	}
+	switch {
+	case by.IsValid() && len(chain) == 0: // as nearly always
+		set("X-Forwarded-For", by.String())
+		b = appendNode(append(b, "for="...), by)
+	case by.IsValid():
+		set("X-Forwarded-For", strings.Join(append(chain, by.String()), ", "))
+		b = appendNode(append(b, "for="...), by)
+	case len(chain) > 0:
+		set("X-Forwarded-For", strings.Join(chain, ", "))
+		b = b[:len(b)-len(", ")]
+	default:
+		delete(h, "X-Forwarded-For")
+		b = append(b, "for=unknown"...) // RFC 7239, section 6.2
 	}
 	scheme := transit.Scheme(in)
 	set("X-Forwarded-Proto", scheme)
 	set("X-Forwarded-Port", portOf(in.Host, scheme))
 	if in.Host != "" { // HTTP/1.0 knows requests without
 		set("X-Forwarded-Host", in.Host)
-		b = append(append(b, ";host="...), quote(in.Host)...)
+		b = appendQuoted(append(b, ";host="...), in.Host)
 	} else {
 		delete(h, "X-Forwarded-Host")
 	}
@@ -104,11 +108,11 @@ func portOf(host, scheme string) string {
 	return "80"
 }
 
-// appendNode writes an entry of X-Forwarded-For as RFC 7239, section 6, wants it.
-func appendNode(b []byte, hop string) []byte {
-	addr, ok := fields.Addr(hop)
+// appendNode writes an address as RFC 7239, section 6, wants it; the zero Addr is none.
+func appendNode(b []byte, addr netip.Addr) []byte {
+	addr = addr.Unmap().WithZone("")
 	switch {
-	case !ok:
+	case !addr.IsValid():
 		return append(b, "unknown"...)
 	case addr.Is6():
 		return append(addr.AppendTo(append(b, `"[`...)), `]"`...)
@@ -116,16 +120,19 @@ func appendNode(b []byte, hop string) []byte {
 	return addr.AppendTo(b)
 }
 
-// escaper escapes what may not stand in a quoted string as it is. It is made once:
-// its tables are 6 KB.
-var escaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-
-// quote writes s as a token, or else as a quoted string.
-func quote(s string) string {
+// appendQuoted writes s as a token, or else as a quoted string.
+func appendQuoted(b []byte, s string) []byte {
 	if s != "" && strings.IndexFunc(s, func(c rune) bool {
 		return c != '.' && c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 	}) < 0 {
-		return s
+		return append(b, s...)
 	}
-	return `"` + escaper.Replace(s) + `"`
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '\\' || s[i] == '"' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
 }

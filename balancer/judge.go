@@ -73,7 +73,7 @@ func (t *try) judgeError(now time.Time, err error) {
 // it got this response or error.
 func (t *try) mayRepeat(a *answer, err error) bool {
 	x := t.exchange
-	if x.gone() || ownFault(err) || x.spool != nil && !x.spool.replayable() {
+	if x.gone() || err != nil && ownFault(err) || x.spool != nil && !x.spool.replayable() {
 		return false
 	}
 	switch {

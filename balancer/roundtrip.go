@@ -266,10 +266,14 @@ func (t *try) over(c *http1.Transport) error {
 	t.call.Request, t.call.Header = x.req, x.header
 	t.call.Fresh = !x.repeatable()
 	t.call.Wait, t.call.Idle = x.timeouts.Header, x.timeouts.Idle
-	t.call.Again = x.again
+	if x.spool != nil {
+		t.call.Again = x.again
+	} else if x.repeatable() {
+		t.call.Again = always
+	}
 	t.call.Trailer = x.trailers
 	if x.passage != nil {
-		t.call.Head, t.call.Tell = x.head, x.passage.inform
+		t.call.Head, t.call.Teller = x.head, x.passage
 	}
 	if x.req.URL.Path != "*" {
 		t.call.Base = t.way.base
@@ -294,6 +298,8 @@ func (t *try) over(c *http1.Transport) error {
 	}
 	return nil
 }
+
+func always() bool { return true }
 
 // bind lets the affinity bind, and keeps what became one client's own from
 // being shared. An answer that a cache in front means to share binds nobody,

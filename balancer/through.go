@@ -97,7 +97,7 @@ func (t *try) trace() *httptrace.ClientTrace {
 			if told > http1.MaxHeader { // an error would not count beside another trace's
 				t.interrupt(errTalks)
 			} else if d := t.exchange.passage; d != nil {
-				return d.inform(status, http.Header(h))
+				return d.Tell(status, http.Header(h))
 			}
 			return nil
 		},

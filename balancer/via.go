@@ -23,8 +23,9 @@ var ErrLoop = errors.New("balancer: the request has been here before")
 // A hop is what a pool says of itself to those behind it, by which it knows
 // itself again.
 type hop struct {
-	name  string // a pseudonym
-	field string // in which it stands: Via, or CDN-Loop
+	name  string   // a pseudonym
+	field string   // in which it stands: Via, or CDN-Loop
+	alone []string // the field of a request of HTTP/1.1 that has none yet; not to be changed
 }
 
 // The pseudonyms of pools whose Options name none: one chain of pools in one
@@ -46,6 +47,7 @@ func newHop(via string) (hop, error) {
 	if !fields.Token(h.name) {
 		return h, fmt.Errorf("the name %q in Via: want a token, such as the name of this tier, or balancer.NoVia", via)
 	}
+	h.alone = []string{h.entry("HTTP/1.1")}
 	return h, nil
 }
 
@@ -75,15 +77,25 @@ func (h *hop) seen(header http.Header) bool {
 // sign adds to out, which goes on from in, that it was here (RFC 9110, section
 // 7.6.3, or RFC 8586).
 func (h *hop) sign(out http.Header, in *http.Request) {
-	entry := h.name
-	if h.field == "Via" {
-		_, version, _ := strings.Cut(in.Proto, "/")
-		entry = version + " " + h.name
+	before := out[h.field]
+	if len(before) == 0 && in.Proto == "HTTP/1.1" {
+		out[h.field] = h.alone
+		return
 	}
-	if before := out[h.field]; len(before) > 0 {
+	entry := h.entry(in.Proto)
+	if len(before) > 0 {
 		entry = strings.Join(before, ", ") + ", " + entry
 	}
 	out[h.field] = []string{entry}
+}
+
+// entry returns what the hop writes of itself into a request of a protocol.
+func (h *hop) entry(proto string) string {
+	if h.field != "Via" {
+		return h.name
+	}
+	_, version, _ := strings.Cut(proto, "/")
+	return version + " " + h.name
 }
 
 // containsFold reports whether s contains name in any case.

@@ -33,6 +33,7 @@ type conn struct {
 	broken bool          // the request was not written inline as it should be
 	unseen bool          // it was kept, and has to be looked at before anything is sent
 
+	stop        func()      // is interrupt, made once
 	interrupted atomic.Bool // whatever deadline is set, nothing is read any more
 }
 
@@ -48,6 +49,7 @@ func newConn(t *Transport, nc net.Conn) *conn {
 	if sc, ok := socket.(syscall.Conn); ok {
 		cn.raw, _ = sc.SyscallConn() // without it the connection is taken for alive
 	}
+	cn.stop = cn.interrupt
 	cn.in.Reset(cn)
 	cn.in.size = 8 << 10
 	return cn
@@ -123,7 +125,7 @@ func (cn *conn) do(ctx context.Context, call *Call) error {
 		cn.close()
 		return err
 	}
-	stop := context.AfterFunc(ctx, cn.interrupt)
+	stop := context.AfterFunc(ctx, cn.stop)
 	if broken := call.attach(cn); broken != nil {
 		stop()
 		cn.close()
@@ -203,7 +205,7 @@ func (cn *conn) exchange(ctx context.Context, call *Call) (*Head, error) {
 func (c *Call) tell(ctx context.Context, h *Head) error {
 	trace := httptrace.ContextClientTrace(ctx)
 	traced := trace != nil && trace.Got1xxResponse != nil
-	if !traced && c.Tell == nil {
+	if !traced && c.Teller == nil {
 		return nil
 	}
 	header := h.header(h.copy(), nil)
@@ -212,8 +214,8 @@ func (c *Call) tell(ctx context.Context, h *Head) error {
 			return err
 		}
 	}
-	if c.Tell != nil {
-		return c.Tell(h.Status, header)
+	if c.Teller != nil {
+		return c.Teller.Tell(h.Status, header)
 	}
 	return nil
 }
@@ -228,12 +230,8 @@ func (cn *conn) readHead(h *Head, method string, limit int) error {
 		if n > 0 {
 			return nil
 		}
-		var refused *Refusal
-		if errors.As(err, &refused) && refused.Status == http.StatusRequestHeaderFieldsTooLarge {
-			return errHeader
-		}
 		if err != nil {
-			return err
+			return tooLarge(err)
 		}
 		if err := cn.in.Fill(); err == io.EOF {
 			return h.cutOff(cn.in.Bytes())
@@ -241,6 +239,15 @@ func (cn *conn) readHead(h *Head, method string, limit int) error {
 			return err
 		}
 	}
+}
+
+// tooLarge names the refusal of a head for its size as that of a response.
+func tooLarge(err error) error {
+	var refused *Refusal
+	if errors.As(err, &refused) && refused.Status == http.StatusRequestHeaderFieldsTooLarge {
+		return errHeader
+	}
+	return err
 }
 
 // mayAnswer reports whether a server that stopped reading the request may have

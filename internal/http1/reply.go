@@ -52,6 +52,9 @@ func (cn *conn) answer(ctx context.Context, call *Call, h *Head, stop func() boo
 		r.end(true)
 		return
 	}
+	if r.Whole() { // nothing is waited for any more
+		return
+	}
 	if err := cn.nc.SetReadDeadline(time.Time{}); err != nil {
 		r.last = true // what is read next tells
 	}

@@ -68,6 +68,12 @@ type Transport struct {
 // New returns a transport that connects by dial.
 func New(dial func(context.Context) (net.Conn, error)) *Transport { return &Transport{dial: dial} }
 
+// A Teller is told of informational responses, by the goroutine of the call. Its error
+// ends that.
+type Teller interface {
+	Tell(status int, header http.Header) error
+}
+
 // A Call is one request and what its sender wants to know. It is used once.
 type Call struct {
 	Request *http.Request // its method, host, URL and length; not its Header and Body
@@ -87,9 +93,8 @@ type Call struct {
 	// Again reports whether the request may be sent a second time, over a new
 	// connection, when a kept one turns out to have been closed.
 	Again func() bool
-	// Tell is told each informational response, from the goroutine of the caller.
-	// Its error ends the call. Nil: nobody is.
-	Tell func(status int, header http.Header) error
+	// Teller is told each informational response. Nil: nobody is.
+	Teller Teller
 	// Head is the memory that the response's head is read into. It belongs to the
 	// call until the body has been read or closed. Nil: the call has its own.
 	Head  *Head
