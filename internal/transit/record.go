@@ -33,8 +33,9 @@ type Record struct {
 	Lesson Lesson
 }
 
-// A carrier is a context with a record: one allocation for both.
-type carrier struct {
+// A Carrier is a context with a record: one allocation for both, and for what else
+// whoever embeds it in a context of its own needs for a request.
+type Carrier struct {
 	context.Context
 	record Record
 }
@@ -42,12 +43,15 @@ type carrier struct {
 type key struct{}
 
 // Value implements [context.Context].
-func (c *carrier) Value(k any) any {
-	if k == (key{}) {
+func (c *Carrier) Value(k any) any {
+	if c.Carries(k) {
 		return &c.record
 	}
 	return c.Context.Value(k)
 }
+
+// Carries reports whether k finds the record.
+func (c *Carrier) Carries(k any) bool { return k == (key{}) }
 
 // Lookup returns the record in ctx, if there is one.
 func Lookup(ctx context.Context) (*Record, bool) {
@@ -69,7 +73,7 @@ func With(ctx context.Context) (context.Context, *Record) {
 	if r, ok := Lookup(ctx); ok {
 		return ctx, r
 	}
-	c := &carrier{Context: ctx}
+	c := &Carrier{Context: ctx}
 	return c, &c.record
 }
 
@@ -98,7 +102,7 @@ func Aside(r *http.Request) (*http.Request, *Record) {
 
 // renew returns ctx with a copy of the record in from, whose journal is empty.
 func renew(ctx, from context.Context) (context.Context, *Record) {
-	c := &carrier{Context: ctx}
+	c := &Carrier{Context: ctx}
 	if r, ok := Lookup(from); ok {
 		c.record.Visitor, c.record.Orders = r.Visitor, r.Orders
 	}

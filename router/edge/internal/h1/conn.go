@@ -33,7 +33,7 @@ type conn struct {
 	head   http1.Head   // of the request
 	body   body         // of the request
 	listen listener     // what notices a client's leaving where nothing else does
-	names  []string     // of a header; scratch
+	fields []field      // of a header; scratch
 
 	first    [1]byte       // of a request, over TLS
 	resting  bool          // nothing is asked on it
@@ -42,10 +42,10 @@ type conn struct {
 	begun    atomic.Bool   // something was read on it
 	idleTime time.Duration // between two requests
 	hijacked bool
-	broken   bool                                    // the client takes nothing any more
-	mu       sync.Mutex                              // held by those who end it and who goes on: see hurry
-	leave    func()                                  // gone, bound once
-	cancel   atomic.Pointer[context.CancelCauseFunc] // of the request that is served; nil: none is
+	broken   bool                  // the client takes nothing any more
+	mu       sync.Mutex            // held by those who end it and who goes on: see hurry
+	leave    func()                // gone, bound once
+	serving  atomic.Pointer[scope] // of the request that is served; nil: none is
 }
 
 // ErrGone is the cause of a request's context if its client has left.

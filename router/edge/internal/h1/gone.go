@@ -9,8 +9,8 @@ import (
 
 // gone ends the request that is served, if one is: nobody takes its answer.
 func (c *conn) gone(cause error) {
-	if cancel := c.cancel.Load(); cancel != nil {
-		(*cancel)(cause)
+	if scope := c.serving.Load(); scope != nil {
+		scope.end(cause)
 	}
 }
 

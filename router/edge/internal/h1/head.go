@@ -24,15 +24,21 @@ func (w *response) inform(status int) {
 	putBuffer(buf)
 }
 
-// names returns the header's names in the order in which they are sent.
-func (w *response) names() []string {
-	names := w.c.names[:0]
-	for name := range w.header {
-		names = append(names, name)
+// A field is one of a header.
+type field struct {
+	name   string
+	values []string
+}
+
+// sorted returns the header in the order in which it is sent, that of its names.
+func (w *response) sorted() []field {
+	all := w.c.fields[:0]
+	for name, values := range w.header {
+		all = append(all, field{name, values})
 	}
-	slices.Sort(names)
-	w.c.names = names
-	return names
+	slices.SortFunc(all, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	w.c.fields = all
+	return all
 }
 
 // compose writes the head, but for what depends on the body.
@@ -44,9 +50,9 @@ func (w *response) compose(status int) {
 	}
 	w.out = getBuffer(0)
 	b := http1.AppendStatus((*w.out)[:0], w.c.head.Minor, status)
-	for _, name := range w.names() {
-		if w.note(name, w.header[name]) {
-			b = appendField(b, name, w.header[name])
+	for _, f := range w.sorted() {
+		if w.note(f.name, f.values) {
+			b = appendField(b, f.name, f.values)
 		}
 	}
 	if _, said := w.header["Date"]; !said {
@@ -164,10 +170,10 @@ func (w *response) hasTrailers() bool {
 // (RFC 9112, section 7.1.2).
 func (w *response) appendTrailers(b []byte) []byte {
 	if w.hasTrailers() {
-		for _, name := range w.names() {
-			trailer, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
-			if prefixed && http1.MayTrail(trailer) || slices.Contains(w.trailers, name) {
-				b = appendField(b, trailer, w.header[name])
+		for _, f := range w.sorted() {
+			trailer, prefixed := strings.CutPrefix(f.name, http.TrailerPrefix)
+			if prefixed && http1.MayTrail(trailer) || slices.Contains(w.trailers, f.name) {
+				b = appendField(b, trailer, f.values)
 			}
 		}
 	}

@@ -17,6 +17,13 @@ import (
 // flushes, or it returns: most answers are one write, of a length that is known,
 // and until the first write an answer can be taken back.
 type response struct {
+	scope scope // of the request, in the same piece of memory
+	answer
+}
+
+// An answer is what is known of it. Its zero value but for the first three is that
+// of which nothing is.
+type answer struct {
 	c      *conn
 	r      *http.Request
 	header http.Header
@@ -269,7 +276,7 @@ func (w *response) Retract() bool {
 		return false
 	}
 	w.drop()
-	*w = response{c: w.c, r: w.r, header: w.header, err: w.err}
+	w.answer = answer{c: w.c, r: w.r, header: w.header, err: w.err}
 	return true
 }
 
@@ -279,6 +286,13 @@ func (w *response) Short() bool { return w.status != 0 && !w.bare && w.length > 
 // End says that the connection should end with this answer, or with that to the
 // latest request that has come on it meanwhile.
 func (w *response) End() { w.c.ending = true }
+
+// Owner returns the owner of the connection.
+func (w *response) Owner() Owner { return w.c.owner }
+
+// Gone reports whether the request has ended before its handler has returned: the
+// client has left, or takes nothing any more.
+func (w *response) Gone() bool { return w.scope.over() }
 
 // drop gives up what is held.
 func (w *response) drop() {

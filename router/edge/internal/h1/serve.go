@@ -6,34 +6,32 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/http1"
-	"github.com/foretier/foretier/internal/transit"
 )
 
 // serve has the handler answer the request whose head was read.
 func (c *conn) serve() step {
-	ctx, cancel := context.WithCancelCause(c.ctx)
-	defer cancel(nil)
-	defer c.forget()
-	ctx, _ = transit.With(ctx) // which spares a copy of the request
+	w := new(response)
+	w.scope.Context = c.ctx
+	defer c.forget(w)
 	c.body.begin()
-	r, err := c.head.Request(ctx, &c.body)
+	r, err := c.head.Request(&w.scope, &c.body)
 	if err != nil {
 		return c.refuse(err)
 	}
 	r.RemoteAddr, r.TLS = c.remote, c.secure
 	c.body.src.Trailer = &r.Trailer
-	c.cancel.Store(&cancel)
+	w.answer = answer{c: c, r: r, header: make(http.Header)}
+	c.serving.Store(&w.scope)
 	watched := c.wire.Watch(&c.leave)
 	if !watched {
 		c.listen.want(c)
 	}
-	w := &response{c: c, r: r, header: make(http.Header)}
 	returned := c.call(w, r)
 	if !watched {
 		c.listen.stop(c)
 	}
 	c.wire.Unwatch()
-	c.cancel.Store(nil)
+	c.serving.Store(nil)
 	switch {
 	case c.hijacked:
 		return away
@@ -44,11 +42,12 @@ func (c *conn) serve() step {
 	return c.settle(w)
 }
 
-// forget lets go of the request: what hangs on it may be large, and the
+// forget ends the request and lets go of it: what hangs on it may be large, and the
 // connection may idle, or take long to end.
-func (c *conn) forget() {
+func (c *conn) forget(w *response) {
+	w.scope.end(context.Canceled)
 	c.body.src = http1.Body{}
-	clear(c.names)
+	clear(c.fields)
 }
 
 // call calls the handler, and reports whether it has returned.

@@ -1,0 +1,68 @@
+package h1
+
+import (
+	"cmp"
+	"context"
+	"sync"
+
+	"github.com/foretier/foretier/internal/transit"
+)
+
+// A scope is the context of one request, with its record: it ends when the client
+// leaves, or the handler has returned. What can be waited for is made when
+// somebody asks: nobody does for a page that is at hand.
+type scope struct {
+	transit.Carrier // above the connection's context
+
+	mu     sync.Mutex
+	ended  error                   // guarded by mu: why; nil: it has not
+	inner  context.Context         // guarded by mu: what ends; nil: nobody has asked
+	cancel context.CancelCauseFunc // guarded by mu: of inner
+}
+
+// asked returns a context that ends with s.
+func (s *scope) asked() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inner == nil {
+		s.inner, s.cancel = context.WithCancelCause(s.Context)
+		if s.ended != nil {
+			s.cancel(s.ended)
+		}
+	}
+	return s.inner
+}
+
+// end ends s, unless it has ended.
+func (s *scope) end(cause error) {
+	s.mu.Lock()
+	s.ended = cmp.Or(s.ended, cause)
+	cancel := s.cancel
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel(cause)
+	}
+}
+
+// over reports whether s has ended.
+func (s *scope) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended != nil
+}
+
+// Done implements [context.Context].
+func (s *scope) Done() <-chan struct{} { return s.asked().Done() }
+
+// Err implements [context.Context].
+func (s *scope) Err() error { return s.asked().Err() }
+
+// Value implements [context.Context]. By a key of its own, package context finds
+// what it can add to: without that it needed a goroutine for everything that
+// waits for s.
+func (s *scope) Value(k any) any {
+	if s.Carries(k) {
+		return s.Carrier.Value(k)
+	}
+	return s.asked().Value(k)
+}
