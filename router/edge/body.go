@@ -3,7 +3,6 @@ package edge
 import (
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -16,7 +15,7 @@ import (
 // while. The error is os.ErrDeadlineExceeded.
 type stallReader struct {
 	io.ReadCloser
-	rc  *http.ResponseController // of the standard server's own writer
+	rc  controller // of the standard server's own writer
 	rec *transit.Record
 	h2  bool
 

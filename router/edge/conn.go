@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,17 +20,13 @@ type conn struct {
 	srv   *Server
 	hello *tls.ClientHelloInfo // its handshake's, if names ask for different client certificates
 
-	begun atomic.Bool // net/http's server has read something on it
+	begun   atomic.Bool // net/http's server has read something on it
+	peer    netip.Addr  // at its other end; once it has begun
+	trusted bool        // that is a trusted proxy; likewise
 
 	mu       sync.Mutex
 	upgraded bool // guarded by mu: a handler has taken it over
 	closed   bool // guarded by mu
-}
-
-// trusted reports whether the peer is a trusted proxy.
-func (c *conn) trusted() bool {
-	peer, ok := fields.PeerAddr(c.RemoteAddr().String())
-	return ok && within(c.srv.opts.Trusted, peer)
 }
 
 // Begun serves [h1.Owner]: behind the PROXY protocol it is known by now who
@@ -38,7 +35,9 @@ func (c *conn) Begun() (idle time.Duration, ok bool) {
 	if c.srv.opts.Wrap != nil && !c.srv.crowd.count(c) {
 		return 0, false
 	}
-	if c.trusted() {
+	c.peer, _ = fields.PeerAddr(c.RemoteAddr().String()) // as transit.Peer has it
+	c.trusted = within(c.srv.opts.Trusted, c.peer)
+	if c.trusted {
 		return c.srv.opts.Limits.TrustedIdle, true
 	}
 	return c.srv.opts.Limits.Idle, true

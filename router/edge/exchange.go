@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,9 +31,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.requests.Add(1)
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
-	ex := &exchange{w: w, rc: http.NewResponseController(w), rec: rec, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1)}
+	ex := &exchange{w: w, rec: rec, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1)}
 	in := r // which the tier's own server has made for this call, with the record
-	if ex.own, _ = w.(own); ex.own == nil {
+	if ex.own, _ = w.(own); ex.own != nil {
+		ex.rc = ex.own
+	} else {
+		ex.rc = foreign{http.NewResponseController(w)}
 		in = r.WithContext(ctx)
 	}
 	if s.listener == nil {
@@ -47,7 +49,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		s.stats.inFlight.Add(-1)
 		v := recover()
-		gone := ex.left || context.Cause(r.Context()) != nil && !ex.interrupted.Load()
+		gone := ex.left || ex.gone(r) && !ex.interrupted.Load()
 		aborted := s.settle(ex, in, rec, v, gone)
 		if ex.left {
 			aborted = true // else the standard server makes an empty 200 of it
@@ -99,14 +101,13 @@ func (s *Server) settle(ex *exchange, r *http.Request, rec *transit.Record, v an
 // receive fills the record and cleans the request, which is the server's own
 // and was made for this call.
 func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*http.Request, *refusal) {
-	peer := transit.Peer(r)
-	trusted := within(s.opts.Trusted, peer)
+	peer, trusted := s.peer(ex, r)
 	if !trusted {
 		s.warnAboutScheme(r, peer)
 	}
 	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
 	rec.ID = requestID(r, trusted)
-	no := s.admit(r, rec, peer, trusted)
+	no := s.admit(r, rec, peer, trusted, ex.own != nil)
 	r.Header["X-Request-Id"] = []string{rec.ID}
 	rec.Page = s.page
 	if rec.Scheme == "https" {
@@ -132,14 +133,30 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	return r, no
 }
 
+// peer returns who is at the other end of r's connection, and whether it is a
+// trusted proxy.
+func (s *Server) peer(ex *exchange, r *http.Request) (peer netip.Addr, trusted bool) {
+	if ex.own != nil {
+		if c, ok := ex.own.Owner().(*conn); ok {
+			return c.peer, c.trusted
+		}
+	}
+	peer = transit.Peer(r)
+	return peer, within(s.opts.Trusted, peer)
+}
+
 // admit fills in r's record who asks, and makes r, which is the caller's own, what
-// goes on; or it says why nothing does.
-func (s *Server) admit(r *http.Request, rec *transit.Record, peer netip.Addr, trusted bool) (no *refusal) {
+// goes on; or it says why nothing does. What the tier's own server has judged is
+// not judged again.
+func (s *Server) admit(r *http.Request, rec *transit.Record, peer netip.Addr, trusted, judged bool) (no *refusal) {
 	rec.Client = client(peer, r.Header["X-Forwarded-For"], s.opts.Trusted)
 	rec.Scheme = scheme(r, trusted)
 	rec.Vetted = true
 	delete(r.Header, "X-Route-Trace")
-	if no = vet(r, &s.opts.Limits); no == nil {
+	if no = vetMethod(r.Method); no == nil && !judged {
+		no = vet(r, &s.opts.Limits)
+	}
+	if no == nil {
 		no = s.misdirected(r)
 	}
 	if no == nil { // else nobody gets it
@@ -223,6 +240,9 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 		rec.Fail(errGone)
 	}
 	s.stats.status(status, gone)
+	if s.opts.NoAccessLog && s.opts.Combined == nil && rec.Cause() == nil {
+		return // which looks at no clock
+	}
 	s.log(ex, r, rec, status, time.Since(began), aborted, gone)
 }
 

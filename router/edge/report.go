@@ -81,7 +81,7 @@ func (s *Server) Explain(r *http.Request) health.Decision {
 		asked.Header = make(http.Header)
 	}
 	peer := transit.Peer(r)
-	if no := s.admit(asked, rec, peer, within(s.opts.Trusted, peer)); no != nil {
+	if no := s.admit(asked, rec, peer, within(s.opts.Trusted, peer), false); no != nil {
 		return health.Decision{Part: "edge", Verdict: strconv.Itoa(no.status), Why: no.cause.Error()}
 	}
 	return health.Explain(s.handler, asked)

@@ -23,13 +23,19 @@ func refuse(status int, format string, args ...any) *refusal {
 	return &refusal{status, fmt.Errorf("%w: "+format, append([]any{errRequest}, args...)...)}
 }
 
-// vet looks at a request's first lines as they came: method, target and host.
-// nil means that nothing is wrong with them.
-func vet(r *http.Request, limits *Limits) *refusal {
-	switch strings.ToUpper(r.Method) {
+// vetMethod refuses what no server behind the tier should be asked. nil means that
+// nothing is wrong.
+func vetMethod(method string) *refusal {
+	switch strings.ToUpper(method) {
 	case http.MethodConnect, http.MethodTrace, "TRACK":
-		return refuse(http.StatusMethodNotAllowed, "method %s", r.Method)
+		return refuse(http.StatusMethodNotAllowed, "method %s", method)
 	}
+	return nil
+}
+
+// vet looks at sizes, target and host of a request that another server has read, as
+// package http1 does where the tier's own reads it.
+func vet(r *http.Request, limits *Limits) *refusal {
 	if limits.Target > 0 && len(r.RequestURI) > limits.Target {
 		return refuse(http.StatusRequestURITooLong, "the target has %d bytes of %d", len(r.RequestURI), limits.Target)
 	}

@@ -1,9 +1,12 @@
 package edge
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -13,6 +16,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/edge/internal/h1"
 )
 
 // An exchange is the ResponseWriter of one request: what it leads to are a
@@ -29,9 +33,9 @@ import (
 type exchange struct {
 	w      http.ResponseWriter // the server's
 	own    own                 // the same, if it is the tier's own; nil: net/http's, HTTP/2's
-	rc     *http.ResponseController
-	body   *transit.Body // the request's; nil: there is none
-	stall  *stallReader  // between the two; nil: not bounded
+	rc     controller          // likewise
+	body   *transit.Body       // the request's; nil: there is none
+	stall  *stallReader        // between the two; nil: not bounded
 	rec    *transit.Record
 	hsts   string // value of Strict-Transport-Security, or ""
 	duplex bool   // net/http's server does not look after the rest of the body
@@ -55,15 +59,34 @@ type exchange struct {
 	interrupted atomic.Bool  // somebody has ended the reading of the body, not the client
 }
 
+// A controller is what [http.ResponseController] controls.
+type controller interface {
+	FlushError() error
+	Hijack() (net.Conn, *bufio.ReadWriter, error)
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	EnableFullDuplex() error
+}
+
 // An own writer is that of the tier's own server, which holds what it gets.
 type own interface {
+	controller
 	// Retract takes the answer back, if nothing of it is out.
 	Retract() bool
 	// End says that the connection should end, once what has come on it is answered.
 	End()
 	// Short reports whether less was written than was announced.
 	Short() bool
+	// Gone reports whether the client has left, or takes nothing any more.
+	Gone() bool
+	// Owner returns the connection.
+	Owner() h1.Owner
 }
+
+// A foreign writer is that of another server.
+type foreign struct{ *http.ResponseController }
+
+func (f foreign) FlushError() error { return f.Flush() }
 
 // unknownRoom is how much is held of a body of which the length is unknown, or
 // too large to hold all of it: as much as the standard server does.
@@ -162,7 +185,7 @@ func (ex *exchange) hold(h http.Header) {
 func (ex *exchange) deliver(flush bool) error {
 	if !ex.holds {
 		if flush {
-			return ex.rc.Flush()
+			return ex.rc.FlushError()
 		}
 		return nil
 	}
@@ -180,7 +203,7 @@ func (ex *exchange) deliver(flush bool) error {
 	}
 	ex.drop()
 	if flush {
-		err = errors.Join(err, ex.rc.Flush())
+		err = errors.Join(err, ex.rc.FlushError())
 	}
 	return err
 }
@@ -299,6 +322,14 @@ func (ex *exchange) EnableFullDuplex() error {
 	return ex.rc.EnableFullDuplex()
 }
 
+// gone reports whether r's client has left, or the request has ended otherwise.
+func (ex *exchange) gone(r *http.Request) bool {
+	if ex.own != nil {
+		return ex.own.Gone()
+	}
+	return context.Cause(r.Context()) != nil
+}
+
 // short reports whether the handler has returned from less than it announced.
 func (ex *exchange) short() bool {
 	if ex.own != nil {
@@ -358,7 +389,7 @@ func (ex *exchange) retire(aborted, gone bool) {
 	switch {
 	case ex.own != nil || ex.status == 0 || gone && aborted:
 	case aborted:
-		_ = ex.rc.Flush() // it is cut off either way
+		_ = ex.rc.FlushError() // it is cut off either way
 	case ex.holds:
 		// Of a length that is unknown, the server tells it once its handler has returned.
 		_ = ex.deliver(ex.length >= 0) // which has closed the connection
