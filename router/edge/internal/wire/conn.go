@@ -21,7 +21,7 @@ type Conn struct {
 	net.Conn
 	set  *Set
 	raw  syscall.RawConn // nil: there is no socket that could be watched
-	late *late           // nil: see ReadLate
+	sock *socket         // by which it is read and written; nil: by Conn
 
 	idle    atomic.Int64 // since when nothing is asked on it, by the set's clock; 0: something is
 	readBy  atomic.Int64 // when what is read must be here; 0: whenever
@@ -143,7 +143,7 @@ func (c *Conn) Read(p []byte) (int, error) { return c.read(p, nil) }
 // ReadLate implements [http1.LateReader]: it is Read, but that where the
 // connection is a socket it has memory only while there is something to read.
 func (c *Conn) ReadLate(room http1.Room) (n int, err error) {
-	if c.late != nil {
+	if c.sock != nil {
 		return c.read(nil, room)
 	}
 	n, err = c.Read(room.Take())
@@ -156,7 +156,7 @@ func (c *Conn) ReadLate(room http1.Room) (n int, err error) {
 func (c *Conn) read(p []byte, room http1.Room) (n int, err error) {
 	for {
 		if room != nil {
-			n, err = c.late.read(c.raw, room)
+			n, err = c.sock.readLate(room)
 		} else {
 			n, err = c.Conn.Read(p)
 		}
@@ -184,8 +184,7 @@ const writeChunk = 256 << 10
 func (c *Conn) Write(p []byte) (n int, err error) {
 	c.silent = 0
 	for {
-		c.awaitTaking()
-		m, err := c.Conn.Write(p[n:min(len(p), n+writeChunk)])
+		m, err := c.write(p[n:min(len(p), n+writeChunk)])
 		n += m
 		if err != nil {
 			err = c.judge(err, int64(m))
@@ -196,6 +195,15 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// write writes p within one part of the time to take something.
+func (c *Conn) write(p []byte) (int, error) {
+	if c.sock != nil {
+		return c.sock.write(p)
+	}
+	c.awaitTaking()
+	return c.Conn.Write(p)
 }
 
 // parts is in how many parts the time is looked at in which a client must take

@@ -61,7 +61,7 @@ func (s *Set) Add(nc net.Conn) *Conn {
 		c.raw, _ = sc.SyscallConn() // without it nobody watches the connection
 	}
 	if c.raw != nil {
-		c.late = newLate(nc)
+		c.sock = newSocket(nc, c.raw, c.awaitTaking)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,22 @@
+//go:build unix && !linux
+
+package wire
+
+import "syscall"
+
+// read is read(2), of a socket that does not block.
+func read(fd uintptr, p []byte) (int, syscall.Errno) {
+	n, err := syscall.Read(int(fd), p)
+	return n, errno(err)
+}
+
+// write is write(2), likewise.
+func write(fd uintptr, p []byte) (int, syscall.Errno) {
+	n, err := syscall.Write(int(fd), p)
+	return n, errno(err)
+}
+
+func errno(err error) syscall.Errno {
+	no, _ := err.(syscall.Errno) // which all of them are
+	return no
+}
