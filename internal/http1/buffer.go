@@ -12,11 +12,10 @@ import (
 // goroutine at a time. The zero Buffer reads nothing: see Reset.
 type Buffer struct {
 	src  io.Reader
-	late LateReader // src, if it is one
-	size int        // of the memory that it begins with; 0: minMemory
-	mem  []byte     // nil: none
-	r, w int        // what is unread
-	err  error      // came with the bytes that were read last
+	size int    // of the memory that it begins with; 0: minMemory
+	mem  []byte // nil: none
+	r, w int    // what is unread
+	err  error  // came with the bytes that were read last
 }
 
 const (
@@ -24,37 +23,21 @@ const (
 	maxMemory = 64 << 10 // the largest that others get to use
 )
 
-// A LateReader is a source that need not be lent memory while it waits.
-type LateReader interface {
-	// ReadLate is Read into what room is when there is something to read.
-	ReadLate(room Room) (int, error)
-}
-
-// Room is where a [LateReader] reads to.
-type Room interface {
-	// Take returns where to read to.
-	Take() []byte
-	// Return says that nothing was read to there.
-	Return()
-}
-
-// Reset makes b read src, with nothing read yet. While it waits for a [LateReader],
-// and nothing is unread, it has no memory.
+// Reset makes b read src, with nothing read yet.
 func (b *Buffer) Reset(src io.Reader) {
 	b.r, b.w, b.err = 0, 0, nil
 	b.Free()
 	b.src = src
-	b.late, _ = src.(LateReader)
 }
 
-// Take implements [Room].
-func (b *Buffer) Take() []byte {
+// Room returns memory behind what is unread, for others to read into: see Filled.
+func (b *Buffer) Room() []byte {
 	b.room()
 	return b.mem[b.w:]
 }
 
-// Return implements [Room].
-func (b *Buffer) Return() { b.Free() }
+// Filled says that the first n bytes of Room were read into.
+func (b *Buffer) Filled(n int) { b.w += n }
 
 // Buffered is how many bytes are unread.
 func (b *Buffer) Buffered() int { return b.w - b.r }
@@ -72,7 +55,7 @@ func (b *Buffer) Fill() error {
 		return b.takeErr()
 	}
 	for range 100 {
-		n, err := b.read()
+		n, err := b.src.Read(b.Room())
 		b.w += n
 		if b.err = err; n > 0 {
 			return nil
@@ -82,13 +65,6 @@ func (b *Buffer) Fill() error {
 		}
 	}
 	return io.ErrNoProgress
-}
-
-func (b *Buffer) read() (int, error) {
-	if b.late != nil && b.r == b.w {
-		return b.late.ReadLate(b)
-	}
-	return b.src.Read(b.Take())
 }
 
 // takeErr returns the source's error. What it says when it is asked again, after a

@@ -58,8 +58,7 @@ func (s *Server) open(c *conn) {
 	case standard || err != nil:
 		s.unshaken(c, err)
 	default:
-		ctx := context.WithValue(s.base, connKey{}, c)
-		s.h1.Serve(context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr()), c.Conn, nc, c)
+		s.h1.Serve(onConn{s.base, c}, c.Conn, nc, c)
 	}
 }
 
@@ -101,6 +100,23 @@ func looksLikeHTTP(b [5]byte) bool {
 		return true
 	}
 	return false
+}
+
+// An onConn is the context of all requests on a connection.
+type onConn struct {
+	context.Context
+	c *conn
+}
+
+// Value implements [context.Context].
+func (c onConn) Value(key any) any {
+	switch key {
+	case connKey{}:
+		return c.c
+	case http.LocalAddrContextKey:
+		return c.c.LocalAddr()
+	}
+	return c.Context.Value(key)
 }
 
 // connKey finds the connection on which a request has come.

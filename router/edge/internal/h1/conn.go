@@ -29,11 +29,7 @@ type conn struct {
 	secure *tls.ConnectionState
 	remote string
 
-	buf    http1.Buffer // what was read and is not used yet
-	head   http1.Head   // of the request
-	body   body         // of the request
-	listen listener     // what notices a client's leaving where nothing else does
-	fields []field      // of a header; scratch
+	*work // nil while nothing is asked on it
 
 	first    [1]byte       // of a request, over TLS
 	resting  bool          // nothing is asked on it
@@ -57,9 +53,7 @@ func newConn(ctx context.Context, s *Server, w *wire.Conn, nc net.Conn, owner Ow
 		state := t.ConnectionState()
 		c.secure = &state
 	}
-	c.buf.Reset(nc)
 	c.leave = func() { c.gone(ErrGone) }
-	c.body.c = c
 	return c
 }
 
@@ -94,8 +88,10 @@ func (c *conn) end() {
 		_ = c.wire.Close() // or TLS would say goodbye, for seconds
 	}
 	_ = errors.Join(c.nc.Close(), c.wire.Close()) // nothing can be done about one that does not close
-	c.buf.Discard(c.buf.Buffered())
-	c.buf.Free()
+	if c.work != nil {                            // which a handler that never ends may still have
+		c.buf.Discard(c.buf.Buffered())
+		c.buf.Free()
+	}
 	c.srv.remove(c)
 }
 
@@ -116,8 +112,7 @@ func (c *conn) await() step {
 		return onward
 	}
 	if !c.resting { // else the reader was parked
-		c.head.Reset() // it is a part of the buffer
-		c.buf.Free()
+		c.Return()
 		c.resting = true
 		c.wire.Idle(c.idleTime)
 		if c.srv.draining.Load() {
@@ -125,14 +120,14 @@ func (c *conn) await() step {
 		}
 	}
 	for {
-		err := c.fill()
+		err := c.hear()
 		if err == nil {
 			if c.asks() {
 				break
 			}
 			continue
 		}
-		c.buf.Free()
+		c.Return()
 		if c.srv.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) && !c.wire.Late() && c.wire.Pending() {
 			c.hurry() // the time was over when a request came
 			continue
@@ -152,25 +147,33 @@ func (c *conn) await() step {
 	return c.begin()
 }
 
-// fill reads the first bytes of a request. Nobody has a buffer until they come:
-// TLS, which is no [http1.LateReader], is asked for one byte, and has the others
-// at hand then.
-func (c *conn) fill() error {
-	if c.secure == nil {
-		return c.buf.Fill()
+// hear waits for the first bytes of a request. TLS is asked for one, and has the
+// others at hand then.
+func (c *conn) hear() error {
+	if c.secure != nil {
+		n, err := c.nc.Read(c.first[:])
+		if n == 0 {
+			return err
+		}
+		c.Take()[0] = c.first[0]
+		c.buf.Filled(1)
+		return nil // an error shows again
 	}
-	n, err := c.nc.Read(c.first[:])
+	n, err := c.wire.ReadLate(c)
 	if n == 0 {
 		return err
 	}
-	c.buf.Append(c.first[:n])
-	return nil // an error shows again
+	c.buf.Filled(n)
+	return nil // likewise
 }
 
 // asks reports whether something of a request is there. Some clients send empty
 // lines behind a body, which ask for nothing, in whatever pieces they come
 // (RFC 9112, section 2.2).
 func (c *conn) asks() bool {
+	if c.work == nil {
+		return false
+	}
 	b := c.buf.Bytes()
 	for len(b) > 1 && b[0] == '\r' && b[1] == '\n' {
 		c.buf.Discard(2)
@@ -235,16 +238,20 @@ func (c *conn) ends() bool {
 
 // read reads a request's head.
 func (c *conn) read() error {
-	c.wire.Allow(c.srv.HeadTime)
-	for {
+	for waits := false; ; waits = true {
 		n, err := c.head.ParseRequest(c.buf.Bytes(), &c.srv.Head)
 		if err != nil {
 			return err
 		}
 		if n > 0 {
 			c.buf.Discard(n)
-			c.wire.Allow(0)
+			if waits {
+				c.wire.Allow(0)
+			}
 			return nil
+		}
+		if !waits {
+			c.wire.Allow(c.srv.HeadTime)
 		}
 		if err := c.buf.Fill(); err != nil {
 			return c.cutOff(err)

@@ -42,12 +42,18 @@ func (c *conn) serve() step {
 	return c.settle(w)
 }
 
+// mostKept is how many fields there is room for in what others use next.
+const mostKept = 256
+
 // forget ends the request and lets go of it: what hangs on it may be large, and the
 // connection may idle, or take long to end.
 func (c *conn) forget(w *response) {
 	w.scope.end(context.Canceled)
 	c.body.src = http1.Body{}
 	clear(c.fields)
+	if cap(c.fields) > mostKept {
+		c.fields = nil
+	}
 }
 
 // call calls the handler, and reports whether it has returned.

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/foretier/foretier/internal/http1"
 )
 
 // A Conn is one connection. Like any [net.Conn] it may be used at once by a
@@ -89,12 +87,17 @@ func (c *Conn) look(now int64) {
 // Idle says that nothing is asked on the connection for now, and gives the
 // client d to ask something; 0 and less: for ever.
 func (c *Conn) Idle(d time.Duration) {
-	c.idle.Store(c.set.now())
-	c.Allow(d)
+	now := c.set.now()
+	c.idle.CompareAndSwap(0, now) // a connection that has just been accepted idles since then
+	c.allow(now, d)
 }
 
-// Busy says that something is asked on the connection.
-func (c *Conn) Busy() { c.idle.Store(0) }
+// Busy says that something is asked on the connection, and ends the time that Idle
+// gave.
+func (c *Conn) Busy() {
+	c.idle.Store(0)
+	c.readBy.Store(0)
+}
 
 // IdleSince returns since when nothing is asked on the connection, and whether
 // that is so.
@@ -110,7 +113,15 @@ func (c *Conn) Allow(d time.Duration) {
 		c.readBy.Store(0)
 		return
 	}
-	c.readBy.Store(c.set.now() + int64(d))
+	c.allow(c.set.now(), d)
+}
+
+func (c *Conn) allow(now int64, d time.Duration) {
+	by := now + int64(d)
+	if d <= 0 {
+		by = 0
+	}
+	c.readBy.Store(by)
 }
 
 // Late reports whether the time that was given is over.
@@ -140,9 +151,15 @@ func (c *Conn) roll() {
 // better park: see [Conn.Parks], [Conn.Park].
 func (c *Conn) Read(p []byte) (int, error) { return c.read(p, nil) }
 
-// ReadLate implements [http1.LateReader]: it is Read, but that where the
-// connection is a socket it has memory only while there is something to read.
-func (c *Conn) ReadLate(room http1.Room) (n int, err error) {
+// A Room is memory that is taken for a read, and returned if nothing was read.
+type Room interface {
+	Take() []byte
+	Return()
+}
+
+// ReadLate is Read, but that a reader of a socket has memory only once there is
+// something to read.
+func (c *Conn) ReadLate(room Room) (n int, err error) {
 	if c.sock != nil {
 		return c.read(nil, room)
 	}
@@ -153,7 +170,7 @@ func (c *Conn) ReadLate(room http1.Room) (n int, err error) {
 	return n, err
 }
 
-func (c *Conn) read(p []byte, room http1.Room) (n int, err error) {
+func (c *Conn) read(p []byte, room Room) (n int, err error) {
 	for {
 		if room != nil {
 			n, err = c.sock.readLate(room)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net"
 	"syscall"
-
-	"github.com/foretier/foretier/internal/http1"
 )
 
 // A socket is there on Unix only; elsewhere it is nil.
@@ -15,5 +13,5 @@ type socket struct{}
 
 func newSocket(net.Conn, syscall.RawConn, func()) *socket { return nil }
 
-func (*socket) readLate(http1.Room) (int, error) { return 0, errors.ErrUnsupported }
-func (*socket) write([]byte) (int, error)        { return 0, errors.ErrUnsupported }
+func (*socket) readLate(Room) (int, error) { return 0, errors.ErrUnsupported }
+func (*socket) write([]byte) (int, error)  { return 0, errors.ErrUnsupported }

@@ -8,8 +8,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-
-	"github.com/foretier/foretier/internal/http1"
 )
 
 // A socket reads and writes what is a socket and nothing else by calls of its own,
@@ -38,13 +36,13 @@ func newSocket(nc net.Conn, raw syscall.RawConn, waits func()) *socket {
 type incoming struct {
 	try func(fd uintptr) bool // read, bound once
 
-	room http1.Room
+	room Room
 	n    int
 	err  error
 }
 
 // readLate reads what there is into room, and waits until there is something.
-func (s *socket) readLate(room http1.Room) (int, error) {
+func (s *socket) readLate(room Room) (int, error) {
 	in := &s.in
 	in.room, in.n, in.err = room, 0, nil
 	err := s.raw.Read(in.try)

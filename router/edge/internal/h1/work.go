@@ -1,0 +1,42 @@
+package h1
+
+import (
+	"sync"
+
+	"github.com/foretier/foretier/internal/http1"
+)
+
+// A work is what a connection has only while something is asked on it. Who is next
+// gets the one that was used last, which is still in the processor's cache.
+type work struct {
+	buf    http1.Buffer // what was read and is not used yet
+	head   http1.Head   // of the request, in buf's memory
+	body   body         // of the request
+	listen listener     // what notices a client's leaving where nothing else does
+	fields []field      // of a header; scratch
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
+// Take implements [wire.Room]: there is something to read.
+func (c *conn) Take() []byte {
+	if c.work == nil {
+		c.work = works.Get().(*work)
+		c.body.c = c
+		c.buf.Reset(c.nc)
+	}
+	return c.buf.Room()
+}
+
+// Return implements [wire.Room]: there is not. It keeps what was read and is not used
+// yet, half an empty line.
+func (c *conn) Return() {
+	if c.work == nil || c.buf.Buffered() > 0 {
+		return
+	}
+	c.head.Reset()
+	c.body.c = nil
+	c.buf.Reset(nil)
+	works.Put(c.work)
+	c.work = nil
+}
