@@ -76,8 +76,8 @@ func (c *Conn) look(now int64) {
 		if !c.unpark() { // else who reads next sees that it is late
 			_ = c.Conn.SetReadDeadline(past)
 		}
-	} else if since := c.idle.Load(); since != 0 && now-since >= int64(c.set.opts.ParkAfter) {
-		c.askToPark()
+	} else {
+		c.parkAfter(now, c.set.opts.ParkAfter)
 	}
 	if by := c.writeBy.Load(); by != 0 && now >= by {
 		_ = c.Conn.SetWriteDeadline(past)

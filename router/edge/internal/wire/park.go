@@ -1,6 +1,9 @@
 package wire
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // park is what lets a reader leave its connection alone: a goroutine and its
 // stack cost more than all else of a connection on which nothing is asked.
@@ -9,6 +12,18 @@ type park struct {
 	asked  atomic.Bool // the reader had better park
 	parked atomic.Bool // nobody reads until wake is called
 	wake   func()      // not changed while parked
+}
+
+// waits reports whether a reader that could park waits for something to be asked.
+func (c *Conn) waits() bool {
+	return c.idle.Load() != 0 && c.park.able.Load() && !c.park.parked.Load()
+}
+
+// parkAfter asks the reader to park, at now, if nothing has been asked for d.
+func (c *Conn) parkAfter(now int64, d time.Duration) {
+	if since := c.idle.Load(); since != 0 && now-since >= int64(d) {
+		c.askToPark()
+	}
 }
 
 // askToPark interrupts the reader, so that it parks.

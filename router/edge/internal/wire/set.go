@@ -25,7 +25,9 @@ type Options struct {
 	// still read, has not left.
 	HalfClosed bool
 	// ParkAfter is how long nothing is asked on a connection before its reader is
-	// asked to park. Zero means 5 s.
+	// asked to park. Zero means 5 s. It is half a second at most while more than a
+	// thousand readers wait: what they have in all is their stacks, which the
+	// runtime keeps for long once it had to make them.
 	ParkAfter time.Duration
 	// Tick is how late a limit of time may be noticed. Zero means a second.
 	Tick time.Duration
@@ -36,6 +38,7 @@ type Set struct {
 	opts  Options
 	start time.Time
 	watch *watch // nil: there is none on this system
+	many  int    // see below
 
 	mu     sync.Mutex
 	conns  map[*Conn]struct{} // guarded by mu
@@ -47,7 +50,7 @@ type Set struct {
 func NewSet(opts Options) *Set {
 	opts.Tick = cmp.Or(opts.Tick, time.Second)
 	opts.ParkAfter = cmp.Or(opts.ParkAfter, 5*time.Second)
-	return &Set{opts: opts, start: time.Now(), watch: newWatch(opts.HalfClosed), conns: make(map[*Conn]struct{})}
+	return &Set{opts: opts, start: time.Now(), watch: newWatch(opts.HalfClosed), many: many, conns: make(map[*Conn]struct{})}
 }
 
 // now is the time since the set was made, never 0.
@@ -107,12 +110,31 @@ func (s *Set) sweep() {
 		s.timer = nil
 		return
 	}
-	now := s.now()
+	s.timer.Reset(s.lookLocked(s.now()))
+}
+
+// lookLocked looks at all connections, and returns in what time to look again.
+func (s *Set) lookLocked(now int64) time.Duration {
+	waiting := 0
 	for c := range s.conns {
 		c.look(now)
+		if c.waits() {
+			waiting++
+		}
 	}
-	s.timer.Reset(s.opts.Tick)
+	if waiting <= s.many {
+		return s.opts.Tick
+	}
+	for c := range s.conns {
+		c.parkAfter(now, min(s.opts.ParkAfter, soon))
+	}
+	return min(s.opts.Tick, soon/2)
 }
+
+const (
+	many = 1000                   // readers may wait at once
+	soon = 500 * time.Millisecond // they park if there are more
+)
 
 // All returns the connections that are open now.
 func (s *Set) All() []*Conn {

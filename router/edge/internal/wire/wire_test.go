@@ -338,6 +338,31 @@ func TestAnIdleReaderIsAskedToPark(t *testing.T) {
 	}
 }
 
+func TestReadersParkSoonIfManyWait(t *testing.T) {
+	for name, many := range map[string]int{"few": 1, "many": 0} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := onLoopback(t, Options{Tick: time.Hour})
+			if c.set.watch == nil {
+				t.Skip("readers park on Linux only")
+			}
+			c.set.many = many
+			c.Parks()
+			c.Idle(time.Hour)
+			for _, d := range []time.Duration{soon / 2, soon} {
+				c.set.mu.Lock()
+				tick := c.set.lookLocked(c.idle.Load() + int64(d))
+				c.set.mu.Unlock()
+				if want := many == 0 && d == soon; c.ShouldPark() != want {
+					t.Errorf("after %v: asked to park %t, want %t", d, !want, want)
+				}
+				if many == 0 && tick != soon/2 || many == 1 && tick != time.Hour {
+					t.Errorf("looks again in %v", tick)
+				}
+			}
+		})
+	}
+}
+
 // TestADescriptorThatIsAnothersNow: a connection gets the number of one that was
 // watched and is closed.
 func TestADescriptorThatIsAnothersNow(t *testing.T) {
