@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // AppendStatus appends the status line of a response in HTTP/1.x, minor being that
@@ -44,14 +45,15 @@ func AppendField(b []byte, name, value string) []byte {
 }
 
 func appendValue(b []byte, value string) []byte {
+	if n := len(value); n > 0 && value[0] > ' ' && value[n-1] > ' ' && isValue(unsafe.Slice(unsafe.StringData(value), n)) {
+		return append(b, value...) // as nearly all are
+	}
 	value = strings.Trim(value, " \t\r\n")
 	at := len(b)
 	b = append(b, value...)
-	if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
-		for i, c := range b[at:] {
-			if c == '\n' || c == '\r' {
-				b[at+i] = ' '
-			}
+	for i, c := range b[at:] {
+		if c == '\n' || c == '\r' {
+			b[at+i] = ' '
 		}
 	}
 	return b
