@@ -114,6 +114,7 @@ func (h *Head) header(text string, room []string) http.Header {
 		room = make([]string, len(h.fields))
 	}
 	header := make(http.Header, len(h.fields)-h.skipped())
+	var seen [4]uint64 // of the common names, which need not be looked up then
 	for i := range h.fields {
 		f := &h.fields[i]
 		if f.id == nameHost && h.Status == 0 || f.id == nameTransferEncoding {
@@ -124,10 +125,14 @@ func (h *Head) header(text string, room []string) http.Header {
 			name = f.name.in(text, h.begin)
 		}
 		value := f.value.in(text, h.begin)
-		if have := header[name]; have != nil {
-			header[name] = append(have, value)
-			continue
+		word, bit := f.id/64, uint64(1)<<(f.id%64)
+		if f.id == other || seen[word]&bit != 0 {
+			if have := header[name]; have != nil {
+				header[name] = append(have, value)
+				continue
+			}
 		}
+		seen[word] |= bit
 		room[0] = value
 		header[name], room = room[:1:1], room[1:]
 	}

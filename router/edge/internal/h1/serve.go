@@ -20,7 +20,7 @@ func (c *conn) serve() step {
 	}
 	r.RemoteAddr, r.TLS = c.remote, c.secure
 	c.body.src.Trailer = &r.Trailer
-	w.answer = answer{c: c, r: r, header: make(http.Header)}
+	w.c, w.r, w.header = c, r, make(http.Header)
 	c.serving.Store(&w.scope)
 	watched := c.wire.Watch(&c.leave)
 	if !watched {
