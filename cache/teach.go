@@ -89,34 +89,31 @@ func (p *repeatable) AppendBody(b []byte, n int) []byte {
 }
 
 // Send implements [transit.Page].
-func (p *repeatable) Send(to transit.Sink, from int64, client netip.Addr) error {
+func (p *repeatable) Send(to transit.Sink, from int64, client netip.Addr) (n int64, err error) {
 	store := p.h.cache.store
 	defer store.Release(p.e)
 	l := lendTo(to, client)
 	defer l.end()
 	store.Pin(&l.Pin, p.e, time.Now().UnixNano())
 	defer store.Unpin(&l.Pin)
-	if err := sendFrom(l, p.e.Body, &from); err != nil || p.e.More == nil {
-		return err
+	send := func(chunk []byte) bool {
+		skip := min(from, int64(len(chunk)))
+		if from -= skip; skip < int64(len(chunk)) {
+			var m int
+			m, err = l.Write(chunk[skip:])
+			n += int64(m)
+		}
+		return err == nil
+	}
+	if !send(p.e.Body) || p.e.More == nil {
+		return n, err
 	}
 	for _, chunk := range p.e.More.Chunks {
-		if err := sendFrom(l, chunk, &from); err != nil {
-			return err
+		if !send(chunk) {
+			break
 		}
 	}
-	return nil
-}
-
-// sendFrom writes what of a chunk lies behind from, which it moves to the next
-// chunk's beginning.
-func sendFrom(l *lease, chunk []byte, from *int64) error {
-	skip := min(*from, int64(len(chunk)))
-	*from -= skip
-	if skip == int64(len(chunk)) {
-		return nil
-	}
-	_, err := l.Write(chunk[skip:])
-	return err
+	return n, err
 }
 
 // Keep implements [transit.Page].

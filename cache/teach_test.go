@@ -232,8 +232,9 @@ func TestAPageIsSentWhole(t *testing.T) {
 		}
 		got := string(p.AppendBody(nil, n))
 		var s drain
-		if err := p.Send(&s, int64(len(got)), netip.Addr{}); err != nil || got+s.String() != want || len(got) != min(n, len(want)) {
-			t.Errorf("%d first: %d and %d of %d bytes, %v", n, len(got), s.Len(), len(want), err)
+		m, err := p.Send(&s, int64(len(got)), netip.Addr{})
+		if err != nil || int(m) != s.Len() || got+s.String() != want || len(got) != min(n, len(want)) {
+			t.Errorf("%d first: %d and %d of %d bytes, said %d, %v", n, len(got), s.Len(), len(want), m, err)
 		}
 	}
 	invalidate(c, Invalidation{All: true, Hard: true})

@@ -24,6 +24,18 @@ func Cookies(h http.Header) iter.Seq2[string, string] {
 	}
 }
 
+// CookieNames yields the names of the cookies in one line, as [Cookies] does.
+func CookieNames(line string) iter.Seq[string] {
+	return func(yield func(name string) bool) {
+		for line != "" {
+			var name, pair string
+			if name, pair, line = cutPair(line); pair != "" && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
 // CookieValue returns the value of a pair that [Cookies] yields, as it was sent,
 // and without the quotes in which it may stand (RFC 6265, section 4.1.1).
 //

@@ -58,7 +58,7 @@ type Page interface {
 	AppendBody(b []byte, n int) []byte
 	// Send writes the body from its byte at from on, on behalf of a client, and
 	// lets go of the response. Who takes it too slowly may be broken off.
-	Send(to Sink, from int64, client netip.Addr) error
+	Send(to Sink, from int64, client netip.Addr) (n int64, err error)
 	// Keep keeps m, which takes n bytes, beside the stored response, and reports
 	// whether the response is still what answers. m ends with that.
 	Keep(m Memo, n int64) bool

@@ -50,6 +50,9 @@ func (c *Carrier) Value(k any) any {
 	return c.Context.Value(k)
 }
 
+// Record returns the record.
+func (c *Carrier) Record() *Record { return &c.record }
+
 // Carries reports whether k finds the record.
 func (c *Carrier) Carries(k any) bool { return k == (key{}) }
 

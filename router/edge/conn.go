@@ -24,6 +24,8 @@ type conn struct {
 	peer    netip.Addr  // at its other end; once it has begun
 	trusted bool        // that is a trusted proxy; likewise
 
+	instant instant // what is about to be answered on it
+
 	mu       sync.Mutex
 	upgraded bool // guarded by mu: a handler has taken it over
 	closed   bool // guarded by mu

@@ -56,6 +56,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		ex.retire(aborted, gone)
 		s.finish(ex, in, rec, began, aborted, gone)
+		if !aborted && !gone {
+			s.learn(ex, in, rec)
+		}
 		if aborted {
 			panic(http.ErrAbortHandler)
 		}
@@ -74,6 +77,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		transit.Fail(ex, in, no.status, no.cause)
 		return
 	}
+	if rec.Lesson.Takes(s) {
+		rec.Lesson.Hand(s.handler)
+	}
 	s.handler.ServeHTTP(ex, in)
 }
 
@@ -86,7 +92,7 @@ func (s *Server) settle(ex *exchange, r *http.Request, rec *transit.Record, v an
 	case v == nil && !ex.short():
 		return false
 	case v == nil:
-		rec.Fail(fmt.Errorf("edge: the handler wrote %d of the %d bytes that it announced", ex.bytes, ex.length))
+		rec.Fail(shortOf(ex.bytes, ex.length))
 	case v != http.ErrAbortHandler:
 		s.panicked(r, rec, v)
 		status = http.StatusInternalServerError

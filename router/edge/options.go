@@ -66,6 +66,11 @@ type Options struct {
 	// trusted proxies get Idle, and a connection is closed on which a body was not
 	// read before the answer began. It goes with the next release.
 	NetHTTP bool
+	// NoInstant has every request asked of the handler. By default a GET over
+	// HTTP/1.1 is answered from its head alone if the chain has answered its like
+	// from a cache, and nothing else of a request could have made another answer
+	// of it: see the package's documentation.
+	NoInstant bool
 	// HSTS is the max-age of Strict-Transport-Security, which answers over
 	// https get unless a backend has set it: browsers then refuse http for as
 	// long, and cannot be told otherwise. Begin with 5 minutes. Zero, the

@@ -14,6 +14,7 @@ import (
 // stats are a server's figures.
 type stats struct {
 	conns, requests atomic.Uint64
+	instant         atomic.Uint64 // requests answered from their heads
 	open, inFlight  atomic.Int64
 	classes         [6]atomic.Uint64 // by the status's first digit
 	gone            atomic.Uint64
@@ -42,6 +43,7 @@ func (s *Server) Report() health.Report {
 		health.Count("connections_closed_idle_total", "Connections that were idle and closed to make room for others.", s.crowd.closedIdle.Load()),
 		health.Count("connections_refused_total", "Connections closed at once, beyond the limits.", s.crowd.refused.Load()),
 		health.Count("requests_total", "Requests begun.", s.stats.requests.Load()),
+		health.Count("requests_instant_total", "Requests answered from what is known of their like, without the handler.", s.stats.instant.Load()),
 		health.Level("requests_in_flight", "Requests begun and not ended.", "", float64(s.stats.inFlight.Load())),
 		responses("gone", s.stats.gone.Load()),
 	}}

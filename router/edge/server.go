@@ -17,6 +17,7 @@ import (
 	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge/internal/h1"
+	"github.com/foretier/foretier/router/edge/internal/memo"
 	"github.com/foretier/foretier/router/edge/internal/wire"
 )
 
@@ -64,6 +65,7 @@ type Server struct {
 	crowd    crowd
 	lines    *LogWriter // to Options.Combined; nil: there is none
 	stats    stats
+	memos    memo.Table // of what is answered from the head
 
 	unreadable, unfinished transit.Lines // what is logged of those who send no request
 

@@ -57,8 +57,10 @@ type second struct {
 var date atomic.Pointer[second]
 
 // appendDate appends the Date field (RFC 9110, section 6.6.1).
-func appendDate(b []byte) []byte {
-	now := time.Now()
+func appendDate(b []byte) []byte { return AppendDate(b, time.Now()) }
+
+// AppendDate appends the Date field of an answer that is sent now.
+func AppendDate(b []byte, now time.Time) []byte {
 	d := date.Load()
 	if d == nil || d.unix != now.Unix() {
 		d = &second{now.Unix(), "Date: " + now.UTC().Format(http.TimeFormat) + "\r\n"}

@@ -23,6 +23,8 @@ import (
 type conn struct {
 	srv    *Server
 	owner  Owner
+	quick  Quick           // the same; nil: it does not answer from heads
+	plain  bool            // what it has said of the request that is served: see Unknown
 	ctx    context.Context // of all requests on it
 	wire   *wire.Conn
 	nc     net.Conn // wire, or TLS above it
@@ -53,6 +55,7 @@ func newConn(ctx context.Context, s *Server, w *wire.Conn, nc net.Conn, owner Ow
 		state := t.ConnectionState()
 		c.secure = &state
 	}
+	c.quick, _ = owner.(Quick)
 	c.leave = func() { c.gone(ErrGone) }
 	return c
 }
@@ -102,6 +105,9 @@ func (c *conn) next() step {
 	}
 	if err := c.read(); err != nil {
 		return c.refuse(err)
+	}
+	if s, ok := c.instant(); ok {
+		return s
 	}
 	return c.serve()
 }

@@ -13,6 +13,9 @@ func (c *conn) serve() step {
 	w := new(response)
 	w.scope.Context = c.ctx
 	defer c.forget(w)
+	if c.plain {
+		w.scope.Record().Lesson.Hand(c.srv.Handler)
+	}
 	c.body.begin()
 	r, err := c.head.Request(&w.scope, &c.body)
 	if err != nil {

@@ -1,0 +1,283 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/edge/internal/h1"
+	"github.com/foretier/foretier/router/edge/internal/memo"
+)
+
+// What is answered from a request's head alone has been answered by the chain
+// before, and depends on nothing that this request has otherwise: see
+// [transit.Lesson]. What follows is about a request's head, not about pages.
+
+// A meaning is what a field may have to do with such an answer.
+type meaning uint8
+
+const (
+	matters      meaning = iota // or may: all fields that nobody has thought of
+	idle                        // nothing: nobody reads it of a request whose answer is stored
+	ofConnection                // nothing, if it is keep-alive
+	ofCodings                   // it selects one
+	ofCookies                   // nothing, if all are ignored
+	ofScheme                    // what a trusted proxy says of its client
+)
+
+// meanings are those of the fields that do not keep a request from being
+// answered so.
+var meanings = func() (t [256]meaning) {
+	for m, names := range map[meaning][]string{
+		idle: {
+			"Host", // it is in the key
+			"Accept", "Accept-Charset", "Accept-Language", "Dnt", "Keep-Alive", "Origin", "Priority", "Referer", "Save-Data", "Sec-Ch-Ua",
+			"Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc",
+			"Sec-Purpose", "Upgrade-Insecure-Requests", "User-Agent", "Via", "X-Requested-With",
+			"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-Ip", "X-Request-Id", // which the log may show
+		},
+		ofConnection: {"Connection"},
+		ofCodings:    {"Accept-Encoding"},
+		ofCookies:    {"Cookie"},
+		ofScheme:     {"X-Forwarded-Proto"},
+	} {
+		for _, name := range names {
+			t[http1.Known(name)] = m
+		}
+	}
+	t[http1.Known("")] = matters // should a name be none of the common ones
+	return t
+}()
+
+// keyOf returns on what an answer to a request with this head depends, if that is
+// all, and whether the request has cookies.
+func (c *conn) keyOf(head *http1.Head) (key memo.Key, cookies, ok bool) {
+	key = memo.Key{HTTPS: c.srv.tls != nil, Host: head.Host, Target: head.Target}
+	codings, schemes := 0, 0
+	for i := range head.Len() {
+		id, _, value := head.Field(i)
+		switch meanings[id] {
+		case idle:
+		case ofConnection:
+			if !fields.EqualFold(value, "keep-alive") {
+				return key, false, false
+			}
+		case ofCodings:
+			if codings++; codings > 1 {
+				return key, false, false
+			}
+			if key.Coding, ok = fields.CodingClass(value); !ok {
+				return key, false, false
+			}
+		case ofCookies:
+			cookies = true
+		case ofScheme:
+			secure := isSecure(value)
+			if schemes++; schemes > 1 || !c.trusted || !secure && !fields.EqualFold(value, "http") {
+				return key, false, false // of a stranger somebody may have to be warned
+			}
+			key.HTTPS = key.HTTPS || secure
+		default:
+			return key, false, false
+		}
+	}
+	return key, cookies, true
+}
+
+// instant is what a connection is about to answer.
+type instant struct {
+	head     *http1.Head
+	memo     *memo.Memo
+	now      time.Time
+	age, ttl int64
+}
+
+const (
+	mostWhole  = 32 << 10 // of a body that is sent with the head
+	beginning  = 16 << 10 // that is, of one that is larger
+	headMargin = 128      // what an answer's head has beside what is remembered
+)
+
+// Known implements [h1.Quick].
+func (c *conn) Known(head *http1.Head) (h1.Known, int) {
+	s := c.srv
+	if s.opts.NoInstant || s.names != nil || s.draining() {
+		return h1.Nothing, 0
+	}
+	key, cookies, ok := c.keyOf(head)
+	if !ok {
+		return h1.Nothing, 0
+	}
+	m := s.memos.Get(&key)
+	if m == nil {
+		return h1.Unknown, 0
+	}
+	if cookies && !ignoresAll(head, m.Page) {
+		return h1.Nothing, 0
+	}
+	a := &m.Answer
+	now := time.Now()
+	age, ttl, ok := m.Open(now, a.Length > mostWhole)
+	if !ok {
+		return h1.Unknown, 0
+	}
+	c.instant = instant{head, m, now, age, ttl}
+	size := headMargin + len(a.Head[0]) + len(a.Head[1]) + len(a.Head[2])
+	if a.Length > mostWhole {
+		return h1.Answer, size + beginning
+	}
+	return h1.Answer, size + int(a.Length)
+}
+
+// ignoresAll reports whether no cookie has a bearing on p.
+func ignoresAll(head *http1.Head, p transit.Page) bool {
+	for i := range head.Len() {
+		if id, _, value := head.Field(i); meanings[id] == ofCookies {
+			for name := range fields.CookieNames(value) {
+				if !p.Ignores(name) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// Append implements [h1.Quick].
+func (c *conn) Append(b []byte) (out []byte, more bool) {
+	in, a := &c.instant, &c.instant.memo.Answer
+	s := c.srv
+	s.stats.requests.Add(1)
+	s.stats.instant.Add(1)
+	b = a.Append(b, in.age, in.ttl, in.now, h1.AppendDate)
+	if a.Length > mostWhole {
+		s.stats.inFlight.Add(1)
+		return in.memo.Page.AppendBody(b, beginning), true
+	}
+	s.stats.status(http.StatusOK, false)
+	c.logInstant(http.StatusOK, a.Length, nil)
+	b = in.memo.Page.AppendBody(b, int(a.Length))
+	c.instant = instant{}
+	return b, false
+}
+
+// Rest implements [h1.Quick].
+func (c *conn) Rest(to net.Conn, failed error) error {
+	in, s := &c.instant, c.srv
+	var sink transit.Sink = to
+	if failed != nil {
+		sink = closedSink{}
+	}
+	n, err := in.memo.Page.Send(sink, beginning, c.client(in.head))
+	s.stats.inFlight.Add(-1)
+	status, cause := http.StatusOK, error(nil)
+	if err != nil {
+		status, cause = transit.StatusGone, shortOf(beginning+n, in.memo.Answer.Length)
+	}
+	s.stats.status(status, err != nil)
+	c.logInstant(status, beginning+n, cause)
+	c.instant = instant{}
+	return err
+}
+
+// shortOf says that an answer has ended before its end.
+func shortOf(n, length int64) error {
+	return fmt.Errorf("edge: the handler wrote %d of the %d bytes that it announced", n, length)
+}
+
+// A closedSink takes nothing.
+type closedSink struct{}
+
+func (closedSink) Write([]byte) (int, error)        { return 0, errGone }
+func (closedSink) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
+
+// client returns who asks by head.
+func (c *conn) client(head *http1.Head) netip.Addr {
+	if !c.trusted {
+		return c.peer
+	}
+	return client(c.peer, valuesOf(head, forwardedFor), c.srv.opts.Trusted)
+}
+
+var (
+	forwardedFor = http1.Known("X-Forwarded-For")
+	namedBy      = http1.Known("X-Request-Id")
+	refererField = http1.Known("Referer")
+	agentField   = http1.Known("User-Agent")
+)
+
+// valuesOf returns all lines of a field, to be kept.
+func valuesOf(head *http1.Head, name http1.Name) (lines []string) {
+	for i := range head.Len() {
+		if id, _, value := head.Field(i); id == name {
+			lines = append(lines, strings.Clone(value))
+		}
+	}
+	return lines
+}
+
+// logInstant writes the line of what is being answered.
+func (c *conn) logInstant(status int, bytes int64, cause error) {
+	s, in := c.srv, &c.instant
+	if s.opts.NoAccessLog && s.opts.Combined == nil {
+		return
+	}
+	r := &http.Request{
+		Method: http.MethodGet, Host: strings.Clone(in.head.Host), RequestURI: strings.Clone(in.head.Target), Proto: "HTTP/1.1",
+		Header: http.Header{},
+	}
+	for name, id := range map[string]http1.Name{"Referer": refererField, "User-Agent": agentField, "X-Request-Id": namedBy} {
+		if lines := valuesOf(in.head, id); lines != nil {
+			r.Header[name] = lines
+		}
+	}
+	rec := new(transit.Record)
+	rec.ID = requestID(r, c.trusted)
+	rec.Client, rec.Scheme = c.client(in.head), "http"
+	if in.memo.HTTPS {
+		rec.Scheme = "https"
+	}
+	for _, n := range in.memo.Notes {
+		rec.Note(n.Part, n.Value)
+	}
+	if cause != nil {
+		rec.Fail(cause)
+	}
+	gone := cause != nil
+	s.log(&exchange{bytes: bytes}, r.WithContext(s.base), rec, status, time.Since(in.now), gone, gone)
+}
+
+// learn remembers what was answered, if the stages on its way say that its like
+// would be again.
+func (s *Server) learn(ex *exchange, r *http.Request, rec *transit.Record) {
+	page, stages := rec.Lesson.Learned()
+	if page == nil || ex.status != http.StatusOK {
+		return
+	}
+	answer, ok := memo.Compose(ex.w.Header())
+	if !ok || answer.Length != page.Len() {
+		return
+	}
+	class, ok := uint8(0), true
+	if lines := r.Header["Accept-Encoding"]; len(lines) > 0 {
+		class, ok = fields.CodingClass(lines[0])
+	}
+	if !ok {
+		return
+	}
+	m := &memo.Memo{
+		Key:    memo.Key{HTTPS: rec.Scheme == "https", Coding: class, Host: strings.Clone(r.Host), Target: strings.Clone(r.RequestURI)},
+		Answer: answer, Page: page, Stages: append([]transit.Stage(nil), stages...),
+	}
+	for part, value := range rec.Notes() {
+		m.Notes = append(m.Notes, memo.Note{Part: part, Value: value})
+	}
+	s.memos.Learn(m)
+}

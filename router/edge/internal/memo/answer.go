@@ -1,0 +1,108 @@
+package memo
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foretier/foretier/internal/http1"
+)
+
+// An Answer is the head of an answer over HTTP/1.1, cut where its age and its
+// rest of freshness stand.
+type Answer struct {
+	Head   [3]string
+	Dated  bool // it has a Date
+	Length int64
+}
+
+// hit is what stands before the rest of freshness in Cache-Status.
+const hit = "; hit; ttl="
+
+// Compose returns the answer 200 with this header, as package h1 would send it,
+// or reports that there is more to it: of the header, or of how the body is sent.
+func Compose(header http.Header) (a Answer, ok bool) {
+	for _, name := range [...]string{"Connection", "Upgrade", "Transfer-Encoding", "Trailer"} {
+		if header[name] != nil {
+			return Answer{}, false
+		}
+	}
+	length := header["Content-Length"]
+	if len(length) != 1 || len(header["Content-Type"]) != 1 {
+		return Answer{}, false
+	}
+	n, err := strconv.ParseInt(length[0], 10, 64)
+	if err != nil || n < 0 {
+		return Answer{}, false
+	}
+	a.Length = n
+	_, a.Dated = header["Date"]
+	names := make([]string, 0, len(header))
+	for name := range header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return Answer{}, false
+		}
+		if name != "Content-Length" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	b := http1.AppendStatus(nil, 1, http.StatusOK)
+	cuts := 0
+	cut := func(b []byte) {
+		if cuts < 2 {
+			a.Head[cuts] = string(b)
+		}
+		cuts++
+	}
+	for _, name := range names {
+		values := header[name]
+		last := len(values) - 1
+		for i, v := range values {
+			switch {
+			case name == "Age" && i == last && isNumber(v):
+				cut(append(append(b, name...), ": "...))
+				b = append(b[:0], "\r\n"...)
+			case name == "Cache-Status" && i == last && cuts == 1:
+				before, ttl, found := cutLast(v, hit)
+				if !found || !isNumber(ttl) {
+					return Answer{}, false
+				}
+				line := http1.AppendField(nil, name, before+hit)
+				cut(append(b, strings.TrimSuffix(string(line), "\r\n")...))
+				b = append(b[:0], "\r\n"...)
+			default:
+				b = http1.AppendField(b, name, v)
+			}
+		}
+	}
+	a.Head[2] = string(b)
+	return a, cuts == 2
+}
+
+// cutLast cuts s around the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 63)
+	return err == nil
+}
+
+// Append appends the head, with its end.
+func (a *Answer) Append(b []byte, age, ttl int64, now time.Time, date func([]byte, time.Time) []byte) []byte {
+	b = strconv.AppendInt(append(b, a.Head[0]...), age, 10)
+	b = strconv.AppendInt(append(b, a.Head[1]...), ttl, 10)
+	b = append(b, a.Head[2]...)
+	if !a.Dated {
+		b = date(b, now)
+	}
+	b = strconv.AppendInt(append(b, "Content-Length: "...), a.Length, 10)
+	return append(b, "\r\n\r\n"...)
+}
