@@ -252,6 +252,8 @@ func (t *tier) phpSessions() (*php.Reader, error) {
 // cacheRules are what the flags add to RFC 9111.
 func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
 	return cache.Rules{
+		// Cookies that are ignored, those of the pool among them, must not be looked at.
+		PlanByURL: !c.devices && !overlap(c.bypass, append(cache.Analytics(), c.sticky)),
 		Plan: func(r *http.Request) cache.Plan {
 			switch {
 			case cache.HasCookie(r, c.bypass...):
@@ -272,6 +274,23 @@ func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
 			return v
 		},
 	}
+}
+
+// overlap reports whether a name of one list may be one of the other's: "_ga*" is
+// all that begin so.
+func overlap(some, others []string) bool {
+	begins := func(name, with string) bool {
+		prefix, many := strings.CutSuffix(with, "*")
+		return name == with || many && strings.HasPrefix(name, prefix)
+	}
+	for _, a := range some {
+		for _, b := range others {
+			if begins(strings.TrimSuffix(a, "*"), b) || begins(strings.TrimSuffix(b, "*"), a) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // describe says in a line what the gateway does.

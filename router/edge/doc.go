@@ -17,6 +17,16 @@
 // "X-Accel-Buffering: no". Every request leaves one log line, also one that is
 // malformed; of those over HTTP/2 only net/http knows.
 //
+// A page that the chain has answered from a cache is answered again without it, if
+// nothing of a request but method, scheme, host, target and the codings that it
+// accepts has made it that page: no http.Request is made, no handler called, and
+// counters and log are as if one had been. It ends with what is stored, with a
+// router's Update and with whatever else would have made another answer. What takes
+// part are a router's rules without Allow, Limit, Use and matchers of more than
+// method, host and path, and handlers of a cache directly behind them; with
+// middleware anywhere between, the chain answers. A request with any field that
+// could matter, or that nobody here knows, is the chain's, too.
+//
 // # Mounted in a server of one's own
 //
 // A [Server] is an [http.Handler], too, for who has an http.Server to mount a front
@@ -34,7 +44,7 @@
 //   - there are no limits of connections, in all and for each client, and none
 //     makes room for others;
 //   - an idle connection costs a goroutine and its buffers, and a request more than
-//     it would here;
+//     it would here; hits go through the chain;
 //   - a client that has half-closed its connection has left, whatever HalfClosed says;
 //   - TLS is that server's, and upgraded connections are nobody's to close at the
 //     end.

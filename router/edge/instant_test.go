@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -352,4 +354,62 @@ func TestAPurgeBeatsInstant(t *testing.T) {
 		}
 	}
 	t.Logf("%d from their heads in %d rounds", s.instant(), rounds)
+}
+
+// TestCorpusByInstant: what has been learned of one spelling of a path says
+// nothing of another. Each row is answered by whom the chain has it answered, be
+// it asked first or when all others have been learned.
+func TestCorpusByInstant(t *testing.T) {
+	front := func() http.Handler {
+		pages, err := cache.New(cache.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		by := func(name string) http.Handler {
+			return pages.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Cache-Control", "public, max-age=600")
+				w.Header().Set("Content-Type", "text/plain")
+				fmt.Fprintf(w, "%s %s %s", name, r.Host, r.URL.EscapedPath())
+			}))
+		}
+		rt, err := router.New(router.Options{}, router.Rule{Name: "admin", When: router.Admin("/admin"), To: by("origin")}, router.Rule{Name: "shop", To: by("shop")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rt
+	}
+	learned, chain := serve(t, front(), edge.Options{NoAccessLog: true}), serve(t, front(), edge.Options{NoAccessLog: true, NoInstant: true})
+	rows := readCorpus(t, "../testdata/bypass-corpus.txt", "../testdata/more-corpus.txt")
+	rows = slices.DeleteFunc(rows, func(r corpusRow) bool { // for a body somebody would have to wait
+		return r.method != "GET" || r.protocol != "HTTP/1.1" || strings.Contains(r.raw(), "Content-Length") || strings.Contains(r.raw(), "Transfer-Encoding")
+	})
+	for round := range 3 {
+		for _, row := range rows {
+			raw := strings.Replace(row.raw(), "X-Row: "+strconv.Itoa(row.line)+"\r\n", "", 1)
+			raw = strings.Replace(raw, "Connection: close\r\n", "Connection: keep-alive\r\n", 1)
+			if got, want := answerTo(t, learned, raw), answerTo(t, chain, raw); got != want {
+				t.Fatalf("round %d, row %d, %q: by Instant %q, by the chain %q", round, row.line, raw, got, want)
+			}
+		}
+	}
+	if n := metric(learned.Report(), "requests_instant_total"); n < float64(len(rows))/4 {
+		t.Errorf("%v of %d rows from their heads", n, 3*len(rows))
+	}
+}
+
+// answerTo is the status of what raw is answered, and by whom.
+func answerTo(tb testing.TB, srv *edge.Server, raw string) string {
+	c := testkit.Dial(tb, srv.Addr().String())
+	defer c.Close()
+	_, _ = io.WriteString(c, raw) // it may be refused before all of it is there
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return "nothing"
+	}
+	defer res.Body.Close()
+	if res.ContentLength < 0 {
+		return res.Status
+	}
+	body, _ := io.ReadAll(res.Body)
+	return res.Status + " " + string(body)
 }
