@@ -303,11 +303,15 @@ func (s *Store) applyLocked(found []*Entry, f func(*Entry) bool) (removed int) {
 	return removed
 }
 
-// Each calls f for every entry, those added meanwhile not necessarily, and
-// returns how many it removed. The store is never locked for long.
+// Each calls f for every entry, those not necessarily whose Add asks whether they
+// are valid after Each was called, and returns how many it removed. The store is
+// never locked for long.
 func (s *Store) Each(f func(*Entry) (remove bool)) int {
 	n := 0
-	var batch []*Entry
+	// What has been found valid before is in the index once the lock is free.
+	s.mu.Lock()
+	batch := make([]*Entry, 0, 2*s.count/shards)
+	s.mu.Unlock()
 	for i := range s.shards {
 		sh := &s.shards[i]
 		batch = batch[:0]
