@@ -120,8 +120,13 @@ func TestAPageFromBelowTeachesNothing(t *testing.T) {
 		pages(w, r)
 	}))
 	learn(h, "/inner")
-	if learn(h, "/outer") != nil || learn(h, "/outer") != nil || learn(h, "/inner") == nil {
-		t.Error("a fragment has taught, or a page has not")
+	for range 2 {
+		if learn(h, "/outer") != nil {
+			t.Error("a fragment has taught")
+		}
+	}
+	if learn(h, "/inner") == nil {
+		t.Error("a page has not taught")
 	}
 }
 

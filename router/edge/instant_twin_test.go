@@ -173,8 +173,8 @@ func (w *twin) rules(depth int) []router.Rule {
 
 func (w *twin) rule(name string, when router.Matcher, depth int) router.Rule {
 	r := router.Rule{Name: name, When: when, To: w.handler(name, depth)}
-	switch w.rnd.IntN(40) {
-	case 0:
+	switch w.rnd.IntN(32) {
+	case 0, 5, 6:
 		r.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25"), netip.MustParsePrefix("10.0.0.0/8")}
 	case 1:
 		r.MaxBody = 3
