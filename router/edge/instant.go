@@ -208,9 +208,8 @@ func (c *conn) client(head *http1.Head) netip.Addr {
 
 var (
 	forwardedFor = http1.Known("X-Forwarded-For")
-	namedBy      = http1.Known("X-Request-Id")
-	refererField = http1.Known("Referer")
-	agentField   = http1.Known("User-Agent")
+	// logged are the fields that the log line has something of.
+	logged = [...]http1.Name{http1.Known("X-Request-Id"), http1.Known("Referer"), http1.Known("User-Agent")}
 )
 
 // valuesOf returns all lines of a field, to be kept.
@@ -233,9 +232,9 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 		Method: http.MethodGet, Host: strings.Clone(in.head.Host), RequestURI: strings.Clone(in.head.Target), Proto: "HTTP/1.1",
 		Header: http.Header{},
 	}
-	for name, id := range map[string]http1.Name{"Referer": refererField, "User-Agent": agentField, "X-Request-Id": namedBy} {
+	for _, id := range logged {
 		if lines := valuesOf(in.head, id); lines != nil {
-			r.Header[name] = lines
+			r.Header[id.String()] = lines
 		}
 	}
 	rec := new(transit.Record)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -140,28 +141,34 @@ func askRaw(tb testing.TB, c net.Conn, out, in []byte) {
 // BenchmarkInstant asks for a stored page over and over, by the chain and from
 // the head.
 func BenchmarkInstant(b *testing.B) {
+	for _, noInstant := range []bool{true, false} {
+		b.Run(map[bool]string{true: "chain", false: "head"}[noInstant]+"/logged", func(b *testing.B) {
+			benchmarkInstant(b, "/1024", edge.Options{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), NoInstant: noInstant})
+		})
+	}
 	for _, size := range []string{"/1024", "/16384", "/262144"} {
 		for _, noInstant := range []bool{true, false} {
 			name := map[bool]string{true: "chain", false: "head"}[noInstant]
-			b.Run(name+size, func(b *testing.B) {
-				s := newShop(b, edge.Options{NoAccessLog: true, NoInstant: noInstant}, analytics)
-				c := testkit.Dial(b, s.srv.Addr().String())
-				_ = c.SetDeadline(time.Time{}) // a benchmark may take its time
-				raw := fmt.Sprintf(browser, size)
-				for range 3 {
-					_, _ = io.WriteString(c, raw)
-					readAnswer(b, c)
-				}
-				var came bytes.Buffer
-				_, _ = io.WriteString(c, raw)
-				readAnswer(b, io.TeeReader(c, &came))
-				out, in := []byte(raw), make([]byte, came.Len())
-				b.ReportAllocs()
-				for b.Loop() {
-					askRaw(b, c, out, in)
-				}
-			})
+			b.Run(name+size, func(b *testing.B) { benchmarkInstant(b, size, edge.Options{NoAccessLog: true, NoInstant: noInstant}) })
 		}
+	}
+}
+
+func benchmarkInstant(b *testing.B, path string, opts edge.Options) {
+	s := newShop(b, opts, analytics)
+	c := testkit.Dial(b, s.srv.Addr().String())
+	_ = c.SetDeadline(time.Time{}) // a benchmark may take its time
+	raw := fmt.Sprintf(browser, path)
+	var came bytes.Buffer
+	for range 4 {
+		came.Reset()
+		_, _ = io.WriteString(c, raw)
+		readAnswer(b, io.TeeReader(c, &came))
+	}
+	out, in := []byte(raw), make([]byte, came.Len())
+	b.ReportAllocs()
+	for b.Loop() {
+		askRaw(b, c, out, in)
 	}
 }
 
