@@ -24,26 +24,12 @@ const hit = "; hit; ttl="
 // Compose returns the answer 200 with this header, as package h1 would send it,
 // or reports that there is more to it: of the header, or of how the body is sent.
 func Compose(header http.Header) (a Answer, ok bool) {
-	for _, name := range [...]string{"Connection", "Upgrade", "Transfer-Encoding", "Trailer"} {
-		if header[name] != nil {
-			return Answer{}, false
-		}
-	}
-	length := header["Content-Length"]
-	if len(length) != 1 || len(header["Content-Type"]) != 1 {
+	if a.Length, ok = lengthOf(header); !ok {
 		return Answer{}, false
 	}
-	n, err := strconv.ParseInt(length[0], 10, 64)
-	if err != nil || n < 0 {
-		return Answer{}, false
-	}
-	a.Length = n
 	_, a.Dated = header["Date"]
 	names := make([]string, 0, len(header))
 	for name := range header {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			return Answer{}, false
-		}
 		if name != "Content-Length" {
 			names = append(names, name)
 		}
@@ -80,6 +66,26 @@ func Compose(header http.Header) (a Answer, ok bool) {
 	}
 	a.Head[2] = string(b)
 	return a, cuts == 2
+}
+
+// lengthOf returns the length of the body, if the header says that and the type,
+// and nothing of the connection or of trailers.
+func lengthOf(header http.Header) (n int64, ok bool) {
+	for name := range header {
+		switch name {
+		case "Connection", "Upgrade", "Transfer-Encoding", "Trailer":
+			return 0, false
+		}
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return 0, false
+		}
+	}
+	length := header["Content-Length"]
+	if len(length) != 1 || len(header["Content-Type"]) != 1 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(length[0], 10, 64)
+	return n, err == nil && n >= 0
 }
 
 // cutLast cuts s around the last sep.
