@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"runtime"
 	"strconv"
@@ -137,21 +136,21 @@ func TestADrainOfManyLosesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	certificates := httptest.NewUnstartedServer(nil)
-	certificates.StartTLS() // for its certificate
-	defer certificates.Close()
-	t.Run("plain", func(t *testing.T) { drainMany(t, all/len(guests), nil) })
-	t.Run("TLS", func(t *testing.T) { drainMany(t, all/len(guests), certificates.TLS.Certificates) })
+	authority := testkit.NewAuthority(t)
+	certificate := authority.Issue(t, "shop.example")
+	t.Run("plain", func(t *testing.T) { drainMany(t, all/len(guests), nil, nil) })
+	t.Run("TLS", func(t *testing.T) {
+		drainMany(t, all/len(guests),
+			&tls.Config{Certificates: []tls.Certificate{certificate}}, &tls.Config{RootCAs: authority.Pool, ServerName: "shop.example"})
+	})
 }
 
 // drainMany drains a server with n guests of each kind.
-func drainMany(t *testing.T, n int, certificates []tls.Certificate) {
+func drainMany(t *testing.T, n int, server, client *tls.Config) {
+	const long = 6 * testkit.Patience // thousands of handshakes take a while, with the race detector above all
 	before := runtime.NumGoroutine()
 	release, large := make(chan bool), make([]byte, largeAnswer)
-	opts := Options{Addr: "127.0.0.1:0", Linger: -1, Logger: slog.New(slog.DiscardHandler), Limits: Limits{Conns: -1, Header: 3 * testkit.Patience}}
-	if certificates != nil {
-		opts.TLS = &tls.Config{Certificates: certificates}
-	}
+	opts := Options{Addr: "127.0.0.1:0", Linger: -1, Logger: slog.New(slog.DiscardHandler), TLS: server, Limits: Limits{Conns: -1, Header: long}, Drain: long}
 	s, err := New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/wait":
@@ -192,9 +191,9 @@ func drainMany(t *testing.T, n int, certificates []tls.Certificate) {
 			gone.Go(func() {
 				g := &guest{nc: testkit.Dial(t, s.Addr().String())}
 				defer g.nc.Close()
-				g.nc.SetDeadline(time.Now().Add(3 * testkit.Patience))
-				if g.c = g.nc; certificates != nil {
-					g.c = tls.Client(g.nc, &tls.Config{InsecureSkipVerify: true}) // it is the test's own
+				g.nc.SetDeadline(time.Now().Add(long))
+				if g.c = g.nc; client != nil {
+					g.c = tls.Client(g.nc, client)
 				}
 				g.r = bufio.NewReader(g.c)
 				err := kind.before(g)
@@ -211,8 +210,8 @@ func drainMany(t *testing.T, n int, certificates []tls.Certificate) {
 	}
 	ready.Wait()
 	// Those that say nothing shake no hands, and are not parked over TLS.
-	asleep := map[bool]int{false: 2 * n, true: n}[certificates != nil]
-	testkit.Within(t, testkit.Patience, "all are where they should be", func() bool {
+	asleep := map[bool]int{false: 2 * n, true: n}[client != nil]
+	testkit.Within(t, long, "all are where they should be", func() bool {
 		return s.stats.inFlight.Load() == int64(5*n) && s.upgrades.count() == n && (runtime.GOOS != "linux" || s.h1.Parked() == asleep)
 	})
 	began := time.Now()
