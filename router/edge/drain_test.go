@@ -150,7 +150,7 @@ func drainMany(t *testing.T, n int, server, client *tls.Config) {
 	const long = 6 * testkit.Patience // thousands of handshakes take a while, with the race detector above all
 	before := runtime.NumGoroutine()
 	release, large := make(chan bool), make([]byte, largeAnswer)
-	opts := Options{Addr: "127.0.0.1:0", Linger: -1, Logger: slog.New(slog.DiscardHandler), TLS: server, Limits: Limits{Conns: -1, Header: long}, Drain: long}
+	opts := Options{Addr: "127.0.0.1:0", Linger: -1, Logger: slog.New(slog.DiscardHandler), TLS: server, Limits: Limits{Conns: -1, Header: long, Idle: long, BodyStall: long}, Drain: long}
 	s, err := New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/wait":
