@@ -76,8 +76,6 @@ func (c *Conn) look(now int64) {
 		if !c.unpark() { // else who reads next sees that it is late
 			_ = c.Conn.SetReadDeadline(past)
 		}
-	} else {
-		c.parkAfter(now, c.set.opts.ParkAfter)
 	}
 	if by := c.writeBy.Load(); by != 0 && now >= by {
 		_ = c.Conn.SetWriteDeadline(past)

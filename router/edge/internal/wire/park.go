@@ -19,19 +19,20 @@ func (c *Conn) waits() bool {
 	return c.idle.Load() != 0 && c.park.able.Load() && !c.park.parked.Load()
 }
 
-// parkAfter asks the reader to park, at now, if nothing has been asked for d.
-func (c *Conn) parkAfter(now int64, d time.Duration) {
-	if since := c.idle.Load(); since != 0 && now-since >= int64(d) {
-		c.askToPark()
-	}
+// parkAfter asks a reader that waits to park, at now, if nothing has been asked for
+// d, and reports whether it did.
+func (c *Conn) parkAfter(now int64, d time.Duration) bool {
+	since := c.idle.Load()
+	return since != 0 && now-since >= int64(d) && c.askToPark()
 }
 
 // askToPark interrupts the reader, so that it parks.
-func (c *Conn) askToPark() {
+func (c *Conn) askToPark() bool {
 	if !c.park.able.Load() || c.set.watch == nil || c.raw == nil || c.park.parked.Load() || c.park.asked.Swap(true) {
-		return
+		return false
 	}
 	_ = c.Conn.SetReadDeadline(past) // a closed connection interrupts by itself
+	return true
 }
 
 // Parks says that the reader parks when it is asked to: see [Conn.Read]. Others

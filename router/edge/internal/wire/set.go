@@ -122,18 +122,25 @@ func (s *Set) lookLocked(now int64) time.Duration {
 			waiting++
 		}
 	}
-	if waiting <= s.many {
-		return s.opts.Tick
+	after, tick := s.opts.ParkAfter, s.opts.Tick
+	if waiting > s.many {
+		after, tick = min(after, soon), min(tick, soon/4)
 	}
+	asked := 0
 	for c := range s.conns {
-		c.parkAfter(now, min(s.opts.ParkAfter, soon))
+		if c.parkAfter(now, after) {
+			if asked++; asked == atOnce {
+				return min(tick, soon/4)
+			}
+		}
 	}
-	return min(s.opts.Tick, soon/2)
+	return tick
 }
 
 const (
-	many = 1000                   // readers may wait at once
-	soon = 500 * time.Millisecond // they park if there are more
+	many   = 1000                   // readers may wait at once
+	soon   = 500 * time.Millisecond // they park if there are more
+	atOnce = 500                    // are asked to: all of them run, before who has something to do
 )
 
 // All returns the connections that are open now.

@@ -301,18 +301,25 @@ func TestAParkedReaderIsWoken(t *testing.T) {
 	}
 }
 
+// look has the set look at its connections, as its sweep does.
+func look(s *Set, now int64) (again time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lookLocked(now)
+}
+
 func TestAnIdleReaderIsAskedToPark(t *testing.T) {
 	c, client := onLoopback(t, Options{})
 	if c.set.watch == nil {
 		t.Skip("readers park on Linux only")
 	}
 	c.Idle(time.Hour)
-	c.look(c.set.now() + int64(c.set.opts.ParkAfter)) // as the sweep does then
+	look(c.set, c.set.now()+int64(c.set.opts.ParkAfter)) // as the sweep does then
 	if c.ShouldPark() {
 		t.Error("one that does not park is asked to")
 	}
 	c.Parks()
-	c.look(c.set.now() + int64(c.set.opts.ParkAfter))
+	look(c.set, c.set.now()+int64(c.set.opts.ParkAfter))
 	_, err := c.Read(make([]byte, 1))
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.ShouldPark() || c.Late() {
 		t.Fatalf("%v, should park %t, late %t", err, c.ShouldPark(), c.Late())
@@ -330,7 +337,7 @@ func TestAnIdleReaderIsAskedToPark(t *testing.T) {
 		t.Errorf("read %q", got)
 	}
 	c.Idle(time.Hour)
-	c.look(c.set.now() + int64(c.set.opts.ParkAfter)) // and a request comes just then
+	look(c.set, c.set.now()+int64(c.set.opts.ParkAfter)) // and a request comes just then
 	c.Busy()
 	go client.Write([]byte("more"))
 	if n, err := c.Read(make([]byte, 9)); n == 0 || err != nil {
@@ -349,13 +356,11 @@ func TestReadersParkSoonIfManyWait(t *testing.T) {
 			c.Parks()
 			c.Idle(time.Hour)
 			for _, d := range []time.Duration{soon / 2, soon} {
-				c.set.mu.Lock()
-				tick := c.set.lookLocked(c.idle.Load() + int64(d))
-				c.set.mu.Unlock()
+				tick := look(c.set, c.idle.Load()+int64(d))
 				if want := many == 0 && d == soon; c.ShouldPark() != want {
 					t.Errorf("after %v: asked to park %t, want %t", d, !want, want)
 				}
-				if many == 0 && tick != soon/2 || many == 1 && tick != time.Hour {
+				if many == 0 && tick != soon/4 || many == 1 && tick != time.Hour {
 					t.Errorf("looks again in %v", tick)
 				}
 			}
