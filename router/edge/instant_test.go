@@ -117,15 +117,33 @@ var analytics = cache.Options{IgnoreCookies: cache.Analytics()}
 // browser's.
 func TestInstantAllocatesNothing(t *testing.T) {
 	s := newShop(t, edge.Options{NoAccessLog: true}, analytics)
+	lost := poolsLose()
 	for _, size := range []string{"/1000", "/32000", "/300000"} {
 		c := testkit.Dial(t, s.srv.Addr().String())
 		raw := fmt.Sprintf(browser, size)
 		s.taught(t, c, raw)
 		out, in := []byte(raw), make([]byte, s.taught(t, c, raw))
-		if n := testing.AllocsPerRun(2000, func() { askRaw(t, c, out, in) }); n >= 0.5 {
+		if n := testing.AllocsPerRun(2000, func() { askRaw(t, c, out, in) }); n > lost {
 			t.Errorf("%s: %v allocations", size, n)
 		}
 	}
+}
+
+// poolsLose returns 1 if pools lose some of what they are given, as they do under
+// the race detector, else 0: that often at most a large answer allocates.
+func poolsLose() float64 {
+	var p sync.Pool
+	lost := 0
+	for range 100 {
+		p.Put(new(int))
+		if p.Get() == nil {
+			lost++
+		}
+	}
+	if lost > 10 {
+		return 1
+	}
+	return 0
 }
 
 // askRaw sends out and reads as much as there is room for in in.

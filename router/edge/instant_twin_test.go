@@ -31,7 +31,7 @@ import (
 // same to the byte, Age and Date too, since their clock is; so must what they log
 // and what they report. FORETIER_TWINS says how many there are.
 func TestInstantAnswersAsTheChain(t *testing.T) {
-	n := 60
+	n := 40
 	if s := os.Getenv("FORETIER_TWINS"); s != "" {
 		n, _ = strconv.Atoi(s)
 	}
