@@ -173,19 +173,21 @@ func (c *conn) hear() error {
 	return nil // likewise
 }
 
-// asks reports whether something of a request is there. Some clients send empty
-// lines behind a body, which ask for nothing, in whatever pieces they come
-// (RFC 9112, section 2.2).
+// asks reports whether something of a request is there.
 func (c *conn) asks() bool {
 	if c.work == nil {
 		return false
 	}
-	b := c.buf.Bytes()
-	for len(b) > 1 && b[0] == '\r' && b[1] == '\n' {
+	c.skipEmpty()
+	return c.buf.Buffered() > 0
+}
+
+// skipEmpty drops empty lines in front of a request, which ask for nothing. Some
+// clients send one behind a body (RFC 9112, section 2.2).
+func (c *conn) skipEmpty() {
+	for b := c.buf.Bytes(); len(b) > 1 && b[0] == '\r' && b[1] == '\n'; b = b[2:] {
 		c.buf.Discard(2)
-		b = b[2:]
 	}
-	return len(b) > 1 || len(b) == 1 && b[0] != '\r'
 }
 
 // begin looks at a connection of which the first byte has come: behind the
@@ -245,6 +247,7 @@ func (c *conn) ends() bool {
 // read reads a request's head.
 func (c *conn) read() error {
 	for waits := false; ; waits = true {
+		c.skipEmpty() // of which only half had come
 		n, err := c.head.ParseRequest(c.buf.Bytes(), &c.srv.Head)
 		if err != nil {
 			return err

@@ -28,10 +28,9 @@ func (c *conn) Take() []byte {
 	return c.buf.Room()
 }
 
-// Return implements [wire.Room]: there is not. It keeps what was read and is not used
-// yet, half an empty line.
+// Return implements [wire.Room]: there is not, and all that was read is used.
 func (c *conn) Return() {
-	if c.work == nil || c.buf.Buffered() > 0 {
+	if c.work == nil {
 		return
 	}
 	c.head.Reset()
