@@ -1,9 +1,11 @@
 // Package balancer holds a pool of backends: who gets a request, and what
 // happens when that fails.
 //
-// A [Pool] is an [http.Handler], a reverse proxy that stands on the standard
-// library's, and below it an [http.RoundTripper] that picks a backend, tries
-// it, and tries another one while the client has not seen a byte. It is not a
+// A [Pool] is an [http.Handler], a reverse proxy, and an [http.RoundTripper]; either
+// picks a backend, tries it, and tries another one while the client has not seen a
+// byte. The proxy writes a request to its backend's connection as it stands, and reads
+// the answer straight into the header of the client's. [net/http/httputil.ReverseProxy], above
+// the RoundTripper, serves upgrades and what [Options.Rewrite] is given. It is not a
 // router: every request that it gets goes to one of its backends. Connections
 // of other protocols are carried by package tcp below this one.
 //

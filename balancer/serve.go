@@ -12,8 +12,8 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// newReverse returns the standard library's reverse proxy above the pool, which
-// brings trailers, 1xx responses, upgrades and flushing of streams.
+// newReverse returns the standard library's reverse proxy above the pool, for what
+// [proxy.pass] leaves to it.
 func (p *proxy) newReverse() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Transport:    p,
