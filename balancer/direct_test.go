@@ -82,6 +82,7 @@ func (p play) carry(t *testing.T, standard bool) carried {
 	backends[0].Name, backends[1].Name = "a", "b"
 	pool := newPool(t, backends, Options{Policy: First(), Via: "tier", Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: sameLog}))})
 	pool.standard = standard
+	pool.depot.hold = patience // that of a slow machine makes no difference
 	front := httptest.NewServer(pool)
 	client := testkit.Dial(t, front.Listener.Addr().String())
 	defer client.Close()
