@@ -26,11 +26,13 @@ func (l *combinedLog) write(w io.Writer, ex *exchange, r *http.Request, client n
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.line[:0]
-	b = append(b, client.String()...)
+	b = appendAddr(b, client)
 	b = append(b, " - - ["...)
 	b = began.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
 	b = append(b, "] "...)
-	b = quote(b, r.Method+" "+r.RequestURI+" "+r.Proto)
+	b = append(b, '"')
+	b = escape(append(escape(append(escape(b, r.Method), ' '), r.RequestURI), ' '), r.Proto)
+	b = append(b, '"')
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(b, ' ')
@@ -44,14 +46,26 @@ func (l *combinedLog) write(w io.Writer, ex *exchange, r *http.Request, client n
 	_, _ = w.Write(b) // a log that cannot be written must not stop the shop
 }
 
-// quote appends s as Apache does: quotes, backslashes and what is not
-// printable ASCII as \xHH, and "-" if there is nothing.
+// appendAddr appends an address, or what netip says of none.
+func appendAddr(b []byte, addr netip.Addr) []byte {
+	if !addr.IsValid() {
+		return append(b, addr.String()...)
+	}
+	return addr.AppendTo(b)
+}
+
+// quote appends s in quotes, and "-" if there is nothing.
 func quote(b []byte, s string) []byte {
 	if s == "" {
 		return append(b, `"-"`...)
 	}
+	return append(escape(append(b, '"'), s), '"')
+}
+
+// escape appends s as Apache does: quotes, backslashes and what is not printable
+// ASCII as \xHH.
+func escape(b []byte, s string) []byte {
 	const digits = "0123456789abcdef"
-	b = append(b, '"')
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			b = append(b, '\\', 'x', digits[c>>4], digits[c&15])
@@ -59,7 +73,7 @@ func quote(b []byte, s string) []byte {
 			b = append(b, c)
 		}
 	}
-	return append(b, '"')
+	return b
 }
 
 // anonymous cuts an address to its network: /24, /48.

@@ -3,6 +3,8 @@ package edge
 import (
 	"log/slog"
 	"net/http"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/transit"
@@ -28,8 +30,9 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 	if !s.opts.Logger.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 20)
-	attrs = append(attrs,
+	l := attrLists.Get().(*attrList)
+	defer l.free()
+	l.attrs = append(l.attrs,
 		slog.String("id", rec.ID),
 		slog.String("client", addr.String()),
 		slog.String("method", r.Method),
@@ -42,21 +45,42 @@ func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status 
 		slog.Float64("took_s", seconds(took)),
 	)
 	if referer := r.Header.Get("Referer"); referer != "" {
-		attrs = append(attrs, slog.String("referer", transit.Clip(referer)))
+		l.attrs = append(l.attrs, slog.String("referer", transit.Clip(referer)))
 	}
 	if agent := r.Header.Get("User-Agent"); agent != "" {
-		attrs = append(attrs, slog.String("agent", transit.Clip(agent)))
+		l.attrs = append(l.attrs, slog.String("agent", transit.Clip(agent)))
 	}
 	for part, value := range rec.Notes() {
-		attrs = append(attrs, slog.Any(part, value))
+		l.attrs = append(l.attrs, slog.Any(part, value))
 	}
 	if aborted {
-		attrs = append(attrs, slog.Bool("aborted", true))
+		l.attrs = append(l.attrs, slog.Bool("aborted", true))
 	}
 	if cause != nil {
-		attrs = append(attrs, slog.String("cause", cause.Error()))
+		l.attrs = append(l.attrs, slog.String("cause", cause.Error()))
 	}
-	s.opts.Logger.LogAttrs(ctx, level, message, attrs...)
+	// Not by LogAttrs, which looks up for each line where it is called.
+	line := slog.NewRecord(time.Now(), level, message, here)
+	line.AddAttrs(l.attrs...)
+	_ = s.opts.Logger.Handler().Handle(ctx, line) // as LogAttrs does
+}
+
+// here is what a handler with AddSource says of a request's line.
+var here = func() uintptr {
+	var pc [1]uintptr
+	runtime.Callers(1, pc[:])
+	return pc[0]
+}()
+
+// An attrList is what a line says, for as long as it is written.
+type attrList struct{ attrs []slog.Attr }
+
+var attrLists = sync.Pool{New: func() any { return &attrList{make([]slog.Attr, 0, 20)} }}
+
+func (l *attrList) free() {
+	clear(l.attrs)
+	l.attrs = l.attrs[:0]
+	attrLists.Put(l)
 }
 
 // seconds is d for a log, to a microsecond.

@@ -1,0 +1,45 @@
+package edge_test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/edge"
+)
+
+// BenchmarkLog is a request with its line, and without.
+func BenchmarkLog(b *testing.B) {
+	text := slog.New(slog.NewTextHandler(io.Discard, nil))
+	for name, opts := range map[string]edge.Options{
+		"off":      {NoAccessLog: true},
+		"text":     {Logger: text},
+		"json":     {Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))},
+		"combined": {Combined: io.Discard, Logger: text},
+	} {
+		b.Run(name, func(b *testing.B) {
+			opts.Addr = "127.0.0.1:0"
+			srv, err := edge.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				transit.From(r.Context()).Note("cache", hit{})
+			}), opts)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer srv.Close()
+			r := httptest.NewRequest("GET", "http://shop.example/product/7?color=red", nil)
+			r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0")
+			w := httptest.NewRecorder()
+			b.ReportAllocs()
+			for b.Loop() {
+				srv.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+type hit struct{}
+
+func (hit) LogValue() slog.Value { return slog.StringValue("hit") }
