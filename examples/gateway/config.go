@@ -119,7 +119,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.via, "via", "", "`NAME` of this tier in the Via of requests, by which loops end with 508 (empty: made at random; off: CDN-Loop in its place, for an nginx that compresses nothing behind a Via)")
 	fs.StringVar(&f.c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
 	fs.StringVar(&f.keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
-	fs.StringVar(&f.size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off); the process takes 1.4 to 2.7 times as much, unless GOMEMLIMIT says less")
+	fs.StringVar(&f.size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off); the process takes 1.4 to 2.7 times as much and up to 512 MiB, unless GOMEMLIMIT says less or GOGC otherwise")
 	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it (default 0: they are not stored)", func(s string) (err error) {
 		if f.c.cacheTTL, err = time.ParseDuration(s); err != nil || f.c.cacheTTL < 0 {
 			return errors.New("want a time with its unit, such as 60s, or 0")

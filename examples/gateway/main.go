@@ -4,6 +4,9 @@
 //	go run ./examples/gateway -backends http://10.0.0.11:8080,http://10.0.0.12:8080 \
 //	    -origin http://10.0.0.10:8080 -admin /admin,/cron.php -probe /healthz -sticky pin
 //
+// Garbage is collected at four times Go's usual distance (GOGC=400), up to a memory
+// limit that grows with -cache. Set GOGC or GOMEMLIMIT to have it otherwise.
+//
 // Wrong flags, URLs, sizes, networks, files and ports in use are told before
 // anything is served, with exit code 2.
 package main
@@ -49,6 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // serve builds the gateway and serves until ctx ends and all is drained.
 func serve(ctx context.Context, c config, stderr io.Writer) int {
+	tuneMemory(c.cacheSize)
 	var logger *slog.Logger
 	// Nobody waits for whoever reads the log.
 	lines := edge.NewLogWriter(stderr, func(n uint64) { logger.Error("lines of the log were dropped: its reader stands still", "lines", n) })
