@@ -171,11 +171,14 @@ func (cn *conn) open() error {
 // exchange writes the request and reads responses up to the final one, whose head
 // stays in the buffer.
 func (cn *conn) exchange(ctx context.Context, call *Call) (*Head, error) {
-	send := cn.send
+	var err error
 	if cn.unseen {
-		cn.unseen, send = false, cn.ask
+		cn.unseen = false
+		err = cn.ask(call)
+	} else {
+		err = cn.send(call)
 	}
-	if err := send(call); err != nil {
+	if err != nil {
 		if !mayAnswer(call, err) {
 			return nil, err
 		}
