@@ -343,3 +343,26 @@ func TestWhoMayPurge(t *testing.T) {
 		t.Error("a purge handler for a part of both was built")
 	}
 }
+
+// TestWhoWaitsIsNotServedWhatWasPurgedAsFresh: a soft purge by tag overtakes a fetch of
+// which nobody knows yet that it is meant. Who came after the purge, and has waited for
+// the fetch, is answered by one of its own.
+func TestWhoWaitsIsNotServedWhatWasPurgedAsFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "Cache-Tag": {"product"}}}
+		b.answer = func(w http.ResponseWriter, _ *http.Request, n int) {
+			time.Sleep(2 * time.Second)
+			fmt.Fprintf(w, "answer %d", n)
+		}
+		c, h := open(t, Options{}, b)
+		go get(h, "http://a.example/x")
+		time.Sleep(time.Second / 2)
+		if _, err := c.Invalidate(t.Context(), Invalidation{Tags: []string{"product"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second / 2)
+		if w := get(h, "http://a.example/x"); w.Body.String() != "answer 2" {
+			t.Errorf("%s: %s", w.Body, w.Header().Get("Cache-Status"))
+		}
+	})
+}

@@ -39,6 +39,7 @@ func (h *handler) launch(w http.ResponseWriter, f *flight, q question) bool {
 		// A fetch stores before it leaves its flight, so what one has brought since
 		// q's request was looked up is there by now.
 		if e := h.cache.store.Get([]byte(f.url), q.ask.fits); e != nil {
+			q.ask.now = time.Now() // it may have waited, and e have been purged meanwhile
 			if q.ask.use(e) == law.Fresh {
 				h.flights.land(f, answer{kind: found, entry: e}) // released by find
 				return false
@@ -95,6 +96,7 @@ func (h *handler) find(w http.ResponseWriter, a *ask, f *flight, leads bool) nex
 		return askAnew
 	}
 	defer h.cache.store.Release(e) // which launch has taken hold of for its leader
+	a.now = time.Now()             // as in launch
 	if !leads && (!h.suits(a, f) || a.use(e) != law.Fresh) {
 		return askAnew
 	}
