@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/foretier/foretier/internal/sysio"
 )
 
 // A socket reads and writes what is a socket and nothing else by calls of its own,
@@ -57,9 +59,9 @@ func (s *socket) readLate(room Room) (int, error) {
 // error. Go's poller calls it, and again when there may be.
 func (in *incoming) read(fd uintptr) bool {
 	p := in.room.Take()
-	n, err := read(fd, p)
+	n, err := sysio.Read(fd, p)
 	for err == syscall.EINTR {
-		n, err = read(fd, p)
+		n, err = sysio.Read(fd, p)
 	}
 	switch {
 	case err == syscall.EAGAIN:
@@ -106,7 +108,7 @@ func (s *socket) write(p []byte) (int, error) {
 // error. Go's poller calls it, and again when there may be room.
 func (out *outgoing) write(fd uintptr) bool {
 	for out.n < len(out.p) {
-		n, err := write(fd, out.p[out.n:])
+		n, err := sysio.Write(fd, out.p[out.n:])
 		switch err {
 		case 0:
 			out.n += n

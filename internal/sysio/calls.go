@@ -3,18 +3,18 @@
 // The race detector takes what one side writes and the other reads for an order, but
 // only by these.
 
-package wire
+package sysio
 
 import "syscall"
 
-// read is read(2), of a socket that does not block.
-func read(fd uintptr, p []byte) (int, syscall.Errno) {
+// Read is read(2), of a socket that does not block.
+func Read(fd uintptr, p []byte) (int, syscall.Errno) {
 	n, err := syscall.Read(int(fd), p)
 	return n, errno(err)
 }
 
-// write is write(2), likewise.
-func write(fd uintptr, p []byte) (int, syscall.Errno) {
+// Write is write(2), likewise.
+func Write(fd uintptr, p []byte) (int, syscall.Errno) {
 	n, err := syscall.Write(int(fd), p)
 	return n, errno(err)
 }

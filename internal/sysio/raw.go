@@ -1,6 +1,6 @@
 //go:build linux && !race
 
-package wire
+package sysio
 
 import (
 	"syscall"
@@ -12,11 +12,11 @@ import (
 // a busy machine makes of any, costs a change of threads.
 const quick = 64 << 10
 
-// read is read(2), of a socket that does not block.
-func read(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_READ, fd, p) }
+// Read is read(2), of a socket that does not block.
+func Read(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_READ, fd, p) }
 
-// write is write(2), likewise.
-func write(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_WRITE, fd, p) }
+// Write is write(2), likewise.
+func Write(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_WRITE, fd, p) }
 
 func call(number, fd uintptr, p []byte) (int, syscall.Errno) {
 	at := unsafe.Pointer(unsafe.SliceData(p))
