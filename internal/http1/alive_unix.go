@@ -2,7 +2,11 @@
 
 package http1
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/foretier/foretier/internal/sysio"
+)
 
 // sockets says that a socket can be looked at, and waited for without reading it.
 const sockets = true
@@ -20,6 +24,20 @@ func quiet(raw syscall.RawConn) bool {
 // silent is quiet within a call of raw.Read.
 func silent(fd uintptr) bool {
 	var b [1]byte
-	n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return n < 0 && (err == syscall.EAGAIN || err == syscall.EINTR)
+	_, err := sysio.Peek(fd, b[:])
+	return err == syscall.EAGAIN || err == syscall.EINTR
+}
+
+// take reads once what has come over a socket, within a call of raw.Read. It returns
+// 0 if something is the matter that whoever reads next will be told, and waits if
+// there is nothing yet.
+func take(fd uintptr, p []byte) (n int, waits bool) {
+	n, err := sysio.Read(fd, p)
+	return max(n, 0), err == syscall.EAGAIN || err == syscall.EINTR
+}
+
+// put writes p to a socket, within a call of raw.Read, as far as that takes it at once.
+func put(fd uintptr, p []byte) int {
+	n, _ := sysio.Write(fd, p) // what went wrong, whoever writes the rest is told
+	return max(n, 0)
 }

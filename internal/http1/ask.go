@@ -24,7 +24,8 @@ func (cn *conn) asks(call *Call) bool {
 	return sockets && cn.raw != nil && !cn.tls && call.Body == nil
 }
 
-// ask sends the request over a kept connection and waits until something has come.
+// ask sends the request over a kept connection and waits until something has come,
+// which it reads.
 func (cn *conn) ask(call *Call) error {
 	a := cn.asking
 	if a == nil {
@@ -46,13 +47,33 @@ func (cn *conn) ask(call *Call) error {
 func (a *asking) step(fd uintptr) bool {
 	call := a.call
 	if call == nil {
-		return true
+		return a.read(fd)
 	}
 	a.call = nil
 	if !silent(fd) {
 		a.err = errClosed
 		return true
 	}
-	a.err = a.cn.send(call)
+	head := call.head
+	if n := put(fd, head); n > 0 {
+		call.sent.Store(true)
+		head = head[n:]
+	}
+	if len(head) > 0 { // more than a socket takes at once, or an error
+		a.err = a.cn.write(call, head)
+	}
 	return a.err != nil
+}
+
+// read reads what has come, and reports whether to wait no more. Of an end, and of
+// errors, the next read tells.
+func (a *asking) read(fd uintptr) bool {
+	cn := a.cn
+	if cn.interrupted.Load() {
+		return true
+	}
+	n, waits := take(fd, cn.in.Room())
+	cn.in.Filled(n)
+	cn.heard = cn.heard || n > 0
+	return !waits
 }
