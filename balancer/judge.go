@@ -73,6 +73,9 @@ func (t *try) judgeError(now time.Time, err error) {
 // it got this response or error.
 func (t *try) mayRepeat(a *answer, err error) bool {
 	x := t.exchange
+	if err == nil && a.status < 500 { // nearly always: nobody need be asked whether the client is there
+		return false
+	}
 	if x.gone() || err != nil && ownFault(err) || x.spool != nil && !x.spool.replayable() {
 		return false
 	}

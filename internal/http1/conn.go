@@ -125,9 +125,9 @@ func (cn *conn) do(ctx context.Context, call *Call) error {
 		cn.close()
 		return err
 	}
-	stop := context.AfterFunc(ctx, cn.stop)
+	wait := waitFor(ctx, cn.stop)
 	if broken := call.attach(cn); broken != nil {
-		stop()
+		wait.end()
 		cn.close()
 		return broken
 	}
@@ -142,13 +142,13 @@ func (cn *conn) do(ctx context.Context, call *Call) error {
 		err = call.detach(true)
 	}
 	if err != nil {
-		stop()
+		wait.end()
 		cn.close()
 		cn.upload.abandon()
 		return explain(ctx, call, err, "no response", call.Wait)
 	}
 	h.keep()
-	cn.answer(ctx, call, h, stop)
+	cn.answer(ctx, call, h, wait)
 	return nil
 }
 

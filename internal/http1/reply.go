@@ -26,19 +26,19 @@ type Reply struct {
 	ctx  context.Context // of the call, for the cause of an error
 	call *Call
 	src  Body
-	stop func() bool
+	wait wait // for ctx to end
 	last bool // the connection's last response
 	once sync.Once
 }
 
 // answer makes the response with this head the call's.
-func (cn *conn) answer(ctx context.Context, call *Call, h *Head, stop func() bool) {
+func (cn *conn) answer(ctx context.Context, call *Call, h *Head, wait wait) {
 	cn.learn(h)
 	if old := h.Minor == 0; old != cn.owner.old.Load() {
 		cn.owner.old.Store(old)
 	}
 	r := &call.reply
-	r.Head, r.cn, r.ctx, r.call, r.stop = h, cn, ctx, call, stop
+	r.Head, r.cn, r.ctx, r.call, r.wait = h, cn, ctx, call, wait
 	if h.Status == http.StatusSwitchingProtocols {
 		return
 	}
@@ -96,7 +96,7 @@ func (r *Reply) Response() *http.Response {
 
 // Tunnel returns the connection of a reply of 101, which is closed in its place. It is
 // an [io.Writer] too.
-func (r *Reply) Tunnel() io.ReadCloser { return &tunnel{cn: r.cn, stop: r.stop} }
+func (r *Reply) Tunnel() io.ReadCloser { return &tunnel{cn: r.cn, wait: r.wait} }
 
 // Ended reports whether the body has been read to its end, or is none.
 func (r *Reply) Ended() bool { return r.src.Ended() }
@@ -172,7 +172,7 @@ func (r *Reply) Close() error {
 func (r *Reply) end(whole bool) {
 	r.once.Do(func() {
 		cn := r.cn
-		live := r.stop() // nobody interrupts it any more
+		live := r.wait.end() // nobody interrupts it any more
 		// A Close may come while another goroutine reads: what reading changes
 		// is looked at only at the body's end.
 		if !whole || !live || r.last || cn.broken || cn.keep <= 0 || cn.in.Buffered() > 0 || !cn.upload.done() {

@@ -18,6 +18,7 @@ type scope struct {
 	ended  error                   // guarded by mu: why; nil: it has not
 	inner  context.Context         // guarded by mu: what ends; nil: nobody has asked
 	cancel context.CancelCauseFunc // guarded by mu: of inner
+	onEnd  func()                  // guarded by mu: is called at the end; nil: the place is free
 }
 
 // asked returns a context that ends with s.
@@ -37,11 +38,36 @@ func (s *scope) asked() context.Context {
 func (s *scope) end(cause error) {
 	s.mu.Lock()
 	s.ended = cmp.Or(s.ended, cause)
-	cancel := s.cancel
+	cancel, onEnd := s.cancel, s.onEnd
+	s.onEnd = nil
 	s.mu.Unlock()
 	if cancel != nil {
 		cancel(cause)
 	}
+	if onEnd != nil {
+		onEnd()
+	}
+}
+
+// OnEnd implements [http1.Ending], for a pool that asks a backend: to wait for a page
+// needs no context that can be waited for.
+func (s *scope) OnEnd(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil || s.onEnd != nil || s.Context.Done() != nil { // that may end by itself
+		return false
+	}
+	s.onEnd = f
+	return true
+}
+
+// OffEnd implements [http1.Ending].
+func (s *scope) OffEnd() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.onEnd == nil
+	s.onEnd = nil
+	return !free
 }
 
 // over reports whether s has ended.
