@@ -159,21 +159,24 @@ func (j *Journal) Status() int {
 
 // Notes yields what the parts noted, in order, those of linked fetches last.
 func (j *Journal) Notes() iter.Seq2[string, slog.LogValuer] {
-	return func(yield func(string, slog.LogValuer) bool) {
-		j.mu.Lock()
-		notes, links := j.notes, j.links
-		j.mu.Unlock()
-		for _, n := range notes {
-			if !yield(n.part, n.value) {
-				return
-			}
-		}
-		for _, l := range links {
-			for part, value := range l.Notes() {
-				if !yield(part, value) {
-					return
-				}
-			}
+	return func(yield func(string, slog.LogValuer) bool) { j.EachNote(yield) }
+}
+
+// EachNote calls yield with what Notes yields, until that reports false. It takes no
+// memory, and reports whether all were wanted.
+func (j *Journal) EachNote(yield func(string, slog.LogValuer) bool) bool {
+	j.mu.Lock()
+	notes, links := j.notes, j.links
+	j.mu.Unlock()
+	for _, n := range notes {
+		if !yield(n.part, n.value) {
+			return false
 		}
 	}
+	for _, l := range links {
+		if !l.EachNote(yield) {
+			return false
+		}
+	}
+	return true
 }
