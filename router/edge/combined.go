@@ -1,49 +1,37 @@
 package edge
 
 import (
-	"io"
-	"net/http"
 	"net/netip"
 	"strconv"
-	"sync"
-	"time"
+
+	"github.com/foretier/foretier/router/edge/internal/logline"
 )
 
-// A combinedLog writes lines in Apache's combined format:
+// combinedTime formats the times of combined lines.
+var combinedTime = logline.Stamp{Layout: "02/Jan/2006:15:04:05 -0700"}
+
+// appendCombined appends a's line in Apache's combined format:
 //
 //	192.0.2.1 - - [23/Nov/2026:06:00:00 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl/8.5.0"
 //
 // What a client sent is quoted so that it cannot forge a field or a line.
-type combinedLog struct {
-	mu   sync.Mutex
-	line []byte // guarded by mu; reused
-}
-
-func (l *combinedLog) write(w io.Writer, ex *exchange, r *http.Request, client netip.Addr, status int, began time.Time) {
-	if w == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.line[:0]
-	b = appendAddr(b, client)
+func appendCombined(b []byte, a *access) []byte {
+	b = appendAddr(b, a.client)
 	b = append(b, " - - ["...)
-	b = began.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
+	b = append(b, combinedTime.String(a.began)...)
 	b = append(b, "] "...)
 	b = append(b, '"')
-	b = escape(append(escape(append(escape(b, r.Method), ' '), r.RequestURI), ' '), r.Proto)
+	b = escape(append(escape(append(escape(b, a.method), ' '), a.target), ' '), a.proto)
 	b = append(b, '"')
 	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(status), 10)
+	b = strconv.AppendInt(b, int64(a.status), 10)
 	b = append(b, ' ')
-	b = strconv.AppendInt(b, ex.bytes, 10)
+	b = strconv.AppendInt(b, a.bytes, 10)
 	b = append(b, ' ')
-	b = quote(b, r.Header.Get("Referer"))
+	b = quote(b, a.referer)
 	b = append(b, ' ')
-	b = quote(b, r.Header.Get("User-Agent"))
-	b = append(b, '\n')
-	l.line = b
-	_, _ = w.Write(b) // a log that cannot be written must not stop the shop
+	b = quote(b, a.agent)
+	return append(b, '\n')
 }
 
 // appendAddr appends an address, or what netip says of none.
@@ -65,6 +53,9 @@ func quote(b []byte, s string) []byte {
 // escape appends s as Apache does: quotes, backslashes and what is not printable
 // ASCII as \xHH.
 func escape(b []byte, s string) []byte {
+	if logline.IsClean(s) {
+		return append(b, s...)
+	}
 	const digits = "0123456789abcdef"
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

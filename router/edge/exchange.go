@@ -112,7 +112,8 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 		s.warnAboutScheme(r, peer)
 	}
 	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
-	rec.ID = requestID(r, trusted)
+	id := identify(r.Header.Get("X-Request-Id"), trusted)
+	rec.ID = id.String()
 	no := s.admit(r, rec, peer, trusted, ex.own != nil)
 	r.Header["X-Request-Id"] = []string{rec.ID}
 	rec.Page = s.page
@@ -191,22 +192,32 @@ func (s *Server) warnAboutScheme(r *http.Request, peer netip.Addr) {
 		"backends will see http and may redirect for ever", "peer", peer.String())
 }
 
-// requestID passes on what a trusted peer named the request, or makes a name of
-// 64 random bits.
-func requestID(r *http.Request, trusted bool) string {
-	if trusted {
-		if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= 128 && only(id, isAlnum, "-_.:=+/@") {
-			return id
-		}
+// A requestID is what a trusted peer named the request, or a name of 64 random bits.
+type requestID struct {
+	given string
+	made  [16]byte // if given is empty
+}
+
+// identify returns the name of a request that came with one, or with "".
+func identify(given string, trusted bool) (id requestID) {
+	if trusted && given != "" && len(given) <= 128 && only(given, isAlnum, "-_.:=+/@") {
+		id.given = given
+		return id
 	}
 	const digits = "0123456789abcdef"
-	var b [16]byte
 	n := rand.Uint64()
-	for i := range b {
-		b[i] = digits[n&15]
+	for i := range id.made {
+		id.made[i] = digits[n&15]
 		n >>= 4
 	}
-	return string(b[:])
+	return id
+}
+
+func (id *requestID) String() string {
+	if id.given != "" {
+		return id.given
+	}
+	return string(id.made[:])
 }
 
 // writePage answers with the operator's page for status, if there is one.
@@ -246,10 +257,12 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 		rec.Fail(errGone)
 	}
 	s.stats.status(status, gone)
-	if s.opts.NoAccessLog && s.opts.Combined == nil && rec.Cause() == nil {
+	if s.opts.NoAccessLog && s.lines == nil && rec.Cause() == nil {
 		return // which looks at no clock
 	}
-	s.log(ex, r, rec, status, time.Since(began), aborted, gone)
+	line := accessOf(ex, r, rec, status)
+	line.began, line.took, line.aborted, line.gone = began, time.Since(began), aborted, gone
+	s.log(r.Context(), &line)
 }
 
 // traceOf is what the parts noted so far, on one line.

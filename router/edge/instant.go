@@ -203,54 +203,42 @@ func (c *conn) client(head *http1.Head) netip.Addr {
 	if !c.trusted {
 		return c.peer
 	}
-	return client(c.peer, valuesOf(head, forwardedFor), c.srv.opts.Trusted)
-}
-
-var (
-	forwardedFor = http1.Known("X-Forwarded-For")
-	// logged are the fields that the log line has something of.
-	logged = [...]http1.Name{http1.Known("X-Request-Id"), http1.Known("Referer"), http1.Known("User-Agent")}
-)
-
-// valuesOf returns all lines of a field, to be kept.
-func valuesOf(head *http1.Head, name http1.Name) (lines []string) {
+	var few [4]string // as many lines as there are, as a rule
+	lines := few[:0]
 	for i := range head.Len() {
-		if id, _, value := head.Field(i); id == name {
-			lines = append(lines, strings.Clone(value))
+		if id, _, value := head.Field(i); id == forwardedFor {
+			lines = append(lines, value)
 		}
 	}
-	return lines
+	return client(c.peer, lines, c.srv.opts.Trusted)
 }
+
+// What the log line has of a head.
+var (
+	forwardedFor = http1.Known("X-Forwarded-For")
+	requestName  = http1.Known("X-Request-Id")
+	referer      = http1.Known("Referer")
+	userAgent    = http1.Known("User-Agent")
+)
 
 // logInstant writes the line of what is being answered.
 func (c *conn) logInstant(status int, bytes int64, cause error) {
 	s, in := c.srv, &c.instant
-	if s.opts.NoAccessLog && s.opts.Combined == nil {
+	if s.opts.NoAccessLog && s.lines == nil {
 		return
 	}
-	r := &http.Request{
-		Method: http.MethodGet, Host: strings.Clone(in.head.Host), RequestURI: strings.Clone(in.head.Target), Proto: "HTTP/1.1",
-		Header: http.Header{},
+	line := access{
+		began: in.now, took: time.Since(in.now), client: c.client(in.head), scheme: "http",
+		method: http.MethodGet, host: in.head.Host, target: in.head.Target, proto: "HTTP/1.1",
+		status: status, bytes: bytes, notes: in.memo.Notes,
+		referer: in.head.Value(referer), agent: in.head.Value(userAgent),
+		cause: cause, aborted: cause != nil, gone: cause != nil, lent: true,
 	}
-	for _, id := range logged {
-		if lines := valuesOf(in.head, id); lines != nil {
-			r.Header[id.String()] = lines
-		}
-	}
-	rec := new(transit.Record)
-	rec.ID = requestID(r, c.trusted)
-	rec.Client, rec.Scheme = c.client(in.head), "http"
 	if in.memo.HTTPS {
-		rec.Scheme = "https"
+		line.scheme = "https"
 	}
-	for _, n := range in.memo.Notes {
-		rec.Note(n.Part, n.Value)
-	}
-	if cause != nil {
-		rec.Fail(cause)
-	}
-	gone := cause != nil
-	s.log(&exchange{bytes: bytes}, r.WithContext(s.base), rec, status, time.Since(in.now), gone, gone)
+	line.id = identify(in.head.Value(requestName), c.trusted)
+	s.log(s.base, &line)
 }
 
 // learn remembers what was answered, if the stages on its way say that its like

@@ -116,7 +116,18 @@ var analytics = cache.Options{IgnoreCookies: cache.Analytics()}
 // TestInstantAllocatesNothing on an answer of up to 32 KiB, whose request is a
 // browser's.
 func TestInstantAllocatesNothing(t *testing.T) {
-	s := newShop(t, edge.Options{NoAccessLog: true}, analytics)
+	for name, opts := range map[string]edge.Options{
+		"off":      {NoAccessLog: true},
+		"text":     {Logger: slog.New(edge.NewLogHandler(io.Discard, edge.LogOptions{}))},
+		"json":     {Logger: slog.New(edge.NewLogHandler(edge.NewLogWriter(io.Discard, nil), edge.LogOptions{JSON: true}))},
+		"combined": {Combined: io.Discard},
+	} {
+		t.Run(name, func(t *testing.T) { allocatesNothing(t, opts) })
+	}
+}
+
+func allocatesNothing(t *testing.T, opts edge.Options) {
+	s := newShop(t, opts, analytics)
 	lost := poolsLose()
 	for _, size := range []string{"/1000", "/32000", "/300000"} {
 		c := testkit.Dial(t, s.srv.Addr().String())
@@ -160,9 +171,15 @@ func askRaw(tb testing.TB, c net.Conn, out, in []byte) {
 // the head.
 func BenchmarkInstant(b *testing.B) {
 	for _, noInstant := range []bool{true, false} {
-		b.Run(map[bool]string{true: "chain", false: "head"}[noInstant]+"/logged", func(b *testing.B) {
-			benchmarkInstant(b, "/1024", edge.Options{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), NoInstant: noInstant})
-		})
+		name := map[bool]string{true: "chain", false: "head"}[noInstant]
+		for logged, h := range map[string]slog.Handler{
+			"/slog":   slog.NewJSONHandler(io.Discard, nil),
+			"/logged": edge.NewLogHandler(io.Discard, edge.LogOptions{JSON: true}),
+		} {
+			b.Run(name+logged, func(b *testing.B) {
+				benchmarkInstant(b, "/1024", edge.Options{Logger: slog.New(h), NoInstant: noInstant})
+			})
+		}
 	}
 	for _, size := range []string{"/1024", "/16384", "/262144"} {
 		for _, noInstant := range []bool{true, false} {

@@ -1,66 +1,164 @@
 package edge
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/edge/internal/logline"
+	"github.com/foretier/foretier/router/edge/internal/memo"
 )
 
 const levelError = slog.LevelError
 
 func attr(key, value string) slog.Attr { return slog.String(key, value) }
 
-// log writes the request's line: see [transit.Grade].
-func (s *Server) log(ex *exchange, r *http.Request, rec *transit.Record, status int, took time.Duration, aborted, gone bool) {
-	cause := rec.Cause()
-	level, message := transit.Grade(status, cause, aborted, gone)
-	addr := rec.Client
+// An access is what the log says of a request.
+type access struct {
+	began         time.Time
+	took          time.Duration
+	id            requestID
+	client        netip.Addr
+	method        string
+	scheme        string
+	host, target  string
+	proto         string
+	status        int
+	bytes         int64
+	referer       string
+	agent         string
+	record        *transit.Record // whose notes it tells; nil: notes are those
+	notes         []memo.Note
+	cause         error
+	aborted, gone bool
+	lent          bool // its texts are a connection's, which reuses them
+}
+
+// log writes a's line: see [transit.Grade].
+func (s *Server) log(ctx context.Context, a *access) {
+	level, message := transit.Grade(a.status, a.cause, a.aborted, a.gone)
 	if s.opts.AnonymousLog {
-		addr = anonymous(addr)
+		a.client = anonymous(a.client)
 	}
-	s.combined.write(s.opts.Combined, ex, r, addr, status, time.Now().Add(-took))
-	if (s.opts.NoAccessLog || s.opts.Combined != nil) && (cause == nil || level < slog.LevelWarn) {
+	if s.lines != nil {
+		l := logLines.Get().(*logline.Line)
+		l.B = appendCombined(l.B[:0], a)
+		_, _ = s.lines.Write(l.B) // which never fails
+		logLines.Put(l)
+	}
+	if (s.opts.NoAccessLog || s.lines != nil) && (a.cause == nil || level < slog.LevelWarn) {
 		return
 	}
-	ctx := r.Context()
+	if s.plain != nil {
+		if !s.plain.Enabled(ctx, level) || s.plain.access(a, level, message) {
+			return
+		}
+	}
+	s.logRecord(ctx, a, level, message)
+}
+
+// access writes a's line, if it is all of kinds that are known here.
+func (h *LogHandler) access(a *access, level slog.Level, message string) bool {
+	l := h.line()
+	defer logLines.Put(l)
+	ok := l.Begin(a.began.Add(a.took), level, message)
+	l.Raw(h.with)
+	if a.id.given != "" {
+		l.String("id", a.id.given)
+	} else {
+		l.Word("id", string(a.id.made[:])) // which takes no memory
+	}
+	l.Addr("client", a.client)
+	l.String("method", a.method)
+	l.Word("scheme", a.scheme)
+	l.String("host", a.host)
+	clipped(l, "target", a.target)
+	l.String("proto", a.proto)
+	l.Int("status", int64(a.status))
+	l.Int("bytes", a.bytes)
+	l.Seconds("took_s", a.took)
+	if a.referer != "" {
+		clipped(l, "referer", a.referer)
+	}
+	if a.agent != "" {
+		clipped(l, "agent", a.agent)
+	}
+	for _, n := range a.notes {
+		ok = ok && l.Value(n.Part, slog.AnyValue(n.Value))
+	}
+	if a.record != nil {
+		ok = a.record.EachNote(func(part string, value slog.LogValuer) bool {
+			return l.Value(part, slog.AnyValue(value))
+		}) && ok
+	}
+	if a.aborted {
+		l.True("aborted")
+	}
+	if a.cause != nil {
+		l.String("cause", a.cause.Error())
+	}
+	if ok {
+		_ = h.end(l) // a log that cannot be written must not stop the shop
+	}
+	return ok
+}
+
+// clipped writes what a client sent.
+func clipped(l *logline.Line, key, value string) { l.String(key, transit.Clip(value)) }
+
+// logRecord writes a's line by whatever handler there is, which may keep it.
+func (s *Server) logRecord(ctx context.Context, a *access, level slog.Level, message string) {
 	if !s.opts.Logger.Enabled(ctx, level) {
 		return
+	}
+	keep := func(text string) string {
+		if a.lent {
+			return strings.Clone(text)
+		}
+		return text
 	}
 	l := attrLists.Get().(*attrList)
 	defer l.free()
 	l.attrs = append(l.attrs,
-		slog.String("id", rec.ID),
-		slog.String("client", addr.String()),
-		slog.String("method", r.Method),
-		slog.String("scheme", rec.Scheme),
-		slog.String("host", r.Host),
-		slog.String("target", transit.Clip(r.RequestURI)),
-		slog.String("proto", r.Proto),
-		slog.Int("status", status),
-		slog.Int64("bytes", ex.bytes),
-		slog.Float64("took_s", seconds(took)),
+		slog.String("id", keep(a.id.String())),
+		slog.String("client", a.client.String()),
+		slog.String("method", a.method),
+		slog.String("scheme", a.scheme),
+		slog.String("host", keep(a.host)),
+		slog.String("target", keep(transit.Clip(a.target))),
+		slog.String("proto", a.proto),
+		slog.Int("status", a.status),
+		slog.Int64("bytes", a.bytes),
+		slog.Float64("took_s", seconds(a.took)),
 	)
-	if referer := r.Header.Get("Referer"); referer != "" {
-		l.attrs = append(l.attrs, slog.String("referer", transit.Clip(referer)))
+	if a.referer != "" {
+		l.attrs = append(l.attrs, slog.String("referer", keep(transit.Clip(a.referer))))
 	}
-	if agent := r.Header.Get("User-Agent"); agent != "" {
-		l.attrs = append(l.attrs, slog.String("agent", transit.Clip(agent)))
+	if a.agent != "" {
+		l.attrs = append(l.attrs, slog.String("agent", keep(transit.Clip(a.agent))))
 	}
-	for part, value := range rec.Notes() {
-		l.attrs = append(l.attrs, slog.Any(part, value))
+	for _, n := range a.notes {
+		l.attrs = append(l.attrs, slog.Any(n.Part, n.Value))
 	}
-	if aborted {
+	if a.record != nil {
+		for part, value := range a.record.Notes() {
+			l.attrs = append(l.attrs, slog.Any(part, value))
+		}
+	}
+	if a.aborted {
 		l.attrs = append(l.attrs, slog.Bool("aborted", true))
 	}
-	if cause != nil {
-		l.attrs = append(l.attrs, slog.String("cause", cause.Error()))
+	if a.cause != nil {
+		l.attrs = append(l.attrs, slog.String("cause", a.cause.Error()))
 	}
 	// Not by LogAttrs, which looks up for each line where it is called.
-	line := slog.NewRecord(time.Now(), level, message, here)
+	line := slog.NewRecord(a.began.Add(a.took), level, message, here)
 	line.AddAttrs(l.attrs...)
 	_ = s.opts.Logger.Handler().Handle(ctx, line) // as LogAttrs does
 }
@@ -85,3 +183,14 @@ func (l *attrList) free() {
 
 // seconds is d for a log, to a microsecond.
 func seconds(d time.Duration) float64 { return d.Round(time.Microsecond).Seconds() }
+
+// accessOf tells of a request that the chain has served.
+func accessOf(ex *exchange, r *http.Request, rec *transit.Record, status int) access {
+	return access{
+		id: requestID{given: rec.ID}, client: rec.Client, scheme: rec.Scheme,
+		method: r.Method, host: r.Host, target: r.RequestURI, proto: r.Proto,
+		status: status, bytes: ex.bytes,
+		referer: r.Header.Get("Referer"), agent: r.Header.Get("User-Agent"),
+		record: rec, cause: rec.Cause(),
+	}
+}

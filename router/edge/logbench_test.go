@@ -18,6 +18,8 @@ func BenchmarkLog(b *testing.B) {
 		"off":      {NoAccessLog: true},
 		"text":     {Logger: text},
 		"json":     {Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))},
+		"own text": {Logger: slog.New(edge.NewLogHandler(io.Discard, edge.LogOptions{}))},
+		"own json": {Logger: slog.New(edge.NewLogHandler(io.Discard, edge.LogOptions{JSON: true}))},
 		"combined": {Combined: io.Discard, Logger: text},
 	} {
 		b.Run(name, func(b *testing.B) {

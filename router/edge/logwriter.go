@@ -13,9 +13,9 @@ import (
 // time: at most 100 ms late, earlier once there are 64 KiB of them, and all by Close,
 // so that a program that ends, be it by a panic, loses none if it defers that. Up to
 // 1 MiB of lines are kept while the reader stands still, those beyond are dropped and
-// counted. It is for a handler of slog, as in
+// counted. It is for a [LogHandler] or another handler of slog, as in
 //
-//	slog.New(slog.NewJSONHandler(edge.NewLogWriter(os.Stderr, nil), nil))
+//	slog.New(edge.NewLogHandler(edge.NewLogWriter(os.Stderr, nil), edge.LogOptions{}))
 //
 // and safe for concurrent use.
 type LogWriter struct {

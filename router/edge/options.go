@@ -93,7 +93,7 @@ type Options struct {
 	Drain time.Duration
 	// Logger gets the log; nil means slog.Default(). A request waits until its
 	// line is written, so give its handler a [LogWriter]: who reads a log may
-	// stand still. Durations in it are in
+	// stand still. A [LogHandler] costs a request least. Durations in it are in
 	// seconds. It says when the server begins to serve and to drain, and where.
 	Logger *slog.Logger
 	// NoAccessLog leaves out the line for each request, but not for those that

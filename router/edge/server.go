@@ -60,10 +60,10 @@ type Server struct {
 	warned   atomic.Bool
 	hsts     string // the field's value; empty for none
 	names    *names // nil: all names ask for the same client certificates
-	combined combinedLog
 	upgrades upgrades
 	crowd    crowd
-	lines    *LogWriter // to Options.Combined; nil: there is none
+	lines    *LogWriter  // to Options.Combined; nil: there is none
+	plain    *LogHandler // Options.Logger's, if lines need no slog.Record; else nil
 	stats    stats
 	memos    memo.Table // of what is answered from the head
 
@@ -101,7 +101,9 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 		s.lines = NewLogWriter(opts.Combined, func(n uint64) {
 			opts.Logger.Error("lines of the combined log were dropped: its reader stands still", "lines", n)
 		})
-		s.opts.Combined = s.lines
+	}
+	if h, ok := opts.Logger.Handler().(*LogHandler); ok && h.own {
+		s.plain = h
 	}
 	s.unreadable.Burst, s.unfinished.Burst = 20, 20
 	if opts.HSTS > 0 {
