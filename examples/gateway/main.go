@@ -57,11 +57,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 	// Nobody waits for whoever reads the log.
 	lines := edge.NewLogWriter(stderr, func(n uint64) { logger.Error("lines of the log were dropped: its reader stands still", "lines", n) })
 	defer lines.Close()
-	var handler slog.Handler = slog.NewTextHandler(lines, nil)
-	if c.log == "json" {
-		handler = slog.NewJSONHandler(lines, nil)
-	}
-	logger = slog.New(handler)
+	logger = slog.New(edge.NewLogHandler(lines, edge.LogOptions{JSON: c.log == "json"}))
 	if c.sticky != "" && c.stickyKey == nil {
 		c.stickyKey = sharedKey(ctx, c, logger)
 	}

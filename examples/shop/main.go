@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	lines := edge.NewLogWriter(stderr, nil) // nobody waits for whoever reads the log
 	defer lines.Close()
-	logger := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
+	logger := slog.New(edge.NewLogHandler(lines, edge.LogOptions{Level: level}))
 	store, shared, err := openStore(ctx, *redisURL, *memcached, logger)
 	if err != nil {
 		fmt.Fprintf(lines, "shop: %v\n", err)
