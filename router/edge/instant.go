@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -264,7 +265,7 @@ func (s *Server) learn(ex *exchange, r *http.Request, rec *transit.Record) {
 		Answer: answer, Page: page, Stages: append([]transit.Stage(nil), stages...),
 	}
 	for part, value := range rec.Notes() {
-		m.Notes = append(m.Notes, memo.Note{Part: part, Value: value})
+		m.Notes = append(m.Notes, memo.Note{Part: part, Value: slog.AnyValue(value).Resolve()})
 	}
 	s.memos.Learn(m)
 }

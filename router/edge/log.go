@@ -90,7 +90,7 @@ func (h *LogHandler) access(a *access, level slog.Level, message string) bool {
 		clipped(l, "agent", a.agent)
 	}
 	for _, n := range a.notes {
-		ok = ok && l.Value(n.Part, slog.AnyValue(n.Value))
+		ok = ok && l.Value(n.Part, n.Value)
 	}
 	if a.record != nil {
 		ok = a.record.EachNote(func(part string, value slog.LogValuer) bool {
@@ -144,7 +144,7 @@ func (s *Server) logRecord(ctx context.Context, a *access, level slog.Level, mes
 		l.attrs = append(l.attrs, slog.String("agent", keep(transit.Clip(a.agent))))
 	}
 	for _, n := range a.notes {
-		l.attrs = append(l.attrs, slog.Any(n.Part, n.Value))
+		l.attrs = append(l.attrs, slog.Attr{Key: n.Part, Value: n.Value})
 	}
 	if a.record != nil {
 		for part, value := range a.record.Notes() {

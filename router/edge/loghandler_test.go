@@ -42,7 +42,7 @@ func someAccess(r *rand.Rand) *access {
 		a.cause = errors.New(text())
 	}
 	if r.IntN(2) == 0 {
-		a.notes = []memo.Note{{Part: "rule", Value: noted{"shop"}}, {Part: "cache", Value: noted{text()}}}
+		a.notes = []memo.Note{{Part: "rule", Value: slog.StringValue("shop")}, {Part: "cache", Value: slog.StringValue(text())}}
 	} else {
 		a.record = new(transit.Record)
 		a.record.Note("rule", noted{text()})

@@ -107,11 +107,18 @@ func (l *Line) True(key string) {
 func (l *Line) Seconds(key string, d time.Duration) {
 	l.name(key)
 	d = d.Round(time.Microsecond)
-	if d <= 0 || d >= time.Second || d < 100*time.Microsecond && !l.JSON { // which has an exponent
+	switch n := byte(d / time.Microsecond); {
+	case d <= 0 || d >= time.Second:
 		l.float(d.Seconds())
-		return
+	case l.JSON || d >= 100*time.Microsecond:
+		l.B = appendFraction(append(l.B, '0'), int(d))
+	case n < 10: // text has an exponent from here on
+		l.B = append(append(l.B, '0'+n), "e-06"...)
+	case n%10 == 0:
+		l.B = append(append(l.B, '0'+n/10), "e-05"...)
+	default:
+		l.B = append(append(l.B, '0'+n/10, '.', '0'+n%10), "e-05"...)
 	}
-	l.B = appendFraction(append(l.B, '0'), int(d))
 }
 
 // appendFraction appends ns billionths as .999999999 of package time does.

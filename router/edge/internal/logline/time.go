@@ -36,10 +36,10 @@ var stamp = Stamp{Layout: time.RFC3339}
 // It reports false for years that RFC 3339 has no form for.
 func (l *Line) time(t time.Time) bool {
 	const seconds = len("2006-01-02T15:04:05")
-	if y := t.Year(); y < 0 || y > 9999 {
+	text := stamp.String(t)
+	if text[0] == '-' || text[4] != '-' { // no year of four digits
 		return false
 	}
-	text := stamp.String(t)
 	b := l.B
 	if l.JSON {
 		b = append(b, '"')

@@ -39,7 +39,7 @@ type Memo struct {
 // A Note is what a stage has left for the log line.
 type Note struct {
 	Part  string
-	Value slog.LogValuer
+	Value slog.Value // resolved: it is the same each time
 }
 
 // memoSize is what a memo takes beside its texts: itself, its place in the table
