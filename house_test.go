@@ -28,7 +28,7 @@ var clients = map[string][]string{
 	"google.golang.org/grpc":          {},
 	"golang.org/x/net/":               {"internal/fields"}, // the one reader of bytes
 	"github.com/alexedwards/scs":      {},
-	"github.com/foretier/foretier/ex": {}, // nobody imports the examples
+	"github.com/foretier/foretier/ex": {}, // nobody imports the examples, but they what they share
 
 	module + "/internal/testkit":    {"internal/servertest"}, // but tests
 	module + "/internal/servertest": {},
@@ -72,7 +72,7 @@ func TestArrowsPointDown(t *testing.T) {
 // forbidden says why a package in room may not import imp, or "".
 func forbidden(room, imp string) string {
 	from := floor(room)
-	if from == "examples" && !strings.HasPrefix(imp, module+"/examples") {
+	if from == "examples" && (!strings.HasPrefix(imp, module+"/examples") || strings.HasPrefix(imp, module+"/examples/internal/")) {
 		return ""
 	}
 	for prefix, rooms := range clients {
@@ -126,6 +126,9 @@ func TestForbidden(t *testing.T) {
 		{"cache", module + "/examples/shop", true},
 		{"cache/cachetest", module + "/internal/testkit", true},
 		{"examples/shop", module + "/cache", false},
+		{"examples/shop", module + "/examples/internal/memory", false},
+		{"examples/shop", module + "/examples/gateway", true},
+		{"cache", module + "/examples/internal/memory", true},
 		{"examples/shop", "github.com/redis/go-redis/v9", false},
 	}
 	for _, c := range cases {

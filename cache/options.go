@@ -35,7 +35,8 @@ type Options struct {
 	// The process takes more: Go's collector lets garbage pile up beside what is
 	// held, so expect a resident size of 1.4 to 2.7 times MaxBytes. Where memory
 	// is short, in a container above all, set GOMEMLIMIT to some 90% of what
-	// there is, and MaxBytes to half of that or less.
+	// there is, and MaxBytes to half of that or less. With such a limit GOGC=400
+	// saves work while the cache holds little.
 	MaxBytes int64
 	// MaxBody is the largest body stored, in bytes. Zero means 16 MiB; it is
 	// never more than MaxBytes/16. Larger responses go straight through. If that

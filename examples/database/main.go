@@ -18,7 +18,8 @@
 //	database -kind tcp -listen 127.0.0.1:3306 -cert near.pem -key near.key -ca ca.pem -backends tls://10.0.0.30:3300
 //
 // It never promotes: that is for the operator, or for what watches the
-// databases. Wrong flags and files are told before anything listens, with exit
+// databases. Garbage is collected at four times Go's usual distance (GOGC=400), up to
+// a memory limit: set GOGC or GOMEMLIMIT to have it otherwise. Wrong flags and files are told before anything listens, with exit
 // code 2.
 package main
 
@@ -33,12 +34,14 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/foretier/foretier/examples/internal/memory"
 	"github.com/foretier/foretier/router/edge"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the drain
+	memory.Tune(0)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -27,6 +27,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/foretier/foretier/examples/internal/memory"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -52,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // serve builds the gateway and serves until ctx ends and all is drained.
 func serve(ctx context.Context, c config, stderr io.Writer) int {
-	tuneMemory(c.cacheSize)
+	memory.Tune(c.cacheSize)
 	var logger *slog.Logger
 	// Nobody waits for whoever reads the log.
 	lines := edge.NewLogWriter(stderr, func(n uint64) { logger.Error("lines of the log were dropped: its reader stands still", "lines", n) })

@@ -1,4 +1,6 @@
-// Quickstart is a whole front tier in one function.
+// Quickstart is a whole front tier in one function. Start it with GOGC=400, and a
+// GOMEMLIMIT of some 90% of what memory there is: with Go's own figures a heap of a
+// few megabytes is collected over and over.
 package main
 
 import (

@@ -6,6 +6,9 @@
 //	go run ./examples/shop -tour       # checks what the tier promises, row by row
 //	go run ./examples/shop -redis redis://127.0.0.1:6379/0
 //	go run ./examples/shop -memcached 127.0.0.1:11211
+//
+// Garbage is collected at four times Go's usual distance (GOGC=400), up to a memory
+// limit. Set GOGC or GOMEMLIMIT to have it otherwise.
 package main
 
 import (
@@ -26,6 +29,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/foretier/foretier/examples/internal/memory"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/memcachestore"
@@ -35,6 +39,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the drain
+	memory.Tune(cacheBytes)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -21,6 +21,9 @@ import (
 	"github.com/foretier/foretier/session"
 )
 
+// cacheBytes is how much the tier's cache holds in memory.
+const cacheBytes = 64 << 20
+
 // A farm is a shop on three servers with a tier in front: what stands on four
 // machines in a data centre, in one process.
 type farm struct {
@@ -109,7 +112,7 @@ func (f *farm) build(l net.Listener, linger time.Duration, logger *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	if f.pages, err = cache.New(cache.Options{MaxBytes: 64 << 20, Logger: logger}); err != nil {
+	if f.pages, err = cache.New(cache.Options{MaxBytes: cacheBytes, Logger: logger}); err != nil {
 		return err
 	}
 	// That no spelling of an admin request reaches another server is proved

@@ -1,4 +1,4 @@
-package main
+package memory
 
 import (
 	"math"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestTuneMemory(t *testing.T) {
+func TestTune(t *testing.T) {
 	const none = math.MaxInt64
 	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(none)
 	defer func() {
@@ -29,7 +29,7 @@ func TestTuneMemory(t *testing.T) {
 			debug.SetMemoryLimit(none)
 			t.Setenv("GOGC", c.gogc)
 			t.Setenv("GOMEMLIMIT", c.memory)
-			tuneMemory(c.cache)
+			Tune(c.cache)
 			if got := debug.SetMemoryLimit(-1); got != c.limit {
 				t.Errorf("a limit of %d, want %d", got, c.limit)
 			}
