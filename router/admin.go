@@ -121,19 +121,36 @@ const maxScripts = 32
 // behindScript returns what stands behind the first segment of path that a server
 // may run as PHP, which gets the rest.
 func behindScript(path string) (rest string, ok bool) {
-	for {
-		dot := strings.IndexByte(path, '.')
-		if dot < 0 {
-			return "", false
-		}
-		if path = path[dot:]; isSegment(path, ".php") {
-			break
-		}
-		path = path[1:]
+	const script = ".php"
+	dot := strings.IndexByte(path, '.')
+	if dot < 0 {
+		return "", false // as nearly always
 	}
-	_, rest, ok = strings.Cut(path, "/")
-	return rest, ok
+	path = path[dot:]
+	// Four bytes are looked at by their last, which says how far off the next script
+	// is at least: a hostile path may be all dots, and is read in many ways.
+	for i := 0; i+len(script) <= len(path); {
+		skip := scriptSkips[path[i+len(script)-1]]
+		if path[i] == '.' && isSegment(path[i:], script) {
+			_, rest, ok = strings.Cut(path[i+len(script):], "/")
+			return rest, ok
+		}
+		i += int(skip)
+	}
+	return "", false
 }
+
+// scriptSkips is how far on a script may end at the soonest behind a byte: four bytes
+// but where it is one of .php itself.
+var scriptSkips = func() (t [256]uint8) {
+	for c := range t {
+		t[c] = 4
+	}
+	t['.'] = 3
+	t['p'], t['P'] = 2, 2
+	t['h'], t['H'] = 1, 1
+	return t
+}()
 
 // startsUnder reports whether the first segments of path are those of a prefix.
 func (m *AdminMatcher) startsUnder(path string) bool {

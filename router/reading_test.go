@@ -193,10 +193,10 @@ func BenchmarkHostile(b *testing.B) {
 	})
 }
 
-// parents is a target of nearly 8,000 bytes with 16 readings, in which last
-// follows every second slash behind a segment that is long.
+// parents is a target of nearly 4,000 bytes with 16 readings, as long as one with so
+// many may be, in which last follows every second slash behind a segment that is long.
 func parents(last string) string {
-	return "//h/" + strings.Repeat("a", 4000) + strings.Repeat("/x/"+last, 780) + ";%252561"
+	return "//h/" + strings.Repeat("a", 2000) + strings.Repeat("/x/"+last, 380) + ";%252561"
 }
 
 // What a long segment and many dot segments cost is what other segments cost:

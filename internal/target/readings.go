@@ -11,8 +11,14 @@ import (
 // something.
 const maxDecodes = 3
 
+// maxBytes is how many bytes all readings of a path may hold: rules look at each. A
+// path of up to 2,000 bytes never has more, and one of 8,000 only by escapes of
+// escapes together with parameters or a leading authority.
+const maxBytes = 64 << 10
+
 // Readings are the ways in which servers may understand one path. There are at
-// most 32, each no longer than the path, and each is made by one pass over it.
+// most 32, each no longer than the path, and each is made by one pass over it. A path
+// whose readings hold more than 64 KiB together is refused.
 type Readings struct {
 	// Refusal says why the path has no honest reading; then nothing else is
 	// set.
@@ -46,70 +52,109 @@ func Read(sent string) Readings {
 	if IsPlain(sent) {
 		return Readings{Canonical: sent}
 	}
-	var rd Readings
-	var canonical string
+	var rd reader
 	stage := sent
 	for depth := 0; ; depth++ {
-		if rd.Refusal = forbidden(stage, depth == 0); rd.Refusal != "" {
-			break
+		refusal := forbidden(stage, depth == 0)
+		if refusal == "" {
+			refusal = rd.addStage(stage)
 		}
-		if canonical, rd.Refusal = rd.addStage(stage); rd.Refusal != "" {
-			break
+		next, decoded, broken := "", false, false
+		if refusal == "" {
+			next, decoded, broken = unescape(stage)
 		}
-		next, decoded, broken := unescape(stage)
-		if broken && depth == 0 {
-			rd.Refusal = "holds a broken percent-escape"
-			break
+		switch {
+		case broken && depth == 0:
+			refusal = "holds a broken percent-escape"
+		case decoded && depth == maxDecodes:
+			refusal = "is percent-encoded too often"
+		}
+		if refusal != "" {
+			return Readings{Refusal: refusal}
 		}
 		if !decoded {
 			break
 		}
-		if depth == maxDecodes {
-			rd.Refusal = "is percent-encoded too often"
-			break
-		}
 		stage = next
 	}
-	if rd.Refusal != "" {
-		return Readings{Refusal: rd.Refusal}
+	return Readings{
+		Canonical: rd.canonical,
+		Others:    slices.DeleteFunc(rd.found, func(s string) bool { return s == rd.canonical }),
 	}
-	rd.Canonical = canonical
-	rd.Others = slices.DeleteFunc(rd.Others, func(s string) bool { return s == canonical })
-	return rd
 }
 
-// addStage adds what servers make of one stage of decoding, and returns what is
-// left of it without parameters, merged and resolved.
-func (rd *Readings) addStage(s string) (canonical, refusal string) {
-	kept := [2]string{s, cutParams(s)}
-	for i, s := range kept {
-		if i == 1 && s == kept[0] {
-			break
-		}
-		if canonical, refusal = rd.add(s); refusal != "" {
-			return "", refusal
-		}
-		if path, ok := cutAuthority(s); ok {
-			if _, refusal = rd.add(path); refusal != "" {
-				return "", refusal
-			}
-		}
-	}
-	return canonical, ""
+// A reader collects the readings of one path.
+type reader struct {
+	found     []string
+	bytes     int    // of found
+	cut       string // the latest stage without parameters
+	canonical string // cut, merged and resolved
 }
 
-// add adds s, and s resolved, which it returns.
-func (rd *Readings) add(s string) (resolved, refusal string) {
-	resolved, ok := Resolve(s)
+// addStage adds what servers make of one stage of decoding, of which canonical is
+// what is left without parameters, merged and resolved.
+func (rd *reader) addStage(s string) (refusal string) {
+	cut := cutParams(s)
+	if cut != s {
+		if _, refusal = rd.add(s); refusal != "" {
+			return refusal
+		}
+	}
+	if cut == rd.cut {
+		return "" // what was escaped is cut
+	}
+	rd.cut = cut
+	rd.canonical, refusal = rd.add(cut)
+	return refusal
+}
+
+// add adds s, and s resolved, which it returns, and both without the authority, if
+// there is one.
+func (rd *reader) add(s string) (resolved, refusal string) {
+	path, ok := cutAuthority(s)
 	if !ok {
-		return "", "leads above the root"
-	}
-	for _, reading := range [...]string{s, resolved} {
-		if !slices.Contains(rd.Others, reading) {
-			rd.Others = append(rd.Others, reading)
+		if resolved, ok = Resolve(s); !ok {
+			return "", aboveRoot
 		}
+		return resolved, rd.keep(s, resolved)
 	}
-	return resolved, ""
+	below, ok := Resolve(path)
+	if !ok {
+		return "", aboveRoot
+	}
+	if resolved, ok = resolveAbove(s, path, below); !ok {
+		return "", aboveRoot
+	}
+	return resolved, rd.keep(s, resolved, path, below)
+}
+
+const aboveRoot = "leads above the root"
+
+// resolveAbove is [Resolve] of s, which goes on behind its authority with path, which
+// resolves to below.
+func resolveAbove(s, path, below string) (resolved string, ok bool) {
+	authority, ok := strings.CutSuffix(s[2:], path)
+	switch {
+	case !ok || authority == "..":
+		return Resolve(s)
+	case authority == "" || authority == ".":
+		return below, true
+	}
+	return "/" + authority + below, true
+}
+
+// keep adds the readings that are new.
+func (rd *reader) keep(readings ...string) (refusal string) {
+	for _, s := range readings {
+		if slices.Contains(rd.found, s) {
+			continue
+		}
+		if rd.bytes += len(s); rd.bytes > maxBytes {
+			return "can be read in too many ways for its length"
+		}
+		rd.found = append(rd.found, s)
+	}
+	return ""
 }
 
 // plainByte marks the bytes that mean themselves to every server.
@@ -189,22 +234,26 @@ func overlong(s string) bool {
 // cutParams removes from each segment what begins with a semicolon
 // (RFC 3986, section 3.3), as Java servers do.
 func cutParams(s string) string {
-	if strings.IndexByte(s, ';') < 0 {
+	n := strings.IndexByte(s, ';')
+	if n < 0 {
 		return s
 	}
-	b := make([]byte, 0, len(s))
-	params := false
-	for i := range len(s) {
-		if c := s[i]; c == '/' {
+	b := make([]byte, len(s))
+	copy(b, s[:n])
+	params := true
+	for i := n; i < len(s); i++ {
+		c := s[i]
+		if c == '/' {
 			params = false
 		} else if c == ';' {
 			params = true
 		}
 		if !params {
-			b = append(b, s[i])
+			b[n] = c
+			n++
 		}
 	}
-	return string(b)
+	return string(b[:n])
 }
 
 // cutAuthority removes a leading //authority, which servers that parse the
@@ -228,45 +277,48 @@ func Resolve(s string) (path string, ok bool) {
 	if isResolved(s) {
 		return s, true
 	}
-	out := make([]byte, 0, len(s)+1)
-	dir := true // whether the path ends in a slash
-	for rest := s; rest != ""; {
-		segment := rest
-		if i := strings.IndexByte(rest, '/'); i >= 0 {
-			segment, rest = rest[:i], rest[i+1:]
-			dir = true
-		} else {
-			rest = ""
-			dir = false
+	out := make([]byte, len(s)+2)
+	out[0] = '/'
+	n, start := 1, 1 // of out: how much there is, and where its last segment begins
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '/' {
+			out[n] = s[i]
+			n++
+			continue
 		}
-		switch segment {
-		case "", ".":
-			dir = true
-		case "..":
-			if len(out) == 0 {
+		switch length := n - start; {
+		case length == 0:
+		case length == 1 && out[start] == '.':
+			n = start
+		case length == 2 && out[start] == '.' && out[start+1] == '.':
+			if start == 1 {
 				return "", false
 			}
-			out = out[:bytes.LastIndexByte(out, '/')]
-			dir = true
-		default:
-			out = append(out, '/')
-			out = append(out, segment...)
+			start = bytes.LastIndexByte(out[:start-1], '/') + 1
+			n = start
+		case i < len(s):
+			out[n] = '/'
+			n++
+			start = n
 		}
 	}
-	if dir || len(out) == 0 {
-		out = append(out, '/')
-	}
-	return string(out), true
+	return string(out[:n]), true
 }
 
 // isResolved reports whether Resolve returns s, which most are of what is read in
 // several ways for its escapes: it then costs no copy.
 func isResolved(s string) bool {
-	rest, ok := strings.CutPrefix(s, "/")
-	for more := true; ok && more; {
-		var segment string
-		segment, rest, more = strings.Cut(rest, "/")
-		ok = segment != "." && segment != ".." && (segment != "" || !more)
+	if s == "" || s[0] != '/' {
+		return false
 	}
-	return ok
+	for i := 0; i < len(s)-1; i++ {
+		if s[i] != '/' || s[i+1] != '/' && s[i+1] != '.' {
+			continue
+		}
+		segment, _, _ := strings.Cut(s[i+1:min(i+4, len(s))], "/")
+		if segment == "" || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
 }

@@ -61,6 +61,45 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestReadingsAreBounded: of a long path not everything is read that a short one may
+// be, since rules look at each reading.
+func TestReadingsAreBounded(t *testing.T) {
+	path := func(length int) string {
+		const head, tail = "//h/", ";%252561"
+		return head + strings.Repeat("/x/y.", (length-len(head)-len(tail))/5) + tail
+	}
+	if got, want := Read(path(8000)).Refusal, "can be read in too many ways for its length"; got != want {
+		t.Errorf("8,000 bytes: %q, want %q", got, want)
+	}
+	for length := 20; length <= 2000; length += 20 {
+		if got := Read(path(length)); got.Refusal != "" {
+			t.Fatalf("%d bytes: %q", length, got.Refusal)
+		}
+	}
+	if got := Read("/img/https://cdn.example/" + strings.Repeat("%2541", 1590)); got.Refusal != "" {
+		t.Errorf("8,000 bytes of escapes of escapes: %q", got.Refusal)
+	}
+}
+
+// TestResolvedAboveIsResolved: what is known of the path behind an authority spares a
+// pass, and changes nothing.
+func TestResolvedAboveIsResolved(t *testing.T) {
+	for _, authority := range []string{"", ".", "..", "h", "h:80", "...", ".h"} {
+		for _, path := range []string{"", "/", "//", "/.", "/..", "/a", "/a/", "/a/..", "/./a/./", "//a//b", "/a/../..", "/a;x/../b"} {
+			s := "//" + authority + path
+			behind, _ := cutAuthority(s)
+			below, ok := Resolve(behind)
+			if !ok {
+				continue // refused for that already
+			}
+			got, gotOK := resolveAbove(s, behind, below)
+			if want, wantOK := Resolve(s); got != want || gotOK != wantOK {
+				t.Errorf("%q: got %q, %t, want %q, %t", s, got, gotOK, want, wantOK)
+			}
+		}
+	}
+}
+
 // What is resolved costs no copy, and is what resolving it makes.
 func TestResolvedPathsAreLeftAsTheyAre(t *testing.T) {
 	for path, resolved := range map[string]bool{
