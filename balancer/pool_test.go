@@ -187,15 +187,15 @@ func TestNoBackend(t *testing.T) {
 
 func TestUpdateKeepsState(t *testing.T) {
 	p := newPool(t, Backends("http://127.0.0.1:1", "http://127.0.0.1:2"), Options{})
-	first := p.view.Snap.Load().ByName["127.0.0.1:1"].Member
-	share := func(name string) float64 { return p.view.Snap.Load().ByName[name].Share(time.Now()) }
+	first := p.view.Snap.Load().ByName("127.0.0.1:1").Member
+	share := func(name string) float64 { return p.view.Snap.Load().ByName(name).Share(time.Now()) }
 	if share("127.0.0.1:1") != 1 {
 		t.Error("the first backends start slowly, and nobody else is there")
 	}
 	if err := p.Update([]Backend{{URL: "http://127.0.0.1:1", Weight: 5}, {URL: "http://127.0.0.1:3"}}); err != nil {
 		t.Fatal(err)
 	}
-	if p.view.Snap.Load().ByName["127.0.0.1:1"].Member != first {
+	if p.view.Snap.Load().ByName("127.0.0.1:1").Member != first {
 		t.Error("a new weight made the pool forget the backend")
 	}
 	if share("127.0.0.1:1") != 5 || share("127.0.0.1:3") != pool.RampFrom {

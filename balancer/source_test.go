@@ -67,7 +67,7 @@ func TestDNS(t *testing.T) {
 		}
 		const all = "10.0.0.1:8080*1/0 10.0.0.2:8080*1/0 [2001:db8::1]:8080*1/0"
 		want("at once", all)
-		kept := p.view.Snap.Load().ByName["10.0.0.1:8080"].Member
+		kept := p.view.Snap.Load().ByName("10.0.0.1:8080").Member
 		for what, fails := range map[string]func(){
 			"an error":        func() { server.set(errors.New("no server")) },
 			"an empty answer": func() { server.set(nil) },
@@ -81,7 +81,7 @@ func TestDNS(t *testing.T) {
 		want("a change", "10.0.0.1:8080*1/0 10.0.0.2:8080*1/0 10.0.0.3:8080*1/0 [2001:db8::1]:8080*1/0")
 		time.Sleep(60 * time.Second)
 		want("a change that lasts", "10.0.0.1:8080*1/0 10.0.0.3:8080*1/0")
-		if p.view.Snap.Load().ByName["10.0.0.1:8080"].Member != kept {
+		if p.view.Snap.Load().ByName("10.0.0.1:8080").Member != kept {
 			t.Error("a backend that stayed was forgotten")
 		}
 		if server.asked != 6 {
@@ -107,15 +107,15 @@ func TestDNSTellsAFewOfMany(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		synctest.Wait()
-		before := p.view.Snap.Load().ByName
+		before := p.view.Snap.Load().All
 		for i := range 10 {
 			n := i % 2 * 3
 			server.set(nil, fmt.Sprintf("10.0.0.%d", n+1), fmt.Sprintf("10.0.0.%d", n+2), fmt.Sprintf("::ffff:10.0.0.%d", n+3))
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
-			for name, e := range before {
-				if now := p.view.Snap.Load().ByName[name]; now == nil || now.Member != e.Member {
-					t.Fatalf("after answer %d %s is another", i, name)
+			for _, e := range before {
+				if now := p.view.Snap.Load().ByName(e.Name); now == nil || now.Member != e.Member {
+					t.Fatalf("after answer %d %s is another", i, e.Name)
 				}
 			}
 		}
@@ -174,7 +174,7 @@ func TestDNSLeavesOutWhatIsWrong(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		synctest.Wait()
-		before := p.view.Snap.Load().ByName["a.internal:80"].Member
+		before := p.view.Snap.Load().ByName("a.internal:80").Member
 		for what, srv := range map[string][]*net.SRV{
 			"capitals":            {{Target: "A.Internal.", Port: 80, Priority: 10, Weight: 5}},
 			"a name that is none": {good, {Target: "b c.internal.", Port: 80, Priority: 10}},
@@ -188,7 +188,7 @@ func TestDNSLeavesOutWhatIsWrong(t *testing.T) {
 			server.mu.Unlock()
 			time.Sleep(31 * time.Second)
 			synctest.Wait()
-			if got := listed(p); got != "a.internal:80*5/0" || p.view.Snap.Load().ByName["a.internal:80"].Member != before {
+			if got := listed(p); got != "a.internal:80*5/0" || p.view.Snap.Load().ByName("a.internal:80").Member != before {
 				t.Errorf("%s: got %s", what, got)
 			}
 		}
@@ -213,17 +213,17 @@ func TestDNSLeavesOutWhatIsWrong(t *testing.T) {
 func TestCapitalsAreNoOtherBackend(t *testing.T) {
 	p := newPool(t, Backends("http://Web1.internal:8080/Shop"), Options{})
 	before := p.Backends()[0].Name
-	member := p.view.Snap.Load().ByName[before].Member
+	member := p.view.Snap.Load().ByName(before).Member
 	if err := p.Update(Backends("http://web1.INTERNAL:8080/Shop")); err != nil {
 		t.Fatal(err)
 	}
-	if e := p.view.Snap.Load().ByName["web1.internal:8080"]; before != "web1.internal:8080" || e == nil || e.Member != member {
+	if e := p.view.Snap.Load().ByName("web1.internal:8080"); before != "web1.internal:8080" || e == nil || e.Member != member {
 		t.Errorf("%s became another: %v", before, listed(p))
 	}
 	if err := p.Update(Backends("http://web1.internal:8080/shop")); err != nil {
 		t.Fatal(err)
 	}
-	if p.view.Snap.Load().ByName["web1.internal:8080"].Member == member {
+	if p.view.Snap.Load().ByName("web1.internal:8080").Member == member {
 		t.Error("another path is the same backend")
 	}
 }

@@ -132,7 +132,7 @@ func (w *world) step() {
 	w.check()
 }
 
-func (w *world) entry(s *dbServer) *pool.Entry { return w.pool.view.Snap.Load().ByName[s.name] }
+func (w *world) entry(s *dbServer) *pool.Entry { return w.pool.view.Snap.Load().ByName(s.name) }
 
 // probe begins a probe of s, or brings the answer to that which was begun.
 func (w *world) probe(s *dbServer) {

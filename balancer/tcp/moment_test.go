@@ -17,7 +17,7 @@ import (
 // told brings the pool what a probe of the named backend said just now.
 func told(p *Pool, name, role string) {
 	now := time.Now()
-	if p.roles.Probed(p.view.Snap.Load().ByName[name], now, now, health.Result{State: health.Up, Role: role}, nil) {
+	if p.roles.Probed(p.view.Snap.Load().ByName(name), now, now, health.Result{State: health.Up, Role: role}, nil) {
 		p.set.Refresh(now)
 	}
 }
@@ -107,7 +107,7 @@ func TestAPrimaryIsToldOnceItServes(t *testing.T) {
 	var log testkit.Log
 	p := newPool(t, []Backend{{Name: "a", URL: "tcp://" + testkit.Backend(t, testkit.Echo("a"))}}, Options{Logger: log.Logger()})
 	now := time.Now()
-	a := p.view.Snap.Load().ByName["a"]
+	a := p.view.Snap.Load().ByName("a")
 	if !p.roles.Probed(a, now, now, health.Result{State: health.Up, Role: health.RolePrimary}, nil) {
 		t.Fatal("nothing has changed")
 	}

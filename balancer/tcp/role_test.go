@@ -200,7 +200,7 @@ func TestRefusalUnseats(t *testing.T) {
 	db := c.pool(t, Options{Schedule: health.Schedule{Every: time.Hour, Changing: time.Hour}})
 	writes := db.Only("writes", Primary)
 	wants(t, writes, "a")
-	e := db.view.Snap.Load().ByName["a"]
+	e := db.view.Snap.Load().ByName("a")
 	c.die("a") // the next probe would see it, in an hour
 	db.roles.missed(e, time.Now())
 	wants(t, writes, "")

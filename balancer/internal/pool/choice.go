@@ -84,7 +84,7 @@ func (v *View) limited() bool { return v.Limits.InFlight > 0 || v.Limits.Streams
 
 // bound chooses the member to which a's client is bound, if that may serve.
 func (v *View) bound(a *Ask, c *Choice, now time.Time) bool {
-	e := c.Snap.ByName[a.Pin]
+	e := c.Snap.ByName(a.Pin)
 	if e == nil || !c.Snap.serves(e, now) {
 		return false
 	}
@@ -287,7 +287,7 @@ func (v *View) may(a *Ask) bool {
 	if v.crowds(a, snap.Use) != nil {
 		return false
 	}
-	e := snap.ByName[a.Pin]
+	e := snap.ByName(a.Pin)
 	return a.Pin == "" || e == nil || !snap.serves(e, time.Now()) || v.full(a, e) == nil
 }
 

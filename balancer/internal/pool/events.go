@@ -29,7 +29,7 @@ func (s *Set) Note(now time.Time, backend, text string) {
 // recordLocked remembers what differs between two snapshots, and logs it.
 func (s *Set) recordLocked(old, snap *Snapshot, now time.Time) {
 	for _, e := range snap.All {
-		was := old.ByName[e.Name]
+		was := old.ByName(e.Name)
 		switch {
 		case was == nil || was.Member != e.Member:
 			if len(old.All) > 0 {
@@ -40,7 +40,7 @@ func (s *Set) recordLocked(old, snap *Snapshot, now time.Time) {
 		}
 	}
 	for _, e := range old.All {
-		if snap.ByName[e.Name] == nil {
+		if snap.ByName(e.Name) == nil {
 			s.eventLocked(now, e.Name, "removed")
 		}
 	}

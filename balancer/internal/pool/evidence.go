@@ -35,7 +35,9 @@ func (s *Set) Observe(e *Entry, now time.Time, r Result) {
 	if eject && s.mayEjectLocked(e, now, r) {
 		e.Tracker.Eject(now, rand.Float64())
 	}
-	s.refreshLocked(now)
+	if eject || !s.answeredLocked(e, now) {
+		s.refreshLocked(now)
+	}
 }
 
 // mayEjectLocked reports whether e may be taken out: on hard evidence always;

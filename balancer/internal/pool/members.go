@@ -56,16 +56,49 @@ type Entry struct {
 
 // A Snapshot is what picks read. It is never modified.
 type Snapshot struct {
-	All    []*Entry          // in the order given
-	Others []*Entry          // of an excerpt: the rest of the whole
-	Kept   []*Entry          // of these, those that keep their connections
-	ByName map[string]*Entry //
-	Use    []*Entry          // for requests that are bound to none
-	rest   []*Entry          // alive and not in use: where a request goes that use has failed
-	shut   []*Entry          // have refused connections lately, and no probe says more: they may be back
-	trial  bool              // one of use is on trial
-	forced bool              // those serve that ask to be drained
-	until  int64             // when it must be made anew, in ns
+	All    []*Entry       // in the order given
+	Others []*Entry       // of an excerpt: the rest of the whole
+	Kept   []*Entry       // of these, those that keep their connections
+	names  map[string]int // where in All; several snapshots may share it
+	Use    []*Entry       // for requests that are bound to none
+	rest   []*Entry       // alive and not in use: where a request goes that use has failed
+	shut   []*Entry       // have refused connections lately, and no probe says more: they may be back
+	trial  bool           // one of use is on trial
+	forced bool           // those serve that ask to be drained
+	until  int64          // when it must be made anew, in ns
+}
+
+// ByName returns the entry of that name, or nil.
+func (s *Snapshot) ByName(name string) *Entry {
+	if i, ok := s.names[name]; ok {
+		return s.All[i]
+	}
+	return nil
+}
+
+// replace returns s with another entry in place of one, which serves as that did.
+func (s *Snapshot) replace(was, now *Entry) *Snapshot {
+	snap := *s
+	for _, list := range []*[]*Entry{&snap.All, &snap.Use, &snap.rest} {
+		if i := slices.Index(*list, was); i >= 0 {
+			*list = slices.Clone(*list)
+			(*list)[i] = now
+		}
+	}
+	return &snap
+}
+
+// namesOf returns where each of entries is by its name. old's are taken if they are
+// the same.
+func namesOf(entries []*Entry, old *Snapshot) map[string]int {
+	if slices.EqualFunc(entries, old.All, func(a, b *Entry) bool { return a.Name == b.Name }) {
+		return old.names
+	}
+	names := make(map[string]int, len(entries))
+	for i, e := range entries {
+		names[e.Name] = i
+	}
+	return names
 }
 
 // available reports whether e may get anything new: its operator and its judge
@@ -105,9 +138,14 @@ func (m *Member) heard(now time.Time, res health.Result) bool {
 // choose says who of list serves, and who of all is left beside them.
 func (s *Snapshot) choose(list []*Entry) {
 	s.Use = usable(list)
+	left := s.Use // in the order of all
 	for _, e := range s.All {
+		used := len(left) > 0 && left[0] == e
+		if used {
+			left = left[1:]
+		}
 		switch h := e.Health; {
-		case !e.available() || slices.Contains(s.Use, e):
+		case !e.available() || used:
 		case h.State != health.Down:
 			s.rest = append(s.rest, e)
 		case !h.Until.IsZero():

@@ -23,7 +23,7 @@ func (s *Set) Update(specs []Spec) error {
 	kept := make(map[*Member]bool, len(entries))
 	for i, c := range specs {
 		e := &Entry{Spec: c}
-		if was := old.ByName[c.Name]; was != nil && c.At != "" && was.At == c.At {
+		if was := old.ByName(c.Name); was != nil && c.At != "" && was.At == c.At {
 			e.Member = was.Member
 		} else {
 			e.Member = s.newMember(c)
@@ -78,7 +78,7 @@ func (s *Set) SetMode(name string, m Mode) error {
 
 // Named returns the member of that name, or [ErrUnknown].
 func (s *Set) Named(name string) (*Entry, error) {
-	e := s.Whole.Snap.Load().ByName[name]
+	e := s.Whole.Snap.Load().ByName(name)
 	if e == nil {
 		return nil, fmt.Errorf("%w: %q in pool %s", ErrUnknown, name, s.Opts.Name)
 	}
@@ -104,7 +104,8 @@ func (s *Set) refreshLocked(now time.Time) {
 
 // publishLocked judges the entries and swaps them in.
 func (s *Set) publishLocked(entries []*Entry, now time.Time) {
-	snap := &Snapshot{All: entries, ByName: make(map[string]*Entry, len(entries)), until: math.MaxInt64}
+	old := s.Whole.Snap.Load()
+	snap := &Snapshot{All: entries, names: namesOf(entries, old), until: math.MaxInt64}
 	for _, e := range entries {
 		e.Health = e.Tracker.Health(now)
 		if h := e.Health; s.Opts.Probe != nil && h.State == health.Up && !h.Trial {
@@ -122,19 +123,45 @@ func (s *Set) publishLocked(entries []*Entry, now time.Time) {
 		if u := e.Health.Until; !u.IsZero() {
 			snap.until = min(snap.until, u.UnixNano())
 		}
-		snap.ByName[e.Name] = e
 	}
 	snap.choose(entries)
-	old := s.Whole.Snap.Load()
 	for _, v := range s.views {
 		v.showLocked(snap, now)
 	}
 	s.recordLocked(old, snap, now) // last of all that others wait for: a log may take its time
 	for _, e := range entries {
-		if was := old.ByName[e.Name]; was != nil && was.Member == e.Member && e.Health.State == health.Down && was.Health.State != health.Down {
+		if was := old.ByName(e.Name); was != nil && was.Member == e.Member && e.Health.State == health.Down && was.Health.State != health.Down {
 			e.rescue(snap)
 		}
 	}
+}
+
+// answeredLocked publishes that e, of which nothing was known, has answered, if
+// nothing else is new, and reports whether that was all. Who serves stays as it was:
+// with many members everything need not be made anew for the first answer of each.
+func (s *Set) answeredLocked(e *Entry, now time.Time) bool {
+	old := s.Whole.Snap.Load()
+	was := old.ByName(e.Name)
+	if was == nil || was.Member != e.Member || !only(was.Health, health.Unknown) || s.Opts.Probe != nil || s.Opts.Judge != nil || now.UnixNano() >= old.until {
+		return false
+	}
+	h := e.Tracker.Health(now)
+	if !only(h, health.Up) || !was.available() {
+		return false
+	}
+	is := &Entry{Spec: was.Spec, Member: was.Member, Health: h}
+	snap := old.replace(was, is)
+	for _, v := range s.views {
+		v.showLocked(snap, now)
+	}
+	s.recordStateLocked(is, now)
+	return true
+}
+
+// only reports whether h says state, and nothing else of weight.
+func only(h tracker.Health, state health.State) bool {
+	h.Since, h.Why = time.Time{}, ""
+	return h == tracker.Health{State: state}
 }
 
 // believeLocked takes e for down if its probe has never succeeded, and that of

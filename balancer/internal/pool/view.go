@@ -73,7 +73,7 @@ func (v *View) showLocked(whole *Snapshot, now time.Time) {
 
 // narrow returns what the filters leave of the whole.
 func (v *View) narrow(whole *Snapshot, now time.Time) *Snapshot {
-	snap := &Snapshot{ByName: make(map[string]*Entry), until: whole.until}
+	snap := &Snapshot{names: make(map[string]int), until: whole.until}
 	pass := make([]int, len(whole.All))      // the first filter that each passes
 	first, alive := math.MaxInt, math.MaxInt // that somebody well, or alive, passes
 	for i, e := range whole.All {
@@ -85,8 +85,8 @@ func (v *View) narrow(whole *Snapshot, now time.Time) *Snapshot {
 			}
 			continue
 		}
+		snap.names[e.Name] = len(snap.All)
 		snap.All = append(snap.All, e)
-		snap.ByName[e.Name] = e
 		if !e.available() || e.Health.State == health.Down {
 			continue
 		}
