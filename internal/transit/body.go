@@ -9,21 +9,21 @@ import (
 // A Body is a request's body that nobody reads any more once it has been
 // retired, whoever still holds it: what is behind it belongs to the server,
 // which goes on to another request. All its methods may be called at any time,
-// from any goroutine.
+// from any goroutine; what is behind it is read by one at a time.
 type Body struct {
 	src io.ReadCloser
 
-	mu    sync.Mutex
-	quiet sync.Cond // on mu: a read has ended
-	reads int       // guarded by mu: how many are going on
-	shut  bool      // guarded by mu: no read begins any more
-	err   error     // guarded by mu: how src ended
+	mu      sync.Mutex
+	turn    sync.Cond // on mu: a read has ended, or none begins any more
+	reading bool      // guarded by mu: src is being read
+	shut    bool      // guarded by mu: no read begins any more
+	err     error     // guarded by mu: how src ended
 }
 
 // NewBody returns src as a Body. Nobody else may read src from now on.
 func NewBody(src io.ReadCloser) *Body {
 	b := &Body{src: src}
-	b.quiet.L = &b.mu
+	b.turn.L = &b.mu
 	return b
 }
 
@@ -31,22 +31,23 @@ func NewBody(src io.ReadCloser) *Body {
 // [http.ErrBodyReadAfterClose].
 func (b *Body) Read(p []byte) (int, error) {
 	b.mu.Lock()
+	for b.reading && !b.shut {
+		b.turn.Wait()
+	}
 	if b.shut {
 		b.mu.Unlock()
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.reads++
+	b.reading = true
 	b.mu.Unlock()
 	n, err := b.src.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reads--
+	b.reading = false
 	if err != nil && b.err == nil {
 		b.err = err
 	}
-	if b.shut {
-		b.quiet.Broadcast()
-	}
+	b.turn.Broadcast()
 	return n, err
 }
 
@@ -56,6 +57,7 @@ func (b *Body) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shut = true
+	b.turn.Broadcast()
 	return nil
 }
 
@@ -75,7 +77,8 @@ func (b *Body) Retire(interrupt func() bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shut = true
-	if b.reads == 0 {
+	b.turn.Broadcast()
+	if !b.reading {
 		return
 	}
 	b.mu.Unlock()
@@ -83,7 +86,7 @@ func (b *Body) Retire(interrupt func() bool) {
 		_ = b.src.Close() // it is not read any more either way
 	}
 	b.mu.Lock()
-	for b.reads > 0 {
-		b.quiet.Wait()
+	for b.reading {
+		b.turn.Wait()
 	}
 }

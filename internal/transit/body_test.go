@@ -75,3 +75,69 @@ func TestRetireWaitsForWhoReads(t *testing.T) {
 		})
 	}
 }
+
+// A counted source counts who reads it at once.
+type counted struct {
+	io.Reader
+	now int
+	t   *testing.T
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	if c.now++; c.now > 1 {
+		c.t.Errorf("%d read it at once", c.now)
+	}
+	time.Sleep(time.Second) // of the bubble's: as a source that waits for its client
+	n, err := c.Reader.Read(p[:1])
+	c.now--
+	return n, err
+}
+
+// TestManyReadABodyInTurns: a source that is a connection's buffer does not guard
+// itself.
+func TestManyReadABodyInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBody(io.NopCloser(&counted{Reader: strings.NewReader("order"), t: t}))
+		all := make(chan string, 3)
+		for range cap(all) {
+			go func() {
+				got, err := io.ReadAll(b)
+				if err != nil {
+					t.Error(err)
+				}
+				all <- string(got)
+			}()
+		}
+		if n := len(<-all) + len(<-all) + len(<-all); n != len("order") {
+			t.Errorf("they have read %d bytes", n)
+		}
+	})
+}
+
+// TestWhoWaitsToReadIsTold: that nobody reads any more, at once, whoever still does.
+func TestWhoWaitsToReadIsTold(t *testing.T) {
+	for name, end := range map[string]func(*Body){
+		"closed":  func(b *Body) { b.Close() },
+		"retired": func(b *Body) { b.Retire(func() bool { return false }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := source{make(chan error), make(chan struct{})}
+				b := NewBody(s)
+				go b.Read(make([]byte, 1))
+				synctest.Wait()
+				waits := make(chan error, 1)
+				go func() {
+					_, err := b.Read(make([]byte, 1))
+					waits <- err
+				}()
+				synctest.Wait()
+				end(b)
+				if err := <-waits; err != http.ErrBodyReadAfterClose {
+					t.Errorf("got %v", err)
+				}
+				b.Retire(func() bool { return false })
+			})
+		})
+	}
+}

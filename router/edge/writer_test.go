@@ -191,12 +191,14 @@ func TestTheHeaderIsWhatItWasWhenItWasWritten(t *testing.T) {
 // says most with -race.
 func TestNothingReachesAFinishedExchange(t *testing.T) {
 	var late sync.WaitGroup
+	ends := make(chan chan struct{}, 1) // what is closed once a handler has returned
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			io.WriteString(w, "mine")
 			return
 		}
 		returned := make(chan struct{})
+		ends <- returned
 		reads, waits := make(chan struct{}), make(chan struct{})
 		rc := http.NewResponseController(w)
 		body := r.Body
@@ -231,7 +233,6 @@ func TestNothingReachesAFinishedExchange(t *testing.T) {
 		})
 		<-reads
 		<-waits
-		time.AfterFunc(50*time.Millisecond, func() { close(returned) })
 	})
 	overEach(t, h, edge.Options{}, func(t *testing.T, url string, c *http.Client) {
 		for range 5 {
@@ -243,6 +244,7 @@ func TestNothingReachesAFinishedExchange(t *testing.T) {
 			}
 			body, err := io.ReadAll(res.Body)
 			res.Body.Close()
+			close(<-ends)
 			if res.StatusCode != 200 || len(body) > 0 || err != nil {
 				t.Errorf("got %d %q, %v", res.StatusCode, body, err)
 			}
