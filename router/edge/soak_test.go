@@ -128,7 +128,24 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// run has clients ask for so long, and a few times at least.
+// A tally is how often visitors have asked in each of their manners, so far.
+type tally []atomic.Int64
+
+// rare is how often they ask in a manner that they have the least of at least.
+const rare = 2
+
+// lacks returns in how many manners they have asked too rarely.
+func (asked tally) lacks() (n int) {
+	for i := range asked {
+		if asked[i].Load() < rare {
+			n++
+		}
+	}
+	return n
+}
+
+// run has clients ask for so long, and until they have asked in all their manners:
+// how much a machine does in a while says nothing.
 func (s *soak) run(t *testing.T, long time.Duration, seed uint64) {
 	backend := httptest.NewServer(http.HandlerFunc(soaked))
 	defer backend.Close()
@@ -145,18 +162,26 @@ func (s *soak) run(t *testing.T, long time.Duration, seed uint64) {
 		soaked(w, r)
 	})
 	srv := serve(t, h, s.opts)
-	var asked atomic.Int64
+	asked := make(tally, len(manners))
+	bound := time.Now().Add(long + 2*testkit.Patience)
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
-			v := &visitor{t: t, soak: s, addr: srv.Addr().String(), rand: rand.New(rand.NewPCG(seed, uint64(i))), asked: &asked}
-			for end := time.Now().Add(long); time.Now().Before(end) || asked.Load() < 100; {
+			v := &visitor{t: t, soak: s, addr: srv.Addr().String(), rand: rand.New(rand.NewPCG(seed, uint64(i))), asked: asked}
+			for end := time.Now().Add(long); time.Now().Before(end) || asked.lacks() > 0 && time.Now().Before(bound); {
 				v.once()
 			}
 		})
 	}
 	wg.Wait()
-	t.Logf("%d requests", asked.Load())
+	all := int64(0)
+	for i := range asked {
+		all += asked[i].Load()
+	}
+	t.Logf("%d requests", all)
+	if n := asked.lacks(); n > 0 {
+		t.Errorf("in %d manners of %d they have hardly asked", n, len(asked))
+	}
 	testkit.Within(t, testkit.Patience, "nothing is in hand", func() bool {
 		n := 0.0
 		for _, m := range srv.Report().Metrics {

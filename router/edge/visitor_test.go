@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +23,7 @@ type visitor struct {
 	soak  *soak
 	addr  string
 	rand  *rand.Rand
-	asked *atomic.Int64
+	asked tally
 
 	nc net.Conn // its connection
 	c  net.Conn // nc, or TLS above it
@@ -47,15 +46,15 @@ func (v *visitor) once() {
 	if v.soak.client != nil {
 		if v.rand.IntN(8) == 0 { // another protocol
 			io.WriteString(nc, get("/page"))
-			v.asked.Add(1)
 			return
 		}
 		v.c = tls.Client(nc, v.soak.client)
 	}
 	v.r = bufio.NewReader(v.c)
 	for range v.rand.IntN(8) + 1 {
-		v.asked.Add(1)
-		if !manners[v.rand.IntN(len(manners))](v) {
+		i := v.rand.IntN(len(manners))
+		v.asked[i].Add(1)
+		if !manners[i](v) {
 			return
 		}
 	}
