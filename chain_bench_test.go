@@ -1,0 +1,104 @@
+package foretier_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/internal/testkit"
+	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/edge"
+)
+
+// A looped listener gives connections that bring the same request again and again,
+// without a kernel: their sockets are there to be watched only.
+type looped struct {
+	net.Listener
+	request string
+	b       *testing.B
+	over    atomic.Bool
+	done    chan bool
+}
+
+func (l *looped) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &loopedConn{Conn: c, l: l}, nil
+}
+
+type loopedConn struct {
+	net.Conn
+	l *looped
+}
+
+func (c *loopedConn) Read(p []byte) (int, error) {
+	if c.l.over.Load() || !c.l.b.Loop() {
+		if !c.l.over.Swap(true) {
+			close(c.l.done)
+		}
+		return 0, io.EOF
+	}
+	return copy(p, c.l.request), nil
+}
+
+func (c *loopedConn) Write(p []byte) (int, error) { return len(p), nil }
+
+// NetConn shows the socket.
+func (c *loopedConn) NetConn() net.Conn { return c.Conn }
+
+// BenchmarkHit is what a hit costs that goes through the whole chain, but for the
+// kernel's part in it.
+func BenchmarkHit(b *testing.B) {
+	body := make([]byte, 1024)
+	origin := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "public, max-age=600")
+		h.Set("Content-Type", "text/html")
+		h.Set("Server", "nginx")
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		w.Write(body)
+	})
+	for name, fields := range map[string]string{
+		"bare":    "",
+		"browser": "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nReferer: https://shop.example/\r\nConnection: keep-alive\r\nCookie: _ga=GA1.2.3; _fbp=fb.1.2\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\n",
+	} {
+		b.Run(name, func(b *testing.B) {
+			quiet := slog.New(slog.DiscardHandler)
+			c, err := cache.New(cache.Options{IgnoreCookies: []string{"_ga", "_fbp"}, Logger: quiet})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			h := c.Handler(origin)
+			front, err := router.New(router.Options{Logger: quiet},
+				router.Rule{Name: "admin", When: router.Admin("/admin"), To: origin},
+				router.Rule{Name: "media", When: router.Path("/media/*"), To: h},
+				router.Rule{Name: "shop", To: h})
+			if err != nil {
+				b.Fatal(err)
+			}
+			l := &looped{request: "GET /page HTTP/1.1\r\nHost: shop.example\r\n" + fields + "\r\n", b: b, done: make(chan bool)}
+			srv, err := edge.New(front, edge.Options{Addr: "127.0.0.1:0", Linger: -1, Logger: quiet, NoAccessLog: true, NoInstant: true,
+				Wrap: func(inner net.Listener) net.Listener { l.Listener = inner; return l }})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			ctx, stop := context.WithCancel(context.Background())
+			over := make(chan error)
+			go func() { over <- srv.Run(ctx) }()
+			testkit.Dial(b, srv.Addr().String())
+			<-l.done
+			stop()
+			<-over
+		})
+	}
+}
