@@ -12,10 +12,10 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge/internal/memo"
 )
@@ -106,8 +106,8 @@ func server(tb testing.TB, h slog.Handler) *Server {
 
 // TestAccessLinesTakeNoMemory of their own, in any form.
 func TestAccessLinesTakeNoMemory(t *testing.T) {
-	lost := 0.0 // by pools, as they do under the race detector
-	if poolsLose() {
+	lost := 0.0 // by pools
+	if testkit.PoolsLose() {
 		lost = 4
 	}
 	rec := new(transit.Record)
@@ -135,18 +135,6 @@ func TestAccessLinesTakeNoMemory(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
-}
-
-// poolsLose reports whether pools lose some of what they are given.
-func poolsLose() bool {
-	var p sync.Pool
-	for range 100 {
-		p.Put(new(int))
-		if p.Get() == nil {
-			return true
-		}
-	}
-	return false
 }
 
 func ExampleNewLogHandler() {
