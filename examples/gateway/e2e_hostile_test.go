@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // These tests are of one visitor who would hold what all share, as many times over
@@ -597,6 +598,7 @@ func TestE2EConnectionsBeyondTheDescriptors(t *testing.T) {
 				_, _ = io.WriteString(conn, c.asked) // or it has been closed
 			}
 			f.served(t)
+			testkit.Within(t, testkit.Patience, "a line", func() bool { return strings.Contains(s.Output(), "level=ERROR") }) // which is written late
 			lines := strings.Count(s.Output(), "level=ERROR")
 			if most := int(time.Since(begun)/time.Second) + 2; lines < 1 || lines > most || !strings.Contains(s.Output(), "limit") {
 				t.Errorf("%d lines, %d at most:\n%s", lines, most, tail(s.Output(), 2000))

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // These tests run the gateway as an operator would, as a process, in front of
@@ -435,9 +436,7 @@ func (f farm) originDown(t *testing.T) {
 	if got := askWho(t, f.url("/who.php")).Server; got == "web0" {
 		t.Errorf("impossible: %s", got)
 	}
-	if !strings.Contains(f.gateway.Output(), "connection refused") {
-		t.Errorf("the log does not say why")
-	}
+	testkit.Within(t, testkit.Patience, "a line that says why", func() bool { return strings.Contains(f.gateway.Output(), "connection refused") })
 }
 
 // report is what the tests read of /status.json.
