@@ -72,29 +72,30 @@ func spells(raw, path string) (ok, isLegal bool) {
 		return raw == path && strings.IndexByte(raw, '%') < 0, illegal(raw, &legal) < 0
 	}
 	isLegal = true
+	i := 0
 	for n := range len(path) {
-		if raw == "" {
+		if i >= len(raw) {
 			return false, false
 		}
-		c := raw[0]
+		c := raw[i]
+		i++
 		if c != '%' {
 			isLegal = isLegal && legal[c]
-			raw = raw[1:]
-		} else if len(raw) < 3 {
+		} else if i+2 > len(raw) {
 			return false, false
 		} else {
-			high, low := digit[raw[1]], digit[raw[2]]
+			high, low := digit[raw[i]], digit[raw[i+1]]
 			if high|low > 15 {
 				return false, false
 			}
 			c = high<<4 | low
-			raw = raw[3:]
+			i += 2
 		}
 		if c != path[n] {
 			return false, false
 		}
 	}
-	return raw == "", isLegal
+	return i == len(raw), isLegal
 }
 
 // IsEscaped reports whether escaped is what [Escape] makes of path.
@@ -287,19 +288,19 @@ func unescape(s string) (out string, decoded, broken bool) {
 	if percent < 0 {
 		return s, false, false
 	}
-	b := make([]byte, 0, len(s))
-	for percent >= 0 {
-		b = append(b, s[:percent]...)
-		if s = s[percent:]; IsEscape(s) {
+	b := append(make([]byte, 0, len(s)), s[:percent]...)
+	for i := percent; i < len(s); i++ {
+		switch c := s[i]; {
+		case c != '%':
+			b = append(b, c)
+		case IsEscape(s[i:]):
 			decoded = true
-			b = append(b, Unescape(s[1], s[2]))
-			s = s[3:]
-		} else {
+			b = append(b, Unescape(s[i+1], s[i+2]))
+			i += 2
+		default:
 			broken = true
-			b = append(b, '%')
-			s = s[1:]
+			b = append(b, c)
 		}
-		percent = strings.IndexByte(s, '%')
 	}
-	return string(append(b, s...)), decoded, broken
+	return string(b), decoded, broken
 }
