@@ -34,14 +34,13 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/foretier/foretier/examples/internal/memory"
 	"github.com/foretier/foretier/router/edge"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the drain
-	memory.Tune(0)
+	tuneMemory(0)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

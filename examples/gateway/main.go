@@ -27,7 +27,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/foretier/foretier/examples/internal/memory"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -53,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // serve builds the gateway and serves until ctx ends and all is drained.
 func serve(ctx context.Context, c config, stderr io.Writer) int {
-	memory.Tune(c.cacheSize)
+	tuneMemory(c.cacheSize)
 	var logger *slog.Logger
 	// Nobody waits for whoever reads the log.
 	lines := edge.NewLogWriter(stderr, func(n uint64) { logger.Error("lines of the log were dropped: its reader stands still", "lines", n) })

@@ -29,7 +29,6 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/foretier/foretier/examples/internal/memory"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/memcachestore"
@@ -39,7 +38,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the drain
-	memory.Tune(cacheBytes)
+	tuneMemory(cacheBytes)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -1,4 +1,4 @@
-package memory
+package main
 
 import (
 	"math"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestTune(t *testing.T) {
+func TestTuneMemory(t *testing.T) {
 	const none = math.MaxInt64
 	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(none)
 	defer func() {
@@ -29,7 +29,7 @@ func TestTune(t *testing.T) {
 			debug.SetMemoryLimit(none)
 			t.Setenv("GOGC", c.gogc)
 			t.Setenv("GOMEMLIMIT", c.memory)
-			Tune(c.cache)
+			tuneMemory(c.cache)
 			if got := debug.SetMemoryLimit(-1); got != c.limit {
 				t.Errorf("a limit of %d, want %d", got, c.limit)
 			}
