@@ -139,6 +139,27 @@ func (o *openings) add(n int) {
 	}
 }
 
+// settle waits until there are none, or none of them has become known for pause, or
+// ctx ends.
+func (o *openings) settle(ctx context.Context, pause time.Duration) {
+	for before := o.count(); before > 0; {
+		once, cancel := context.WithTimeout(ctx, pause)
+		err := o.wait(once)
+		cancel()
+		now := o.count()
+		if err == nil || ctx.Err() != nil || now >= before {
+			return
+		}
+		before = now
+	}
+}
+
+func (o *openings) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.n
+}
+
 // wait waits until there are none, or returns the error of ctx.
 func (o *openings) wait(ctx context.Context) error {
 	o.mu.Lock()

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/foretier/foretier/internal/testkit"
@@ -79,7 +80,18 @@ var guests = []struct {
 	name          string
 	before, after func(*guest) error
 }{
-	{"nothing said", func(*guest) error { return nil }, (*guest).ends},
+	{"no hand shaken", func(*guest) error { return nil }, func(g *guest) error { // it has asked for nothing that could be lost
+		if b, err := g.r.ReadByte(); err == nil {
+			return fmt.Errorf("read %q", b)
+		}
+		return nil
+	}},
+	{"nothing said", func(g *guest) error {
+		if c, ok := g.c.(*tls.Conn); ok {
+			return c.Handshake()
+		}
+		return nil
+	}, (*guest).ends},
 	{"idle", func(g *guest) error {
 		err := g.send(request("/"))
 		if err == nil {
@@ -209,8 +221,8 @@ func drainMany(t *testing.T, n int, server, client *tls.Config) {
 		}
 	}
 	ready.Wait()
-	// Those that say nothing shake no hands, and are not parked over TLS.
-	asleep := map[bool]int{false: 2 * n, true: n}[client != nil]
+	// Over TLS, those are not parked that have not shaken hands.
+	asleep := map[bool]int{false: 3 * n, true: 2 * n}[client != nil]
 	testkit.Within(t, long, "all are where they should be", func() bool {
 		return s.stats.inFlight.Load() == int64(5*n) && s.upgrades.count() == n && (runtime.GOOS != "linux" || s.h1.Parked() == asleep)
 	})
@@ -227,5 +239,44 @@ func drainMany(t *testing.T, n int, server, client *tls.Config) {
 	testkit.Within(t, testkit.Patience, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 	if open := s.stats.open.Load(); open != 0 || len(s.wires.All()) != 0 {
 		t.Errorf("%d connections are open, %d held", open, len(s.wires.All()))
+	}
+}
+
+// TestOpeningsSettle: as long as one after the other becomes known, all are waited
+// for; those that say nothing are not.
+func TestOpeningsSettle(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		opening           int
+		ends              []time.Duration // after how long one of them is known
+		given, want, left int
+	}{
+		{name: "none"},
+		{name: "all, one by one", opening: 3, ends: []time.Duration{900, 900, 900}, given: 10_000, want: 2700},
+		{name: "two, and one that is silent", opening: 3, ends: []time.Duration{900, 900}, given: 10_000, want: 3000, left: 1},
+		{name: "silent", opening: 2, given: 10_000, want: 1000, left: 2},
+		{name: "beyond the time given", opening: 3, ends: []time.Duration{900, 900, 900}, given: 1500, want: 1500, left: 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var o openings
+				o.add(c.opening)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(c.given)*time.Millisecond)
+				defer cancel()
+				var ends sync.WaitGroup
+				defer ends.Wait()
+				ends.Go(func() {
+					for _, d := range c.ends {
+						time.Sleep(d * time.Millisecond)
+						o.add(-1)
+					}
+				})
+				began := time.Now()
+				o.settle(ctx, time.Second)
+				if took, left := time.Since(began), o.count(); took != time.Duration(c.want)*time.Millisecond || left != c.left {
+					t.Errorf("settled after %v with %d left, want %d ms and %d", took, left, c.want, c.left)
+				}
+			})
+		})
 	}
 }

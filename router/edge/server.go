@@ -305,10 +305,8 @@ func (s *Server) shutdown(ctx context.Context) error {
 		}
 		return nil
 	}
-	_ = s.listener.Close() // one that does not close cannot be helped
-	fresh, enough := context.WithTimeout(ctx, freshWait)
-	_ = s.opening.wait(fresh) // who takes longer is closed
-	enough()
+	_ = s.listener.Close()           // one that does not close cannot be helped
+	s.opening.settle(ctx, freshWait) // who takes longer is closed
 	var wg sync.WaitGroup
 	var standard error
 	wg.Go(func() { standard = s.shutdownStandard(ctx) })
@@ -321,7 +319,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 }
 
 const (
-	freshWait = time.Second           // for the handshake of connections accepted last
+	freshWait = time.Second           // for the next handshake of connections accepted last
 	settle    = 50 * time.Millisecond // for idle connections to end, whatever Drain is
 )
 
