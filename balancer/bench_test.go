@@ -32,7 +32,7 @@ func BenchmarkPick(b *testing.B) {
 		for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight(), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				p := newPool(b, many(n), Options{Policy: policy})
-				c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use}}
+				c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use, Snap: p.view.Snap.Load()}}
 				b.ReportAllocs()
 				for b.Loop() {
 					policy.Pick(PickInfo{Now: c.of.Now, Rand: rand.Uint64(), Key: 1}, c)

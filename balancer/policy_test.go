@@ -205,7 +205,7 @@ func TestHashByWeight(t *testing.T) {
 
 func TestPicksDoNotAllocate(t *testing.T) {
 	p := newPool(t, Backends("http://h1", "http://h2", "http://h3", "http://h4", "http://h5", "http://h6"), Options{})
-	c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use}}
+	c := Candidates{pool.Candidates{Now: time.Now(), List: p.view.Snap.Load().Use, Snap: p.view.Snap.Load()}}
 	for name, policy := range map[string]Policy{"adaptive": Adaptive(), "least": LeastInFlight(), "turns": RoundRobin(), "hash": Hash(nil, 0)} {
 		policy.Pick(PickInfo{Key: 1}, c)
 		if n := testing.AllocsPerRun(100, func() { policy.Pick(PickInfo{Key: 1, Rand: 7}, c) }); n != 0 {

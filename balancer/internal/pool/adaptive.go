@@ -26,6 +26,7 @@ func (Adaptive) Choose(info PickInfo, c Candidates) int {
 type LeastInFlight struct{}
 
 func (LeastInFlight) Choose(info PickInfo, c Candidates) int {
+	c.fix()
 	n := c.Len()
 	best, low, total := 0, 0.0, 0.0
 	r := info.Rand

@@ -67,13 +67,19 @@ func (v *View) Choose(a *Ask, now time.Time, peek bool) Choice {
 	if first && a.Pin != "" && v.bound(a, &c, now) {
 		return c
 	}
-	c.List = c.Snap.Use
-	if !first || c.Snap.trial || v.limited() || v.Set.avoided.Load() {
-		c.List = v.consider(a, c.Snap, now)
-		if len(c.List) == 0 && first && len(c.Snap.Use) > 0 {
-			c.Err, c.Why = v.allFull(a, c.Snap.Use), "all that may serve are full"
+	picky := c.Snap.trial || v.limited() || v.Set.avoided.Load()
+	if first && !(picky && peek) { // who looks wants to see who is considered
+		c.List = c.Snap.Use
+		v.among(a, &c, now, peek)
+		if !picky || c.Err != nil || v.suits(a, c.Entry, now, true) {
 			return c
 		}
+		c = Choice{Snap: c.Snap} // as few are; whoever else is picked has it beside its own turn
+	}
+	c.List = v.consider(a, c.Snap, now)
+	if len(c.List) == 0 && first && len(c.Snap.Use) > 0 {
+		c.Err, c.Why = v.allFull(a, c.Snap.Use), "all that may serve are full"
+		return c
 	}
 	v.among(a, &c, now, peek)
 	return c
@@ -97,7 +103,7 @@ func (v *View) bound(a *Ask, c *Choice, now time.Time) bool {
 
 // among chooses among those who are considered.
 func (v *View) among(a *Ask, c *Choice, now time.Time, peek bool) {
-	candidates := Candidates{Now: now, List: c.List, stream: a.Stream || a.MayStream}
+	candidates := Candidates{Now: now, List: c.List, Snap: c.Snap, stream: a.Stream || a.MayStream}
 	switch {
 	case len(c.List) == 0:
 		c.Err, c.Why = ErrNoBackend, "no backend may serve"
@@ -128,21 +134,25 @@ func (v *View) consider(a *Ask, snap *Snapshot, now time.Time) []*Entry {
 	return list[:min(len(list), 1)]
 }
 
-// filter leaves out who was tried, who is full, and, if careful, who is to be
-// avoided, and who is on trial and has its one request, or would get one that
-// can't be repeated.
+// filter returns those of from that suit.
 func (v *View) filter(a *Ask, from []*Entry, now time.Time, careful bool) []*Entry {
 	out := a.scratch[:0]
 	for _, e := range from {
-		if slices.Contains(a.Tried, e.Member) || v.full(a, e) != nil {
-			continue
+		if v.suits(a, e, now, careful) {
+			out = append(out, e)
 		}
-		if careful && (e.Health.Trial && (e.Load.InFlight() > 0 || !a.Repeatable) || e.avoid.Load() > now.UnixNano()) {
-			continue
-		}
-		out = append(out, e)
 	}
 	return out
+}
+
+// suits leaves out who was tried, who is full, and, if careful, who is to be
+// avoided, and who is on trial and has its one request, or would get one that
+// can't be repeated.
+func (v *View) suits(a *Ask, e *Entry, now time.Time, careful bool) bool {
+	if slices.Contains(a.Tried, e.Member) || v.full(a, e) != nil {
+		return false
+	}
+	return !careful || !(e.Health.Trial && (e.Load.InFlight() > 0 || !a.Repeatable) || e.avoid.Load() > now.UnixNano())
 }
 
 // serves reports whether e may serve, at now, a client that is bound to it.

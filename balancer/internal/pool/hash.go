@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"math"
 	"net/http"
 )
@@ -24,25 +25,19 @@ func (Hash) Why() string { return "by the request's key" }
 // that have less than bound times their share of the load, and the highest of
 // all if none has.
 func rendezvous(key uint64, c Candidates, bound float64) int {
+	if c.Snap != nil && !c.partial() {
+		if i, ok := foremost(key, c, bound); ok {
+			return i
+		}
+	}
+	c.fix()
 	n := c.Len()
 	l := limit{bound: bound, inFlight: 1}
-	first, highest, same, equal := 0, uint64(0), 0.0, true
 	for i := range n {
-		w, h := c.weight(i), Mix(key^c.hash(i))
-		if i == 0 {
-			same = w
-		}
-		equal = equal && w == same
-		if h > highest {
-			first, highest = i, h
-		}
-		l.weight += w
+		l.weight += c.weight(i)
 		if bound > 0 {
 			l.inFlight += float64(c.inFlight(i))
 		}
-	}
-	if equal && l.allows(c, first, same) {
-		return first // among equals the hash itself is in order of the scores
 	}
 	return l.best(key, c)
 }
@@ -59,11 +54,8 @@ func (l limit) best(key uint64, c Candidates) int {
 	best, top := -1, math.Inf(-1)
 	first, highest := 0, math.Inf(-1)
 	for i := range c.Len() {
-		// -w/ln(u), u uniform in (0,1) by key and name, gives each backend a
-		// share by its weight (Schindelhauer and Schomaker).
-		u := (float64(Mix(key^c.hash(i))>>11) + 0.5) / (1 << 53)
 		w := c.weight(i)
-		score := -w / math.Log(u)
+		score := scored(Mix(key^c.hash(i)), w)
 		if score > highest {
 			first, highest = i, score
 		}
@@ -75,4 +67,70 @@ func (l limit) best(key uint64, c Candidates) int {
 		return first
 	}
 	return best
+}
+
+// foremost returns the one of all who serve that scores highest for key among those
+// with room, unless it is far down. It looks at names, and then at what few have in
+// hand: figures of a thousand, each somewhere else in memory, would cost twenty times
+// as much.
+func foremost(key uint64, c Candidates, bound float64) (i int, ok bool) {
+	s := c.weights()
+	var top ranking[float64]
+	for k := range s.classes {
+		of := &s.classes[k]
+		var equals ranking[uint64] // among them the hash itself is in order of the scores
+		for j, h := range of.hash {
+			equals.add(Mix(key^h), of.index[j])
+		}
+		for place, r := range equals.of[:equals.n] {
+			score := -float64(place) // will do where all are equal
+			if len(s.classes) > 1 {
+				score = scored(r.score, of.weight)
+			}
+			top.add(score, r.index)
+		}
+	}
+	if bound <= 0 || c.inFlight(top.of[0].index) == 0 {
+		return top.of[0].index, true
+	}
+	l := limit{bound, c.Snap.weighing.load(c) + 1, s.total}
+	for _, r := range top.of[:top.n] {
+		if l.allows(c, r.index, s.weight[r.index]) {
+			return r.index, true
+		}
+	}
+	return 0, false
+}
+
+// scored returns the score of a weight for a hash of key and name: -w/ln(u), u uniform
+// in (0,1), gives each backend a share by its weight (Schindelhauer and Schomaker).
+func scored(hash uint64, w float64) float64 {
+	return -w / math.Log((float64(hash>>11)+0.5)/(1<<53))
+}
+
+// A ranking is those that score highest, of all that were added.
+type ranking[S cmp.Ordered] struct {
+	n  int
+	of [8]ranked[S]
+}
+
+type ranked[S cmp.Ordered] struct {
+	score S
+	index int
+}
+
+func (r *ranking[S]) add(score S, index int) {
+	at := r.n
+	switch {
+	case r.n < len(r.of):
+		r.n++
+	case score > r.of[at-1].score:
+		at--
+	default:
+		return
+	}
+	for ; at > 0 && score > r.of[at-1].score; at-- {
+		r.of[at] = r.of[at-1]
+	}
+	r.of[at] = ranked[S]{score, index}
 }

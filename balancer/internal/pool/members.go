@@ -66,6 +66,8 @@ type Snapshot struct {
 	trial  bool           // one of use is on trial
 	forced bool           // those serve that ask to be drained
 	until  int64          // when it must be made anew, in ns
+
+	weighing *weighing // of use
 }
 
 // ByName returns the entry of that name, or nil.
@@ -137,7 +139,7 @@ func (m *Member) heard(now time.Time, res health.Result) bool {
 
 // choose says who of list serves, and who of all is left beside them.
 func (s *Snapshot) choose(list []*Entry) {
-	s.Use = usable(list)
+	s.Use, s.weighing = usable(list), new(weighing)
 	left := s.Use // in the order of all
 	for _, e := range s.All {
 		used := len(left) > 0 && left[0] == e

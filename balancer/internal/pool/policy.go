@@ -38,7 +38,9 @@ type Candidate struct {
 type Candidates struct {
 	Now    time.Time
 	List   []*Entry
+	Snap   *Snapshot   // of which they are some or all who serve, in order; nil: of none
 	stream bool        // they are for one
+	fixed  *weights    // see fix; nil: they are asked for one by one
 	Given  []Candidate // in place of list
 }
 
@@ -78,6 +80,19 @@ func (c Candidates) inFlight(i int) int {
 		return l.InFlight() + l.Streams()
 	}
 	return l.InFlight()
+}
+
+// partial reports whether some of those who serve are left out.
+func (c Candidates) partial() bool { return c.Snap != nil && len(c.List) < len(c.Snap.Use) }
+
+// weights returns those of all who serve, and of the candidates if they are of no
+// snapshot.
+func (c Candidates) weights() *weights {
+	if c.Snap == nil {
+		return weigh(c)
+	}
+	c.List = c.Snap.Use
+	return c.Snap.weighing.weights(c)
 }
 
 // rampFor and RampFrom are a slow start: a backend that came back is given a
@@ -132,8 +147,18 @@ func (e *Entry) candidate(now time.Time) Candidate {
 	}
 }
 
+// fix makes weight quick, for a policy that asks for all.
+func (c *Candidates) fix() {
+	if c.Snap != nil && !c.partial() {
+		c.fixed = c.weights()
+	}
+}
+
 // weight returns the share of candidate i.
 func (c Candidates) weight(i int) float64 {
+	if c.fixed != nil {
+		return c.fixed.weight[i]
+	}
 	if c.Given != nil {
 		return c.Given[i].Weight
 	}

@@ -121,6 +121,9 @@ func New(opts Options, l Limits, p Policy) *Set {
 
 // newView returns a view that shows nothing yet.
 func newView(parent context.Context, s *Set, l Limits, p Policy, filters []Filter) *View {
+	if apart, ok := p.(interface{ own() Policy }); ok {
+		p = apart.own()
+	}
 	v := &View{Set: s, Limits: l, policy: p, filters: filters, shares: s.shares, changed: make(chan struct{})}
 	v.Closing, v.close = context.WithCancel(parent)
 	v.Snap.Store(new(Snapshot))

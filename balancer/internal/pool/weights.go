@@ -1,0 +1,92 @@
+package pool
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// weights are those of candidates as they were at one moment, in an order in which few
+// of them need to be looked at.
+type weights struct {
+	at      atomic.Int64 // when they were last found to be so, in ns
+	hash    []uint64     // of each candidate's name
+	weight  []float64    // of each
+	total   float64
+	classes []class // of equal weight
+	class   []int   // of each candidate, its class
+}
+
+// A class is the candidates of one weight.
+type class struct {
+	weight float64
+	index  []int    // of each, in order
+	hash   []uint64 // likewise
+}
+
+// weigh returns the candidates' weights now.
+func weigh(c Candidates) *weights {
+	n := c.Len()
+	s := &weights{hash: make([]uint64, n), weight: make([]float64, n), class: make([]int, n)}
+	s.at.Store(c.Now.UnixNano())
+	known := make(map[float64]int)
+	for i := range n {
+		h, w := c.hash(i), c.weight(i)
+		s.hash[i], s.weight[i] = h, w
+		s.total += w
+		k, ok := known[w]
+		if !ok {
+			k = len(s.classes)
+			known[w] = k
+			s.classes = append(s.classes, class{weight: w})
+		}
+		s.class[i] = k
+		of := &s.classes[k]
+		of.index, of.hash = append(of.index, i), append(of.hash, h)
+	}
+	return s
+}
+
+// A weighing is the weights of those who serve by a snapshot.
+type weighing struct {
+	latest atomic.Pointer[weights]
+	due    atomic.Int64 // picks until what is in hand is counted anew
+	inHand atomic.Int64 // at all of them, when it was last counted
+}
+
+// weighEvery is how long they hold: slow starts, reports and pleas for patience
+// change them meanwhile.
+const weighEvery = 250 * time.Millisecond
+
+// weights returns those of c, all who serve, now. They are the same object as long as
+// they are the same.
+func (w *weighing) weights(c Candidates) *weights {
+	old := w.latest.Load()
+	if old == nil {
+		w.latest.CompareAndSwap(nil, weigh(c))
+		return w.latest.Load()
+	}
+	at, now := old.at.Load(), c.Now.UnixNano()
+	if now-at < int64(weighEvery) || !old.at.CompareAndSwap(at, now) {
+		return old
+	}
+	if s := weigh(c); !slices.Equal(s.weight, old.weight) {
+		w.latest.Store(s)
+		return s
+	}
+	return old
+}
+
+// load returns how much c, all who serve, have in hand, to a quarter of a request for
+// each: it is counted anew after a quarter as many picks.
+func (w *weighing) load(c Candidates) float64 {
+	if w.due.Add(-1) < 0 {
+		n := 0
+		for i := range c.List {
+			n += c.inFlight(i)
+		}
+		w.inHand.Store(int64(n))
+		w.due.Store(int64(len(c.List) / 4))
+	}
+	return float64(w.inHand.Load())
+}
