@@ -27,7 +27,7 @@ func (t *try) judge(now time.Time, a *answer) tracker.Outcome {
 		o = tracker.Erred
 	}
 	if patience && t.begs(now) {
-		t.entry.Spare.Store(now.Add(asked(a.header.Get("Retry-After"))).UnixNano())
+		t.exchange.pool.view.Set.Spare(t.entry, now, now.Add(asked(a.header.Get("Retry-After"))))
 	}
 	if o != tracker.Answered && !t.tells(now) {
 		t.place.Pardon(now)

@@ -93,6 +93,13 @@ func (s *Set) Avoid(e *Entry, until time.Time) {
 	s.avoided.Store(true)
 }
 
+// Spare has e get a tenth of its share until the time given: it asks for patience.
+func (s *Set) Spare(e *Entry, now, until time.Time) {
+	if e.spare.Swap(until.UnixNano()) <= now.UnixNano() {
+		s.weights.Add(1) // the next pick looks at them anew
+	}
+}
+
 // clearlyBetter is by how much the others' share of answers must be higher.
 const clearlyBetter = 0.25
 

@@ -27,7 +27,7 @@ type Member struct {
 	risen      atomic.Int64  // when it last came back, in ns; 0: never was away
 	reported   atomic.Uint64 // float64 bits: the share that a probe brought
 	reportedAt atomic.Int64  // when, in ns; 0: never
-	Spare      atomic.Int64  // until when it asks for patience, in ns
+	spare      atomic.Int64  // until when it asks for patience, in ns
 	asksDrain  atomic.Bool   // a probe said that it wants to be drained
 	drained    atomic.Int64  // when Drain ends for those bound to it, in ns
 	Requests   atomic.Uint64
@@ -137,9 +137,10 @@ func (m *Member) heard(now time.Time, res health.Result) bool {
 	return true
 }
 
-// choose says who of list serves, and who of all is left beside them.
-func (s *Snapshot) choose(list []*Entry) {
-	s.Use, s.weighing = usable(list), new(weighing)
+// choose says who of list serves, and who of all is left beside them. version is that
+// of their weights.
+func (s *Snapshot) choose(list []*Entry, version *atomic.Uint64) {
+	s.Use, s.weighing = usable(list), &weighing{version: version}
 	left := s.Use // in the order of all
 	for _, e := range s.All {
 		used := len(left) > 0 && left[0] == e

@@ -129,7 +129,7 @@ func (e *Entry) Share(now time.Time) float64 {
 	if at := e.reportedAt.Load(); at != 0 && ns-at < int64(reportFor) {
 		w *= math.Float64frombits(e.reported.Load())
 	}
-	if ns < e.Spare.Load() {
+	if ns < e.spare.Load() {
 		w *= spared
 	}
 	return w

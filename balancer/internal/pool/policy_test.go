@@ -116,6 +116,32 @@ func TestWhoIsFullMissesItsTurns(t *testing.T) {
 	}
 }
 
+// TestWhoIsAvoidedHasItsTurns: where nobody is preferred to anybody, since all are to be
+// avoided, each has its turn, and where one is not, that one.
+func TestWhoIsAvoidedHasItsTurns(t *testing.T) {
+	for _, n := range []int{2, 3} {
+		s := newSet(t, Limits{}, new(RoundRobin), specs(n, func(int) int { return 1 })...)
+		now := time.Now()
+		all := s.Whole.Current(now).All
+		turns := func(want ...int) {
+			t.Helper()
+			got := make([]int, n)
+			for range 12 {
+				got[slices.Index(all, s.Whole.Choose(new(Ask), now, false).Entry)]++
+			}
+			if !slices.Equal(got, want[:n]) {
+				t.Errorf("of %d: turns %v, want %v", n, got, want[:n])
+			}
+		}
+		s.Avoid(all[0], now.Add(time.Second))
+		turns(map[int][]int{2: {0, 12}, 3: {0, 6, 6}}[n]...)
+		for _, e := range all {
+			s.Avoid(e, now.Add(time.Second))
+		}
+		turns(map[int][]int{2: {6, 6}, 3: {4, 4, 4}}[n]...)
+	}
+}
+
 // TestTurnsOfViewsAreTheirOwn: an excerpt's picks leave those of the whole as they are.
 func TestTurnsOfViewsAreTheirOwn(t *testing.T) {
 	s := newSet(t, Limits{}, new(RoundRobin), specs(4, func(int) int { return 1 })...)

@@ -124,7 +124,7 @@ func (s *Set) publishLocked(entries []*Entry, now time.Time) {
 			snap.until = min(snap.until, u.UnixNano())
 		}
 	}
-	snap.choose(entries)
+	snap.choose(entries, &s.weights)
 	for _, v := range s.views {
 		v.showLocked(snap, now)
 	}

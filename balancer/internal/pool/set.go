@@ -22,8 +22,9 @@ type Set struct {
 	closing context.Context // ends with End
 	close   context.CancelFunc
 	shares  shares
-	Whole   *View       // of all backends
-	avoided atomic.Bool // others have been preferred to one: see Avoid
+	Whole   *View         // of all backends
+	avoided atomic.Bool   // others have been preferred to one: see Avoid
+	weights atomic.Uint64 // their version: see weighing
 
 	mu      sync.Mutex     // serializes those who write snapshots
 	views   []*View        // guarded by mu: the whole first

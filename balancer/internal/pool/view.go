@@ -104,7 +104,7 @@ func (v *View) narrow(whole *Snapshot, now time.Time) *Snapshot {
 			list = append(list, e)
 		}
 	}
-	snap.choose(list)
+	snap.choose(list, &v.Set.weights)
 	return snap
 }
 

@@ -10,6 +10,7 @@ import (
 // of them need to be looked at.
 type weights struct {
 	at      atomic.Int64 // when they were last found to be so, in ns
+	version uint64       // of the set's weights, before they were read
 	hash    []uint64     // of each candidate's name
 	weight  []float64    // of each
 	total   float64
@@ -49,32 +50,32 @@ func weigh(c Candidates) *weights {
 
 // A weighing is the weights of those who serve by a snapshot.
 type weighing struct {
-	latest atomic.Pointer[weights]
-	due    atomic.Int64 // picks until what is in hand is counted anew
-	inHand atomic.Int64 // at all of them, when it was last counted
+	version *atomic.Uint64 // of the set's weights, which are looked at anew if it has changed
+	latest  atomic.Pointer[weights]
+	due     atomic.Int64 // picks until what is in hand is counted anew
+	inHand  atomic.Int64 // at all of them, when it was last counted
 }
 
-// weighEvery is how long they hold: slow starts, reports and pleas for patience
-// change them meanwhile.
+// weighEvery is how long they hold, for slow starts change them all the time, and what
+// was reported or asked for ends.
 const weighEvery = 250 * time.Millisecond
 
 // weights returns those of c, all who serve, now. They are the same object as long as
 // they are the same.
 func (w *weighing) weights(c Candidates) *weights {
-	old := w.latest.Load()
-	if old == nil {
-		w.latest.CompareAndSwap(nil, weigh(c))
-		return w.latest.Load()
+	old, version := w.latest.Load(), w.version.Load()
+	if old != nil && old.version == version {
+		at, now := old.at.Load(), c.Now.UnixNano()
+		if now-at < int64(weighEvery) || !old.at.CompareAndSwap(at, now) {
+			return old
+		}
 	}
-	at, now := old.at.Load(), c.Now.UnixNano()
-	if now-at < int64(weighEvery) || !old.at.CompareAndSwap(at, now) {
+	s := weigh(c)
+	if s.version = version; old != nil && old.version == version && slices.Equal(s.weight, old.weight) {
 		return old
 	}
-	if s := weigh(c); !slices.Equal(s.weight, old.weight) {
-		w.latest.Store(s)
-		return s
-	}
-	return old
+	w.latest.CompareAndSwap(old, s) // or another was faster
+	return w.latest.Load()
 }
 
 // load returns how much c, all who serve, have in hand, to a quarter of a request for
