@@ -105,12 +105,15 @@ func picker(p Policy) pool.Policy {
 func Adaptive() Policy { return builtin{pool.Adaptive{}} }
 
 // LeastInFlight returns a policy that takes the candidate with the fewest requests
-// in hand for its weight. Equals are drawn by weight.
+// in hand for its weight. Equals are drawn by weight. It looks at all: of a thousand for
+// some 20 µs. Weights that change count within 250 ms.
 func LeastInFlight() Policy { return builtin{pool.LeastInFlight{}} }
 
 // RoundRobin returns a policy that gives each candidate its turn, by weight
 // and evenly spread: with weights 5, 1 and 1, a a b a c a a. It knows nothing
-// of load.
+// of load. Each pool and each excerpt of one has turns of its own. Who has no room when
+// it is its turn misses it. Weights that change, as in a slow start, count within
+// 250 ms.
 func RoundRobin() Policy { return builtin{new(pool.RoundRobin)} }
 
 // Hash returns a policy that sends equal keys to one backend, whichever
@@ -118,7 +121,8 @@ func RoundRobin() Policy { return builtin{new(pool.RoundRobin)} }
 //
 // key names the request's key; nil: the client's address. bound is how many
 // times the average load a backend may be given before its keys overflow to
-// their next choice. 0: 1.25. Negative: no bound.
+// their next choice. 0: 1.25. Negative: no bound. The average is counted anew after a
+// quarter as many picks as there are backends; weights that change count within 250 ms.
 func Hash(key func(*http.Request) string, bound float64) Policy {
 	if key == nil {
 		key = func(r *http.Request) string { return transit.Client(r).String() }

@@ -138,7 +138,7 @@ func TestAPageIsOpenOnlyWhileTheChainWouldServeIt(t *testing.T) {
 	}{
 		"purge, soft": {func(c *Cache, _ http.Handler) { invalidate(c, Invalidation{URL: "http://h/later"}) }, false},
 		"purge, hard": {func(c *Cache, _ http.Handler) { invalidate(c, Invalidation{All: true, Hard: true}) }, true},
-		"freshness":   {func(*Cache, http.Handler) { time.Sleep(100 * time.Second) }, false},
+		"freshness":   {func(*Cache, http.Handler) { time.Sleep(100 * time.Second) }, false}, // called within the bubble below
 		"a newer one": {func(_ *Cache, h http.Handler) {
 			r := httptest.NewRequest("GET", "http://h/later", nil)
 			r.Header.Set("Cache-Control", "no-cache")

@@ -139,9 +139,9 @@ func (o *openings) add(n int) {
 	}
 }
 
-// settle waits until there are none, or none of them has become known for pause, or
+// subside waits until there are none, or none of them has become known for pause, or
 // ctx ends.
-func (o *openings) settle(ctx context.Context, pause time.Duration) {
+func (o *openings) subside(ctx context.Context, pause time.Duration) {
 	for before := o.count(); before > 0; {
 		once, cancel := context.WithTimeout(ctx, pause)
 		err := o.wait(once)

@@ -242,9 +242,9 @@ func drainMany(t *testing.T, n int, server, client *tls.Config) {
 	}
 }
 
-// TestOpeningsSettle: as long as one after the other becomes known, all are waited
+// TestOpeningsSubside: as long as one after the other becomes known, all are waited
 // for; those that say nothing are not.
-func TestOpeningsSettle(t *testing.T) {
+func TestOpeningsSubside(t *testing.T) {
 	for _, c := range []struct {
 		name              string
 		opening           int
@@ -272,9 +272,9 @@ func TestOpeningsSettle(t *testing.T) {
 					}
 				})
 				began := time.Now()
-				o.settle(ctx, time.Second)
+				o.subside(ctx, time.Second)
 				if took, left := time.Since(began), o.count(); took != time.Duration(c.want)*time.Millisecond || left != c.left {
-					t.Errorf("settled after %v with %d left, want %d ms and %d", took, left, c.want, c.left)
+					t.Errorf("subsided after %v with %d left, want %d ms and %d", took, left, c.want, c.left)
 				}
 			})
 		})

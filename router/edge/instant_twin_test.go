@@ -343,7 +343,7 @@ func (p *twins) step() (what string, do func(*twin) string) {
 		slept := false // their clock is one
 		return "pause " + d.String(), func(*twin) string {
 			if !slept {
-				time.Sleep(d)
+				time.Sleep(d) // the play is in a bubble
 			}
 			slept = true
 			return ""

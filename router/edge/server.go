@@ -305,8 +305,8 @@ func (s *Server) shutdown(ctx context.Context) error {
 		}
 		return nil
 	}
-	_ = s.listener.Close()           // one that does not close cannot be helped
-	s.opening.settle(ctx, freshWait) // who takes longer is closed
+	_ = s.listener.Close()            // one that does not close cannot be helped
+	s.opening.subside(ctx, freshWait) // who takes longer is closed
 	var wg sync.WaitGroup
 	var standard error
 	wg.Go(func() { standard = s.shutdownStandard(ctx) })
@@ -365,9 +365,10 @@ func (s *Server) Close() error {
 	s.h1.Close()
 	s.upgrades.closeAll()
 	_ = s.standard.Close() // which cannot fail
-	if s.listener == nil {
-	} else if lerr := s.listener.Close(); lerr != nil && !errors.Is(lerr, net.ErrClosed) {
-		err = errors.Join(err, lerr)
+	if s.listener != nil {
+		if lerr := s.listener.Close(); !errors.Is(lerr, net.ErrClosed) {
+			err = errors.Join(err, lerr)
+		}
 	}
 	s.wires.Close()
 	if s.lines != nil {

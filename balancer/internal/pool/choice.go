@@ -67,7 +67,7 @@ func (v *View) Choose(a *Ask, now time.Time, peek bool) Choice {
 	if first && a.Pin != "" && v.bound(a, &c, now) {
 		return c
 	}
-	var turn *Entry // whose it is, though it does not suit
+	var turn Choice // whose it is, though that does not suit; zero: nobody's
 	picky := c.Snap.trial || v.limited() || v.Set.avoided.Load()
 	if first && !(picky && peek) { // who looks wants to see who is considered
 		c.List = c.Snap.Use
@@ -75,16 +75,16 @@ func (v *View) Choose(a *Ask, now time.Time, peek bool) Choice {
 		if !picky || c.Err != nil || v.suits(a, c.Entry, now, true) {
 			return c
 		}
-		turn, c = c.Entry, Choice{Snap: c.Snap} // as few are; whoever else is picked has it beside its own turn
+		turn, c = c, Choice{Snap: c.Snap} // as few are; whoever else is picked has it beside its own turn
 	}
 	c.List = v.consider(a, c.Snap, now)
 	if len(c.List) == 0 && first && len(c.Snap.Use) > 0 {
 		c.Err, c.Why = v.allFull(a, c.Snap.Use), "all that may serve are full"
 		return c
 	}
-	if turn != nil && slices.Contains(c.List, turn) { // nobody suits better
-		c.Entry, c.policy = turn, v.policy
-		return c
+	if turn.Entry != nil && slices.Contains(c.List, turn.Entry) { // nobody suits better
+		turn.List = c.List
+		return turn
 	}
 	v.among(a, &c, now, peek)
 	return c

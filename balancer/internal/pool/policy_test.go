@@ -142,6 +142,35 @@ func TestWhoIsAvoidedHasItsTurns(t *testing.T) {
 	}
 }
 
+// TestWhatIsToldIsPicked: a pick that is only told is the one that comes next, whoever
+// is full or to be avoided, and what is said of a pick by a client's key is that.
+func TestWhatIsToldIsPicked(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for play := range 100 {
+		s := newSet(t, Limits{InFlight: 1}, new(RoundRobin), specs(3+r.IntN(8), func(int) int { return 1 + r.IntN(5) })...)
+		now := time.Now()
+		for _, e := range s.Whole.Current(now).All {
+			switch r.IntN(4) {
+			case 0:
+				_, _ = s.Whole.Take(&Ask{Pin: e.Name}, new(Place), now) // all but the last may be full
+			case 1:
+				s.Avoid(e, now.Add(time.Minute))
+			}
+		}
+		for range 40 {
+			ask := Ask{Bind: uint64(r.IntN(2)) * r.Uint64()}
+			peeked, asked := ask, ask
+			told, done := s.Whole.Choose(&peeked, now, true), s.Whole.Choose(&asked, now, false)
+			if told.Err != done.Err || told.Entry != done.Entry {
+				t.Fatalf("play %d: told %v (%s), done %v (%s)", play, told.Entry, told.Because(), done.Entry, done.Because())
+			}
+			if why := done.Because(); ask.Bind != 0 && done.Err == nil && why != "by the client's key" && why != "the only one that may serve" {
+				t.Fatalf("play %d: it is picked by the client's key, and said is %q", play, why)
+			}
+		}
+	}
+}
+
 // TestTurnsOfViewsAreTheirOwn: an excerpt's picks leave those of the whole as they are.
 func TestTurnsOfViewsAreTheirOwn(t *testing.T) {
 	s := newSet(t, Limits{}, new(RoundRobin), specs(4, func(int) int { return 1 })...)
@@ -177,7 +206,7 @@ func TestHashOfManyIsThatOfEach(t *testing.T) {
 		for range 100 {
 			key := r.Uint64()
 			for _, bound := range []float64{-1, 1.25} {
-				c.Snap.weighing.due.Store(0) // what is in hand is counted now
+				c.Snap.weighing.requests.due.Store(0) // what is in hand is counted now
 				quick, slow := rendezvous(key, c, bound), rendezvous(key, each, bound)
 				if quick != slow {
 					t.Fatalf("play %d, bound %v: %s, want %s", play, bound, c.List[quick].Name, c.List[slow].Name)
@@ -207,6 +236,18 @@ func TestWeightsAreLookedAtAgain(t *testing.T) {
 		}
 		if n < at.want-2 || n > at.want+2 {
 			t.Errorf("after %v it has %d turns of 100, want %d", at.after, n, at.want)
+		}
+	}
+	s.Refresh(now) // who serves is weighed anew
+	c := all(s, now.Add(10*time.Second))
+	before := c.weights()
+	for after, same := range map[time.Duration]bool{weighEvery - 1: true, weighEvery: false} {
+		later := c
+		later.Now = c.Now.Add(after)
+		c.Snap.weighing.latest.Store(before)
+		before.at.Store(c.Now.UnixNano())
+		if got := later.weights() == before; got != same {
+			t.Errorf("%v later the weights are the same: %t, want %t", after, got, same)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 )
 
@@ -25,6 +26,10 @@ func (p *RoundRobin) Choose(info PickInfo, c Candidates) int {
 	t := p.turns.follow(s)
 	var turn, pick int // of all, and of the candidates
 	if c.partial() {
+		if next := t.next(); info.Peek && !slices.Contains(c.List, c.Snap.Use[next]) {
+			t = t.clone()
+			t.take(next) // as it would have been before the others were asked
+		}
 		turn, pick = t.nextOf(c)
 	} else {
 		turn = t.next()
@@ -66,12 +71,21 @@ func (t *turns) follow(s *weights) *turns {
 		}
 	}
 	for k := range s.classes {
-		out.heap[k] = append([]int(nil), s.classes[k].index...)
+		out.heap[k] = slices.Clone(s.classes[k].index)
 		for at := len(out.heap[k])/2 - 1; at >= 0; at-- {
 			out.down(k, at)
 		}
 	}
 	return out
+}
+
+func (t *turns) clone() *turns {
+	out := *t
+	out.given, out.taken, out.heap = slices.Clone(t.given), slices.Clone(t.taken), slices.Clone(t.heap)
+	for k := range out.heap {
+		out.heap[k] = slices.Clone(out.heap[k])
+	}
+	return &out
 }
 
 func (t *turns) owed(i int) float64 { return t.given[t.weights.class[i]] + t.taken[i] }

@@ -31,8 +31,7 @@ func (s stopped) Handle(context.Context, slog.Record) error {
 // TestFirstAnswersShow: each first answer is in the snapshots at once, and they are as
 // if all had been made anew.
 func TestFirstAnswersShow(t *testing.T) {
-	s := New(Options{Name: "p", Log: slog.New(slog.DiscardHandler), MakeWay: func(Spec) (any, health.Target) { return nil, health.Target{} }, DropWay: func(any) {}}, Limits{}, new(RoundRobin))
-	defer s.End()
+	s := newSet(t, Limits{}, new(RoundRobin))
 	part := s.Whole.Only([]Filter{func(e *Entry, _ time.Time, _ bool) bool { return e.Name != "c" }})
 	var specs []Spec
 	for _, name := range []string{"a", "b", "c", "backup"} {
@@ -75,8 +74,7 @@ func TestFirstAnswersShow(t *testing.T) {
 func BenchmarkFirstAnswer(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := New(Options{Name: "p", Log: slog.New(slog.DiscardHandler), MakeWay: func(Spec) (any, health.Target) { return nil, health.Target{} }, DropWay: func(any) {}}, Limits{}, new(RoundRobin))
-			defer s.End()
+			s := newSet(b, Limits{}, new(RoundRobin))
 			specs := make([]Spec, n)
 			for i := range specs {
 				specs[i] = Spec{Name: fmt.Sprint("web", i), Weight: 1} // of no place: it is new with each update

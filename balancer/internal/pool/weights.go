@@ -52,8 +52,14 @@ func weigh(c Candidates) *weights {
 type weighing struct {
 	version *atomic.Uint64 // of the set's weights, which are looked at anew if it has changed
 	latest  atomic.Pointer[weights]
-	due     atomic.Int64 // picks until what is in hand is counted anew
-	inHand  atomic.Int64 // at all of them, when it was last counted
+
+	requests, streams tally // of those who want no stream, and of those who do
+}
+
+// A tally is what all who serve have in hand, as it was last counted.
+type tally struct {
+	due    atomic.Int64 // picks until it is counted anew
+	inHand atomic.Int64
 }
 
 // weighEvery is how long they hold, for slow starts change them all the time, and what
@@ -78,16 +84,21 @@ func (w *weighing) weights(c Candidates) *weights {
 	return w.latest.Load()
 }
 
-// load returns how much c, all who serve, have in hand, to a quarter of a request for
-// each: it is counted anew after a quarter as many picks.
+// load returns how much c, all who serve, have in hand. It is counted anew after a
+// quarter as many picks: so much it may have grown since, and whatever has ended counts
+// until then.
 func (w *weighing) load(c Candidates) float64 {
-	if w.due.Add(-1) < 0 {
+	t := &w.requests
+	if c.stream {
+		t = &w.streams
+	}
+	if t.due.Add(-1) < 0 {
 		n := 0
 		for i := range c.List {
 			n += c.inFlight(i)
 		}
-		w.inHand.Store(int64(n))
-		w.due.Store(int64(len(c.List) / 4))
+		t.inHand.Store(int64(n))
+		t.due.Store(int64(len(c.List) / 4))
 	}
-	return float64(w.inHand.Load())
+	return float64(t.inHand.Load())
 }

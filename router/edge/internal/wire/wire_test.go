@@ -282,7 +282,7 @@ func TestAParkedReaderIsWoken(t *testing.T) {
 				}
 				woken := make(chan struct{}, 9)
 				if !c.Park(func() { woken <- struct{}{} }) {
-					t.Skip("readers park on Linux only")
+					t.Skip("readers park on Linux only") // elsewhere there is no watch that could wake them
 				}
 				if wake != nil {
 					wake(c, client)
@@ -350,7 +350,7 @@ func TestReadersParkSoonIfManyWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, _ := onLoopback(t, Options{Tick: time.Hour})
 			if c.set.watch == nil {
-				t.Skip("readers park on Linux only")
+				t.Skip("readers park on Linux only") // elsewhere there is no watch that could wake them
 			}
 			c.set.many = many
 			c.Parks()
