@@ -23,6 +23,7 @@ import (
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/cachetest"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router"
@@ -171,7 +172,7 @@ func reportsOfAll(t *testing.T) (all []health.Report) {
 	none := http.NotFoundHandler()
 	apps := must(balancer.New([]balancer.Backend{{Name: "web1", Handler: none}}, balancer.Options{Name: "apps"}))
 	db := must(tcp.New([]tcp.Backend{{URL: "tcp://192.0.2.1:3306"}}, tcp.Options{Name: "db", Probe: primaryProbe, Logger: slog.New(slog.DiscardHandler)}))
-	pages := must(cache.New(cache.Options{}))
+	pages := must(cache.New(cache.Options{Feed: new(cachetest.Log).Join("gateway")}))
 	sessions := must(session.New(session.Memory(), session.Options{}))
 	sticky := must(session.NewSticky(make([]byte, 32), session.StickyOptions{}))
 	reader := must(php.New(must(php.Memcached("192.0.2.1:11211")), php.Options{}))

@@ -138,7 +138,15 @@ func (a *ask) selecting() *law.Selector {
 }
 
 // use decides what e is good for.
-func (a *ask) use(e *memory.Entry) law.Use { return law.Reuse(a.stored(e), a.cc, a.now.UnixNano()) }
+func (a *ask) use(e *memory.Entry) law.Use { return a.site.cache.use(e, a.cc, a.now) }
+
+func (c *Cache) use(e *memory.Entry, cc law.Directives, now time.Time) law.Use {
+	use := law.Reuse(c.stored(e), cc, now.UnixNano())
+	if use == law.Fresh && c.follower != nil {
+		use = c.doubted(e, now)
+	}
+	return use
+}
 
 func (a *ask) stored(e *memory.Entry) law.Stored { return a.site.cache.stored(e) }
 

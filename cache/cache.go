@@ -18,6 +18,9 @@ type Cache struct {
 	log     log
 	markers markers
 	running running
+
+	follower *follower // nil: without a feed
+
 	figures figures
 
 	refreshes transit.Lines // of the log: refreshes that have failed
@@ -31,7 +34,7 @@ func New(opts Options) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{
+	c := &Cache{
 		refreshes: transit.Lines{Burst: 20},
 
 		opts:  opts,
@@ -39,12 +42,21 @@ func New(opts Options) (*Cache, error) {
 		store: memory.New(opts.MaxBytes),
 
 		capability: opts.Name + `="Surrogate/1.0"`,
-	}, nil
+	}
+	if opts.Feed != nil {
+		c.follower = newFollower(c)
+	}
+	return c, nil
 }
 
-// Run keeps the cache company until ctx ends, then closes it. A cache works
-// without; what Run adds is that its fetches have ended when it returns.
+// Run follows [Options.Feed] until ctx ends, then closes the cache. One without a
+// feed works without Run, which then adds only that its fetches have ended when it
+// returns. One with a feed that it does not follow is cut off from it. Run is called
+// once.
 func (c *Cache) Run(ctx context.Context) error {
+	if c.follower != nil {
+		c.follower.run(ctx)
+	}
 	<-ctx.Done()
 	return c.Close()
 }
@@ -58,5 +70,5 @@ func (c *Cache) Close() error {
 
 // figures count what the cache did.
 type figures struct {
-	hits, stale, covered, collapsed, misses, passes, invalidations, agents atomic.Uint64
+	hits, stale, covered, collapsed, misses, passes, invalidations, agents, fetches atomic.Uint64
 }

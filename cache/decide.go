@@ -14,6 +14,7 @@ type decision struct {
 	act    act
 	reason string // why it is forwarded, in the words of RFC 9211
 	why    string // in words
+	detail string // what a client is told of it
 }
 
 // An act is what is done.
@@ -38,6 +39,7 @@ type situation struct {
 	part   bool    // it is a part
 	large  bool    // it is more than is fetched for the sake of a part
 	newer  bool    // it is fresh, but the request demands a newer one
+	doubt  bool    // it is fresh by its own lifetime, but may have been invalidated
 	sick   bool    // the backend is, or was just now
 
 	demands      bool // the request says how fresh the answer must be
@@ -55,6 +57,8 @@ func decide(s situation) decision {
 	switch {
 	case s.stored && s.use == law.Fresh:
 		return decision{act: serveFresh}
+	case whole && s.use == law.Grace && s.doubt:
+		return decision{act: serveInGrace, why: "stale: " + missed + ", refreshed meanwhile", detail: "stale: " + missed}
 	case whole && s.use == law.Grace:
 		return decision{act: serveInGrace, why: "stale within grace, refreshed meanwhile"}
 	case whole && s.use == law.Sick && s.sick && !s.demands:
@@ -64,6 +68,8 @@ func decide(s situation) decision {
 	switch {
 	case s.newer:
 		d.reason, d.why = "request", "the request wants a newer one"
+	case s.stored && s.doubt:
+		d.reason, d.why = "stale", missed
 	case s.stored:
 		d.reason, d.why = "stale", "stale"
 	}
@@ -94,6 +100,9 @@ func (s *situation) forward(d decision) decision {
 	return d
 }
 
+// missed is why what is fresh is not served as such.
+const missed = "invalidations may have been missed"
+
 // lately is why what is marked passes.
 const lately = "not to be stored lately"
 
@@ -118,6 +127,7 @@ func (a *ask) situation(e *memory.Entry, url []byte) situation {
 	var s situation
 	if e != nil {
 		s.stored, s.use, s.part = true, a.use(e), e.Flags&memory.Part != 0
+		s.doubt = s.use != law.Fresh && a.site.cache.follower != nil && law.Reuse(a.stored(e), a.cc, a.now.UnixNano()) == law.Fresh
 		if s.use == law.Fresh || s.use == law.Grace && !s.part {
 			return s
 		}

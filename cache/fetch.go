@@ -62,6 +62,7 @@ func (h *handler) start(fl *flight, q question, w http.ResponseWriter) bool {
 			c.store.Retain(e)
 		}
 	}
+	c.figures.fetches.Add(1)
 	f.budget = time.AfterFunc(f.limit, f.overtime)
 	go f.run()
 	return true

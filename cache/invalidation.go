@@ -51,7 +51,8 @@ type Invalidation struct {
 
 // Invalidated says what [Cache.Invalidate] has done.
 type Invalidated struct {
-	// Position is where the last of the invalidations stands in the log.
+	// Position is where the last of the invalidations stands in the log, or a later
+	// place: see [Cache.Synced].
 	Position Position
 	// Responses is how many stored responses were removed or, by a soft
 	// invalidation, made stale: each variant counts, each once, and what an
@@ -70,6 +71,11 @@ var ErrInvalidation = errors.New("cache: an invalidation names exactly one of Ta
 // answered with what they match, not even by a fetch that was running then,
 // except as soft invalidations allow.
 //
+// With [Options.Feed] other gateways learn of it, which takes them a moment after
+// Invalidate has returned; until then they go on as before. An error that wraps
+// [ErrNotShared] means that within a second the feed did not take it, and that it
+// is sent again and again: it has been applied here.
+//
 // An invalidation that names nothing, or more than one thing, or what no
 // response can have, such as a Host with a scheme, is an error, and then none is
 // applied. Safe for concurrent use.
@@ -85,18 +91,52 @@ func (c *Cache) Invalidate(ctx context.Context, list ...Invalidation) (Invalidat
 	if err := ctx.Err(); err != nil {
 		return Invalidated{}, err
 	}
-	var done Invalidated
-	for _, m := range matchers {
-		one := c.apply(m)
-		done.Position = one.Position
-		done.Responses += one.Responses
-	}
-	return done, nil
+	return c.purge(ctx, false, matchers...)
 }
 
-// apply appends to the log first: a fetch that is stored meanwhile is either
-// found in the store or finds the entry in the log.
+// purge applies invalidations here, and returns once the feed has them too. With
+// waits somebody is about to wait until other gateways have applied them.
+func (c *Cache) purge(ctx context.Context, waits bool, list ...matcher) (Invalidated, error) {
+	var done Invalidated
+	var told []<-chan Position
+	for _, m := range list {
+		one := c.applyHere(m)
+		done.Position = one.Position
+		done.Responses += one.Responses
+		if c.follower != nil {
+			told = append(told, c.follower.share(m, true, waits))
+		}
+	}
+	if c.follower == nil {
+		return done, nil
+	}
+	var err error
+	done.Position, err = c.follower.shared(ctx, told)
+	return done, err
+}
+
+// Synced returns once this gateway has applied everything up to a position that
+// [Cache.Invalidate] has returned, here or at another gateway on the same
+// [Options.Feed]; or with ctx's error. Zero has been applied always, and so has
+// everything without a feed.
+func (c *Cache) Synced(ctx context.Context, p Position) error {
+	if c.follower == nil {
+		return nil
+	}
+	return c.follower.synced(ctx, p)
+}
+
+// apply applies an invalidation here and has other gateways told, without waiting.
 func (c *Cache) apply(m matcher) Invalidated {
+	if c.follower != nil {
+		defer c.follower.share(m, false, false)
+	}
+	return c.applyHere(m)
+}
+
+// applyHere appends to the log first: a fetch that is stored meanwhile is either
+// found in the store or finds the entry in the log.
+func (c *Cache) applyHere(m matcher) Invalidated {
 	done := Invalidated{Position: c.log.append(m)}
 	now := time.Now()
 	hit := func(e *memory.Entry) bool {

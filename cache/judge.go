@@ -137,6 +137,9 @@ func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement
 		Cost:  uint32(min(now.Sub(asked).Milliseconds(), math.MaxUint32)),
 		Grace: int64(v.Grace), ErrorGrace: int64(v.ErrorGrace), Keep: int64(v.Keep),
 	}
+	if f := a.site.cache.follower; f != nil {
+		e.Asked = f.doubt.ticks(asked)
+	}
 	e.Flags = flags(v, j)
 	vary := law.SelectingOf(a.r.Header, answer)
 	name := nameOf(a.url)

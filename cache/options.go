@@ -100,6 +100,20 @@ type Options struct {
 	// Authorization, Cache-Control, Cookie, conditions and ranges, X-Request-Id
 	// and those of a connection. Nil means that all may, empty that no other.
 	FillFields []string
+	// Feed tells the caches of several gateways what one of them invalidates, and
+	// needs [Cache.Run]. The gateways have the same Rules, since it is by the forms
+	// that their queries have in the key that URLs are named.
+	//
+	// A cache that has heard nothing of its feed for 10 s is cut off, and doubts what
+	// it holds. What is fresh by its own lifetime, and was asked for longer than that
+	// ago, is served as if it were stale within grace, however long that lasts and
+	// whatever its grace: at once, with one request behind it that refreshes it. Such
+	// refreshes are bounded by three quarters of the backend's requests before, so
+	// that nothing fails, and nothing is stormed, for want of the feed. When it is
+	// back, what has been missed is applied; if that cannot be known any more, all
+	// that is stored is in doubt, is served and refreshed for Grace, and fetched
+	// after that. Nil means that the cache is alone.
+	Feed Feed
 	// Logger receives what somebody should look at, such as a fetch that
 	// panicked or a refresh that failed (a few, then one a second), and, where
 	// nobody above logs, a line for each request that failed.

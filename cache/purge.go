@@ -31,6 +31,12 @@ var (
 // "200 purged at 17, responses: 2", also where they are none. Others get 403,
 // other methods 405. It is an error to allow nobody.
 //
+// With [Options.Feed] other gateways learn of it, within milliseconds as a rule. Who
+// wants to know sends "Prefer: wait=10" (RFC 7240, section 4.3; up to 60 seconds): the
+// answer then comes once all gateways that are there have applied it, or it is 202
+// and names those that have not. It is 202 too if the feed does not take it within a
+// second; it is sent again then.
+//
 // A PURGE that names responses by something else than its URL, by tags or a
 // pattern as shops do for Varnish, Fastly or Cloudflare (X-Magento-Tags-Pattern,
 // xkey, Surrogate-Key, Cache-Tag), is answered 400 with words and removes nothing:
@@ -79,13 +85,10 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		decline(w, rec, name)
 		return
 	}
-	done := p.cache.apply(matcher{
+	p.cache.answerPurge(w, r, matcher{
 		url:  p.cache.name(r.URL, r.Host, isHTTPS(r)),
 		hard: r.Header.Get("Soft-Purge") != "1",
 	})
-	fields.CacheControl(w.Header(), "no-store")
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "200 purged at %d, responses: %d\n", done.Position, done.Responses)
 }
 
 // Wraps returns nothing: a purge reaches no backend.

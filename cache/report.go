@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"time"
+
 	"github.com/foretier/foretier/health"
 )
 
@@ -10,7 +12,7 @@ func (c *Cache) Report() health.Report {
 	outcome := func(name string, n uint64) health.Metric {
 		return health.Count("requests_total", "Requests by what the cache did.", n, health.Label{Name: "outcome", Value: name})
 	}
-	return health.Report{Kind: "cache", Name: c.opts.Name, State: health.Up, Metrics: []health.Metric{
+	report := health.Report{Kind: "cache", Name: c.opts.Name, State: health.Up, Metrics: []health.Metric{
 		outcome("hit", f.hits.Load()),
 		outcome("stale", f.stale.Load()),
 		outcome("miss", f.misses.Load()),
@@ -26,4 +28,23 @@ func (c *Cache) Report() health.Report {
 		health.Level("memory_used_bytes", "Memory in use, running fetches included.", "bytes", float64(s.Used)),
 		health.Level("memory_max_bytes", "Memory that may be used.", "bytes", float64(s.Max)),
 	}}
+	if c.follower != nil {
+		c.follower.report(&report, time.Now())
+	}
+	return report
+}
+
+// report adds how the cache stands with the feed.
+func (f *follower) report(r *health.Report, now time.Time) {
+	if f.doubt.cut(now) {
+		r.State, r.Why = health.Degraded, "cut off from the feed of invalidations"
+	}
+	behind := f.doubt.since(now) - time.Duration(f.doubt.known.Load())
+	r.Metrics = append(r.Metrics,
+		health.Count("invalidations_received_total", "Invalidations of other gateways applied.", f.received.Load()),
+		health.Count("gaps_total", "Gaps in what is known of other gateways' invalidations.", f.gaps.Load()),
+		health.Count("invalidations_dropped_total", "Invalidations after unsafe methods that other gateways were not told of.", f.outbox.lost()),
+		health.Level("invalidations_waiting", "Invalidations that other gateways are to be told of.", "", float64(f.outbox.len())),
+		health.Level("lag_seconds", "Lag behind other gateways' invalidations, at most.", "seconds", behind.Seconds()),
+	)
 }

@@ -31,9 +31,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case serveInGrace:
 		h.cache.figures.stale.Add(1)
-		h.refresh(a.detached(url), e)
+		if h.cache.affords(e, a.now) {
+			h.refresh(a.detached(url), e)
+		}
 		h.note(r, noteStale)
-		h.serve(w, &a, e, "")
+		h.serve(w, &a, e, d.detail)
 	case serveSick:
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.detached(url), e)

@@ -50,11 +50,11 @@ type repeatable struct {
 	accepts []string // what its request has said of codings; nil once it is kept
 }
 
-// Open implements [transit.Page]. What is near its end is for the chain, which
-// may refresh it.
+// Open implements [transit.Page]. What is near its end, or in doubt, is for the
+// chain, which may refresh it.
 func (p *repeatable) Open(now time.Time, hold bool) (age, ttl int64, ok bool) {
 	c := p.h.cache
-	if law.Reuse(c.stored(p.e), nil, now.UnixNano()) != law.Fresh {
+	if c.use(p.e, nil, now) != law.Fresh {
 		return 0, 0, false
 	}
 	if _, _, may := nearEnd(p.e, now); may || hold && !c.store.TryRetain(p.e) {

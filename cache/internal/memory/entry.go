@@ -35,6 +35,7 @@ type Entry struct {
 	stuck        bool    // they cannot be; guarded by Store.mu
 	freq         atomic.Uint32
 	refs         atomic.Int32 // 1 for the store, and 1 for each reader
+	Asked        uint32       // when the backend was, in a count of the cache's own; here four bytes are free
 	pins         *Pin         // guarded by the shard's pinning
 	kept         *keepsakes   // beside it; nil: nothing is; guarded by Store.mu
 }
@@ -208,7 +209,7 @@ func (e *Entry) Chunks() [][]byte {
 // and, unless length is negative, with Content-Length.
 func (e *Entry) Whole(chunks [][]byte, length int64) *Entry {
 	n := &Entry{
-		URL: e.URL, Head: e.Head, Status: e.Status, HTTPS: e.HTTPS, Flags: e.Flags, Cost: e.Cost,
+		URL: e.URL, Head: e.Head, Status: e.Status, HTTPS: e.HTTPS, Flags: e.Flags, Cost: e.Cost, Asked: e.Asked,
 		Born: e.Born, FreshUntil: e.FreshUntil, Grace: e.Grace, ErrorGrace: e.ErrorGrace, Keep: e.Keep,
 	}
 	if m := e.More; m != nil {
