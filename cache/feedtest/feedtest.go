@@ -50,8 +50,12 @@ func Run(t *testing.T, open func(t *testing.T) Log) {
 func Lost(t *testing.T, log Log, lose func()) {
 	s := start(t, log)
 	a, b := log("a"), log("b")
+	begin, err := a.Announce(s.ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	first := s.append(a, "first")
-	s.read(b, 0, "first")
+	s.read(b, begin, "first")
 	second := s.append(a, "lost")
 	waiting := make(chan error, 1)
 	go func() { // it may break off before it knows, and goes on then
