@@ -11,7 +11,8 @@ import (
 
 // cutOff is for how long a cache may hear nothing of the feed before it doubts what
 // it holds, and so the longest for which anybody serves as fresh what another has
-// invalidated.
+// invalidated. What it gets meanwhile it doubts too, and does not ask for again for as
+// long.
 const cutOff = 10 * time.Second
 
 // tick is the unit of [memory.Entry.Asked].
@@ -22,8 +23,14 @@ const tick = 10 * time.Millisecond
 type doubt struct {
 	began time.Time
 	known atomic.Int64 // up to when all invalidations are known; see follower.heard
-	gap   atomic.Int64 // what was asked for before may have been invalidated; 0: nothing
-	at    atomic.Int64 // when the last gap was found out
+	gap   atomic.Int64 // what was asked for before may have been invalidated
+}
+
+// newDoubt returns a doubt of everything, until something is heard.
+func newDoubt() *doubt {
+	d := &doubt{began: time.Now()}
+	d.known.Store(-int64(cutOff) - 1)
+	return d
 }
 
 func (d *doubt) since(now time.Time) time.Duration { return now.Sub(d.began) }
@@ -39,20 +46,22 @@ func (d *doubt) cut(now time.Time) bool {
 // answer is at hand, would be any better. But a gap comes and is over, and there is
 // somebody who may know; so for grace only.
 func (d *doubt) use(asked uint32, now time.Time, grace time.Duration) law.Use {
-	at := d.since(now)
-	when := at.Truncate(tick) - time.Duration(d.ticks(now)-asked)*tick // ticks begin anew after 497 days
+	gap := time.Duration(d.gap.Load())
 	switch {
 	case d.cut(now):
-		if when < time.Duration(d.gap.Load()) || at-when > cutOff {
-			return law.Grace
-		}
-	case when >= time.Duration(d.gap.Load()):
-	case at-time.Duration(d.at.Load()) < grace:
 		return law.Grace
-	default:
-		return law.Sick
+	case d.since(now).Truncate(tick)-d.age(asked, now) >= gap:
+		return law.Fresh
+	case d.since(now)-gap < grace:
+		return law.Grace
 	}
-	return law.Fresh
+	return law.Sick
+}
+
+// age returns for how long ago something was asked for, rounded up. Ticks begin anew
+// after 497 days.
+func (d *doubt) age(asked uint32, now time.Time) time.Duration {
+	return time.Duration(d.ticks(now)-asked) * tick
 }
 
 // ticks returns the time in ticks, rounded down.
@@ -74,7 +83,7 @@ func (c *Cache) affords(e *memory.Entry, now time.Time) bool {
 	if f == nil || !f.doubt.cut(now) || now.UnixNano() >= e.FreshUntil || e.Purged() != 0 {
 		return true
 	}
-	return e.RefreshDue(now) && f.budget.take(f.doubt.since(now))
+	return f.doubt.age(e.Asked, now) > cutOff && e.RefreshDue(now) && f.budget.take(f.doubt.since(now))
 }
 
 // A budget bounds the fetches that a cache makes since it is cut off: three for four

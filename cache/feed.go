@@ -23,9 +23,12 @@ type Feed interface {
 	// Announce tells the other gateways that this one has applied everything up to a
 	// position, and returns that of the last entry there is, or of where the log
 	// begins if there is none. Zero says that nothing has been applied yet. Who has
-	// announced nothing for a while, which must be more than 11 seconds, counts as gone.
+	// announced nothing for a while, of more than 11 seconds, counts as gone: it is cut
+	// off by then, and serves nothing as fresh.
 	Announce(ctx context.Context, applied Position) (last Position, err error)
-	// Gateways returns what each gateway that is there has applied, by name.
+	// Gateways returns what each gateway that is there has applied, by name. It fails
+	// for as long after a loss as those may have announced themselves to what was lost
+	// who do not count as gone.
 	Gateways(ctx context.Context) (map[string]Position, error)
 	// Leave tells the others not to count on this gateway any more.
 	Leave(ctx context.Context) error

@@ -30,7 +30,7 @@ type follower struct {
 	gap    func()        // says that what is being fetched has been overtaken, by whatever it was
 	count  func() uint64 // fetches made
 	outbox *outbox
-	doubt  doubt
+	doubt  *doubt
 	budget budget
 	kick   chan struct{} // has a token when the position is to be announced at once
 
@@ -51,7 +51,7 @@ func newFollower(c *Cache) *follower {
 		feed: c.opts.Feed, self: rand.Text(), logger: c.opts.Logger,
 		apply: func(m matcher) { c.applyHere(m) }, gap: func() { c.log.append(matcher{all: true}) },
 		count:  c.figures.fetches.Load,
-		outbox: newOutbox(), doubt: doubt{began: time.Now()}, kick: make(chan struct{}, 1), moved: make(chan struct{}),
+		outbox: newOutbox(), doubt: newDoubt(), kick: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
 }
 
@@ -118,7 +118,6 @@ func rest(ctx context.Context, d time.Duration) {
 // begin begins, or begins again after a gap, to follow behind a position that was the
 // last one before now: what was asked for before is in doubt.
 func (f *follower) begin(last Position, now time.Time) {
-	f.doubt.at.Store(int64(f.doubt.since(now)))
 	f.doubt.gap.Store(int64(f.doubt.since(now)))
 	f.gap()
 	f.mu.Lock()

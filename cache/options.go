@@ -104,11 +104,11 @@ type Options struct {
 	// needs [Cache.Run]. The gateways have the same Rules, since it is by the forms
 	// that their queries have in the key that URLs are named.
 	//
-	// A cache that has heard nothing of its feed for 10 s is cut off, and doubts what
-	// it holds. What is fresh by its own lifetime, and was asked for longer than that
-	// ago, is served as if it were stale within grace, however long that lasts and
-	// whatever its grace: at once, with one request behind it that refreshes it. Such
-	// refreshes are bounded by three quarters of the backend's requests before, so
+	// A cache that has heard nothing of its feed for 10 s, or nothing yet, is cut off,
+	// and doubts what it holds. What is fresh by its own lifetime is served as if it
+	// were stale within grace, however long that lasts and whatever its grace: at once,
+	// and after 10 s with one request behind it that refreshes it. Such refreshes are
+	// bounded by three quarters of the backend's requests before, so
 	// that nothing fails, and nothing is stormed, for want of the feed. When it is
 	// back, what has been missed is applied; if that cannot be known any more, all
 	// that is stored is in doubt, is served and refreshed for Grace, and fetched

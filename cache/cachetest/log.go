@@ -1,7 +1,9 @@
 package cachetest
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -25,6 +27,7 @@ type Log struct {
 	entries  [][]byte             // guarded by mu: the others
 	changed  chan struct{}        // guarded by mu: closed when something has; nil: nobody waits
 	gateways map[string]announced // guarded by mu
+	lost     time.Time            // guarded by mu: when Lose was called
 }
 
 // An announced is what a gateway has said of itself.
@@ -47,6 +50,7 @@ func (l *Log) Lose() {
 	defer l.mu.Unlock()
 	l.epoch++
 	l.first, l.entries = 0, nil
+	l.gateways, l.lost = nil, time.Now()
 	l.changeLocked()
 }
 
@@ -139,15 +143,21 @@ func (f *feed) Announce(ctx context.Context, applied cache.Position) (last cache
 // Gateways implements [cache.Feed].
 func (f *feed) Gateways(ctx context.Context) (map[string]cache.Position, error) {
 	there := make(map[string]cache.Position)
+	var unsure error
 	err := f.call(ctx, func(l *Log) {
+		if time.Since(l.lost) < gone {
+			unsure = errUnsure
+		}
 		for name, a := range l.gateways {
 			if time.Since(a.at) < gone {
 				there[name] = a.applied
 			}
 		}
 	})
-	return there, err
+	return there, cmp.Or(err, unsure)
 }
+
+var errUnsure = errors.New("cachetest: the log was lost, and who is there is not known yet")
 
 // Leave implements [cache.Feed].
 func (f *feed) Leave(ctx context.Context) error {

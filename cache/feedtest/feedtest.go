@@ -81,6 +81,9 @@ func Lost(t *testing.T, log Log, lose func()) {
 	if third <= second {
 		t.Errorf("position %d after %d was lost", third, second)
 	}
+	if there, err := a.Gateways(s.ctx); err == nil {
+		t.Errorf("who is there is known: %v", there)
+	}
 	if err := <-waiting; !errors.Is(err, cache.ErrGap) {
 		t.Errorf("who waited: %v", err)
 	}

@@ -38,6 +38,7 @@ end
 if not last[1] or redis.call('GET', KEYS[2]) ~= run then
 	epoch, number = math.max(now, epoch + 1, tonumber(ARGV[1]) + 1), 0
 	redis.call('SET', KEYS[2], run)
+	if last[1] or tonumber(ARGV[1]) > 0 then redis.call('SET', KEYS[4], '', 'EX', ` + gone + `) end
 	redis.call('XADD', KEYS[1], string.format('%.0f-0', epoch), '', '')
 end
 `
@@ -46,7 +47,8 @@ end
 const result = `
 return {string.format('%.0f', epoch), string.format('%.0f', number)}`
 
-// gone is for how many seconds a gateway that announces nothing is there.
+// gone is for how many seconds a gateway that announces nothing is there, and for how
+// many it is not known who is, after that has been lost.
 const gone = "15"
 
 var (
@@ -65,6 +67,7 @@ for i = 1, #all, 2 do
 	if not at or now - at > ` + gone + ` then redis.call('HDEL', KEYS[3], all[i]) end
 end` + result)
 	gateways = redis.NewScript(`
+if redis.call('EXISTS', KEYS[4]) == 1 then return {'unsure'} end
 local now, all, there = tonumber(redis.call('TIME')[1]), redis.call('HGETALL', KEYS[3]), {}
 for i = 1, #all, 2 do
 	local applied, at = string.match(all[i + 1], '^(%d+) (%d+)$')
@@ -137,6 +140,9 @@ func (t *Tier) Gateways(ctx context.Context) (map[string]cache.Position, error) 
 	if err != nil {
 		return nil, err
 	}
+	if len(list) == 1 {
+		return nil, errUnsure
+	}
 	there := make(map[string]cache.Position, len(list)/2)
 	for i := 0; i+1 < len(list); i += 2 {
 		applied, err := strconv.ParseUint(list[i+1], 10, 64)
@@ -147,6 +153,8 @@ func (t *Tier) Gateways(ctx context.Context) (map[string]cache.Position, error) 
 	}
 	return there, nil
 }
+
+var errUnsure = errors.New("redistier: the log was lost, and who is there is not known yet")
 
 // Leave implements [cache.Feed].
 func (t *Tier) Leave(ctx context.Context) error {

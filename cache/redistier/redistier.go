@@ -24,6 +24,7 @@ package redistier
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -39,7 +40,8 @@ import (
 // Options configures a [Tier]. The zero value is valid.
 type Options struct {
 	// Gateway is how this gateway is called where others say who lags behind. Each
-	// has a name of its own; zero means that of the host and the process's id.
+	// has a name of its own; zero means one made of the host's, the process's id and
+	// chance.
 	Gateway string
 	// Prefix stands in the names of all keys, in braces, so that a cluster keeps
 	// them together. Gateways with the same one belong together. Zero means
@@ -58,7 +60,7 @@ type Options struct {
 type Tier struct {
 	client  redis.UniversalClient
 	opts    Options
-	keys    []string       // the log, whose history it is, the gateways
+	keys    []string       // the log, whose history it is, the gateways, whether they are not known
 	leash   *breaker.Leash // nil: the client heeds its contexts
 	breaker *breaker.Breaker
 	seen    atomic.Uint64 // the greatest epoch
@@ -73,7 +75,7 @@ func New(client redis.UniversalClient, opts Options) (*Tier, error) {
 		if err != nil {
 			return nil, fmt.Errorf("redistier: Gateway is not given: %w", err)
 		}
-		opts.Gateway = fmt.Sprint(host, ":", os.Getpid())
+		opts.Gateway = fmt.Sprintf("%s:%d-%s", host, os.Getpid(), rand.Text()[:4])
 	}
 	opts.Prefix = cmp.Or(opts.Prefix, "foretier:cache")
 	opts.Entries = cmp.Or(opts.Entries, 100_000)
@@ -87,7 +89,7 @@ func New(client redis.UniversalClient, opts Options) (*Tier, error) {
 	slot := "{" + opts.Prefix + "}"
 	t := &Tier{
 		client: client, opts: opts,
-		keys:    []string{slot + ":log", slot + ":run", slot + ":gateways"},
+		keys:    []string{slot + ":log", slot + ":run", slot + ":gateways", slot + ":unsure"},
 		breaker: breaker.New(breaker.Options{Budget: opts.Budget}),
 	}
 	if !heedsContext(client) {
