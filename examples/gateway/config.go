@@ -32,6 +32,7 @@ type config struct {
 	fill        []string // fields that may go along with what fills the cache; nil: all
 	bypass      []string // cookies whose bearers are not cached for
 	bypassVar   []string // PHP session variables, likewise
+	redisCache  string   // what the caches of several gateways tell one another by
 	redis       string   // sessions
 	memcached   []string
 	purgeFrom   []netip.Prefix
@@ -123,6 +124,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
 	fs.StringVar(&f.bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
 	fs.StringVar(&f.bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
+	fs.StringVar(&f.c.redisCache, "redis-cache", "", "redis:// `URL` by which gateways tell one another what is purged: a PURGE at one is one at all (Prefer: wait=10 has it answered when that is so)")
 	fs.StringVar(&f.c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
 	fs.StringVar(&f.memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
 	fs.StringVar(&f.purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
@@ -257,11 +259,14 @@ func (f *flags) checkCache() {
 	var err error
 	c.cacheSize, err = parseSize(f.size)
 	f.check("cache", f.size, err)
+	if c.redisCache != "" {
+		f.check("redis-cache", c.redisCache, checkRedis(c.redisCache))
+	}
 	c.purgeFrom, err = prefixes(f.purge)
 	f.check("purge-from", f.purge, err)
 	if c.cacheSize == 0 {
 		const why = "it means nothing with -cache 0: want one of the two"
-		f.unused(map[string]string{"purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
+		f.unused(map[string]string{"redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
 		if f.set["cache-ttl"] && c.cacheTTL > 0 {
 			f.check("cache-ttl", c.cacheTTL.String(), errors.New(why))
 		}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/redistier"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router"
@@ -171,12 +175,17 @@ func (t *tier) pages() (*cache.Cache, error) {
 			fill = append(fill, "Via") // of the proxies in front
 		}
 	}
+	feed, err := t.feed()
+	if err != nil {
+		return nil, err
+	}
 	pages, err := cache.New(cache.Options{
 		MaxBytes:      c.cacheSize,
 		Rules:         cacheRules(c, loggedIn),
 		IgnoreCookies: cache.Analytics(),
 		Orders:        c.purgeFrom,
 		FillFields:    fill,
+		Feed:          feed,
 		Logger:        t.log,
 	})
 	if err != nil {
@@ -220,6 +229,43 @@ func (t *tier) listen(front *router.Router) error {
 		return errors.Join(fmt.Errorf("-status-hosts: %w", err), t.srv.Close())
 	}
 	return nil
+}
+
+// feed opens what the gateways tell one another by what is purged, or nil.
+func (t *tier) feed() (cache.Feed, error) {
+	c := t.config
+	if c.redisCache == "" {
+		return nil, nil
+	}
+	opts, err := redis.ParseURL(c.redisCache)
+	if err != nil {
+		return nil, fmt.Errorf("-redis-cache: %w", err)
+	}
+	opts.ContextTimeoutEnabled = true
+	opts.MaxRetries, opts.DialerRetries = -1, 1 // the cache asks again itself
+	client := redis.NewClient(opts)
+	feed, err := redistier.New(client, redistier.Options{Gateway: gatewayName(c.listen)})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("-redis-cache: %w", err), client.Close())
+	}
+	t.closers = append([]io.Closer{feed, client}, t.closers...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := feed.Check(ctx); errors.Is(err, redistier.ErrEvicts) {
+		t.log.Warn("give the cache a Redis that evicts nothing", "cause", err)
+	}
+	return feed, nil
+}
+
+// gatewayName is how the others call this gateway: by its host and port, or "" if it
+// has no port of its own.
+func gatewayName(listen string) string {
+	host, err := os.Hostname()
+	_, port, _ := net.SplitHostPort(listen)
+	if err != nil || port == "" || port == "0" {
+		return ""
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // phpSessions opens the store where PHP keeps its sessions.
