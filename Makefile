@@ -4,7 +4,8 @@
 #                    browser, servers killed under load
 # make conformance   the public HTTP cache tests through the gateway
 # make fuzz          every fuzz test for a minute
-# make stress        the cache for a minute against an oracle
+# make stress        the cache for a minute against an oracle, and a tier of them through
+#                    100,000 schedules of a model: half an hour
 # make soak          aborting, slow, pipelining and upgrading clients for ten minutes:
 #                    no race, and nothing is in hand afterwards; a drain of 2,000
 # make cost          what the most a request may hold costs, against a plain one: by
@@ -47,6 +48,7 @@ fuzz:
 
 stress: install
 	FORETIER_STRESS=60s go test -race -count=1 -timeout 10m -run TestStress -v ./cache
+	FORETIER_MODEL=100000 go test -count=1 -timeout 3h -run TestModel -v ./cache
 
 soak: install
 	FORETIER_SOAK=10m go test -race -count=1 -timeout 20m -run TestSoak -v ./router/edge

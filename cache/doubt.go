@@ -76,6 +76,9 @@ func (c *Cache) doubted(e *memory.Entry, now time.Time) law.Use {
 	return use
 }
 
+// cutOff reports whether the cache is cut off from its feed.
+func (c *Cache) cutOff() bool { return c.follower != nil && c.follower.doubt.cut(time.Now()) }
+
 // affords reports whether e, which is served though it is stale or in doubt, may be
 // refreshed: not if that is only for want of the feed, and too many others are.
 func (c *Cache) affords(e *memory.Entry, now time.Time) bool {

@@ -628,3 +628,22 @@ func TestAGapOvertakesRunningFetches(t *testing.T) {
 		g.want(t, "new", "hit")
 	})
 }
+
+// TestWhoJoinsAFetchWhileCutOff is told that it may be too old: what was purged since
+// it began is not known.
+func TestWhoJoinsAFetchWhileCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := new(link)
+		l.broken.Store(true)
+		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(5 * time.Second)
+			w.Header().Set("Cache-Control", "max-age=3600")
+			io.WriteString(w, "page")
+		})
+		g := join(t, &cachetest.Log{Link: l.carry}, "a", cache.Options{}, slow)
+		go cachetest.Get(t, g.front, page)
+		time.Sleep(time.Second)
+		g.want(t, "page", "stale")
+		g.want(t, "page", "stale")
+	})
+}

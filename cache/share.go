@@ -195,6 +195,9 @@ func (h *handler) follow(w http.ResponseWriter, a *ask, f *flight, leads bool) n
 	if !leads {
 		params += "; collapsed"
 		h.cache.figures.collapsed.Add(1)
+		if h.cache.cutOff() { // it was asked for before what may have been invalidated since
+			params += detail("stale: " + missed)
+		}
 	}
 	served := false
 	if f.answer.kind == modified {
