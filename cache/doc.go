@@ -28,6 +28,11 @@
 // phones and the rest only, see [Devices]. A page that varies on what the tier
 // itself writes, such as X-Forwarded-For, is not stored.
 //
+// Several gateways keep together by [Options.Feed], a log of invalidations such as
+// package redistier has on Redis: what is purged at one is purged at all, and a fetch
+// that was running anywhere is overtaken. Who is cut off from it serves what it holds
+// as stale, and no GET fails for that.
+//
 // What is in doubt goes straight through: upgrades, methods other than GET and
 // HEAD, requests with a body.
 package cache
