@@ -126,7 +126,7 @@ func TestAPurgeThatIsRefusedIsLogged(t *testing.T) {
 	log.Wants(t, "level=WARN", "part=Foretier", "status=403", "may not purge")
 	tagged := httptest.NewRequest("PURGE", "http://shop.example/", nil)
 	tagged.RemoteAddr = "192.0.2.1:1"
-	tagged.Header.Set("Xkey", "p7")
+	tagged.Header.Set("X-Ban-Url", ".*")
 	purge.ServeHTTP(httptest.NewRecorder(), tagged)
-	log.Wants(t, "level=WARN", "part=Foretier", "status=400", "Xkey")
+	log.Wants(t, "level=WARN", "part=Foretier", "status=400", "X-Ban-Url")
 }

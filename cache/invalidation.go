@@ -19,8 +19,8 @@ import (
 	"github.com/foretier/foretier/internal/target"
 )
 
-// An Invalidation names stored responses that are out of date. Of Tags, URL,
-// Host with or without PathPrefix, and All, it uses exactly one.
+// An Invalidation names stored responses that are out of date. Of Tags with or
+// without Host, URL, Host with or without PathPrefix, and All, it uses exactly one.
 //
 // What it names it matches in every spelling under which it may be stored (RFC
 // 3986, section 6.2.2): /caf%C3%A9 is /caf%c3%a9 and /café, /~a is /%7Ea, /it's is
@@ -31,7 +31,8 @@ import (
 // served for [Options.Grace] more while it is refreshed, and longer while the
 // backend is sick. Hard removes it.
 type Invalidation struct {
-	// Tags matches a response that carries any of them. None may be empty.
+	// Tags matches a response that carries any of them. None may be empty. With
+	// Host it matches those of that host only.
 	Tags []string
 	// URL is absolute: http://shop.example/a?b=c. It matches that URL under
 	// http and https and all its variants.
@@ -64,7 +65,7 @@ type Invalidated struct {
 
 // ErrInvalidation is wrapped by the error for an [Invalidation] that does not
 // name exactly one thing.
-var ErrInvalidation = errors.New("cache: an invalidation names exactly one of Tags, URL, Host or PathPrefix, and All")
+var ErrInvalidation = errors.New("cache: an invalidation names exactly one of Tags, URL, Host or PathPrefix, and All; Tags may have a Host")
 
 // Invalidate applies the invalidations, each of them whole, and returns how many
 // stored responses they hit. Once it has returned, no request that arrives is
@@ -140,6 +141,9 @@ func (c *Cache) applyHere(m matcher) Invalidated {
 	done := Invalidated{Position: c.log.append(m)}
 	now := time.Now()
 	hit := func(e *memory.Entry) bool {
+		if len(m.tags) > 0 && m.host != "" && !m.matchHost(nameOf(e.URL)) {
+			return false
+		}
 		if m.hard {
 			return true
 		}
@@ -168,7 +172,7 @@ func (c *Cache) applyHere(m matcher) Invalidated {
 func (c *Cache) matcher(inv Invalidation) (matcher, error) {
 	m := matcher{all: inv.All, hard: inv.Hard, tags: hashTags(inv.Tags)}
 	named := 0
-	for _, is := range []bool{len(inv.Tags) > 0, inv.URL != "", inv.Host != "" || inv.PathPrefix != "", inv.All} {
+	for _, is := range []bool{len(inv.Tags) > 0, inv.URL != "", inv.Host != "" && len(inv.Tags) == 0 || inv.PathPrefix != "", inv.All} {
 		if is {
 			named++
 		}

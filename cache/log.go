@@ -28,30 +28,40 @@ type matcher struct {
 func (m *matcher) match(e *memory.Entry, name string) bool {
 	for _, tag := range m.tags {
 		if e.HasTag(tag) {
-			return true
+			return m.matchHost(name)
 		}
 	}
 	return m.all || m.matchName(name)
 }
 
+// matchName reports whether it means all that has a name, whatever its tags.
 func (m *matcher) matchName(name string) bool {
 	if m.url != "" {
 		return m.url == name
 	}
-	if m.host == "" && !m.below {
+	if len(m.tags) > 0 || m.host == "" && !m.below || !m.matchHost(name) {
 		return false
 	}
-	slash := strings.IndexByte(name, '/')
-	if slash < 0 {
-		slash = len(name)
-	}
-	if m.host != "" && m.host != name[:slash] {
-		if host, _ := fields.SplitPort(name[:slash]); !m.ports || host != m.host {
-			return false
-		}
-	}
-	rest, ok := strings.CutPrefix(name[slash:], m.prefix)
+	rest, ok := strings.CutPrefix(name[hostLen(name):], m.prefix)
 	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
+}
+
+// matchHost reports whether a name's host is meant.
+func (m *matcher) matchHost(name string) bool {
+	host := name[:hostLen(name)]
+	if m.host == "" || m.host == host {
+		return true
+	}
+	host, _ = fields.SplitPort(host)
+	return m.ports && m.host == host
+}
+
+// hostLen returns how long the host is with which a name begins.
+func hostLen(name string) int {
+	if slash := strings.IndexByte(name, '/'); slash >= 0 {
+		return slash
+	}
+	return len(name)
 }
 
 // hashTag returns the hash by which a tag is known, the same in every process: other

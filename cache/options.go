@@ -114,6 +114,12 @@ type Options struct {
 	// that is stored is in doubt, is served and refreshed for Grace, and fetched
 	// after that. Nil means that the cache is alone.
 	Feed Feed
+	// PurgeByHost has what [Cache.PurgeHandler] is sent count for the host that it
+	// is sent to alone, on every port: tags, and all of a cache. It is for several
+	// shops behind one tier, whose tags are the same, as "cat_p_1" is to all of one
+	// software; each of them has to send its purges to a host of its own. False means
+	// that tags count on every host.
+	PurgeByHost bool
 	// Logger receives what somebody should look at, such as a fetch that
 	// panicked or a refresh that failed (a few, then one a second), and, where
 	// nobody above logs, a line for each request that failed.

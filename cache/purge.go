@@ -21,8 +21,14 @@ var ErrPurgeOpen = errors.New("cache: a purge handler needs the addresses that m
 // errPurgeRefused is the cause of the 403, errPurgeNaming of the 400.
 var (
 	errPurgeRefused = errors.New("cache: the client may not purge")
-	errPurgeNaming  = errors.New("cache: a PURGE that names responses by a field")
+	errPurgeNaming  = errors.New("cache: nothing purged")
 )
+
+// PurgeMethods returns the methods that [Cache.PurgeHandler] answers: PURGE, and
+// those that shops and frameworks use for tags, BAN and PURGEKEYS.
+func PurgeMethods() []string { return slices.Clone(purgeMethods) }
+
+var purgeMethods = []string{"PURGE", "BAN", "PURGEKEYS"}
 
 // PurgeHandler answers PURGE requests of the clients in allow: the URL asked
 // for is removed at once, or made stale if the request has "Soft-Purge: 1";
@@ -31,24 +37,29 @@ var (
 // "200 purged at 17, responses: 2", also where they are none. Others get 403,
 // other methods 405. It is an error to allow nobody.
 //
+// With a field of xkey, xkey-purge, xkey-softpurge, Surrogate-Key, Cache-Tag or
+// Cache-Tags it is responses by their tags, separated by commas or blanks, and not
+// the URL; so it is by BAN and PURGEKEYS, which name no URL. Fastly-Soft-Purge,
+// X-Magento-Purge-Soft and xkey-softpurge are soft, too. What else a shop says in
+// its own way is read by [Rules.Purge], such as those of package shop have.
+// [Options.PurgeByHost] keeps the shops of several hosts apart.
+//
+// What names responses in a way that is not understood, such as a pattern, is
+// answered 400 with words and removes nothing: it would seem to have purged what
+// stays.
+//
 // With [Options.Feed] other gateways learn of it, within milliseconds as a rule. Who
 // wants to know sends "Prefer: wait=10" (RFC 7240, section 4.3; up to 60 seconds): the
 // answer then comes once all gateways that are there have applied it, or it is 202
 // and names those that have not. It is 202 too if the feed does not take it within a
 // second; it is sent again then.
 //
-// A PURGE that names responses by something else than its URL, by tags or a
-// pattern as shops do for Varnish, Fastly or Cloudflare (X-Magento-Tags-Pattern,
-// xkey, Surrogate-Key, Cache-Tag), is answered 400 with words and removes nothing:
-// it would seem to have purged what stays. Until it is understood, a program calls
-// [Cache.Invalidate] with Tags.
-//
 // A URL is named as it is forwarded: where a router in front forwards a path
 // not as sent but in its canonical form, it is that form.
 //
 // It belongs into a rule of its own, ahead of the others:
 //
-//	router.Rule{Name: "purge", When: router.Method("PURGE"), To: purge}
+//	router.Rule{Name: "purge", When: router.Method(cache.PurgeMethods()...), To: purge}
 func (c *Cache) PurgeHandler(allow []netip.Prefix) (http.Handler, error) {
 	if len(allow) == 0 {
 		return nil, ErrPurgeOpen
@@ -76,60 +87,140 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		transit.Fail(w, r, http.StatusForbidden, fmt.Errorf("%w: %v", errPurgeRefused, client))
 		return
 	}
-	if r.Method != "PURGE" {
-		w.Header().Set("Allow", "PURGE")
+	if !slices.Contains(purgeMethods, r.Method) {
+		w.Header().Set("Allow", strings.Join(purgeMethods, ", "))
 		transit.Fail(w, r, http.StatusMethodNotAllowed, nil)
 		return
 	}
-	if name := otherNaming(r.Header); name != "" {
-		decline(w, rec, name)
+	named, err := p.cache.readPurge(r)
+	if err != nil {
+		decline(w, rec, err)
 		return
 	}
-	p.cache.answerPurge(w, r, matcher{
-		url:  p.cache.name(r.URL, r.Host, isHTTPS(r)),
-		hard: r.Header.Get("Soft-Purge") != "1",
-	})
+	p.cache.answerPurge(w, r, named...)
 }
 
 // Wraps returns nothing: a purge reaches no backend.
 func (p *purger) Wraps() []http.Handler { return nil }
 
-// otherNaming returns the field by which a PURGE names something else than its
-// URL, or "".
-func otherNaming(h http.Header) string {
-	for name, values := range h {
-		lower := strings.ToLower(name)
-		switch lower {
-		case "surrogate-key", "surrogate-keys", "cache-groups", "cache-group-invalidation":
-			return name
-		case "x-purge-method": // of WordPress' plugins, which say "default" for the URL alone
-			if slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, "regex") }) {
-				return name
-			}
+// readPurge returns what a request wants to have invalidated.
+func (c *Cache) readPurge(r *http.Request) ([]matcher, error) {
+	list, err := c.opts.Rules.readPurge(r)
+	if err != nil {
+		return nil, err
+	}
+	hard := !softly(r.Header)
+	if len(list) == 0 {
+		if r.Method != "PURGE" {
+			return nil, fmt.Errorf("%s names no tags: want them in %s", r.Method, tagFields[0])
 		}
-		for word := range strings.FieldsFuncSeq(lower, func(c rune) bool { return c == '-' || c == '_' }) {
-			if slices.Contains(namingWords, word) {
-				return name
+		return []matcher{{url: c.name(r.URL, r.Host, isHTTPS(r)), hard: hard}}, nil
+	}
+	out := make([]matcher, len(list))
+	for i, inv := range list {
+		inv.Hard = hard
+		if c.opts.PurgeByHost && inv.URL == "" && inv.Host == "" {
+			inv.All, inv.Host = false, fields.Hostname(r.Host)
+		}
+		if out[i], err = c.matcher(inv); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// readPurge returns what a request names besides its URL, or nil.
+func (rules *Rules) readPurge(r *http.Request) ([]Invalidation, error) {
+	if rules.Purge != nil {
+		if list, err := rules.Purge(r); len(list) > 0 || err != nil {
+			return list, err
+		}
+	}
+	tags, err := purgedTags(r.Header)
+	if tags == nil || err != nil {
+		return nil, err
+	}
+	return []Invalidation{{Tags: tags}}, nil
+}
+
+// tagFields are the fields in which a purge names tags.
+var tagFields = [...]string{"xkey", "xkey-purge", softKeys, "surrogate-key", "surrogate-keys", "cache-tag", "cache-tags"}
+
+// softKeys is the one that asks for a soft purge, too.
+const softKeys = "xkey-softpurge"
+
+// purgedTags returns the tags that a purge names, nil if it names none, or an error
+// if it names responses in a way that is not understood.
+func purgedTags(h http.Header) (tags []string, err error) {
+	for name, lines := range h {
+		lower := strings.ToLower(name)
+		if !slices.Contains(tagFields[:], lower) {
+			if otherNaming(lower, lines) {
+				return nil, fmt.Errorf("%s is not understood here", name)
+			}
+			continue
+		}
+		n := len(tags)
+		for _, line := range lines {
+			if strings.ContainsAny(line, `()[]{}|*^$\`) {
+				return nil, fmt.Errorf("%s holds a pattern: want tags, separated by commas or blanks", name)
+			}
+			tags = append(tags, strings.FieldsFunc(line, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' })...)
+		}
+		if len(tags) == n {
+			return nil, fmt.Errorf("%s names no tag", name)
+		}
+	}
+	return tags, nil
+}
+
+// softly reports whether a purge asks that what it names be made stale and not
+// removed.
+func softly(h http.Header) bool {
+	for name, lines := range h {
+		switch strings.ToLower(name) {
+		case softKeys:
+			return true
+		case "soft-purge", "fastly-soft-purge", "x-magento-purge-soft":
+			if len(lines) == 1 && lines[0] == "1" {
+				return true
 			}
 		}
 	}
-	return ""
+	return false
+}
+
+// otherNaming reports whether a field, in lower case, names what is to be purged by
+// something else than its URL or tags.
+func otherNaming(lower string, lines []string) bool {
+	switch lower {
+	case "cache-groups", "cache-group-invalidation":
+		return true
+	case "x-purge-method": // of WordPress' plugins, which say "default" for the URL alone
+		return slices.ContainsFunc(lines, func(v string) bool { return strings.EqualFold(v, "regex") })
+	}
+	for word := range strings.FieldsFuncSeq(lower, func(c rune) bool { return c == '-' || c == '_' }) {
+		if slices.Contains(namingWords, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // namingWords are the words by which other names are known: X-Magento-Tags-Pattern,
-// Cache-Tag, X-Cache-Tags, xkey, xkey-purge, X-Purge-Regex, X-Ban-Url and kin.
+// X-Cache-Tags, X-Purge-Regex, X-Ban-Url and kin.
 var namingWords = []string{"tag", "tags", "pattern", "xkey", "xkeys", "regex", "regexp", "ban"}
 
-// decline answers a PURGE that names something else than its URL.
-func decline(w http.ResponseWriter, rec *transit.Record, name string) {
+// decline answers a purge that is not understood.
+func decline(w http.ResponseWriter, rec *transit.Record, err error) {
 	rec.Answered(http.StatusBadRequest)
-	rec.Fail(fmt.Errorf("%w: %s", errPurgeNaming, name))
+	rec.Fail(fmt.Errorf("%w: %w", errPurgeNaming, err))
 	h := w.Header()
 	fields.CacheControl(h, "no-store")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusBadRequest)
-	fmt.Fprintf(w, "400 nothing purged: %s is not understood here, a PURGE names the one URL that it asks for\n", name)
+	fmt.Fprintf(w, "400 nothing purged: %v\n", err)
 }
 
 // Explain implements [health.Explainer].

@@ -8,7 +8,7 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 )
 
-// Rules are the operator's word on top of RFC 9111. Both functions are pure:
+// Rules are the operator's word on top of RFC 9111. The functions are pure:
 // they look at their arguments only, keep nothing of them, and are called
 // concurrently. Nil leaves the decision to the law.
 type Rules struct {
@@ -27,6 +27,11 @@ type Rules struct {
 	// 9111 says and returns what holds. The request is the one that was sent to
 	// the backend.
 	Retention func(*http.Request, Head, Retention) Retention
+	// Purge is asked by [Cache.PurgeHandler] what a PURGE, BAN or PURGEKEYS names in
+	// an application's own way; Hard it leaves to the handler. Nil and no error leave
+	// the request to what every purge handler understands; an error is answered with
+	// 400 and its words.
+	Purge func(*http.Request) ([]Invalidation, error)
 }
 
 // A Plan says what to do with a request. The zero value looks it up under

@@ -36,6 +36,7 @@ type config struct {
 	redis       string   // sessions
 	memcached   []string
 	purgeFrom   []netip.Prefix
+	purgeByHost bool
 	trust       []netip.Prefix
 	cert, key   string
 	pages       map[int][]byte
@@ -127,7 +128,8 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.redisCache, "redis-cache", "", "redis:// `URL` by which gateways tell one another what is purged: a PURGE at one is one at all (Prefer: wait=10 has it answered when that is so)")
 	fs.StringVar(&f.c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
 	fs.StringVar(&f.memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
-	fs.StringVar(&f.purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
+	fs.StringVar(&f.purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, or tags by PURGE, BAN and PURGEKEYS, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
+	fs.BoolVar(&f.c.purgeByHost, "purge-by-host", false, "a purge by tags counts for the host that it is sent to alone: for several shops behind one gateway")
 	fs.StringVar(&f.trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
 	fs.StringVar(&f.c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
 	fs.StringVar(&f.c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
@@ -264,6 +266,9 @@ func (f *flags) checkCache() {
 	}
 	c.purgeFrom, err = prefixes(f.purge)
 	f.check("purge-from", f.purge, err)
+	if c.purgeByHost && f.purge == "" {
+		f.check("purge-by-host", "true", errors.New("it needs -purge-from CIDR, the servers that send purges"))
+	}
 	if c.cacheSize == 0 {
 		const why = "it means nothing with -cache 0: want one of the two"
 		f.unused(map[string]string{"redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)

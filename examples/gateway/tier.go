@@ -88,7 +88,7 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 			if err != nil {
 				return nil, fmt.Errorf("-purge-from: %w", err)
 			}
-			rules = append(rules, router.Rule{Name: "purge", When: router.Method("PURGE"), To: purge})
+			rules = append(rules, router.Rule{Name: "purge", When: router.Method(cache.PurgeMethods()...), To: purge})
 		}
 	}
 	var claims []router.Claim // proved before anything is served
@@ -184,6 +184,7 @@ func (t *tier) pages() (*cache.Cache, error) {
 		Rules:         cacheRules(c, loggedIn),
 		IgnoreCookies: cache.Analytics(),
 		Orders:        c.purgeFrom,
+		PurgeByHost:   c.purgeByHost,
 		FillFields:    fill,
 		Feed:          feed,
 		Logger:        t.log,
