@@ -19,7 +19,7 @@ type answer struct {
 	mark   time.Duration // for so long nobody need wait for the like; 0: not known
 	unmark bool          // others may wait for the like again
 
-	strip []string // private, or shared until there is no room: the fields that are taken off
+	retention Retention // private, or shared until there is no room: what is taken off
 
 	// shared and modified: what others may use.
 	entry     *memory.Entry // shared: as it will be stored; modified: as updated; found: what is stored

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -39,3 +40,10 @@ func copyTrailers(to, from http.Header) {
 }
 
 func hasValidator(h http.Header) bool { return h["Etag"] != nil || h["Last-Modified"] != nil }
+
+// without returns h without a field. The values are shared.
+func without(h http.Header, name string) http.Header {
+	h = maps.Clone(h)
+	delete(h, name)
+	return h
+}

@@ -16,16 +16,7 @@ import (
 // judge asks the law and then the operator's rule.
 func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.Time) (Retention, law.Judgement) {
 	opts := &a.site.cache.opts
-	j := law.Judge(
-		law.Request{
-			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.noStore, Authorization: a.auth, Cookie: a.cookie,
-			SameLocation: r.Method == http.MethodPost && a.sameLocation(h), Trusted: a.obeyed,
-		},
-		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: opts.Name},
-	)
-	if j.Store && variesUnseen(r, h) {
-		j.Store, j.Why = false, "varies on what the pool writes"
-	}
+	j := a.law(r, status, h, asked, now)
 	v := Retention{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, ErrorFresh: law.ErrorLifetime, Why: j.Why}
 	if !j.NoStale {
 		v.Grace, v.ErrorGrace = opts.graces(j)
@@ -38,7 +29,8 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	}
 	v.Tags = append(v.Tags, a.depends(r, h)...)
 	if opts.Rules.Retention != nil {
-		v = opts.Rules.Retention(r, Head{status, h}, v)
+		v.SetsCookie = !j.Store && h["Set-Cookie"] != nil && a.law(r, status, without(h, "Set-Cookie"), asked, now).Store
+		v = opts.Rules.Retention(r, Head{Status: status, Header: h, Key: a.plan.Key}, v)
 	}
 	if status >= 400 && !j.Stated {
 		v.Fresh = min(v.Fresh, max(v.ErrorFresh, 0))
@@ -47,6 +39,21 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 		v.Store, v.Why = false, "asked for with fields that may fill nothing"
 	}
 	return v, j
+}
+
+// law asks RFC 9111.
+func (a *ask) law(r *http.Request, status int, h http.Header, asked, now time.Time) law.Judgement {
+	j := law.Judge(
+		law.Request{
+			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.noStore, Authorization: a.auth, Cookie: a.cookie,
+			SameLocation: r.Method == http.MethodPost && a.sameLocation(h), Trusted: a.obeyed,
+		},
+		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: a.site.cache.opts.Name},
+	)
+	if j.Store && variesUnseen(r, h) {
+		j.Store, j.Why = false, "varies on what the pool writes"
+	}
+	return j
 }
 
 // graces returns for how long a response is served stale, where it may be.
@@ -121,9 +128,7 @@ func (a *ask) sameLocation(h http.Header) bool {
 
 // entry makes what is stored of a response; its body is not known yet.
 func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement, asked, now time.Time) *memory.Entry {
-	for _, name := range v.Strip {
-		answer.Del(name)
-	}
+	v.rewrite(answer)
 	for _, name := range j.Private {
 		answer.Del(name)
 	}

@@ -91,6 +91,7 @@ func (p *passWriter) conclude(status int) {
 	default:
 		v, j := p.ask.judge(p.r, status, header, p.ask.now, time.Now())
 		p.storable = v.Store && worthKeeping(v, j, header)
+		v.rewriteOwn(header)
 	}
 	if tagged {
 		for _, name := range law.TagFields {

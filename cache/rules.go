@@ -121,6 +121,9 @@ var (
 type Head struct {
 	Status int
 	Header http.Header // not to be changed
+	// Key is the [Plan.Key] under which it would be stored, not to be changed: a
+	// response that shows that it belongs to another one must not be.
+	Key []string
 }
 
 // A Retention says whether a response is stored, for how long, and under which
@@ -137,6 +140,10 @@ type Retention struct {
 	//		v.Fresh = time.Minute
 	//	}
 	Stated bool
+	// SetsCookie says that Store is false only for Set-Cookie. A rule that knows
+	// that no page of the application is one visitor's for that may set Store, and
+	// add Set-Cookie to Strip.
+	SetsCookie bool
 	// Fresh is how long it is fresh from now on, what it has aged on the way
 	// subtracted (RFC 9111, section 4.2). Zero is stale at once: it is stored
 	// only if it can be validated.
@@ -158,9 +165,38 @@ type Retention struct {
 	// [Depends].
 	Tags []string
 	// Strip names fields that are taken off the response, stored or not: those
-	// that hold the tags.
+	// that hold the tags. Set-Cookie is taken off only where it is stored.
 	Strip []string
+	// Downstream is the Cache-Control that clients get, stored or not, in place of
+	// the response's own, of Expires, Pragma and of targeted fields (RFC 9213), so
+	// that neither browsers nor caches in front keep what no purge reaches.
+	// Empty leaves them as they are.
+	Downstream string
 	// Why says in a few words what decided; it is shown in Cache-Status when
 	// the response is not stored.
 	Why string
+}
+
+// rewrite takes off and puts in place what v says, of a response that is stored.
+func (v *Retention) rewrite(h http.Header) {
+	for _, name := range v.Strip {
+		h.Del(name)
+	}
+	v.control(h)
+}
+
+// rewriteOwn does so for a response that is its leader's alone.
+func (v *Retention) rewriteOwn(h http.Header) {
+	for _, name := range v.Strip {
+		if !strings.EqualFold(name, "Set-Cookie") {
+			h.Del(name)
+		}
+	}
+	v.control(h)
+}
+
+func (v *Retention) control(h http.Header) {
+	if v.Downstream != "" {
+		fields.CacheControl(h, v.Downstream)
+	}
 }

@@ -188,3 +188,123 @@ func TestStripIsForAll(t *testing.T) {
 		})
 	}
 }
+
+// TestRuleStripsSetCookie: the law says whether that is all that is in the way; what
+// is not stored keeps its cookie.
+func TestRuleStripsSetCookie(t *testing.T) {
+	rules := Rules{Retention: func(_ *http.Request, _ Head, v Retention) Retention {
+		if v.SetsCookie {
+			v.Store, v.Strip = true, append(v.Strip, "Set-Cookie")
+		}
+		return v
+	}}
+	cases := map[string]struct {
+		rules   Rules
+		control string
+		fields  []string // of the request
+		status  int
+		stored  bool
+	}{
+		"no rule":                      {Rules{}, "max-age=60", nil, 200, false},
+		"a rule":                       {rules, "max-age=60", nil, 200, true},
+		"private":                      {rules, "private, max-age=60", nil, 200, false},
+		"no-store":                     {rules, "no-store", nil, 200, false},
+		"without a lifetime":           {rules, "public", nil, 200, false},
+		"asked for with a cookie":      {rules, "max-age=60", []string{"Cookie", "a=b"}, 200, false},
+		"public":                       {rules, "public, max-age=60", []string{"Cookie", "a=b"}, 200, true},
+		"asked for with Authorization": {rules, "max-age=60", []string{"Authorization", "Basic eA=="}, 200, false},
+		"an error of a visitor's":      {rules, "public, max-age=60", []string{"Cookie", "a=b"}, 404, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+				w.Header().Set("Cache-Control", c.control)
+				w.Header().Set("Set-Cookie", "id=1")
+				w.WriteHeader(c.status)
+			}}
+			_, h := open(t, Options{Rules: c.rules}, b)
+			for range 2 {
+				w := get(h, "http://a.example/", c.fields...)
+				if got := w.Header()["Set-Cookie"] == nil; got != c.stored {
+					t.Errorf("without Set-Cookie: %t, want %t (%v)", got, c.stored, w.Header())
+				}
+			}
+			if n := b.calls.Load(); (n == 1) != c.stored {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+// TestRuleSaysWhatClientsAreTold of how long they may keep a page, stored or not,
+// whoever is asked; how long the cache keeps it stays what the backend said.
+func TestRuleSaysWhatClientsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rules := Rules{Retention: func(_ *http.Request, head Head, v Retention) Retention {
+			if strings.Contains(head.Header.Get("Content-Type"), "html") {
+				v.Downstream = "no-store"
+			}
+			return v
+		}}
+		b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			h := w.Header()
+			h.Set("Cache-Control", "public, max-age=60")
+			h.Set("Cdn-Cache-Control", "max-age=60")
+			h.Set("Expires", time.Now().Add(time.Minute).UTC().Format(http.TimeFormat))
+			h.Set("Content-Type", "text/html")
+			switch r.URL.Path {
+			case "/once":
+				h.Set("Cache-Control", "no-cache, max-age=60")
+			case "/own":
+				h.Set("Set-Cookie", "id=1")
+			case "/picture":
+				h.Set("Content-Type", "image/png")
+			}
+			fmt.Fprintf(w, "answer %d", n)
+		}}
+		_, h := open(t, Options{Rules: rules}, b)
+		for range 3 {
+			for _, path := range []string{"/", "/once", "/own"} {
+				w := get(h, "http://a.example"+path)
+				if got := w.Header(); got.Get("Cache-Control") != "no-store" || got["Expires"] != nil || got["Cdn-Cache-Control"] != nil {
+					t.Errorf("%s: %v", path, got)
+				}
+			}
+			if got := get(h, "http://a.example/picture").Header(); got.Get("Cache-Control") != "public, max-age=60" || got["Expires"] == nil {
+				t.Errorf("a picture: %v", got)
+			}
+		}
+		want(t, get(h, "http://a.example/"), 200, "answer 1")
+		time.Sleep(59 * time.Second)
+		want(t, get(h, "http://a.example/"), 200, "answer 1")
+	})
+}
+
+// TestAnswerSaysThatItIsOfAnotherKey: a rule sees the key, of a refresh too.
+func TestAnswerSaysThatItIsOfAnotherKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rules := Rules{
+			Plan: func(r *http.Request) Plan { return Plan{Key: []string{r.Header.Get("X-Group")}} },
+			Retention: func(_ *http.Request, head Head, v Retention) Retention {
+				if head.Key[0] != head.Header.Get("X-Group") {
+					v.Store, v.Why = false, "of another group"
+				}
+				return v
+			},
+		}
+		b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("Cache-Control", "max-age=60, stale-while-revalidate=600")
+			w.Header().Set("X-Group", r.Header.Get("X-Session"))
+			fmt.Fprintf(w, "%s %d", r.Header.Get("X-Session"), n)
+		}}
+		_, h := open(t, Options{Rules: rules}, b)
+		want(t, get(h, "http://a.example/", "X-Group", "a", "X-Session", "a"), 200, "a 1")
+		want(t, get(h, "http://a.example/", "X-Group", "a"), 200, "a 1")
+		time.Sleep(61 * time.Second)
+		want(t, get(h, "http://a.example/", "X-Group", "a"), 200, "a 1") // refreshed by one who is in no group
+		synctest.Wait()
+		want(t, get(h, "http://a.example/", "X-Group", "a"), 200, "a 1")
+		want(t, get(h, "http://a.example/", "X-Group", "c", "X-Session", "b"), 200, "b 3")
+		want(t, get(h, "http://a.example/", "X-Group", "c", "X-Session", "c"), 200, "c 4")
+	})
+}

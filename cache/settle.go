@@ -77,18 +77,16 @@ func (q *question) judged(r response, header http.Header, length int64) answer {
 		why = q.unfit(r, v, j, header, length)
 	}
 	if !v.Store || why != "" {
-		return answer{kind: private, status: r.status, why: why, strip: v.Strip, mark: q.markFor(r.status, r.header)}
+		return answer{kind: private, status: r.status, why: why, retention: v, mark: q.markFor(r.status, r.header)}
 	}
-	an := answer{kind: shared, status: r.status, header: header, length: length, aged: header["Age"] != nil, unmark: true, strip: v.Strip}
+	an := answer{kind: shared, status: r.status, header: header, length: length, aged: header["Age"] != nil, unmark: true, retention: v}
 	if len(j.Private) > 0 {
 		an.own = header.Clone()
-		for _, name := range v.Strip {
-			an.own.Del(name)
-		}
+		v.rewrite(an.own)
 	}
 	an.entry = q.ask.entry(r.status, header, v, j, r.asked, r.now)
 	if r.status == http.StatusPartialContent && !cut(an.entry, q.ask.r.Header.Get("Range"), header, length) {
-		return answer{kind: private, status: r.status, why: "a part of unknown place or size", strip: v.Strip, unmark: true}
+		return answer{kind: private, status: r.status, why: "a part of unknown place or size", retention: v, unmark: true}
 	}
 	return an
 }
@@ -116,7 +114,7 @@ func (q *question) roomless(an answer) answer {
 	if an.completes {
 		return answer{kind: again, cause: errNotTheRest}
 	}
-	return answer{kind: private, status: an.status, why: "no room", strip: an.strip}
+	return answer{kind: private, status: an.status, why: "no room", retention: an.retention}
 }
 
 // markFor returns for how long nobody need wait for what q asks for, given an
