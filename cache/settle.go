@@ -122,6 +122,8 @@ func (q *question) roomless(an answer) answer {
 // others.
 func (q *question) markFor(status int, header http.Header) time.Duration {
 	switch {
+	case q.refresh: // what is stored is still served, or asked for by who may have another answer
+		return 0
 	case q.ask.personal() || q.ask.partial || law.OfRequest(status, header) || law.Provoked(status):
 		return 0
 	case status >= 500:
