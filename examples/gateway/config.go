@@ -17,6 +17,7 @@ type config struct {
 	backends    []string
 	origin      string // empty: no server is special
 	admin       []string
+	shop        string // empty: none that is known
 	probe       string // empty: passive
 	probeHost   string // empty: each backend's own
 	policy      string
@@ -93,6 +94,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.checkListening()
 	f.checkSessions()
 	f.checkCache()
+	f.checkShop()
 	if f.err == nil {
 		f.err = f.readFiles()
 	}
@@ -105,6 +107,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers (required)")
 	fs.StringVar(&f.c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
 	fs.StringVar(&f.admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
+	fs.StringVar(&f.c.shop, "shop", "", "`SHOP` that runs behind: magento, shopware, wordpress or oxid. Sets at once what is admin's (-admin adds to that; for magento it is the path of the admin pages), what is cached and under which key, and how purges are read (oxid: admin's alone)")
 	fs.StringVar(&f.c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz (empty: judge by real requests alone)")
 	fs.StringVar(&f.c.probeHost, "probe-host", "", "`HOST` that the probe asks for, such as shop.example (empty: each backend's own host and port, which many shops redirect)")
 	fs.StringVar(&f.c.policy, "policy", "adaptive", "how a backend is picked: adaptive, roundrobin, least or hash")
@@ -154,6 +157,9 @@ func (f *flags) lists() {
 	c.backends, c.admin, c.bypass, c.memcached = list(f.backends), list(f.admin), list(f.bypass), list(f.memcached)
 	c.bypassVar, c.statusHosts = list(f.bypassVar), list(f.statusHosts)
 	c.streaming = list(f.streaming)
+	if c.shop != "" && !f.set["admin"] {
+		c.admin = nil
+	}
 	if c.fill = list(f.fill); f.fill == "none" {
 		c.fill = []string{}
 	}
@@ -174,7 +180,7 @@ func (f *flags) checkBackends() {
 	switch {
 	case c.origin != "":
 		f.check("origin", c.origin, checkBackend(c.origin))
-		if len(c.admin) == 0 {
+		if len(c.admin) == 0 && c.shop == "" {
 			f.check("admin", f.admin, errors.New("want the paths that -origin alone may answer, such as "+defaultAdmin))
 		}
 	case f.set["admin"] && len(c.admin) > 0:

@@ -4,6 +4,9 @@
 //	go run ./examples/gateway -backends http://10.0.0.11:8080,http://10.0.0.12:8080 \
 //	    -origin http://10.0.0.10:8080 -admin /admin,/cron.php -probe /healthz -sticky pin
 //
+// With -shop magento, shopware, wordpress or oxid it knows what is admin's, what is
+// cached, and how the shop purges: see README.md.
+//
 // Garbage is collected at four times Go's usual distance (GOGC=400), up to a memory
 // limit that grows with -cache. Set GOGC or GOMEMLIMIT to have it otherwise.
 //

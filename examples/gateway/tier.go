@@ -70,7 +70,7 @@ func (t *tier) Close() error {
 // others too.
 func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, error) {
 	t := &tier{config: c, log: logger, reporters: others}
-	admin := router.Admin(c.admin...)
+	admin := c.adminPaths()
 	apps, err := t.apps(admin)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 		}
 	}
 	var claims []router.Claim // proved before anything is served
-	if c.origin != "" && len(c.admin) > 0 {
+	if c.onOrigin() {
 		origin, err := t.pool("origin", []string{c.origin}, balancer.Options{})
 		if err != nil {
 			return nil, fmt.Errorf("-origin: %w", err)
@@ -103,6 +103,7 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 	if len(c.streaming) > 0 {
 		rules = append(rules, router.Rule{Name: "streams", When: router.Path(c.streaming...), To: shop, Streams: true})
 	}
+	rules = append(rules, presets[c.shop].own...)
 	rules = append(rules, router.Rule{Name: "shop", To: shop})
 	front, err := router.New(router.Options{Claims: claims}, rules...)
 	if err != nil {
@@ -119,7 +120,7 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 func (t *tier) apps(admin router.Matcher) (*balancer.Pool, error) {
 	c := t.config
 	opts := balancer.Options{Policy: policies[c.policy]()}
-	if c.origin != "" && len(c.admin) > 0 {
+	if c.onOrigin() {
 		opts.Refuse = admin
 	}
 	if c.sticky != "" {
@@ -296,31 +297,38 @@ func (t *tier) phpSessions() (*php.Reader, error) {
 	return visitors, nil
 }
 
-// cacheRules are what the flags add to RFC 9111.
+// cacheRules are what the flags add to RFC 9111: the shop's, and what is said besides.
 func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
-	return cache.Rules{
+	rules := cache.Rules{
 		// Cookies that are ignored, those of the pool among them, must not be looked at.
 		PlanByURL: !c.devices && !overlap(c.bypass, append(cache.Analytics(), c.sticky)),
-		Plan: func(r *http.Request) cache.Plan {
-			switch {
-			case cache.HasCookie(r, c.bypass...):
-				return cache.Plan{Pass: true, Why: "cookie"}
-			case loggedIn(r):
-				return cache.Plan{Pass: true, Why: "session"}
-			}
-			plan := cache.Plan{Query: cache.Query{Drop: cache.Tracking()}}
-			if c.devices {
-				plan.Classes = cache.Devices(r)
-			}
-			return plan
-		},
-		Retention: func(_ *http.Request, _ cache.Head, v cache.Retention) cache.Retention {
-			if v.Store && !v.Stated && c.cacheTTL > 0 {
-				v.Fresh = c.cacheTTL
-			}
-			return v
-		},
+		Plan:      func(*http.Request) cache.Plan { return cache.Plan{Query: cache.Query{Drop: cache.Tracking()}} },
+		Retention: func(_ *http.Request, _ cache.Head, v cache.Retention) cache.Retention { return v },
 	}
+	if shop := presets[c.shop].rules; shop != nil {
+		rules = shop()
+	}
+	plan, retention := rules.Plan, rules.Retention
+	rules.Plan = func(r *http.Request) cache.Plan {
+		switch {
+		case cache.HasCookie(r, c.bypass...):
+			return cache.Plan{Pass: true, Why: "cookie"}
+		case loggedIn(r):
+			return cache.Plan{Pass: true, Why: "session"}
+		}
+		p := plan(r)
+		if c.devices {
+			p.Classes = cache.Devices(r)
+		}
+		return p
+	}
+	rules.Retention = func(r *http.Request, head cache.Head, v cache.Retention) cache.Retention {
+		if v.Store && !v.Stated && c.cacheTTL > 0 {
+			v.Fresh = c.cacheTTL
+		}
+		return retention(r, head, v)
+	}
+	return rules
 }
 
 // overlap reports whether a name of one list may be one of the other's: "_ga*" is
@@ -343,8 +351,12 @@ func overlap(some, others []string) bool {
 // describe says in a line what the gateway does.
 func describe(c config) string {
 	s := fmt.Sprintf("pages from %s", strings.Join(c.backends, ", "))
-	if c.origin != "" {
-		s += fmt.Sprintf("; %s from %s alone", strings.Join(c.admin, ", "), c.origin)
+	if c.onOrigin() {
+		paths := strings.Join(c.admin, ", ")
+		if c.shop != "" {
+			paths = c.adminPaths().String()
+		}
+		s += fmt.Sprintf("; %s from %s alone", paths, c.origin)
 	}
 	return s
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/shop"
+	"github.com/foretier/foretier/router"
+)
+
+// A preset is what -shop sets.
+type preset struct {
+	admin  func(more ...string) *router.AdminMatcher
+	rules  func() cache.Rules // nil: as without a shop
+	purges bool               // its pages live until it purges them
+	own    []router.Rule      // of what the gateway answers itself
+}
+
+var presets = map[string]preset{
+	"": {admin: router.Admin},
+	"magento": {rules: shop.Magento, purges: true, admin: func(more ...string) *router.AdminMatcher {
+		if len(more) == 0 {
+			return router.Magento("admin") // there is no origin, for which it would be looked at
+		}
+		return router.Magento(strings.Trim(more[0], "/"), more[1:]...)
+	}},
+	"shopware":  {rules: shop.Shopware, purges: true, admin: router.Shopware, own: []router.Rule{emptyCart}},
+	"wordpress": {rules: shop.WordPress, admin: router.WordPress},
+	"oxid":      {admin: router.OXID},
+}
+
+// emptyCart answers for the widget of a cart that is asked for with every page of a
+// Shopware, where the visitor has none.
+var emptyCart = router.Rule{
+	Name: "empty cart",
+	When: router.All(
+		router.Method(http.MethodGet, http.MethodHead),
+		router.Path("/widgets/checkout/info"),
+		router.Any(
+			router.All(router.Not(router.Cookie("sw-cache-hash")), router.Not(router.Header("Sw-Cache-Hash"))),
+			router.Cookie("sw-states", "logged-in"), // and no more
+		),
+	),
+	To: noContent{},
+}
+
+// noContent answers 204.
+type noContent struct{}
+
+func (noContent) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// Wraps returns nothing: it reaches no backend.
+func (noContent) Wraps() []http.Handler { return nil }
+
+// onOrigin reports whether some paths are the origin's alone.
+func (c *config) onOrigin() bool { return c.origin != "" && (len(c.admin) > 0 || c.shop != "") }
+
+// adminPaths matches what is admin's.
+func (c *config) adminPaths() *router.AdminMatcher { return presets[c.shop].admin(c.admin...) }
+
+// checkShop checks what a shop needs.
+func (f *flags) checkShop() {
+	c := &f.c
+	p, ok := presets[c.shop]
+	switch {
+	case !ok:
+		f.check("shop", c.shop, errors.New("want magento, shopware, wordpress or oxid"))
+	case c.shop == "magento" && c.origin != "" && len(c.admin) == 0:
+		f.check("shop", c.shop, errors.New("it needs -admin /NAME with the path of its admin pages, which bin/magento info:adminuri tells"))
+	case c.shop != "" && (p.rules == nil || c.cacheSize == 0) && c.origin == "":
+		f.check("shop", c.shop, errors.New("it needs -origin URL, the server that alone may answer its admin pages"))
+	case p.purges && c.cacheSize > 0 && len(c.purgeFrom) == 0:
+		f.check("shop", c.shop, errors.New("it needs -purge-from CIDR, the servers that send its purges, since its pages live until then, or -cache 0"))
+	}
+}
