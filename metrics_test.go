@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -84,6 +85,16 @@ var snake = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 var labelValues = map[string][]string{
 	"outcome": {"hit", "stale", "miss", "pass"},            // what the cache did
 	"class":   {"1xx", "2xx", "3xx", "4xx", "5xx", "gone"}, // of the status; gone: the client left first
+	// Why a response was not stored: the cache's words, and those of an operator's rules.
+	"reason": {
+		"pass: method", "pass: upgrade", "pass: body", "pass: precondition", "pass: HEAD", "pass: Range", "pass: loop",
+		"pass: not to be stored lately", "pass: no fetch to share",
+		"no-store", "private", "no-store in the request", "sets a cookie", "varies on anything", "varies by client", "varies by cookie",
+		"request with a cookie", "request with Authorization", "error for a visitor's request", "status without a lifetime",
+		"no lifetime", "speaks of one request's fields", "anybody can bring it about", "must-understand", "a part", "not modified",
+		"answers a range", "end of the body unknown", "trailers", "too large", "no room", "a part of unknown place or size",
+		"varies on what the pool writes", "asked for with fields that may fill nothing", "error of the tier", "by rule", "other",
+	},
 }
 
 // metricFaults says what is wrong with a metric of a part of the kind.
@@ -183,6 +194,9 @@ func reportsOfAll(t *testing.T) (all []health.Report) {
 	for _, c := range []io.Closer{apps, db, pages, sessions, reader, srv} {
 		t.Cleanup(func() { _ = c.Close() })
 	}
+
+	// A cache that has not stored something.
+	pages.Handler(none).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
 
 	// A database that somebody has asked what it is.
 	ended := make(chan error, 1)

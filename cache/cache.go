@@ -22,6 +22,7 @@ type Cache struct {
 	follower *follower // nil: without a feed
 
 	figures figures
+	reasons reasons
 
 	refreshes transit.Lines // of the log: refreshes that have failed
 

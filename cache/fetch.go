@@ -278,6 +278,7 @@ func (f *fetch) share(an answer) {
 // passOn begins to write a response that is the leader's alone to its client.
 func (f *fetch) passOn(an answer) {
 	f.forget()
+	f.h.cache.reasons.count(an.why)
 	an.retention.rewriteOwn(f.header)
 	f.budget.Stop()
 	if f.leader == nil {

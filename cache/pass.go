@@ -10,7 +10,9 @@ import (
 // pass hands the request to next with the client's own writer. a may be nil.
 func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *ask, reason, why string) {
 	h.cache.figures.passes.Add(1)
-	h.note(r, note("pass: "+why))
+	passes := "pass: " + why
+	h.cache.reasons.count(passes)
+	h.note(r, note(passes))
 	if r.Header["Upgrade"] != nil {
 		h.next.ServeHTTP(w, r)
 		return

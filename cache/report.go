@@ -28,6 +28,11 @@ func (c *Cache) Report() health.Report {
 		health.Level("memory_used_bytes", "Memory in use, running fetches included.", "bytes", float64(s.Used)),
 		health.Level("memory_max_bytes", "Memory that may be used.", "bytes", float64(s.Max)),
 	}}
+	reasons, counts := c.reasons.each()
+	for _, why := range reasons {
+		report.Metrics = append(report.Metrics, health.Count("responses_not_stored_total", "Responses that were not stored, by the reason: what Cache-Status says, or the rule by which a request passed.",
+			counts[why], health.Label{Name: "reason", Value: why}))
+	}
 	if c.follower != nil {
 		c.follower.report(&report, time.Now())
 	}
