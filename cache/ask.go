@@ -198,7 +198,7 @@ func (a *ask) detached(url []byte) *ask {
 	*b = *a
 	b.found = [2]*memory.Entry{}
 	b.url = string(url)
-	b.noStore = law.NoStore(a.r.Header["Cache-Control"])
+	b.noStore = !a.site.cache.opts.IgnoreNoStore && law.NoStore(a.r.Header["Cache-Control"])
 	b.strange = strange(a.r.Header, a.site.cache.opts.FillFields)
 	return b
 }

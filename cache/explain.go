@@ -95,7 +95,7 @@ func steps(a *ask, e *memory.Entry, d decision) (out []string) {
 	if a.auth {
 		out = append(out, "authorization: stored only with public, s-maxage or must-revalidate, waits for nobody")
 	}
-	if law.NoStore(a.r.Header["Cache-Control"]) {
+	if !a.site.cache.opts.IgnoreNoStore && law.NoStore(a.r.Header["Cache-Control"]) {
 		out = append(out, "not stored, as the request wants it")
 	}
 	if odd := strange(a.r.Header, a.site.cache.opts.FillFields); len(odd) > 0 {

@@ -18,6 +18,9 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 	opts := &a.site.cache.opts
 	j := a.law(r, status, h, asked, now)
 	v := Retention{Store: j.Store, Stated: j.Stated, Fresh: j.Fresh, ErrorFresh: law.ErrorLifetime, Why: j.Why}
+	if lifetime, ok := opts.Lifetimes[status]; ok && j.Store && !j.Stated && !j.Validate {
+		v.Fresh, v.ErrorFresh = lifetime, lifetime
+	}
 	if !j.NoStale {
 		v.Grace, v.ErrorGrace = opts.graces(j)
 	}
@@ -43,10 +46,12 @@ func (a *ask) judge(r *http.Request, status int, h http.Header, asked, now time.
 
 // law asks RFC 9111.
 func (a *ask) law(r *http.Request, status int, h http.Header, asked, now time.Time) law.Judgement {
+	_, given := a.site.cache.opts.Lifetimes[status]
 	j := law.Judge(
 		law.Request{
 			Method: r.Method, Range: r.Header["Range"] != nil, NoStore: a.noStore, Authorization: a.auth, Cookie: a.cookie,
 			SameLocation: r.Method == http.MethodPost && a.sameLocation(h), Trusted: a.obeyed,
+			Lifetime: given,
 		},
 		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: a.site.cache.opts.Name},
 	)

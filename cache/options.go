@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
 	"time"
@@ -75,6 +77,18 @@ type Options struct {
 	Fetch time.Duration
 	// Rules are the operator's, on top of RFC 9111. The zero value has none.
 	Rules Rules
+	// Lifetimes is how long an answer that states no lifetime is fresh, by its status:
+	// 404: time.Minute, 302: time.Hour. What must not be stored for another reason is
+	// not stored for it, and [Rules] have the last word. Zero and negative lifetimes
+	// have those of a status not stored; nil, and a status that is not in it,
+	// leave the answer to heuristics (RFC 9111, section 4.2.2). Statuses below 200 are
+	// an error, as are 206 and 304, which tell of parts.
+	Lifetimes map[int]time.Duration
+	// IgnoreNoStore has the cache store for others what a client gets who has said
+	// no-store, as some browsers and scripts do with every reload, and coalesce its
+	// misses: RFC 9111, section 5.2.1.5, gives each visitor a say in that, and each
+	// such request is one to a backend. False obeys.
+	IgnoreNoStore bool
 	// IgnoreCookies names cookies that have no bearing on a response, those of
 	// analytics as a rule ([Analytics]); "_ga*" names all that begin with _ga. They are
 	// taken off a request that is looked up, before anything else is decided;
@@ -139,6 +153,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Fetch = cmp.Or(o.Fetch, 60*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.IgnoreCookies = slices.Clone(o.IgnoreCookies)
+	o.Lifetimes = maps.Clone(o.Lifetimes)
 
 	var errs []error
 	var err error
@@ -150,6 +165,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Orders, err = given.Prefixes(o.Orders); err != nil {
 		errs = append(errs, fmt.Errorf("cache: Orders: %w", err))
+	}
+	for status := range o.Lifetimes {
+		if status < 200 || status > 599 || status == http.StatusPartialContent || status == http.StatusNotModified {
+			errs = append(errs, fmt.Errorf("cache: Lifetimes has one for status %d", status))
+		}
 	}
 	if o.MaxBytes < 1<<20 {
 		errs = append(errs, fmt.Errorf("cache: MaxBytes is %d, less than 1 MiB", o.MaxBytes))

@@ -312,3 +312,86 @@ func TestAnswerSaysThatItIsOfAnotherKey(t *testing.T) {
 		want(t, get(h, "http://a.example/", "X-Group", "a"), 200, "a 3")
 	})
 }
+
+// TestLifetimesByStatus: for what states none; of errors too, and of what nobody would
+// guess one for. Nothing else that is in the way of storing is overlooked.
+func TestLifetimesByStatus(t *testing.T) {
+	lifetimes := map[int]time.Duration{200: time.Minute, 302: time.Hour, 404: 30 * time.Second, 500: 5 * time.Second, 403: time.Minute, 410: 0}
+	cases := map[string]struct {
+		status int
+		field  string // of the response
+		cookie bool
+		fresh  time.Duration
+	}{
+		"200":             {200, "", false, time.Minute},
+		"302":             {302, "", false, time.Hour},
+		"404":             {404, "", false, 30 * time.Second},
+		"500":             {500, "", false, 5 * time.Second},
+		"403":             {403, "", false, 0}, // anybody can bring it about
+		"410":             {410, "", false, 0},
+		"307":             {307, "", false, 0},
+		"301":             {301, "", false, 0}, // no heuristic finds one
+		"stated":          {200, "Cache-Control: max-age=7", false, 7 * time.Second},
+		"no-cache":        {200, "Cache-Control: no-cache", false, 0},
+		"private":         {200, "Cache-Control: private", false, 0},
+		"sets a cookie":   {200, "Set-Cookie: a=b", false, 0},
+		"of a visitor":    {200, "", true, 0},
+		"long unchanged":  {200, "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", false, time.Minute},
+		"error by itself": {500, "Cache-Control: max-age=3", false, 3 * time.Second},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+					if field, value, ok := strings.Cut(c.field, ": "); ok {
+						w.Header().Set(field, value)
+					}
+					w.WriteHeader(c.status)
+				}}
+				_, h := open(t, Options{Lifetimes: lifetimes, Grace: -1, ErrorGrace: -1, Keep: -1}, b)
+				var fields []string
+				if c.cookie {
+					fields = []string{"Cookie", "a=b"}
+				}
+				get(h, "http://a.example/", fields...)
+				if c.fresh > 0 {
+					time.Sleep(c.fresh - time.Millisecond)
+					get(h, "http://a.example/", fields...)
+					if n := b.calls.Load(); n != 1 {
+						t.Fatalf("%d calls before its end", n)
+					}
+				}
+				time.Sleep(2 * time.Millisecond)
+				get(h, "http://a.example/", fields...)
+				if n := b.calls.Load(); n != 2 {
+					t.Errorf("%d calls after it", n)
+				}
+			})
+		})
+	}
+	for _, status := range []int{0, 103, 206, 304, 600} {
+		if _, err := New(Options{Lifetimes: map[int]time.Duration{status: time.Minute}}); err == nil {
+			t.Errorf("a lifetime of %d", status)
+		}
+	}
+}
+
+// TestIgnoreNoStore: what a reload gets is everybody's, if the operator says so.
+func TestIgnoreNoStore(t *testing.T) {
+	for _, ignore := range []bool{false, true} {
+		b := &backend{header: control("max-age=60")}
+		_, h := open(t, Options{IgnoreNoStore: ignore}, b)
+		for range 3 {
+			get(h, "http://a.example/", "Cache-Control", "no-store")
+		}
+		if n := b.calls.Load(); (n == 1) != ignore {
+			t.Errorf("%t: %d calls", ignore, n)
+		}
+		steps := fmt.Sprint(h.(*handler).Explain(httptest.NewRequest("GET", "http://b.example/", nil)).Steps)
+		r := httptest.NewRequest("GET", "http://b.example/", nil)
+		r.Header.Set("Cache-Control", "no-store")
+		if got := fmt.Sprint(h.(*handler).Explain(r).Steps) == steps; got != ignore {
+			t.Errorf("%t: it is explained: %t", ignore, !got)
+		}
+	}
+}

@@ -191,3 +191,29 @@ func TestCacheFields(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheLifetimes: by status; whoever says no-store.
+func TestCacheLifetimes(t *testing.T) {
+	backend, calls := counting(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		switch r.URL.Path {
+		case "/moved":
+			w.Header().Set("Location", "/")
+			w.WriteHeader(http.StatusFound)
+		case "/gone":
+			w.WriteHeader(http.StatusGone)
+		}
+	})
+	addr, _ := startGateway(t, "-backends", backend, "-cache-ttl", "1m,302=1h,410=0", "-cache-ignore-no-store")
+	for path, want := range map[string]int32{"/": 1, "/moved": 1, "/gone": 3} {
+		calls.Store(0)
+		for range 3 {
+			fetch(t, "GET", "http://"+addr+path, "Cache-Control", "no-store")
+		}
+		if n := calls.Load(); n != want {
+			t.Errorf("%s: %d calls, want %d", path, n, want)
+		}
+	}
+	if res, _ := fetch(t, "GET", "http://"+addr+"/moved"); !strings.Contains(res.Header.Get("Cache-Status"), "ttl=3") {
+		t.Errorf("a redirect: %v", res.Header)
+	}
+}

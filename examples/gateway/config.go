@@ -13,38 +13,40 @@ import (
 
 // A config is what the flags say, checked: nothing listens before it is whole.
 type config struct {
-	listen      string
-	backends    []string
-	origin      string // empty: no server is special
-	admin       []string
-	shop        string // empty: none that is known
-	probe       string // empty: passive
-	probeHost   string // empty: each backend's own
-	policy      string
-	requests    int      // at a backend at once; 0: no limit
-	streams     int      // likewise
-	streaming   []string // paths whose answers are streams
-	via         string   // empty: made at random
-	sticky      string   // cookie name; empty: no pins
-	stickyKey   []byte
-	cacheSize   int64 // bytes; 0: off
-	cacheTTL    time.Duration
-	devices     bool     // tell phones and desktops apart, and no browsers
-	fill        []string // fields that may go along with what fills the cache; nil: all
-	bypass      []string // cookies whose bearers are not cached for
-	bypassVar   []string // PHP session variables, likewise
-	redisCache  string   // what the caches of several gateways tell one another by
-	redis       string   // sessions
-	memcached   []string
-	purgeFrom   []netip.Prefix
-	purgeByHost bool
-	trust       []netip.Prefix
-	cert, key   string
-	pages       map[int][]byte
-	status      string
-	statusHosts []string // further names of the status page
-	log         string
-	linger      time.Duration
+	listen        string
+	backends      []string
+	origin        string // empty: no server is special
+	admin         []string
+	shop          string // empty: none that is known
+	probe         string // empty: passive
+	probeHost     string // empty: each backend's own
+	policy        string
+	requests      int      // at a backend at once; 0: no limit
+	streams       int      // likewise
+	streaming     []string // paths whose answers are streams
+	via           string   // empty: made at random
+	sticky        string   // cookie name; empty: no pins
+	stickyKey     []byte
+	cacheSize     int64 // bytes; 0: off
+	cacheTTL      time.Duration
+	lifetimes     map[int]time.Duration // by status, in place of cacheTTL
+	ignoreNoStore bool
+	devices       bool     // tell phones and desktops apart, and no browsers
+	fill          []string // fields that may go along with what fills the cache; nil: all
+	bypass        []string // cookies whose bearers are not cached for
+	bypassVar     []string // PHP session variables, likewise
+	redisCache    string   // what the caches of several gateways tell one another by
+	redis         string   // sessions
+	memcached     []string
+	purgeFrom     []netip.Prefix
+	purgeByHost   bool
+	trust         []netip.Prefix
+	cert, key     string
+	pages         map[int][]byte
+	status        string
+	statusHosts   []string // further names of the status page
+	log           string
+	linger        time.Duration
 }
 
 const (
@@ -118,12 +120,11 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
 	fs.StringVar(&f.keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&f.size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off); the process takes 1.4 to 2.7 times as much and up to 512 MiB, unless GOMEMLIMIT says less or GOGC otherwise")
-	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it (default 0: they are not stored)", func(s string) (err error) {
-		if f.c.cacheTTL, err = time.ParseDuration(s); err != nil || f.c.cacheTTL < 0 {
-			return errors.New("want a time with its unit, such as 60s, or 0")
-		}
-		return nil
+	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it; other statuses by name, such as 60s,404=5s,302=10m (default 0: they are not stored)", func(s string) (err error) {
+		f.c.cacheTTL, f.c.lifetimes, err = parseLifetimes(s)
+		return err
 	})
+	fs.BoolVar(&f.c.ignoreNoStore, "cache-ignore-no-store", false, "store what visitors get who say no-store, as some scripts do with every reload (no-cache of theirs is ignored anyway)")
 	fs.BoolVar(&f.c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
 	fs.StringVar(&f.fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
 	fs.StringVar(&f.bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
@@ -278,8 +279,11 @@ func (f *flags) checkCache() {
 	if c.cacheSize == 0 {
 		const why = "it means nothing with -cache 0: want one of the two"
 		f.unused(map[string]string{"redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
-		if f.set["cache-ttl"] && c.cacheTTL > 0 {
+		if c.cacheTTL > 0 || len(c.lifetimes) > 0 {
 			f.check("cache-ttl", c.cacheTTL.String(), errors.New(why))
+		}
+		if c.ignoreNoStore {
+			f.check("cache-ignore-no-store", "true", errors.New(why))
 		}
 	}
 }

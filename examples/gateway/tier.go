@@ -186,12 +186,14 @@ func (t *tier) pages() (*cache.Cache, error) {
 		IgnoreCookies: cache.Analytics(),
 		Orders:        c.purgeFrom,
 		PurgeByHost:   c.purgeByHost,
+		Lifetimes:     c.lifetimes,
+		IgnoreNoStore: c.ignoreNoStore,
 		FillFields:    fill,
 		Feed:          feed,
 		Logger:        t.log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("-cache: %w", err)
+		return nil, fmt.Errorf("-cache, -cache-ttl: %w", err)
 	}
 	t.background = append(t.background, pages)
 	t.reporters = append(t.reporters, pages)
@@ -323,7 +325,7 @@ func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
 		return p
 	}
 	rules.Retention = func(r *http.Request, head cache.Head, v cache.Retention) cache.Retention {
-		if v.Store && !v.Stated && c.cacheTTL > 0 {
+		if _, own := c.lifetimes[head.Status]; v.Store && !v.Stated && c.cacheTTL > 0 && !own {
 			v.Fresh = c.cacheTTL
 		}
 		return retention(r, head, v)

@@ -108,6 +108,31 @@ func checkRedis(s string) error {
 	return nil
 }
 
+// parseLifetimes reads 60s, or 60s,404=5s,302=10m.
+func parseLifetimes(s string) (all time.Duration, byStatus map[int]time.Duration, err error) {
+	byStatus = make(map[int]time.Duration)
+	for _, member := range list(s) {
+		status, text, named := strings.Cut(member, "=")
+		if !named {
+			text = member
+		}
+		lifetime, err := time.ParseDuration(text)
+		if err != nil || lifetime < 0 {
+			return 0, nil, errors.New("want a time with its unit, such as 60s, or 0, and perhaps others by status, such as 60s,404=5s")
+		}
+		if !named {
+			all = lifetime
+			continue
+		}
+		n, err := strconv.Atoi(status)
+		if err != nil || n < 200 || n > 599 {
+			return 0, nil, fmt.Errorf("%q is no status: want one from 200 to 599, such as 404=5s", status)
+		}
+		byStatus[n] = lifetime
+	}
+	return all, byStatus, nil
+}
+
 // parseSize reads bytes: 0, 1048576, 256MiB, 2GiB, 500MB.
 func parseSize(s string) (int64, error) {
 	units := []struct {

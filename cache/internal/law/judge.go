@@ -16,6 +16,7 @@ type Request struct {
 	NoStore       bool // Cache-Control: no-store
 	Authorization bool
 	Cookie        bool // cookies that may bear on the response
+	Lifetime      bool // the operator gives the status of the response one, if it states none
 }
 
 // A Response is the head of a response and when it was asked for and came.
@@ -138,7 +139,7 @@ func storable(req Request, res Response, cc Directives, stated bool) (ok bool, w
 	case req.Cookie && fields.HasToken(res.Header["Vary"], "Cookie"):
 		// Cookies are as many as visitors: nobody else would be served.
 		return false, "varies by cookie"
-	case !stated && !cc.Has("public") && !heuristicallyCacheable(res.Status):
+	case !stated && !cc.Has("public") && !req.Lifetime && !heuristicallyCacheable(res.Status):
 		return false, "status without a lifetime"
 	}
 	return true, ""
