@@ -179,6 +179,12 @@ func (a *ask) clone(ctx context.Context) *ask {
 // request says, and not for what the answer says.
 func (a *ask) personal() bool { return a.cookie || a.auth || a.noStore || len(a.strange) > 0 }
 
+// apart reports whether an answer is so likely to be the visitor's alone that nobody
+// waits for it.
+func (a *ask) apart() bool {
+	return a.cookie && !a.plan.Shared || a.auth || a.noStore || len(a.strange) > 0
+}
+
 // marker identifies the request among the markers.
 func (a *ask) marker(url []byte) uint64 {
 	n := maphash.Bytes(a.site.cache.seed, url) + maphash.String(a.site.cache.seed, a.parts)

@@ -84,7 +84,11 @@ func verdict(d decision) (name, why string) {
 // steps says what is known of a request that is looked up.
 func steps(a *ask, e *memory.Entry, d decision) (out []string) {
 	if a.cookie && d.act != passByRule {
-		out = append(out, "cookie: stored only with public or s-maxage, waits for nobody")
+		line := "cookie: stored only with public or s-maxage"
+		if !a.plan.Shared {
+			line += ", waits for nobody"
+		}
+		out = append(out, line)
 	}
 	if e != nil {
 		out = append(out, describe(a, e)...)

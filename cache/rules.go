@@ -48,6 +48,11 @@ type Plan struct {
 	// visitor's: it is stored and waited for like a request without cookies,
 	// and Vary: Cookie is met. Nil leaves the cookies alone.
 	Cookies []string
+	// Shared says that answers are everybody's as a rule, though requests have
+	// cookies: they wait for one another's fetch then. What turns out to be one
+	// visitor's is fetched again, at once, by each who has waited. What is stored it
+	// has no bearing on.
+	Shared bool
 	// Query is what of the query matters.
 	Query Query
 	// Classes holds, for fields of the request by their canonical name, the

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -393,5 +394,55 @@ func TestIgnoreNoStore(t *testing.T) {
 		if got := fmt.Sprint(h.(*handler).Explain(r).Steps) == steps; got != ignore {
 			t.Errorf("%t: it is explained: %t", ignore, !got)
 		}
+	}
+}
+
+// TestPlanShared: visitors with cookies wait for one another's fetch, and each gets an
+// answer of its own if that is one's alone, all of them at once.
+func TestPlanShared(t *testing.T) {
+	for name, c := range map[string]struct {
+		shared  bool
+		control string
+		calls   int32
+		took    time.Duration // the first time
+		again   time.Duration // the second
+	}{
+		"shared":                    {true, "public, max-age=60", 1, time.Second, 0},
+		"shared and private":        {true, "private", 10, 2 * time.Second, time.Second},
+		"shared and not for cookie": {true, "max-age=60", 10, 2 * time.Second, 2 * time.Second},
+		"not shared":                {false, "public, max-age=60", 10, time.Second, 0},
+		"not shared and private":    {false, "private", 10, time.Second, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{answer: func(w http.ResponseWriter, r *http.Request, n int) {
+					time.Sleep(time.Second)
+					w.Header().Set("Cache-Control", c.control)
+					fmt.Fprint(w, r.Header.Get("Cookie"))
+				}}
+				_, h := open(t, Options{Rules: Rules{Plan: func(*http.Request) Plan { return Plan{Shared: c.shared} }}}, b)
+				for _, want := range []time.Duration{c.took, c.again} {
+					begun, longest := time.Now(), atomic.Int64{}
+					for i := range 10 {
+						go func() {
+							cookie := fmt.Sprint("id=", i)
+							if w := get(h, "http://a.example/", "Cookie", cookie); c.calls == 10 && want > 0 && w.Body.String() != cookie {
+								t.Errorf("%s gets %q", cookie, w.Body)
+							}
+							longest.Store(max(longest.Load(), int64(time.Since(begun))))
+						}()
+					}
+					time.Sleep(30 * time.Second)
+					if took := time.Duration(longest.Load()); took != want {
+						t.Errorf("it took %v, want %v", took, want)
+					}
+					if want == c.took {
+						if n := b.calls.Swap(0); n != c.calls {
+							t.Errorf("%d calls, want %d", n, c.calls)
+						}
+					}
+				}
+			})
+		})
 	}
 }

@@ -112,7 +112,7 @@ func (a *ask) question(stale *memory.Entry, d decision) question {
 	} else {
 		q.selecting, _ = stale.Vary()
 	}
-	q.alone = a.personal() || stale != nil && (stale.Flags&memory.Validate != 0 || a.marked([]byte(a.url)))
+	q.alone = a.apart() || stale != nil && (stale.Flags&memory.Validate != 0 || a.marked([]byte(a.url)))
 	return q
 }
 

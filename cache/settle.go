@@ -121,10 +121,14 @@ func (q *question) roomless(an answer) answer {
 // answer that is not stored; 0 if what holds for its leader need not hold for
 // others.
 func (q *question) markFor(status int, header http.Header) time.Duration {
+	personal := q.ask.personal()
+	if q.ask.cookie && !q.ask.apart() { // who is told so, whatever the cookies, is all, as a rule
+		personal = !fields.OwnToClient(header)
+	}
 	switch {
 	case q.refresh: // what is stored is still served, or asked for by who may have another answer
 		return 0
-	case q.ask.personal() || q.ask.partial || law.OfRequest(status, header) || law.Provoked(status):
+	case personal || q.ask.partial || law.OfRequest(status, header) || law.Provoked(status):
 		return 0
 	case status >= 500:
 		return time.Second

@@ -49,7 +49,7 @@ var magentoQuery = cache.Query{Sort: true, Drop: []string{
 
 func magentoPlan(r *http.Request) cache.Plan {
 	path := strings.ToLower(r.URL.Path)
-	plan := cache.Plan{Query: magentoQuery}
+	plan := cache.Plan{Query: magentoQuery, Shared: true}
 	switch {
 	case strings.Contains(path, "/customer") || strings.Contains(path, "/checkout"):
 		plan.Pass, plan.Why = true, "customer or checkout"

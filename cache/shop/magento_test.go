@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -247,4 +248,38 @@ func TestMagentoShopsBehindOneTier(t *testing.T) {
 	x.wants(" 1", "http://b.example/")
 	x.purges(200, "responses: 1", "PURGE", "http://a.example/", "X-Magento-Tags-Pattern: .*")
 	x.wants(" 1", "http://b.example/")
+}
+
+// TestMagentoHerd: visitors of all kinds who want a page that was purged wait for one
+// fetch of their group.
+func TestMagentoHerd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		x := &tier{t: t}
+		pages, err := cache.New(cache.Options{Rules: Magento()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pages.Close()
+		x.front = pages.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n := calls.Add(1)
+			time.Sleep(time.Second)
+			magentoShop(w, r, int(n))
+		}))
+		for i := range 30 {
+			go func() {
+				group, fields := "", fmt.Sprint("Cookie: form_key=x; PHPSESSID=-", i)
+				if i%3 == 0 {
+					group, fields = "wholesale", visitor("wholesale")
+				}
+				if got := x.ask("http://shop.example/a.html", fields).Body.String(); !strings.HasPrefix(got, group+" ") {
+					t.Errorf("%q gets %q", fields, got)
+				}
+			}()
+		}
+		time.Sleep(10 * time.Second)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%d fetches", n)
+		}
+	})
 }

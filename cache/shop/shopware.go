@@ -52,7 +52,7 @@ var shopwareQuery = cache.Query{Sort: true, Drop: []string{
 
 func shopwarePlan(r *http.Request) cache.Plan {
 	path := r.URL.Path
-	plan := cache.Plan{Query: shopwareQuery}
+	plan := cache.Plan{Query: shopwareQuery, Shared: true}
 	hash, ofField := shopwareHashOf(r)
 	switch {
 	case r.Header["Authorization"] != nil:
