@@ -89,7 +89,11 @@ func (p *passWriter) conclude(status int) {
 			p.post = h.keepPost(p.r, status, header)
 		}
 	case p.ask == nil:
-	case p.r.Method == http.MethodHead: // it says nothing of what a GET brings, see RFC 9111, section 4.3.5
+	case p.r.Method == http.MethodHead:
+		// It says nothing of what a GET brings (RFC 9111, section 4.3.5), but is told
+		// what a GET would be.
+		v, _ := p.ask.judge(p.r, status, header, p.ask.now, time.Now())
+		v.rewriteOwn(header)
 	default:
 		v, j := p.ask.judge(p.r, status, header, p.ask.now, time.Now())
 		p.storable = v.Store && worthKeeping(v, j, header)

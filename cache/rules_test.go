@@ -275,6 +275,11 @@ func TestRuleSaysWhatClientsAreTold(t *testing.T) {
 				t.Errorf("a picture: %v", got)
 			}
 		}
+		for _, path := range []string{"/", "/not-stored-yet"} {
+			if got := do(h, httptest.NewRequest("HEAD", "http://a.example"+path, nil)).Header(); got.Get("Cache-Control") != "no-store" || got["Cdn-Cache-Control"] != nil {
+				t.Errorf("HEAD %s: %v", path, got)
+			}
+		}
 		want(t, get(h, "http://a.example/"), 200, "answer 1")
 		time.Sleep(59 * time.Second)
 		want(t, get(h, "http://a.example/"), 200, "answer 1")
