@@ -16,11 +16,10 @@ import (
 // Whoever is logged in, has commented, has given a password for a page or has a cart
 // passes; so do admin, login, cron and XML-RPC, previews, what puts something into a
 // cart, the shop's own API, and whatever has an Authorization or a nonce. Of all others
-// the pages are stored as the law says; WordPress states no lifetime, so another rule
-// has to give one:
+// the pages are stored as the law says; WordPress states no lifetime, so the cache has to
+// be told one:
 //
-//	rules := shop.WordPress()
-//	rules.Retention = ... // v.Fresh where v.Store && !v.Stated, then rules.Retention's
+//	cache.Options{Rules: shop.WordPress(), Lifetimes: map[int]time.Duration{200: time.Minute}}
 //
 // Parameters of marketing are dropped. X-Cache-Tags is read, and taken off.
 //

@@ -41,17 +41,10 @@ func TestWordPressPlans(t *testing.T) {
 	})
 }
 
-// wordPress answers without a lifetime, as WordPress does, which another rule gives.
+// wordPress answers without a lifetime, as WordPress does; the cache is told one.
 func wordPress(t *testing.T) *tier {
-	rules := WordPress()
-	own := rules.Retention
-	rules.Retention = func(r *http.Request, head cache.Head, v cache.Retention) cache.Retention {
-		if v.Store && !v.Stated {
-			v.Fresh = time.Minute
-		}
-		return own(r, head, v)
-	}
-	return open(t, cache.Options{Rules: rules}, func(w http.ResponseWriter, r *http.Request, n int) {
+	opts := cache.Options{Rules: WordPress(), Lifetimes: map[int]time.Duration{200: time.Minute}}
+	return open(t, opts, func(w http.ResponseWriter, r *http.Request, n int) {
 		h := w.Header()
 		h.Set("X-Cache-Tags", "site-1,p-7,pt-post")
 		who := "guest"

@@ -51,7 +51,7 @@ func TestShopMagento(t *testing.T) {
 		}
 	})
 	origin := shopServer(t, "origin", nil)
-	addr, _ := startGateway(t, "-shop", "magento", "-backends", apps, "-origin", origin, "-admin", "/admin_x7,/de/admin_x7", "-purge-from", "127.0.0.0/8")
+	addr, _ := startGateway(t, "-shop", "magento", "-sticky", "pin", "-backends", apps, "-origin", origin, "-admin", "/admin_x7,/de/admin_x7", "-purge-from", "127.0.0.0/8")
 	customer := "Cookie: PHPSESSID=customer; X-Magento-Vary=abc"
 	gets(t, addr, "shop 1", "/shirt.html?gclid=7")
 	gets(t, addr, "shop 1", "/shirt.html", "Cookie: form_key=x; X-Magento-Vary=")
