@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/foretier/foretier/cache"
@@ -16,7 +17,8 @@ type tier struct {
 	t     *testing.T
 	front http.Handler
 	purge http.Handler
-	calls map[string]int // of the backend, by URL
+	mu    sync.Mutex
+	calls map[string]int // of the backend, by URL; guarded by mu
 }
 
 // open returns a tier in front of a shop. What answers is told how often its URL has
@@ -31,8 +33,11 @@ func open(t *testing.T, opts cache.Options, answer func(w http.ResponseWriter, r
 	t.Cleanup(func() { _ = pages.Close() })
 	x.front = pages.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		url := r.Host + r.URL.String()
+		x.mu.Lock()
 		x.calls[url]++
-		answer(w, r, x.calls[url])
+		n := x.calls[url]
+		x.mu.Unlock()
+		answer(w, r, n)
 	}))
 	if x.purge, err = pages.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}); err != nil {
 		t.Fatal(err)
