@@ -7,6 +7,7 @@ import (
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // serve answers from what is stored, as a hit.
@@ -57,10 +58,7 @@ func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e, held *memory.Entr
 // serveNotModified answers a conditional request 304 if its condition says so
 // (RFC 9111, section 4.3.2).
 func (h *handler) serveNotModified(w http.ResponseWriter, a *ask, e *memory.Entry, params []byte) bool {
-	if a.r.Header["If-None-Match"] == nil && a.r.Header["If-Modified-Since"] == nil || e.Status != http.StatusOK {
-		return false
-	}
-	if !law.NotModified(a.r.Header, e.Field("Etag"), e.Field("Last-Modified"), time.Unix(0, e.Born), a.now) {
+	if !notModified(e, transit.ConditionsOf(a.r.Header), a.now) {
 		return false
 	}
 	header := w.Header()
@@ -70,6 +68,11 @@ func (h *handler) serveNotModified(w http.ResponseWriter, a *ask, e *memory.Entr
 	}
 	w.WriteHeader(http.StatusNotModified)
 	return true
+}
+
+// notModified reports whether e answers a GET with conditions 304.
+func notModified(e *memory.Entry, c transit.Conditions, now time.Time) bool {
+	return c.Any() && e.Status == http.StatusOK && law.NotModified(c, e.Field("Etag"), e.Field("Last-Modified"), time.Unix(0, e.Born), now)
 }
 
 // setHeader sets the header of a stored response, Age and Cache-Status. It

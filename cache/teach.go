@@ -21,9 +21,8 @@ func (h *handler) lesson(r *http.Request) *transit.Lesson {
 }
 
 // teach says that a was answered from e, if nothing of the request but scheme,
-// host, target and the codings that it accepts has a bearing on that. The edge
-// gives a lesson to those only that have neither body nor conditions nor ranges
-// nor orders.
+// host, target, the codings that it accepts and its conditions has a bearing on that.
+// The edge gives a lesson to those only that have neither body nor ranges nor orders.
 func (h *handler) teach(l *transit.Lesson, a *ask, e *memory.Entry) {
 	rules := &h.cache.opts.Rules
 	if rules.Plan != nil && !rules.PlanByURL || len(a.plan.Classes) > 0 {
@@ -63,6 +62,11 @@ func (p *repeatable) Open(now time.Time, hold bool) (age, ttl int64, ok bool) {
 	c.figures.hits.Add(1)
 	p.e.Mark()
 	return p.e.Age(now), p.e.TTL(now), true
+}
+
+// NotModified implements [transit.Page].
+func (p *repeatable) NotModified(c transit.Conditions, now time.Time) bool {
+	return notModified(p.e, c, now)
 }
 
 // Ignores implements [transit.Page].

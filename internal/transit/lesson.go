@@ -3,6 +3,7 @@ package transit
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -50,6 +51,9 @@ type Page interface {
 	// returns how old the response is, and how long it is fresh, in seconds. Who
 	// holds it must call Send.
 	Open(now time.Time, hold bool) (age, ttl int64, ok bool)
+	// NotModified reports whether a GET with these conditions is answered 304, that
+	// the client's copy is still the answer.
+	NotModified(c Conditions, now time.Time) bool
 	// Ignores reports whether a cookie of a request has no bearing.
 	Ignores(cookie string) bool
 	// Len returns the length of the body in bytes.
@@ -65,6 +69,28 @@ type Page interface {
 	// Forget ends the keeping of m.
 	Forget(m Memo)
 }
+
+// Conditions are those of a request under which the answer is 304 (RFC 9110, sections
+// 13.1.2 and 13.1.3). The zero value has none.
+type Conditions struct {
+	Tagged        bool   // there is an If-None-Match, and only that counts
+	NoneMatch     string // its list
+	ModifiedSince string // empty: none, or more than one
+}
+
+// ConditionsOf returns those of a request.
+func ConditionsOf(h http.Header) (c Conditions) {
+	if lines := h["If-None-Match"]; len(lines) > 0 {
+		c.Tagged, c.NoneMatch = true, strings.Join(lines, ",")
+	}
+	if lines := h["If-Modified-Since"]; len(lines) == 1 {
+		c.ModifiedSince = lines[0]
+	}
+	return c
+}
+
+// Any reports whether there are any.
+func (c *Conditions) Any() bool { return c.Tagged || c.ModifiedSince != "" }
 
 // A Memo is what an edge keeps of an answer beside what it was made from.
 type Memo interface {

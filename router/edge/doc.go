@@ -26,8 +26,8 @@
 //	logger := slog.New(edge.NewLogHandler(lines, edge.LogOptions{JSON: true}))
 //
 // A page that the chain has answered from a cache is answered again without it, if
-// nothing of a request but method, scheme, host, target and the codings that it
-// accepts has made it that page: no http.Request is made, no handler called, and
+// nothing of a request but method, scheme, host, target, the codings that it
+// accepts and whether it has that page already (304) has made it that: no http.Request is made, no handler called, and
 // counters and log are as if one had been. It ends with what is stored, with a
 // router's Update and with whatever else would have made another answer. What takes
 // part are a router's rules without Allow, Limit, Use and matchers of more than

@@ -31,6 +31,8 @@ const (
 	ofCodings                   // it selects one
 	ofCookies                   // nothing, if all are ignored
 	ofScheme                    // what a trusted proxy says of its client
+	ofTag                       // it says that the client has a copy, which may be the answer
+	ofDate                      // likewise
 )
 
 // meanings are those of the fields that do not keep a request from being
@@ -48,6 +50,8 @@ var meanings = func() (t [256]meaning) {
 		ofCodings:    {"Accept-Encoding"},
 		ofCookies:    {"Cookie"},
 		ofScheme:     {"X-Forwarded-Proto"},
+		ofTag:        {"If-None-Match"},
+		ofDate:       {"If-Modified-Since"},
 	} {
 		for _, name := range names {
 			t[http1.Known(name)] = m
@@ -58,38 +62,63 @@ var meanings = func() (t [256]meaning) {
 }()
 
 // keyOf returns on what an answer to a request with this head depends, if that is
-// all, and whether the request has cookies.
-func (c *conn) keyOf(head *http1.Head) (key memo.Key, cookies, ok bool) {
+// all but for cookies and conditions, whether the request has cookies, and its
+// conditions.
+func (c *conn) keyOf(head *http1.Head) (key memo.Key, cookies bool, copied transit.Conditions, ok bool) {
 	key = memo.Key{HTTPS: c.srv.tls != nil, Host: head.Host, Target: head.Target}
-	codings, schemes := 0, 0
+	codings, schemes, dates := 0, 0, 0
 	for i := range head.Len() {
 		id, _, value := head.Field(i)
 		switch meanings[id] {
 		case idle:
 		case ofConnection:
 			if !fields.EqualFold(value, "keep-alive") {
-				return key, false, false
+				return key, false, copied, false
 			}
 		case ofCodings:
 			if codings++; codings > 1 {
-				return key, false, false
+				return key, false, copied, false
 			}
 			if key.Coding, ok = fields.CodingClass(value); !ok {
-				return key, false, false
+				return key, false, copied, false
 			}
 		case ofCookies:
 			cookies = true
+		case ofTag:
+			if copied.Tagged {
+				return key, false, copied, false
+			}
+			copied.Tagged, copied.NoneMatch = true, value
+		case ofDate:
+			if dates++; dates > 1 {
+				return key, false, copied, false
+			}
+			copied.ModifiedSince = value
 		case ofScheme:
 			secure := isSecure(value)
 			if schemes++; schemes > 1 || !c.trusted || !secure && !fields.EqualFold(value, "http") {
-				return key, false, false // of a stranger somebody may have to be warned
+				return key, false, copied, false // of a stranger somebody may have to be warned
 			}
 			key.HTTPS = key.HTTPS || secure
 		default:
-			return key, false, false
+			return key, false, copied, false
 		}
 	}
-	return key, cookies, true
+	return key, cookies, copied, true
+}
+
+// memoOf returns the memo of what answers a request with this key and these
+// conditions, or nil.
+func (s *Server) memoOf(key *memo.Key, copied transit.Conditions, now time.Time) *memo.Memo {
+	if !copied.Any() {
+		return s.memos.Get(key)
+	}
+	for _, key.Same = range [...]bool{true, false} {
+		if m := s.memos.Get(key); m != nil && m.Page.NotModified(copied, now) == key.Same {
+			return m
+		}
+	}
+	return nil
 }
 
 // instant is what a connection is about to answer.
@@ -112,11 +141,12 @@ func (c *conn) Known(head *http1.Head) (h1.Known, int) {
 	if s.opts.NoInstant || s.names != nil || s.draining() {
 		return h1.Nothing, 0
 	}
-	key, cookies, ok := c.keyOf(head)
+	key, cookies, copied, ok := c.keyOf(head)
 	if !ok {
 		return h1.Nothing, 0
 	}
-	m := s.memos.Get(&key)
+	now := time.Now()
+	m := s.memoOf(&key, copied, now)
 	if m == nil {
 		return h1.Unknown, 0
 	}
@@ -124,7 +154,6 @@ func (c *conn) Known(head *http1.Head) (h1.Known, int) {
 		return h1.Nothing, 0
 	}
 	a := &m.Answer
-	now := time.Now()
 	age, ttl, ok := m.Open(now, a.Length > mostWhole)
 	if !ok {
 		return h1.Unknown, 0
@@ -162,8 +191,8 @@ func (c *conn) Append(b []byte) (out []byte, more bool) {
 		s.stats.inFlight.Add(1)
 		return in.memo.Page.AppendBody(b, beginning), true
 	}
-	s.stats.status(http.StatusOK, false)
-	c.logInstant(http.StatusOK, a.Length, nil)
+	s.stats.status(a.Status, false)
+	c.logInstant(a.Status, a.Length, nil)
 	b = in.memo.Page.AppendBody(b, int(a.Length))
 	c.instant = instant{}
 	return b, false
@@ -246,11 +275,11 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 // would be again.
 func (s *Server) learn(ex *exchange, r *http.Request, rec *transit.Record) {
 	page, stages := rec.Lesson.Learned()
-	if page == nil || ex.status != http.StatusOK {
+	if page == nil {
 		return
 	}
-	answer, ok := memo.Compose(ex.w.Header())
-	if !ok || answer.Length != page.Len() {
+	answer, ok := memo.Compose(ex.status, ex.w.Header())
+	if !ok || ex.status == http.StatusOK && answer.Length != page.Len() {
 		return
 	}
 	class, ok := uint8(0), true
@@ -261,7 +290,7 @@ func (s *Server) learn(ex *exchange, r *http.Request, rec *transit.Record) {
 		return
 	}
 	m := &memo.Memo{
-		Key:    memo.Key{HTTPS: rec.Scheme == "https", Coding: class, Host: strings.Clone(r.Host), Target: strings.Clone(r.RequestURI)},
+		Key:    memo.Key{HTTPS: rec.Scheme == "https", Coding: class, Same: ex.status == http.StatusNotModified, Host: strings.Clone(r.Host), Target: strings.Clone(r.RequestURI)},
 		Answer: answer, Page: page, Stages: append([]transit.Stage(nil), stages...),
 	}
 	for part, value := range rec.Notes() {

@@ -440,7 +440,7 @@ func (p *twins) request() head {
 		version = "HTTP/1.0"
 	}
 	h.line = fmt.Sprintf("%s %s %s\r\n%s: %s\r\n", h.method, to, version, pick(rnd, "Host", "host"), host)
-	likely := fieldLines[:9]
+	likely := fieldLines[:12]
 	if rnd.IntN(4) == 0 {
 		likely = fieldLines
 	}
@@ -470,6 +470,8 @@ var fieldLines = [][]string{
 	{"Connection: keep-alive", "Connection: Keep-Alive"},
 	{"Referer: http://a/", "Sec-Fetch-Mode: navigate", "Priority: u=1", "Via: 1.1 x", "Origin: http://a"},
 	{"Dnt: 1"},
+	{"If-None-Match: \"0\"", "If-None-Match: W/\"0\", \"1\"", "If-None-Match: *", "If-None-Match: \"1\"", "If-None-Match:"},
+	{"If-Modified-Since: Mon, 01 Jan 2035 00:00:00 GMT", "If-Modified-Since: Mon, 01 Jan 1990 00:00:00 GMT", "If-Modified-Since: then"},
 	{"Cookie: sid=1", "Cookie: _ga=1; group=b", "Cookie: group=b", "Cookie: arm=y", "Cookie: {}", "cookie: cart=1"},
 	{"Accept-Encoding: br;q=0, gzip", "Accept-Encoding: *", "Accept-Encoding: identity;q=0", "Accept-Encoding: br"},
 	{"X-Forwarded-Proto: http, https", "X-Forwarded-Proto: ftp"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 var now = time.Date(2026, 8, 3, 12, 0, 0, 0, time.UTC)
@@ -530,7 +531,7 @@ func TestNotModified(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := NotModified(c.request, c.tag, c.modified, now.Add(-10*time.Second), now); got != c.want {
+			if got := NotModified(transit.ConditionsOf(c.request), c.tag, c.modified, now.Add(-10*time.Second), now); got != c.want {
 				t.Errorf("got %t", got)
 			}
 		})

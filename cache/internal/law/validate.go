@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // Validates reports whether a 304 speaks of what is stored (RFC 9111, section
@@ -56,19 +57,15 @@ func Confirm(stored, notModified http.Header, name string) http.Header {
 	return out
 }
 
-// NotModified reports whether a GET with these conditions is answered 304 by a
+// NotModified reports whether a GET with such conditions is answered 304 by a
 // stored response (RFC 9110, section 13.2.2, as far as RFC 9111, section
 // 4.3.2, has a cache decide it). etag and modified are the stored response's
 // fields, received when it came, for a response without Last-Modified.
-func NotModified(request http.Header, etag, modified string, received, now time.Time) bool {
-	if lines := request["If-None-Match"]; len(lines) > 0 {
-		return matchTag(lines, etag)
+func NotModified(c transit.Conditions, etag, modified string, received, now time.Time) bool {
+	if c.Tagged {
+		return matchTag(c.NoneMatch, etag)
 	}
-	line, ok := single(request["If-Modified-Since"])
-	if !ok {
-		return false
-	}
-	since, ok := ParseDate(line, now)
+	since, ok := ParseDate(c.ModifiedSince, now)
 	if !ok {
 		return false
 	}
@@ -80,17 +77,15 @@ func NotModified(request http.Header, etag, modified string, received, now time.
 }
 
 // matchTag compares weakly (RFC 9110, section 8.8.3.2).
-func matchTag(lines []string, etag string) bool {
-	for _, line := range lines {
-		if textproto.TrimString(line) == "*" {
+func matchTag(list, etag string) bool {
+	if textproto.TrimString(list) == "*" {
+		return true
+	}
+	for etag != "" && list != "" {
+		var member string
+		member, list = fields.CutMember(list)
+		if weak(textproto.TrimString(member)) == weak(etag) {
 			return true
-		}
-		for etag != "" && line != "" {
-			var member string
-			member, line = fields.CutMember(line)
-			if weak(textproto.TrimString(member)) == weak(etag) {
-				return true
-			}
 		}
 	}
 	return false

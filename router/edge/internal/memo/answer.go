@@ -13,6 +13,7 @@ import (
 // An Answer is the head of an answer over HTTP/1.1, cut where its age and its
 // rest of freshness stand.
 type Answer struct {
+	Status int
 	Head   [3]string
 	Dated  bool // it has a Date
 	Length int64
@@ -21,10 +22,20 @@ type Answer struct {
 // hit is what stands before the rest of freshness in Cache-Status.
 const hit = "; hit; ttl="
 
-// Compose returns the answer 200 with this header, as package h1 would send it,
+// Compose returns the answer 200 or 304 with this header, as package h1 would send it,
 // or reports that there is more to it: of the header, or of how the body is sent.
-func Compose(header http.Header) (a Answer, ok bool) {
-	if a.Length, ok = lengthOf(header); !ok {
+func Compose(status int, header http.Header) (a Answer, ok bool) {
+	a.Status = status
+	switch status {
+	case http.StatusOK:
+		if a.Length, ok = lengthOf(header); !ok || !plain(header) {
+			return Answer{}, false
+		}
+	case http.StatusNotModified:
+		if !plain(header) || header["Content-Length"] != nil {
+			return Answer{}, false
+		}
+	default:
 		return Answer{}, false
 	}
 	_, a.Dated = header["Date"]
@@ -35,7 +46,7 @@ func Compose(header http.Header) (a Answer, ok bool) {
 		}
 	}
 	slices.Sort(names)
-	b := http1.AppendStatus(nil, 1, http.StatusOK)
+	b := http1.AppendStatus(nil, 1, status)
 	cuts := 0
 	cut := func(b []byte) {
 		if cuts < 2 {
@@ -68,18 +79,22 @@ func Compose(header http.Header) (a Answer, ok bool) {
 	return a, cuts == 2
 }
 
-// lengthOf returns the length of the body, if the header says that and the type,
-// and nothing of the connection or of trailers.
-func lengthOf(header http.Header) (n int64, ok bool) {
+// plain reports whether the header says nothing of the connection or of trailers.
+func plain(header http.Header) bool {
 	for name := range header {
 		switch name {
 		case "Connection", "Upgrade", "Transfer-Encoding", "Trailer":
-			return 0, false
+			return false
 		}
 		if strings.HasPrefix(name, http.TrailerPrefix) {
-			return 0, false
+			return false
 		}
 	}
+	return true
+}
+
+// lengthOf returns the length of the body, if the header says that and the type.
+func lengthOf(header http.Header) (n int64, ok bool) {
 	length := header["Content-Length"]
 	if len(length) != 1 || len(header["Content-Type"]) != 1 {
 		return 0, false
@@ -109,6 +124,9 @@ func (a *Answer) Append(b []byte, age, ttl int64, now time.Time, date func([]byt
 	if !a.Dated {
 		b = date(b, now)
 	}
-	b = strconv.AppendInt(append(b, "Content-Length: "...), a.Length, 10)
-	return append(b, "\r\n\r\n"...)
+	if a.Status == http.StatusOK {
+		b = strconv.AppendInt(append(b, "Content-Length: "...), a.Length, 10)
+		b = append(b, "\r\n"...)
+	}
+	return append(b, "\r\n"...)
 }

@@ -20,6 +20,7 @@ type shelf struct {
 }
 
 func (*shelf) Open(time.Time, bool) (age, ttl int64, ok bool)            { return 1, 2, true }
+func (*shelf) NotModified(transit.Conditions, time.Time) bool            { return false }
 func (*shelf) Ignores(string) bool                                       { return true }
 func (*shelf) Len() int64                                                { return 0 }
 func (*shelf) AppendBody(b []byte, _ int) []byte                         { return b }
@@ -158,11 +159,24 @@ func TestCompose(t *testing.T) {
 		"of no type":        {http.Header{"Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
 		"of unknown length": {http.Header{"Content-Type": {"a"}, "Age": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
 	} {
-		a, ok := Compose(c.header)
+		a, ok := Compose(http.StatusOK, c.header)
 		if ok != (c.want != "") {
 			t.Errorf("%s: %t", name, ok)
 		} else if got := string(a.Append(nil, 10, -20, time.Time{}, date)); ok && got != c.want {
 			t.Errorf("%s: got\n%s\nwant\n%s", name, got, c.want)
 		}
+	}
+	copied := http.Header{"Etag": {"a"}, "Age": {"3"}, "Cache-Status": {"Foretier; hit; ttl=57"}, "Date": {"then"}}
+	a, ok := Compose(http.StatusNotModified, copied)
+	want := "HTTP/1.1 304 Not Modified\r\nAge: 10\r\nCache-Status: Foretier; hit; ttl=-20\r\nDate: then\r\nETag: a\r\n\r\n"
+	if got := string(a.Append(nil, 10, -20, time.Time{}, date)); !ok || got != want {
+		t.Errorf("not modified: %t, got\n%s\nwant\n%s", ok, got, want)
+	}
+	copied.Set("Content-Length", "5")
+	if _, ok := Compose(http.StatusNotModified, copied); ok {
+		t.Error("not modified, with the length of a body")
+	}
+	if _, ok := Compose(http.StatusNotFound, with()); ok {
+		t.Error("not found")
 	}
 }

@@ -5,6 +5,7 @@ package memo
 import (
 	"hash/maphash"
 	"log/slog"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 type Key struct {
 	HTTPS  bool
 	Coding uint8 // see [fields.CodingClass]
+	Same   bool  // the client's copy is the answer: 304
 	Host   string
 	Target string // as sent
 }
@@ -103,6 +105,9 @@ func (t *Table) hash(k *Key) uint64 {
 	h := maphash.String(*seed, k.Target) ^ 3*maphash.String(*seed, k.Host) + uint64(k.Coding)
 	if k.HTTPS {
 		h = ^h
+	}
+	if k.Same {
+		h = bits.ReverseBytes64(h)
 	}
 	return h
 }
