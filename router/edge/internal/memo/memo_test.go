@@ -168,7 +168,7 @@ func TestCompose(t *testing.T) {
 	}
 	copied := http.Header{"Etag": {"a"}, "Age": {"3"}, "Cache-Status": {"Foretier; hit; ttl=57"}, "Date": {"then"}}
 	a, ok := Compose(http.StatusNotModified, copied)
-	want := "HTTP/1.1 304 Not Modified\r\nAge: 10\r\nCache-Status: Foretier; hit; ttl=-20\r\nDate: then\r\nETag: a\r\n\r\n"
+	want := "HTTP/1.1 304 Not Modified\r\nAge: 10\r\nCache-Status: Foretier; hit; ttl=-20\r\nDate: then\r\nEtag: a\r\n\r\n"
 	if got := string(a.Append(nil, 10, -20, time.Time{}, date)); !ok || got != want {
 		t.Errorf("not modified: %t, got\n%s\nwant\n%s", ok, got, want)
 	}
