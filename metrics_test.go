@@ -2,6 +2,7 @@ package foretier_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -27,6 +28,7 @@ import (
 	"github.com/foretier/foretier/cache/cachetest"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/status"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
@@ -92,6 +94,7 @@ var labelValues = map[string][]string{
 		"no-store", "private", "no-store in the request", "sets a cookie", "varies on anything", "varies by client", "varies by cookie",
 		"request with a cookie", "request with Authorization", "error for a visitor's request", "status without a lifetime",
 		"no lifetime", "speaks of one request's fields", "anybody can bring it about", "must-understand", "a part", "not modified",
+		"unreachable", "unprocessed", "rescued", "broken off", "error", // why a request was tried again
 		"answers a range", "end of the body unknown", "trailers", "too large", "no room", "a part of unknown place or size",
 		"varies on what the pool writes", "asked for with fields that may fill nothing", "error of the tier", "by rule", "other",
 	},
@@ -190,7 +193,7 @@ func reportsOfAll(t *testing.T) (all []health.Report) {
 	front := must(router.New(router.Options{}, router.Rule{Name: "shop",
 		Allow: []netip.Prefix{netip.MustParsePrefix("::/0")}, Limit: router.Limit{Rate: 1},
 		To: router.Fallback(apps, none)}))
-	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard}))
+	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard, TLS: &tls.Config{Certificates: []tls.Certificate{testkit.NewAuthority(t).Issue(t, "shop.example")}}}))
 	for _, c := range []io.Closer{apps, db, pages, sessions, reader, srv} {
 		t.Cleanup(func() { _ = c.Close() })
 	}
@@ -252,7 +255,7 @@ func eachIsSeen(t *testing.T, reports []health.Report) {
 		return s
 	}
 	seeCall := func(n *ast.CallExpr) {
-		if f := ofHealth(n.Fun); (f != "Count" && f != "Level") || len(n.Args) < 2 {
+		if f := ofHealth(n.Fun); (f != "Count" && f != "Level" && f != "Distribution") || len(n.Args) < 2 {
 			return
 		}
 		found++
@@ -263,7 +266,7 @@ func eachIsSeen(t *testing.T, reports []health.Report) {
 	seeLiteral := func(n *ast.CompositeLit) {
 		switch ofHealth(n.Type) {
 		case "Metric":
-			t.Errorf("%v: a metric that health.Count and health.Level have not made", files.Position(n.Pos()))
+			t.Errorf("%v: a metric that health.Count, health.Level and health.Distribution have not made", files.Position(n.Pos()))
 		case "Report":
 			for _, e := range n.Elts {
 				if kv, ok := e.(*ast.KeyValueExpr); ok && kv.Key.(*ast.Ident).Name == "Kind" {

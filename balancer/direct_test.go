@@ -96,7 +96,7 @@ func (p play) carry(t *testing.T, standard bool) carried {
 	for _, s := range pool.Backends() {
 		got.evidence += fmt.Sprintln(s.Name, s.Requests, s.Failures, s.InFlight, s.State)
 	}
-	got.evidence += fmt.Sprintln(pool.retried.Load(), pool.inflight.Load())
+	got.evidence += fmt.Sprintln(pool.retried.metrics(), pool.inflight.Load())
 	mu.Lock()
 	defer mu.Unlock()
 	got.log = log.String()

@@ -239,7 +239,11 @@ func (t *try) release() {
 // for that to happen.
 func (t *try) Rescue() {
 	x := t.exchange
-	if !x.again() || !x.pool.budget.spend(time.Now(), x.pool.opts.Retries) {
+	if !x.again() {
+		return
+	}
+	if !x.pool.budget.spend(time.Now(), x.pool.opts.Retries) {
+		x.pool.retried.denied.Add(1)
 		return
 	}
 	t.call.Abort(errRescued)

@@ -164,7 +164,7 @@ func (p *proxy) Report() health.Report {
 		health.Level("requests_queued", "Requests that wait for a place at a backend.", "", float64(p.view.Waiting())),
 		health.Level("buffered_bytes", "Buffered responses and requests of slow clients, in memory.", "bytes", float64(p.depot.answers.Held()+p.depot.memory.Held())),
 		health.Level("spooled_bytes", "Spooled responses and requests of slow clients, on disk.", "bytes", float64(p.depot.disk.Held())),
-		health.Count("retries_total", "Retries at another backend.", p.retried.Load()),
 	}
+	r.Metrics = append(r.Metrics, p.retried.metrics()...)
 	return r
 }

@@ -25,7 +25,7 @@ type proxy struct {
 	standard bool // ReverseProxy serves all requests, as in tests that compare
 
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
-	retried  atomic.Uint64
+	retried  retried
 	budget   budget
 	depot    depot      // of bodies kept for slow clients
 	coming   fair.Quota // places held by requests whose bodies have not come yet

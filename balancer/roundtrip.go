@@ -119,13 +119,13 @@ func (x *exchange) attempts() (*answer, error) {
 			t.finish(a)
 			return a, nil
 		}
+		p.retried.add(t, err)
 		if err == nil {
 			err = fmt.Errorf("answered %d", a.status)
 			_ = a.body.Close() // it is thrown away
 			t.end()
 		}
 		x.before = append(x.before, failed{t.entry.Name, err})
-		p.retried.Add(1)
 		t = next
 	}
 }
@@ -146,6 +146,7 @@ func (x *exchange) next(t *try, a *answer, err error) *try {
 	if !unsent {
 		if !p.budget.spend(time.Now(), p.opts.Retries) {
 			next.abandon()
+			p.retried.denied.Add(1)
 			return nil
 		}
 		x.repeats++

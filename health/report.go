@@ -49,7 +49,8 @@ type Metric struct {
 	Kind    MetricKind `json:"kind"`
 	Labels  []Label    `json:"labels,omitempty"`
 	Value   float64    `json:"value"`             // a histogram's sum
-	Buckets []Bucket   `json:"buckets,omitempty"` // a histogram's, cumulative
+	Count   uint64     `json:"count,omitempty"`   // a histogram's observations, in all
+	Buckets []Bucket   `json:"buckets,omitempty"` // a histogram's, cumulative, without the last, of all
 }
 
 // MetricKind says how a metric moves.
@@ -81,7 +82,7 @@ type Label struct {
 	Value string `json:"value"`
 }
 
-// A Bucket counts the observations up to and including Le.
+// A Bucket counts the observations up to and including Le, which is finite.
 type Bucket struct {
 	Le    float64 `json:"le"`
 	Count uint64  `json:"count"`

@@ -98,7 +98,7 @@ func TestALessonEndsWithUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, before := learns(rt, p, "/")
-	if len(before) != 1 || !before[0].Holds() || before[0].Count.Load() != 1 {
+	if len(before) != 1 || !before[0].Holds() || rt.Report().Parts[0].Metrics[0].Value != 1 {
 		t.Fatalf("before: %v", before)
 	}
 	if err := rt.Update(Rule{Name: "a", To: p}); err != nil {
@@ -108,7 +108,7 @@ func TestALessonEndsWithUpdate(t *testing.T) {
 		t.Error("holds after Update")
 	}
 	_, after := learns(rt, p, "/")
-	if len(after) != 1 || !after[0].Holds() || after[0].Count != before[0].Count {
+	if len(after) != 1 || !after[0].Holds() || after[0].Counts != before[0].Counts {
 		t.Errorf("after: %v", after)
 	}
 }

@@ -17,6 +17,7 @@ func (rt *Router) Report() health.Report {
 	for _, c := range *rt.rules.Load() {
 		part := health.Report{Kind: "rule", Name: c.Name, State: health.Up, Metrics: []health.Metric{
 			health.Count("requests_total", "Requests that the rule took.", c.stats.requests.Load()),
+			health.Distribution("request_seconds", "Request durations, until the handler had written its answer.", &c.stats.took),
 		}}
 		if len(c.Allow) > 0 {
 			part.Metrics = append(part.Metrics, health.Count("requests_denied_total", "Requests of clients that the rule does not allow.", c.stats.denied.Load()))

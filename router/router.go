@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/internal/proof"
@@ -96,6 +97,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if made {
 		defer transit.Log(rt.opts.Logger, rt.opts.Name, r, rec)
 	}
+	began := time.Now()
 	taught, changes := rec.Lesson.Takes(rt), rt.changes.Load()
 	d := rt.rules.Load().decide(r, (*limiter).enter)
 	rule := d.rule
@@ -104,6 +106,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		rule.stats.requests.Add(1)
 		rec.Note("router", rule)
+		defer rule.stats.ended(began)
 	}
 	switch d.status {
 	case 0:
@@ -121,7 +124,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out := d.forward(w, rec)
 	if taught && d.plain() {
-		rec.Lesson.Pass(transit.Stage{Generation: &rt.changes, Was: changes, Count: &rule.stats.requests}, rule.To)
+		rec.Lesson.Pass(transit.Stage{Generation: &rt.changes, Was: changes, Counts: rule.stats}, rule.To)
 	}
 	rule.handler.ServeHTTP(w, out)
 }

@@ -142,6 +142,16 @@ func (c *compiled) allowed() clientMatcher { return clientMatcher{prefixes: c.Al
 type ruleStats struct {
 	requests atomic.Uint64
 	denied   atomic.Uint64
+	took     health.Durations
+}
+
+// ended counts a request that came at began.
+func (s *ruleStats) ended(began time.Time) { s.took.Add(time.Since(began)) }
+
+// CountInstant implements [transit.Counter].
+func (s *ruleStats) CountInstant() {
+	s.requests.Add(1)
+	s.took.Add(0)
 }
 
 // LogValue implements [slog.LogValuer]: the rule's name.

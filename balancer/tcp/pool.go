@@ -186,7 +186,7 @@ func (c *carrier) Report() health.Report {
 		health.Level("connections_queued", "Connections that wait for a place at a backend.", "", float64(c.view.Waiting())),
 		health.Count("connections_refused_total", "Connections that could not be carried.", c.refused.Load()),
 		health.Count("connections_cut_total", "Connections cut because their backend was no longer to be used.", c.cut.Load()),
-		health.Count("retries_total", "Retries at another backend.", c.retried.Load()),
+		health.Count("retries_total", "Retries at another backend, by why.", c.retried.Load(), health.Label{Name: "reason", Value: "unreachable"}),
 	}
 	return r
 }

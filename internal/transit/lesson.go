@@ -37,8 +37,12 @@ const maxStages = 2
 type Stage struct {
 	Generation *atomic.Uint64
 	Was        uint64
-	Count      *atomic.Uint64
+	Counts     Counter
 }
+
+// A Counter counts requests that were answered without their stage, in no time. It is
+// safe for concurrent use.
+type Counter interface{ CountInstant() }
 
 // Holds reports whether nothing has changed.
 func (s *Stage) Holds() bool { return s.Generation.Load() == s.Was }

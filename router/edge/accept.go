@@ -74,10 +74,16 @@ func (s *Server) shake(c *conn) (nc net.Conn, proto string, err error) {
 	}
 	c.Idle(s.opts.Limits.Header)
 	if err := secure.HandshakeContext(s.base); err != nil {
+		s.stats.unshaken.Add(1)
 		return nil, "", err
 	}
 	c.Allow(0)
-	return secure, secure.ConnectionState().NegotiatedProtocol, nil
+	state := secure.ConnectionState()
+	s.stats.shaken.Add(1)
+	if state.DidResume {
+		s.stats.resumed.Add(1)
+	}
+	return secure, state.NegotiatedProtocol, nil
 }
 
 // unshaken ends a connection of which the handshake has failed, or that nobody

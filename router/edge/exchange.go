@@ -257,6 +257,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 		rec.Fail(errGone)
 	}
 	s.stats.status(status, gone)
+	s.stats.sent.Add(uint64(max(ex.bytes, 0)))
 	if s.opts.NoAccessLog && s.lines == nil && rec.Cause() == nil {
 		return // which looks at no clock
 	}

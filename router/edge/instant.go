@@ -192,6 +192,7 @@ func (c *conn) Append(b []byte) (out []byte, more bool) {
 		return in.memo.Page.AppendBody(b, beginning), true
 	}
 	s.stats.status(a.Status, false)
+	s.stats.sent.Add(uint64(a.Length))
 	c.logInstant(a.Status, a.Length, nil)
 	b = in.memo.Page.AppendBody(b, int(a.Length))
 	c.instant = instant{}
@@ -212,6 +213,7 @@ func (c *conn) Rest(to net.Conn, failed error) error {
 		status, cause = transit.StatusGone, shortOf(beginning+n, in.memo.Answer.Length)
 	}
 	s.stats.status(status, err != nil)
+	s.stats.sent.Add(uint64(beginning + n))
 	c.logInstant(status, beginning+n, cause)
 	c.instant = instant{}
 	return err

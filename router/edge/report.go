@@ -18,6 +18,10 @@ type stats struct {
 	open, inFlight  atomic.Int64
 	classes         [6]atomic.Uint64 // by the status's first digit
 	gone            atomic.Uint64
+	sent            atomic.Uint64 // of bodies, in bytes
+	shaken          atomic.Uint64 // TLS handshakes that were done
+	resumed         atomic.Uint64 // of these, those that went on from another's
+	unshaken        atomic.Uint64 // those that failed
 }
 
 func (s *stats) status(status int, gone bool) {
@@ -36,6 +40,8 @@ func (s *Server) Report() health.Report {
 		return health.Count("responses_total", "Responses ended, by the class of their status, or gone if their client left first.", n,
 			health.Label{Name: "class", Value: class})
 	}
+	sent := health.Count("sent_bytes_total", "Sent bytes of bodies, as far as handlers wrote them.", s.stats.sent.Load())
+	sent.Unit = "bytes"
 	out := health.Report{Kind: "edge", Name: s.opts.Name, State: health.Up, Metrics: []health.Metric{
 		health.Count("connections_total", "Connections accepted.", s.stats.conns.Load()),
 		health.Level("connections_open", "Connections that are open and not upgraded.", "", float64(s.stats.open.Load())),
@@ -45,8 +51,15 @@ func (s *Server) Report() health.Report {
 		health.Count("requests_total", "Requests begun.", s.stats.requests.Load()),
 		health.Count("requests_instant_total", "Requests answered from what is known of their like, without the handler.", s.stats.instant.Load()),
 		health.Level("requests_in_flight", "Requests begun and not ended.", "", float64(s.stats.inFlight.Load())),
+		sent,
 		responses("gone", s.stats.gone.Load()),
 	}}
+	if s.tls != nil {
+		out.Metrics = append(out.Metrics,
+			health.Count("handshakes_total", "Handshakes of TLS that were done.", s.stats.shaken.Load()),
+			health.Count("handshakes_resumed_total", "Handshakes of these that resumed a session.", s.stats.resumed.Load()),
+			health.Count("handshakes_failed_total", "Handshakes of TLS that failed.", s.stats.unshaken.Load()))
+	}
 	for class := 1; class < len(s.stats.classes); class++ {
 		out.Metrics = append(out.Metrics, responses(string('0'+rune(class))+"xx", s.stats.classes[class].Load()))
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/foretier/foretier/health"
 )
 
 // decay is after what time a sample counts 1/e beside the typical latency of
@@ -19,6 +21,9 @@ const most = 10
 
 // A Load is what one backend has in hand. Readers take no lock.
 type Load struct {
+	// Waits are those for an answer that came.
+	Waits health.Durations
+
 	pool *Pool
 
 	inflight atomic.Int64  // picked, body not closed yet; without the streams
@@ -160,6 +165,7 @@ func (t *Ticket) Header(now time.Time, bad bool) {
 		d = max(d, most*p90)
 	} else {
 		l.pool.sample(now.UnixNano(), d)
+		l.Waits.Add(time.Duration(d))
 	}
 	l.sample(now.UnixNano(), min(d, most*p90), bad)
 }

@@ -52,6 +52,7 @@ func (e *Entry) report(now time.Time) health.Report {
 		health.Level("requests_in_flight", "Requests or connections in hand, without the streams.", "", float64(e.Load.InFlight())),
 		health.Level("streams_open", "Streams in hand: upgraded connections, event streams, and what a rule calls a stream.", "", float64(e.Load.Streams())),
 		health.Level("latency_seconds", "Latency to expect until a response's header.", "seconds", e.Load.Latency(now).Seconds()),
+		health.Distribution("wait_seconds", "Wait for a response's header, of those that came.", &e.Load.Waits),
 		health.Count("requests_total", "Requests tried here.", e.Requests.Load()),
 		health.Count("requests_failed_total", "Requests without an answer, or answered 502, 503 or 504.", e.Failures.Load()),
 	}

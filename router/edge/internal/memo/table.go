@@ -69,7 +69,7 @@ func (m *Memo) Open(now time.Time, hold bool) (age, ttl int64, ok bool) {
 	}
 	if age, ttl, ok = m.Page.Open(now, hold); ok {
 		for i := range m.Stages {
-			m.Stages[i].Count.Add(1)
+			m.Stages[i].Counts.CountInstant()
 		}
 	}
 	return age, ttl, ok
