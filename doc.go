@@ -13,6 +13,7 @@
 //     part reports, explains itself and stays visible
 //   - [github.com/foretier/foretier/health/status]: the page and the JSON that
 //     say how the tier is
+//   - [github.com/foretier/foretier/health/metrics]: the same for Prometheus
 //   - [github.com/foretier/foretier/session]: cookie affinity, and sessions on
 //     Redis or memcached that never lose an update
 //   - [github.com/foretier/foretier/session/redisstore] and

@@ -22,11 +22,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/cache/cachetest"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/health/metrics"
 	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
@@ -180,9 +185,66 @@ func TestMetricFaults(t *testing.T) {
 	}
 }
 
+// TestMetricsAsPrometheusWantsThem: what all parts report passes for what its own
+// linter asks, and what alerts and dashboard of the gateway ask for is there, of parts
+// of which there are several with the labels that tell them apart.
+func TestMetricsAsPrometheusWantsThem(t *testing.T) {
+	parts := partsOfAll(t)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.New(parts...))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	known := make(map[string]bool)
+	for _, f := range families {
+		known[f.GetName()] = true
+		if f.GetType() == dto.MetricType_HISTOGRAM {
+			for _, of := range []string{"_bucket", "_sum", "_count"} {
+				known[f.GetName()+of] = true
+			}
+		}
+	}
+	for _, name := range []string{"alerts.yml", "dashboard.json"} {
+		text, err := os.ReadFile(filepath.Join("examples", "gateway", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := regexp.MustCompile(`foretier_[a-z0-9_]+`).FindAllString(string(text), -1)
+		if len(asked) < 12 {
+			t.Errorf("%s asks for %d metrics", name, len(asked))
+		}
+		for _, m := range asked {
+			if !known[m] {
+				t.Errorf("%s asks for %s, which nobody reports", name, m)
+			}
+		}
+	}
+}
+
 // reportsOfAll returns what every part of the library reports when it has all to
 // report that it can, the parts of parts too.
 func reportsOfAll(t *testing.T) (all []health.Report) {
+	var add func(r health.Report)
+	add = func(r health.Report) {
+		all = append(all, r)
+		for _, part := range r.Parts {
+			add(part)
+		}
+	}
+	add(must(status.New(partsOfAll(t), status.Options{})).Report())
+	return all
+}
+
+// partsOfAll returns one of each part of the library, with all that it can have.
+func partsOfAll(t *testing.T) []health.Reporter {
 	none := http.NotFoundHandler()
 	apps := must(balancer.New([]balancer.Backend{{Name: "web1", Handler: none}}, balancer.Options{Name: "apps"}))
 	db := must(tcp.New([]tcp.Backend{{URL: "tcp://192.0.2.1:3306"}}, tcp.Options{Name: "db", Probe: primaryProbe, Logger: slog.New(slog.DiscardHandler)}))
@@ -213,17 +275,8 @@ func reportsOfAll(t *testing.T) (all []health.Report) {
 		t.Error(err)
 	}
 
-	tier := must(status.New([]health.Reporter{apps, db, pages, sessions, sticky, reader, front, srv,
-		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}, status.Options{}))
-	var add func(r health.Report)
-	add = func(r health.Report) {
-		all = append(all, r)
-		for _, part := range r.Parts {
-			add(part)
-		}
-	}
-	add(tier.Report())
-	return all
+	return []health.Reporter{apps, db, pages, sessions, sticky, reader, front, srv,
+		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 
 var primaryProbe = health.ProbeFunc(func(context.Context, health.Target) (health.Result, error) {

@@ -107,8 +107,8 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.cert, "cert", "", "`FILE` with this side's certificate chain in PEM, shown to clients (-tls) and to tls:// servers")
 	fs.StringVar(&f.key, "key", "", "`FILE` with the certificate's key in PEM")
 	fs.StringVar(&f.ca, "ca", "", "`FILE` with the authorities in PEM that must have signed the other side's certificate (empty for tls:// servers: the system's)")
-	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
-	fs.Func("status-hosts", "`NAMES` under which /status.json is asked for, such as db1.internal (localhost, the host's name and its addresses always are)", func(s string) error {
+	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz, /status.json and /metrics (empty: none)")
+	fs.Func("status-hosts", "`NAMES` under which /status.json and /metrics are asked for, such as db1.internal (localhost, the host's name and its addresses always are)", func(s string) error {
 		f.c.statusHosts = list(s)
 		return nil
 	})

@@ -141,8 +141,8 @@ func (f *flags) register(fs *flag.FlagSet) {
 		f.pages = append(f.pages, s)
 		return nil
 	})
-	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz and /status.json (empty: none)")
-	fs.StringVar(&f.statusHosts, "status-hosts", "", "`NAMES` under which /status.json is asked for, such as gw1.internal (localhost, the host's name and its addresses always are)")
+	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz, /status.json and /metrics (empty: none)")
+	fs.StringVar(&f.statusHosts, "status-hosts", "", "`NAMES` under which /status.json and /metrics are asked for, such as gw1.internal (localhost, the host's name and its addresses always are)")
 	fs.Func("linger", "`TIME` for which connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (default 10s; 0: none)", func(s string) (err error) {
 		if f.c.linger, err = time.ParseDuration(s); err != nil || f.c.linger < 0 {
 			return errors.New("want a time with its unit, such as 10s, or 0")

@@ -20,6 +20,7 @@ import (
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/cache/redistier"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/health/metrics"
 	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
@@ -228,7 +229,8 @@ func (t *tier) listen(front *router.Router) error {
 	if t.srv, err = edge.New(front, opts); err != nil {
 		return fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
 	}
-	t.status, err = status.New(append([]health.Reporter{t.srv, front}, t.reporters...), status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts})
+	parts := append([]health.Reporter{t.srv, front}, t.reporters...)
+	t.status, err = status.New(parts, status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts, Metrics: metrics.Handler(t.log, parts...)})
 	if err != nil {
 		return errors.Join(fmt.Errorf("-status-hosts: %w", err), t.srv.Close())
 	}

@@ -28,9 +28,9 @@ func ownNames(more []string) ([]string, error) {
 	return names, nil
 }
 
-// own reports whether r asks for one of the server's own names or addresses. A
+// isOwn reports whether r asks for one of the server's own names or addresses. A
 // program that names none, over HTTP/1.0, is no browser.
-func (h *Handler) own(r *http.Request) bool {
+func (h *Handler) isOwn(r *http.Request) bool {
 	name := fields.Hostname(r.Host)
 	if name == "" || slices.Contains(h.names, name) || strings.HasSuffix(name, ".localhost") {
 		return true

@@ -30,6 +30,9 @@ type Options struct {
 	// Ready returns why the tier should get no new connections, or nil. A nil
 	// Ready is always ready.
 	Ready func() error
+	// Metrics answers /metrics: that of package health/metrics, for Prometheus. Nil
+	// means that there is no such page.
+	Metrics http.Handler
 	// Hosts are further names and addresses, without port, under which the
 	// report may be asked for: those that lead here by a name server of the
 	// reader's, or through a proxy. Always allowed are localhost, the host's
@@ -42,7 +45,8 @@ type Options struct {
 //   - /healthz with 200 as long as the process serves at all,
 //   - /readyz with 200 or, while starting or draining, 503 and the reason,
 //   - /status.json with the reports of all parts, or with 421 if Host is none of
-//     its own (RFC 9110, section 15.5.20).
+//     its own (RFC 9110, section 15.5.20),
+//   - /metrics likewise by [Options.Metrics], if there is that.
 //
 // The first two tell nothing, and answer to any Host: balancers send many.
 //
@@ -83,7 +87,10 @@ func New(parts []health.Reporter, opts Options) (*Handler, error) {
 	h := &Handler{opts: opts, reporters: append([]health.Reporter(nil), parts...), mux: http.NewServeMux(), names: names}
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
-	h.mux.HandleFunc("GET /status.json", h.json)
+	h.mux.HandleFunc("GET /status.json", h.own(h.json))
+	if opts.Metrics != nil {
+		h.mux.HandleFunc("GET /metrics", h.own(opts.Metrics.ServeHTTP))
+	}
 	return h, nil
 }
 
@@ -154,11 +161,18 @@ func answer(w http.ResponseWriter, status int, why error) {
 	_, _ = w.Write([]byte(why.Error() + "\n"))
 }
 
-func (h *Handler) json(w http.ResponseWriter, r *http.Request) {
-	if !h.own(r) {
-		answer(w, http.StatusMisdirectedRequest, fmt.Errorf("status: %q is no name of this server: want localhost, its address, or one of Options.Hosts", r.Host))
-		return
+// own answers by next what is asked for under the server's own names.
+func (h *Handler) own(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !h.isOwn(r) {
+			answer(w, http.StatusMisdirectedRequest, fmt.Errorf("status: %q is no name of this server: want localhost, its address, or one of Options.Hosts", r.Host))
+			return
+		}
+		next(w, r)
 	}
+}
+
+func (h *Handler) json(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
