@@ -1,9 +1,13 @@
 // Package status shows how a tier is: it renders the reports of its parts and
 // knows no feature by name, so a user's own part appears like any other.
 //
-//	page, err := status.New([]health.Reporter{origin, apps, pages, front, srv}, status.Options{Ready: srv.Ready})
+//	page, err := status.New([]health.Reporter{origin, apps, pages, front, srv}, status.Options{Ready: srv.Ready, Explain: srv})
 //	...
 //	http.ListenAndServe("127.0.0.1:8081", page)
+//
+// A person opens http://127.0.0.1:8081/ and sees each part with its state and why, its
+// figures and how they move, live for as long as the page is open; and asks what would
+// become of a request. Who may, steers from there.
 //
 // It answers to whoever reaches it: listen on loopback or a private network. A
 // browser there can be made to reach it by a stranger's page, whose name then
@@ -11,11 +15,14 @@
 package status
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
@@ -30,6 +37,17 @@ type Options struct {
 	// Ready returns why the tier should get no new connections, or nil. A nil
 	// Ready is always ready.
 	Ready func() error
+	// Explain is the front that the page asks what it would do with a request: the
+	// edge's server, or a router. It tells who asks what rules, caches and pools
+	// there are, as the report does. Nil means that the page does not ask.
+	Explain http.Handler
+	// Act returns nil if who sends r may steer: drain a backend, for one. It is asked
+	// for each order, which no page of another origin can have sent (see
+	// [http.CrossOriginProtection]), and is safe for concurrent use. Nil means that
+	// nobody may.
+	Act func(r *http.Request) error
+	// Logger gets a line for each order. Nil means slog.Default().
+	Logger *slog.Logger
 	// Metrics answers /metrics: that of package health/metrics, for Prometheus. Nil
 	// means that there is no such page.
 	Metrics http.Handler
@@ -44,9 +62,16 @@ type Options struct {
 //
 //   - /healthz with 200 as long as the process serves at all,
 //   - /readyz with 200 or, while starting or draining, 503 and the reason,
-//   - /status.json with the reports of all parts, or with 421 if Host is none of
-//     its own (RFC 9110, section 15.5.20),
-//   - /metrics likewise by [Options.Metrics], if there is that.
+//   - /status.json with the reports of all parts,
+//   - / with a page that shows them, /events with what moves it,
+//   - /explain?method=GET&url=…&cookie=…&client=…&header=… by [Options.Explain], with a
+//     [health.Decision],
+//   - /metrics by [Options.Metrics],
+//   - POST /act with a form of kind, name, part, verb and arg by doing what it says, if
+//     [Options.Act] allows it: [health.Actor].
+//
+// But for the first two it answers with 421 if Host is none of its own (RFC 9110,
+// section 15.5.20).
 //
 // The first two tell nothing, and answer to any Host: balancers send many.
 //
@@ -56,6 +81,7 @@ type Handler struct {
 	reporters []health.Reporter
 	mux       *http.ServeMux
 	names     []string // under which it may be asked, in lower case
+	readers   atomic.Int32
 }
 
 // New returns a Handler that renders the reports of parts, in their order. Two
@@ -73,9 +99,13 @@ func New(parts []health.Reporter, opts Options) (*Handler, error) {
 		}
 		reports[i] = part.Report()
 	}
+	if given.Typed(opts.Explain) {
+		return nil, fmt.Errorf("status: Explain is a nil %T: the constructor that returned it has failed", opts.Explain)
+	}
 	if err := toldApart(reports); err != nil {
 		return nil, fmt.Errorf("status: %w", err)
 	}
+	opts.Logger = cmp.Or(opts.Logger, slog.Default())
 	if opts.Name == "" {
 		// Without a name the report stands unnamed.
 		opts.Name, _ = os.Hostname()
@@ -88,6 +118,14 @@ func New(parts []health.Reporter, opts Options) (*Handler, error) {
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
 	h.mux.HandleFunc("GET /status.json", h.own(h.json))
+	h.mux.HandleFunc("GET /{$}", h.own(h.page))
+	h.mux.HandleFunc("GET /events", h.own(h.events))
+	if opts.Explain != nil {
+		h.mux.HandleFunc("GET /explain", h.own(h.explain))
+	}
+	if opts.Act != nil {
+		h.mux.Handle("POST /act", http.NewCrossOriginProtection().Handler(h.own(h.act)))
+	}
 	if opts.Metrics != nil {
 		h.mux.HandleFunc("GET /metrics", h.own(opts.Metrics.ServeHTTP))
 	}
@@ -176,8 +214,17 @@ func (h *Handler) json(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(struct { // a failed write means that the reader is gone
-		Time time.Time `json:"time"`
-		health.Report
-	}{time.Now(), h.Report()})
+	_ = enc.Encode(h.shown()) // a failed write means that the reader is gone
+}
+
+// A shown is what a report is read as.
+type shown struct {
+	Time     time.Time `json:"time"`
+	Explains bool      `json:"explains,omitempty"` // the page may ask what becomes of a request
+	Acts     bool      `json:"acts,omitempty"`     // somebody may steer
+	health.Report
+}
+
+func (h *Handler) shown() shown {
+	return shown{time.Now(), h.opts.Explain != nil, h.opts.Act != nil, h.Report()}
 }
