@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -74,6 +75,17 @@ func (k MetricKind) String() string {
 
 // MarshalText implements [encoding.TextMarshaler].
 func (k MetricKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (k *MetricKind) UnmarshalText(text []byte) error {
+	for i, name := range metricKindNames {
+		if name == string(text) {
+			*k = MetricKind(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("health: %q is no kind of metric", text)
+}
 
 // A Label tells metrics of one name apart. One name means the same on all metrics,
 // and its values are few, never a client's words.

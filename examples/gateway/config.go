@@ -45,6 +45,8 @@ type config struct {
 	pages         map[int][]byte
 	status        string
 	statusHosts   []string // further names of the status page
+	actFrom       []netip.Prefix
+	act           string // for a gateway that runs; empty: this one is to
 	log           string
 	linger        time.Duration
 }
@@ -62,6 +64,7 @@ type flags struct {
 	c                                                     config
 	backends, admin, bypass, bypassVar, keyFile, size     string
 	memcached, purge, trust, statusHosts, streaming, fill string
+	act                                                   string
 	pages                                                 []string
 	set                                                   map[string]bool // those that were given
 	err                                                   error           // the first that check was told
@@ -88,6 +91,10 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	fs.Visit(func(given *flag.Flag) { f.set[given.Name] = true })
 	f.lists()
+	if f.c.act != "" {
+		f.check("status", f.c.status, checkListen(f.c.status))
+		return f.c, f.err
+	}
 	if len(f.c.backends) == 0 {
 		return f.c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
 	}
@@ -143,6 +150,8 @@ func (f *flags) register(fs *flag.FlagSet) {
 	})
 	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz, /status.json and /metrics (empty: none)")
 	fs.StringVar(&f.statusHosts, "status-hosts", "", "`NAMES` under which /status.json and /metrics are asked for, such as gw1.internal (localhost, the host's name and its addresses always are)")
+	fs.StringVar(&f.act, "act-from", "", "`CIDR,...` of clients who may drain and ready backends at -status, by its page or by -act (empty: nobody)")
+	fs.StringVar(&f.c.act, "act", "", "`ORDER` for the gateway that runs with this -status, such as 'drain web2', 'maintenance web2' or 'ready web2'; all other flags mean nothing then")
 	fs.Func("linger", "`TIME` for which connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (default 10s; 0: none)", func(s string) (err error) {
 		if f.c.linger, err = time.ParseDuration(s); err != nil || f.c.linger < 0 {
 			return errors.New("want a time with its unit, such as 10s, or 0")
@@ -226,10 +235,15 @@ func (f *flags) checkListening() {
 	if len(c.statusHosts) > 0 && c.status == "" {
 		f.check("status-hosts", f.statusHosts, errors.New("it needs -status HOST:PORT"))
 	}
+	var err error
+	c.actFrom, err = prefixes(f.act)
+	f.check("act-from", f.act, err)
+	if f.act != "" && c.status == "" {
+		f.check("act-from", f.act, errors.New("it needs -status HOST:PORT"))
+	}
 	if c.log != "text" && c.log != "json" && c.log != "off" {
 		f.check("log", c.log, errors.New("want text, json or off"))
 	}
-	var err error
 	c.trust, err = prefixes(f.trust)
 	f.check("trust", f.trust, err)
 }

@@ -161,7 +161,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-ttl cache-devices cache-bypass-cookie cache-bypass-session " +
-		"redis redis-cache memcached purge-from trust tls-cert tls-key error-page status status-hosts linger log") {
+		"redis redis-cache memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)
 		}

@@ -48,6 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	listen := fs.String("listen", ":8080", "`HOST:PORT` of the tier")
 	redisURL := fs.String("redis", "", "redis:// `URL` for the sessions (empty: in memory)")
 	memcached := fs.String("memcached", "", "`HOST:PORT,...` for the sessions (empty: in memory)")
+	statusAt := fs.String("status", "127.0.0.1:0", "`HOST:PORT` of the page that shows how the tier is, and takes orders: of the loopback (port 0: any free one)")
 	linger := fs.Duration("linger", 0, "`TIME` for which connections are still accepted after Ctrl-C, so that a balancer in front can notice (0: none)")
 	tour := fs.Bool("tour", false, "check what the tier promises, print a table, exit 1 if a row failed")
 	verbose := fs.Bool("v", false, "log every request")
@@ -63,6 +64,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := checkFlags(*listen, *redisURL, *memcached); err != nil {
 		fmt.Fprintf(stderr, "shop: %v\n", err)
+		return 2
+	}
+	if host, _, err := net.SplitHostPort(*statusAt); err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		fmt.Fprintf(stderr, "shop: -status %q: want a port of the loopback, such as 127.0.0.1:8081: whoever reaches it may take servers out\n", *statusAt)
 		return 2
 	}
 	if *linger < 0 {
@@ -84,12 +89,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *tour {
 		return tourTable(ctx, store, shared, stdout, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	}
+	page, err := net.Listen("tcp", *statusAt)
+	if err != nil {
+		fmt.Fprintf(lines, "shop: -status %q: %v: want a free port of this machine\n", *statusAt, err)
+		return 2
+	}
+	defer page.Close()
 	f, err := newFarm(*listen, *linger, store, logger)
 	if err != nil {
 		fmt.Fprintf(lines, "shop: %v\n", err)
 		return 2
 	}
-	greet(stdout, local(f.srv.Addr().String()))
+	f.run = append(f.run, statusServer{page, f.page})
+	greet(stdout, local(f.srv.Addr().String()), "http://"+page.Addr().String())
 	if err := f.Run(ctx); err != nil {
 		fmt.Fprintf(lines, "shop: %v\n", err)
 		return 1
@@ -97,8 +109,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func greet(w io.Writer, base string) {
-	fmt.Fprint(w, strings.ReplaceAll(`A shop on three servers with a tier in front: BASE
+func greet(w io.Writer, base, status string) {
+	fmt.Fprint(w, strings.NewReplacer("BASE", base, "STATUS", status).Replace(`STATUS shows how all of it is, live: take a server out there, and watch.
+A shop on three servers with a tier in front: BASE
 
   BASE/              the catalogue, 30 ms to render, then from the cache
   BASE/product/1     X-Served-By says who rendered it, Cache-Status why it was fast
@@ -115,7 +128,7 @@ Try:
   curl BASE/cron.php
 
 Ctrl-C ends it.
-`, "BASE", base))
+`))
 }
 
 // checkFlags says what is wrong with a flag, and what would be right, before

@@ -209,12 +209,16 @@ func TestLogWhoseReaderStandsStill(t *testing.T) {
 			return len(p), nil
 		}))
 	}()
-	line, err := bufio.NewReader(greeting).ReadString('\n')
+	in := bufio.NewReader(greeting)
+	if page, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(page, "http://127.0.0.1:") {
+		t.Fatalf("%q, %v: want the status page first", page, err)
+	}
+	line, err := in.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
 	go io.Copy(io.Discard, greeting)
-	base := strings.TrimSpace(line[strings.Index(line, "http://"):])
+	base := strings.TrimSpace(line[strings.LastIndex(line, "http://"):])
 	client := &http.Client{Timeout: 20 * time.Second}
 	for range 10 {
 		res, err := client.Get(base + "/")

@@ -16,6 +16,7 @@ import (
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
@@ -30,7 +31,7 @@ type farm struct {
 	web   [3]*server // web0 is the origin
 	srv   *edge.Server
 	pages *cache.Cache
-	parts []health.Reporter
+	page  *status.Handler // how all of it is
 	run   []edge.Runner
 }
 
@@ -133,7 +134,13 @@ func (f *farm) build(l net.Listener, linger time.Duration, logger *slog.Logger) 
 		Logger:   logger,
 	})
 	f.run = []edge.Runner{origin, apps, f.pages}
-	f.parts = []health.Reporter{f.srv, front, f.pages, apps, origin}
+	if err != nil {
+		return err
+	}
+	// Whoever reaches the loopback may take a server out, and watch what happens.
+	f.page, err = status.New([]health.Reporter{f.srv, front, apps, origin, f.pages}, status.Options{
+		Name: "shop", Ready: f.srv.Ready, Explain: f.srv, Act: func(*http.Request) error { return nil }, Logger: logger,
+	})
 	return err
 }
 
