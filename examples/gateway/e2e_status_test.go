@@ -1,0 +1,215 @@
+//go:build e2e
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
+)
+
+// A browser shows a page, and what the page complains of is in its output.
+type browser struct {
+	context.Context
+	t      *testing.T
+	output testkit.Log
+}
+
+// browse opens url in Chromium.
+func browse(t *testing.T, url string) *browser {
+	t.Helper()
+	b := &browser{t: t}
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(servertest.Require(t, "chromium")), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("enable-logging", "stderr"), chromedp.CombinedOutput(&b.output))...)
+	t.Cleanup(cancel)
+	b.Context, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b.do(chromedp.Navigate(url))
+	return b
+}
+
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b, steps...); err != nil {
+		b.t.Fatalf("%v\n%s", err, b.output.String())
+	}
+}
+
+// run runs a script.
+func (b *browser) run(script string) {
+	b.t.Helper()
+	if _, err := chromedp.Run(b, chromedp.Evaluate[any](script)); err != nil {
+		b.t.Fatalf("%s: %v", script, err)
+	}
+}
+
+// until waits until the script is true, and returns how long that took.
+func (b *browser) until(script string) time.Duration {
+	b.t.Helper()
+	began := time.Now()
+	if _, err := chromedp.Run(b, chromedp.Poll[bool](script, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(30*time.Second))); err != nil {
+		text, _ := chromedp.Run(b, chromedp.Evaluate[string]("document.body.innerText"))
+		b.t.Fatalf("%s: %v\n%s", script, err, text)
+	}
+	return time.Since(began)
+}
+
+// runGateway runs a gateway as main does, with a status page at that address, and
+// returns where it serves.
+func runGateway(t *testing.T, status string, args ...string) (addr string) {
+	t.Helper()
+	addr = fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
+	ctx, cancel := context.WithCancel(context.Background())
+	var log testkit.Log
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"-listen", addr, "-status", status, "-linger", "0"}, args...), io.Discard, &log)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if code := <-ended; code != 0 {
+			t.Errorf("exit code %d\n%s", code, log.String())
+		}
+	})
+	testkit.Within(t, 10*time.Second, "the gateway serves", func() bool {
+		res, err := http.Get("http://" + status + "/readyz")
+		if err != nil {
+			return false
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	return addr
+}
+
+// rowOf is a script for the text of a backend's row.
+func rowOf(backend string) string {
+	return `([...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === '` + backend + `')?.textContent || '')`
+}
+
+// TestE2EStatusPage: a person sees each backend, what becomes of it, drains one and
+// asks what becomes of a request; the page has nothing to complain of. FORETIER_PICTURE
+// names a file for a picture of it.
+func TestE2EStatusPage(t *testing.T) {
+	var names []string
+	var servers []*httptest.Server
+	for range 3 {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+		t.Cleanup(srv.Close)
+		servers, names = append(servers, srv), append(names, srv.Listener.Addr().String())
+	}
+	at := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
+	addr := runGateway(t, at, "-backends", "http://"+strings.Join(names, ",http://"), "-origin", "http://"+names[0], "-admin", "/admin", "-probe", "/healthz",
+		"-act-from", "127.0.0.1/32")
+	ctx, stop := context.WithCancel(t.Context())
+	var visitors sync.WaitGroup
+	defer visitors.Wait()
+	defer stop()
+	visitors.Go(func() {
+		for ctx.Err() == nil {
+			if res, err := http.Get("http://" + addr + "/"); err == nil {
+				res.Body.Close()
+			}
+		}
+	})
+
+	b := browse(t, "http://"+at+"/")
+	for _, name := range names {
+		b.until(rowOf(name) + `.includes('up')`)
+	}
+	b.until(`document.title.startsWith('up')`)
+	b.until(`/[1-9]\d*(\.\d+)?/.test([...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === '` + names[1] + `').cells[6].textContent)`) // requests a second
+
+	servers[2].Listener.Close()
+	servers[2].CloseClientConnections()
+	took := b.until(rowOf(names[2]) + `.includes('down')`)
+	t.Logf("a killed backend is shown after %v", took)
+	if took > 2*time.Second {
+		t.Errorf("a killed backend is shown after %v", took)
+	}
+
+	// Drain, by click.
+	b.run(`window.confirm = () => true;
+		[...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === '` + names[1] + `').querySelector('button:nth-of-type(2)').click()`)
+	b.until(rowOf(names[1]) + `.includes('set to drain')`)
+
+	// Explain, by keyboard.
+	b.do(chromedp.Focus(chromedp.CSS(`form input[name=url]`)), chromedp.KeyEvent("http://shop.example//%61dmin/users"+kb.Enter))
+	b.until(`document.querySelector('#decision').textContent.includes('rule "admin"')`)
+
+	if path := os.Getenv("FORETIER_PICTURE"); path != "" {
+		b.do(chromedp.EmulateViewport(1200, 1100))
+		b.run(`scrollTo(0, 0); document.activeElement.blur(); document.querySelector('header').style.position = 'static'`)
+		picture, err := chromedp.Run(b, chromedp.FullScreenshot(100))
+		if err == nil {
+			err = os.WriteFile(path, picture, 0o644)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for line := range strings.Lines(b.output.String()) {
+		if strings.Contains(line, "CONSOLE") {
+			t.Errorf("the page complains: %s", line)
+		}
+	}
+}
+
+// TestE2EOrders: what -act orders is done, and only for whom -act-from names.
+func TestE2EOrders(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	defer srv.Close()
+	name := srv.Listener.Addr().String()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	start := func(flags ...string) (at string) {
+		at = net.JoinHostPort("127.0.0.1", fmt.Sprint(servertest.FreePort(t)))
+		runGateway(t, at, append([]string{"-backends", srv.URL + "," + other.URL}, flags...)...)
+		return at
+	}
+	act := func(at, what string) (int, string) {
+		var out, errs strings.Builder
+		code := run(t.Context(), []string{"-status", at, "-act", what}, &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	at := start("-act-from", "127.0.0.1/32")
+	for _, c := range []struct {
+		what string
+		code int
+		said string
+	}{
+		{"drain " + name, 0, "drain " + name + " of pool apps\n"},
+		{"ready " + name, 0, "ready " + name},
+		{"drain web9", 1, "nothing at"},
+		{"stop " + name, 1, "nothing at"},
+		{"drain", 1, "want a verb"},
+	} {
+		if code, said := act(at, c.what); code != c.code || !strings.Contains(said, c.said) {
+			t.Errorf("%s: %d %s", c.what, code, said)
+		}
+	}
+	if code, said := act(start(), "drain "+name); code != 1 || !strings.Contains(said, "without -act-from") {
+		t.Errorf("no orders: %d %s", code, said)
+	}
+	if code, said := act(start("-act-from", "192.0.2.0/24"), "drain "+name); code != 1 || !strings.Contains(said, "not in -act-from") {
+		t.Errorf("another's: %d %s", code, said)
+	}
+	if code, said := act("127.0.0.1:1", "drain "+name); code != 1 || !strings.Contains(said, "gateway that runs") {
+		t.Errorf("nobody there: %d %s", code, said)
+	}
+}
