@@ -91,8 +91,10 @@ func appendBlob(buf []byte, e *memory.Entry, applied Position) (blob []byte, ok 
 
 // readBlob returns what appendBlob has made a blob of, which it keeps nothing of, and
 // what had been applied. When the backend was asked, in this process's count, is for the
-// caller to say. What it reads is what appendBlob makes of the entry again.
-func readBlob(blob []byte) (e *memory.Entry, applied Position, err error) {
+// caller to say. What it reads is what appendBlob makes of the entry again; but what was
+// purged later than now, by a clock that is ahead of ours, has been purged now: it would
+// else be fresh until then.
+func readBlob(blob []byte, now time.Time) (e *memory.Entry, applied Position, err error) {
 	end := len(blob) - crc32.Size
 	if end < blobHeadLen || crc32.Checksum(blob[:end], castagnoli) != binary.LittleEndian.Uint32(blob[end:]) {
 		return nil, 0, errBlob
@@ -136,7 +138,7 @@ func readBlob(blob []byte) (e *memory.Entry, applied Position, err error) {
 		e.Body = slices.Clone(rest)
 	}
 	if h.Purged != 0 {
-		e.Purge(time.Unix(0, h.Purged))
+		e.Purge(time.Unix(0, min(h.Purged, now.UnixNano())))
 	}
 	return e, h.Applied, nil
 }

@@ -74,7 +74,7 @@ func TestBlobHasEveryField(t *testing.T) {
 	if !ok || !bytes.HasPrefix(blob, []byte("before")) {
 		t.Fatalf("%v %q", ok, blob)
 	}
-	got, applied, err := readBlob(blob[len("before"):])
+	got, applied, err := readBlob(blob[len("before"):], time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,22 +138,22 @@ func sealed(blob []byte) []byte {
 // not read.
 func TestBlobDamaged(t *testing.T) {
 	good := someBlob(t)
-	if _, _, err := readBlob(good); err != nil {
+	if _, _, err := readBlob(good, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range len(good) * 8 {
 		bad := slices.Clone(good)
 		bad[i/8] ^= 1 << (i % 8)
-		if e, _, err := readBlob(bad); err == nil {
+		if e, _, err := readBlob(bad, time.Now()); err == nil {
 			t.Fatalf("bit %d: %+v", i, e)
 		}
 	}
 	for n := range good {
-		if e, _, err := readBlob(good[:n]); err == nil {
+		if e, _, err := readBlob(good[:n], time.Now()); err == nil {
 			t.Fatalf("%d bytes: %+v", n, e)
 		}
 	}
-	if e, _, err := readBlob(append(good, 0)); err == nil {
+	if e, _, err := readBlob(append(good, 0), time.Now()); err == nil {
 		t.Fatalf("one byte more: %+v", e)
 	}
 }
@@ -183,9 +183,21 @@ func TestBlobForged(t *testing.T) {
 		bad = sealed(bad)
 		var e *memory.Entry
 		var err error
-		if n := testing.AllocsPerRun(1, func() { e, _, err = readBlob(bad) }); err == nil || n > 20 {
+		if n := testing.AllocsPerRun(1, func() { e, _, err = readBlob(bad, time.Now()) }); err == nil || n > 20 {
 			t.Errorf("%s: %+v, %.0f allocations", name, e, n)
 		}
+	}
+}
+
+// TestBlobPurgedInTheFuture: what another gateway has purged is not fresh until its clock
+// agrees, if that is ahead.
+func TestBlobPurgedInTheFuture(t *testing.T) {
+	now := time.Now()
+	e := &memory.Entry{URL: "a.example/", Status: 200, FreshUntil: now.Add(2 * time.Hour).UnixNano()}
+	e.Purge(now.Add(time.Hour))
+	blob, _ := appendBlob(nil, e, 1)
+	if got, _, err := readBlob(blob, now); err != nil || got.Purged() != now.UnixNano() {
+		t.Errorf("purged at %d, not %d: %v", got.Purged(), now.UnixNano(), err)
 	}
 }
 
@@ -197,7 +209,7 @@ func FuzzBlob(f *testing.F) {
 	f.Add(small)
 	f.Fuzz(func(t *testing.T, blob []byte) {
 		for _, b := range [][]byte{blob, sealed(blob)} {
-			e, applied, err := readBlob(b)
+			e, applied, err := readBlob(b, time.Unix(0, 1<<63-1))
 			if err != nil {
 				continue
 			}
@@ -229,7 +241,7 @@ func inBlobs(t *testing.T, c *Cache, next http.Handler) (*Cache, http.Handler) {
 		if !ok {
 			t.Fatalf("%s stays", e.URL)
 		}
-		back, _, err := readBlob(blob)
+		back, _, err := readBlob(blob, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
