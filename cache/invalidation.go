@@ -265,34 +265,38 @@ func (c *Cache) name(u *url.URL, host string, https bool) string {
 // invalidation has overtaken it: a hard one, or a soft one after which another has
 // brought the same.
 func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
-	now, name := time.Now(), nameOf(e.URL)
-	beaten := false
-	is := func(old *memory.Entry) bool {
-		if old.HTTPS != e.HTTPS || old.Parts() != e.Parts() {
-			return false
-		}
-		oldVary, oldVariant := old.Vary()
-		vary, variant := e.Vary()
-		return oldVary == vary && oldVariant == variant && sameRange(old, e)
-	}
+	beaten, name := false, nameOf(e.URL)
 	same := func(old *memory.Entry) bool {
-		yes := is(old)
+		yes := sameKey(old, e)
 		// What an invalidation of the URL has left alone was asked for after it.
 		beaten = beaten || yes && old.Purged() == 0 && c.log.names(asked, e.URL)
 		return yes
 	}
-	valid := func() bool {
-		ok := !beaten
-		c.log.since(asked, func(m *matcher) bool {
-			if m.match(e, name) {
-				e.Purge(now)
-				ok = ok && !m.hard
-			}
-			return ok
-		})
+	return c.store.Add(e, reserved, same, func() bool { return !beaten && c.stands(asked, e, name) })
+}
+
+// stands reports whether e, which has a name and for which the backend was asked at a
+// position, may still be stored; what a soft invalidation has overtaken is stale by then.
+func (c *Cache) stands(asked Position, e *memory.Entry, name string) bool {
+	now, ok := time.Now(), true
+	c.log.since(asked, func(m *matcher) bool {
+		if m.match(e, name) {
+			e.Purge(now)
+			ok = !m.hard
+		}
 		return ok
+	})
+	return ok
+}
+
+// sameKey reports whether both are found under one key.
+func sameKey(a, b *memory.Entry) bool {
+	if a.HTTPS != b.HTTPS || a.Parts() != b.Parts() {
+		return false
 	}
-	return c.store.Add(e, reserved, same, valid)
+	aVary, aVariant := a.Vary()
+	bVary, bVariant := b.Vary()
+	return aVary == bVary && aVariant == bVariant && sameRange(a, b)
 }
 
 // sameRange reports whether both hold the whole, or what the same Range brought.
