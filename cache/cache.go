@@ -71,5 +71,5 @@ func (c *Cache) Close() error {
 
 // figures count what the cache did.
 type figures struct {
-	hits, stale, covered, collapsed, misses, passes, invalidations, agents, fetches atomic.Uint64
+	hits, stale, covered, collapsed, misses, passes, invalidations, agents, fetches, restored atomic.Uint64
 }

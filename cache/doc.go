@@ -33,6 +33,10 @@
 // that was running anywhere is overtaken. Who is cut off from it serves what it holds
 // as stale, and no GET fails for that.
 //
+// [Cache.Save] and [Cache.Load] carry what is asked for most over a restart. What was
+// purged meanwhile is known from the feed; without one, what is restored is served as
+// stale at first.
+//
 // What is in doubt goes straight through: upgrades, methods other than GET and
 // HEAD, requests with a body.
 package cache

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +16,13 @@ import (
 // long.
 const cutOff = 10 * time.Second
 
-// tick is the unit of [memory.Entry.Asked].
-const tick = 10 * time.Millisecond
+const (
+	// tick is the unit of [memory.Entry.Asked].
+	tick = 10 * time.Millisecond
+	// restored is when what a snapshot had was asked for: a tick before the cache was
+	// made, and so before any gap.
+	restored = math.MaxUint32
+)
 
 // A doubt says which stored responses may have been invalidated without this cache
 // having been told. Times are since the cache was made, by a clock that nobody sets.
@@ -30,6 +36,7 @@ type doubt struct {
 func newDoubt() *doubt {
 	d := &doubt{began: time.Now()}
 	d.known.Store(-int64(cutOff) - 1)
+	d.gap.Store(-int64(tick))
 	return d
 }
 
@@ -46,16 +53,21 @@ func (d *doubt) cut(now time.Time) bool {
 // answer is at hand, would be any better. But a gap comes and is over, and there is
 // somebody who may know; so for grace only.
 func (d *doubt) use(asked uint32, now time.Time, grace time.Duration) law.Use {
-	gap := time.Duration(d.gap.Load())
 	switch {
 	case d.cut(now):
 		return law.Grace
-	case d.since(now).Truncate(tick)-d.age(asked, now) >= gap:
+	case d.sure(asked, now):
 		return law.Fresh
-	case d.since(now)-gap < grace:
+	case d.since(now)-time.Duration(d.gap.Load()) < grace:
 		return law.Grace
 	}
 	return law.Sick
+}
+
+// sure reports whether all is known that has invalidated what was asked for then, up to
+// what has been applied.
+func (d *doubt) sure(asked uint32, now time.Time) bool {
+	return d.since(now).Truncate(tick)-d.age(asked, now) >= time.Duration(d.gap.Load())
 }
 
 // age returns for how long ago something was asked for, rounded up. Ticks begin anew

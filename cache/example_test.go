@@ -2,7 +2,10 @@ package cache_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"time"
@@ -41,6 +44,23 @@ func Example() {
 	// 10 € - Foretier; fwd=uri-miss; fwd-status=200; stored
 	// 10 € - Foretier; hit; ttl=3599
 	// 12 € - Foretier; fwd=uri-miss; fwd-status=200; stored
+}
+
+// What was asked for most is there again after a restart. A snapshot that cannot be
+// read is no reason not to start.
+func ExampleCache_Load() {
+	pages, err := cache.New(cache.Options{Rules: cache.Rules{Version: "2026-11"}})
+	if err != nil {
+		panic(err)
+	}
+	const path = "/var/lib/shop/pages"
+	if _, err := pages.Load(context.Background(), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		slog.Warn("the cache starts empty", "cause", err)
+	}
+	// ... pages.Run and a server of pages.Handler, until both have returned ...
+	if _, err := pages.Save(context.Background(), path); err != nil {
+		slog.Error("the cache will start empty", "cause", err)
+	}
 }
 
 // A shop that states no lifetimes: a minute for whoever has no cart and is not

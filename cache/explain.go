@@ -117,6 +117,9 @@ func describe(a *ask, e *memory.Entry) []string {
 	left := func(nanos int64) time.Duration { return time.Unix(0, nanos).Sub(a.now).Round(time.Millisecond) }
 	out := []string{fmt.Sprintf("stored: status %d, %d bytes, age %v, fresh for %v more, grace %v, error grace %v",
 		e.Status, e.Len(), -left(e.Born), left(e.FreshUntil), time.Duration(e.Grace), time.Duration(e.ErrorGrace))}
+	if e.Asked == restored {
+		out = append(out, "read from a snapshot")
+	}
 	if e.Purged() != 0 {
 		out = append(out, fmt.Sprintf("purged %v ago", -left(e.Purged())))
 	}

@@ -37,14 +37,23 @@ func join(t *testing.T, log *cachetest.Log, name string, opts cache.Options, bac
 
 func joinBy(t *testing.T, feed cache.Feed, opts cache.Options, backend http.Handler) *member {
 	t.Helper()
+	c, err := cache.New(withFeed(opts, feed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run(t, c, backend)
+}
+
+func withFeed(opts cache.Options, feed cache.Feed) cache.Options {
 	opts.Feed = feed
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	c, err := cache.New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return opts
+}
+
+func run(t *testing.T, c *cache.Cache, backend http.Handler) *member {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -37,6 +37,8 @@ type follower struct {
 	received, gaps atomic.Uint64
 
 	mu      sync.Mutex
+	from    Position      // guarded by mu: from where to begin, if that is known; see goOn
+	running bool          // guarded by mu: it is too late for that
 	started bool          // guarded by mu: applied means something
 	applied Position      // guarded by mu
 	moved   chan struct{} // guarded by mu; closed when applied has changed
@@ -57,6 +59,9 @@ func newFollower(c *Cache) *follower {
 
 // run follows the feed until ctx ends, and says good-bye.
 func (f *follower) run(ctx context.Context) {
+	f.mu.Lock()
+	f.running = true
+	f.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.follow(ctx) })
 	wg.Go(func() { f.announce(ctx) })
@@ -83,8 +88,10 @@ func (f *follower) follow(ctx context.Context) {
 				f.failed(err)
 				continue
 			}
-			f.begin(last, time.Now())
-			from, known = last, true
+			if from, known = f.resume(last), true; from == 0 {
+				f.begin(last, time.Now())
+				from = last
+			}
 		}
 		for e, err := range f.feed.Follow(ctx, from) {
 			if err != nil {
@@ -113,6 +120,46 @@ func rest(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+// goOn says that up to a position all has been applied to what a snapshot had, and
+// reports whether what comes after that will be: not if it is too late to begin there.
+// Whether the feed still has it shows later, and is a gap if not.
+func (f *follower) goOn(after Position) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running || after == 0 {
+		return false
+	}
+	if f.from == 0 || after < f.from {
+		f.from = after
+	}
+	return true
+}
+
+// upToHere returns up to where all has been applied to what is stored, or 0 if that is
+// not known.
+func (f *follower) upToHere() Position {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.started {
+		return f.from
+	}
+	return f.applied
+}
+
+// resume begins to follow where goOn has said, and returns that; or 0, if nothing has
+// been said, or the feed, which ends at last, is another by now.
+func (f *follower) resume(last Position) Position {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.started || f.from == 0 || f.from > last {
+		return 0
+	}
+	f.started = true
+	f.reachLocked(f.from)
+	f.announceNow()
+	return f.from
 }
 
 // begin begins, or begins again after a gap, to follow behind a position that was the

@@ -27,8 +27,8 @@ import (
 
 // The model is a tier of three gateways, a slow backend and a log, in virtual time. A
 // schedule, which a seed makes, has visitors ask, editors purge, links break and mend
-// and lose answers, gateways crash and start again, and the log lose what it has
-// acknowledged. What must hold is that no answer that passes for fresh was asked for
+// and lose answers, gateways crash and start again, with a snapshot that one of them has
+// written some time or with none, and the log lose what it has acknowledged. What must hold is that no answer that passes for fresh was asked for
 // before a purge
 //
 //   - that this gateway has applied, of its own or of others, when the visitor asks;
@@ -119,6 +119,7 @@ type model struct {
 	tier  [modelGateways]*node
 	links [modelGateways]struct{ broken, lossy atomic.Bool }
 	doing sync.WaitGroup
+	saved []byte // the last snapshot
 
 	mu     sync.Mutex
 	purges []purge   // guarded by mu: those that are over
@@ -203,7 +204,7 @@ func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, int64(asked))
 }
 
-func (m *model) start(at int) {
+func (m *model) start(at int, snapshot []byte) {
 	opts := cache.Options{Feed: m.log.Join(strconv.Itoa(at)), MaxBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)}
 	c, err := cache.New(opts)
 	if err != nil {
@@ -215,6 +216,13 @@ func (m *model) start(at int) {
 	purger, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})
 	if err != nil {
 		m.t.Fatal(err)
+	}
+	if snapshot != nil {
+		n, err := c.LoadFrom(context.Background(), snapshot)
+		if err != nil {
+			m.fault("a snapshot is not read: %v", err)
+		}
+		m.say("gateway %d has %d responses", at, n)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -229,7 +237,7 @@ func (m *model) start(at int) {
 func (m *model) play() {
 	m.log = &cachetest.Log{Link: m.carry}
 	for at := range m.tier {
-		m.start(at)
+		m.start(at, nil)
 	}
 	r := rand.New(rand.NewPCG(m.seed, 0))
 	for range 60 {
@@ -274,14 +282,34 @@ func (m *model) step(r *rand.Rand) {
 	case n < 95:
 		m.say("the log is trimmed")
 		m.log.Trim(r.IntN(3))
+	case n < 97:
+		m.save(at)
 	default:
 		m.say("gateway %d crashes", at)
 		broken := link.broken.Swap(true)
 		m.tier[at].down.Store(true)
 		m.tier[at].stop()
 		link.broken.Store(broken)
-		m.start(at)
+		var snapshot []byte
+		switch r.IntN(3) {
+		case 0:
+			m.save(at)
+			snapshot = m.saved
+		case 1:
+			snapshot = m.saved
+		}
+		m.start(at, snapshot)
 	}
+}
+
+func (m *model) save(at int) {
+	var snapshot bytes.Buffer
+	n, err := m.tier[at].SaveTo(context.Background(), &snapshot)
+	if err != nil {
+		m.fault("no snapshot is written: %v", err)
+	}
+	m.say("gateway %d saves %d responses", at, n)
+	m.saved = snapshot.Bytes()
 }
 
 // visit asks a gateway for a page.

@@ -21,6 +21,7 @@ func (c *Cache) Report() health.Report {
 		health.Count("errors_covered_total", "Errors in whose place a stale response was served.", f.covered.Load()),
 		health.Count("responses_by_user_agent_total", "Responses stored for one User-Agent each, since they vary on it.", f.agents.Load()),
 		health.Count("invalidations_total", "Invalidations applied.", f.invalidations.Load()),
+		health.Count("responses_restored_total", "Responses read from a snapshot.", f.restored.Load()),
 		health.Count("evictions_total", "Evictions of responses that made room for others.", s.Evictions),
 		health.Count("responses_refused_total", "Responses for which there was no room.", s.Refused),
 		health.Count("readers_abandoned_total", "Readers that were slow and given up for room.", s.Abandoned),

@@ -32,6 +32,11 @@ type Rules struct {
 	// the request to what every purge handler understands; an error is answered with
 	// 400 and its words.
 	Purge func(*http.Request) ([]Invalidation, error)
+	// Version names these rules where responses outlive the process that stored them:
+	// what was stored under rules of another name is not used. It is changed with
+	// whatever changes keys, or what may be stored, as a release or a hash of the
+	// configuration. Empty is a name like others.
+	Version string
 }
 
 // A Plan says what to do with a request. The zero value looks it up under
