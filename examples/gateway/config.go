@@ -28,6 +28,7 @@ type config struct {
 	sticky        string   // cookie name; empty: no pins
 	stickyKey     []byte
 	cacheSize     int64 // bytes; 0: off
+	snapshot      string
 	cacheTTL      time.Duration
 	lifetimes     map[int]time.Duration // by status, in place of cacheTTL
 	ignoreNoStore bool
@@ -127,6 +128,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.sticky, "sticky", "", "`NAME` of the cookie that pins visitors to a backend (empty: none)")
 	fs.StringVar(&f.keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&f.size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off); the process takes 1.4 to 2.7 times as much and up to 512 MiB, unless GOMEMLIMIT says less or GOGC otherwise")
+	fs.StringVar(&f.c.snapshot, "cache-snapshot", "", "`FILE` to which the cache is written after the drain, and from which it is read at the start (empty: it starts empty); each gateway has one of its own")
 	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it; other statuses by name, such as 60s,404=5s,302=10m (default 0: they are not stored)", func(s string) (err error) {
 		f.c.cacheTTL, f.c.lifetimes, err = parseLifetimes(s)
 		return err
@@ -285,6 +287,9 @@ func (f *flags) checkCache() {
 	if c.redisCache != "" {
 		f.check("redis-cache", c.redisCache, checkRedis(c.redisCache))
 	}
+	if c.snapshot != "" && c.cacheSize > 0 {
+		f.check("cache-snapshot", c.snapshot, checkSnapshot(c.snapshot))
+	}
 	c.purgeFrom, err = prefixes(f.purge)
 	f.check("purge-from", f.purge, err)
 	if c.purgeByHost && f.purge == "" {
@@ -292,7 +297,7 @@ func (f *flags) checkCache() {
 	}
 	if c.cacheSize == 0 {
 		const why = "it means nothing with -cache 0: want one of the two"
-		f.unused(map[string]string{"redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
+		f.unused(map[string]string{"cache-snapshot": c.snapshot, "redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
 		if c.cacheTTL > 0 || len(c.lifetimes) > 0 {
 			f.check("cache-ttl", c.cacheTTL.String(), errors.New(why))
 		}

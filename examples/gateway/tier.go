@@ -198,6 +198,11 @@ func (t *tier) pages() (*cache.Cache, error) {
 	}
 	t.background = append(t.background, pages)
 	t.reporters = append(t.reporters, pages)
+	if c.snapshot != "" {
+		s := snapshot{pages, c.snapshot, t.log}
+		s.load()
+		t.closers = append(t.closers, s)
+	}
 	return pages, nil
 }
 
@@ -312,6 +317,7 @@ func cacheRules(c config, loggedIn func(*http.Request) bool) cache.Rules {
 	if shop := presets[c.shop].rules; shop != nil {
 		rules = shop()
 	}
+	rules.Version = rulesVersion(c)
 	plan, retention := rules.Plan, rules.Retention
 	rules.Plan = func(r *http.Request) cache.Plan {
 		switch {
