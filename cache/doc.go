@@ -35,7 +35,7 @@
 //
 // [Cache.Save] and [Cache.Load] carry what is asked for most over a restart. What was
 // purged meanwhile is known from the feed; without one, what is restored is served as
-// stale at first.
+// stale at first. [Warm] fills a new tier from a list of URLs.
 //
 // What is in doubt goes straight through: upgrades, methods other than GET and
 // HEAD, requests with a body.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"time"
 
 	"github.com/foretier/foretier/cache"
@@ -61,6 +62,30 @@ func ExampleCache_Load() {
 	if _, err := pages.Save(context.Background(), path); err != nil {
 		slog.Error("the cache will start empty", "cause", err)
 	}
+}
+
+// The pages that most visitors begin with are stored before the first one comes.
+func ExampleWarm() {
+	pages, err := cache.New(cache.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer pages.Close()
+	front := pages.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/cart" {
+			w.Header().Set("Cache-Control", "private")
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=3600")
+		fmt.Fprint(w, "a page")
+	}))
+	urls := []string{"https://shop.example/", "https://shop.example/sale", "https://shop.example/cart"}
+	done, err := cache.Warm(context.Background(), front, slices.Values(urls), cache.WarmOptions{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(done.Stored, "stored, not stored:", done.NotStored)
+	// Output: 2 stored, not stored: map[private:1]
 }
 
 // A shop that states no lifetimes: a minute for whoever has no cart and is not
