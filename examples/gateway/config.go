@@ -29,6 +29,7 @@ type config struct {
 	stickyKey     []byte
 	cacheSize     int64 // bytes; 0: off
 	snapshot      string
+	warm          []string // URLs
 	cacheTTL      time.Duration
 	lifetimes     map[int]time.Duration // by status, in place of cacheTTL
 	ignoreNoStore bool
@@ -66,6 +67,7 @@ type flags struct {
 	backends, admin, bypass, bypassVar, keyFile, size     string
 	memcached, purge, trust, statusHosts, streaming, fill string
 	act                                                   string
+	warm                                                  string
 	pages                                                 []string
 	set                                                   map[string]bool // those that were given
 	err                                                   error           // the first that check was told
@@ -129,6 +131,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.keyFile, "sticky-key-file", "", "`FILE` with the key that signs pins, the same on every gateway (empty: from -redis, or new at each start)")
 	fs.StringVar(&f.size, "cache", "256MiB", "`SIZE` of the cache in memory (0: off); the process takes 1.4 to 2.7 times as much and up to 512 MiB, unless GOMEMLIMIT says less or GOGC otherwise")
 	fs.StringVar(&f.c.snapshot, "cache-snapshot", "", "`FILE` to which the cache is written after the drain, and from which it is read at the start (empty: it starts empty); each gateway has one of its own")
+	fs.StringVar(&f.warm, "warm", "", "`FILE` of URLs as visitors ask for them, one a line, or a sitemap: what is in it is asked for at the start, four at once, so that it is cached")
 	fs.Func("cache-ttl", "`LIFETIME` for answers that succeed and state none, such as 60s; errors such as 404 get 10s of it; other statuses by name, such as 60s,404=5s,302=10m (default 0: they are not stored)", func(s string) (err error) {
 		f.c.cacheTTL, f.c.lifetimes, err = parseLifetimes(s)
 		return err
@@ -297,7 +300,7 @@ func (f *flags) checkCache() {
 	}
 	if c.cacheSize == 0 {
 		const why = "it means nothing with -cache 0: want one of the two"
-		f.unused(map[string]string{"cache-snapshot": c.snapshot, "redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
+		f.unused(map[string]string{"cache-snapshot": c.snapshot, "warm": f.warm, "redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
 		if c.cacheTTL > 0 || len(c.lifetimes) > 0 {
 			f.check("cache-ttl", c.cacheTTL.String(), errors.New(why))
 		}
@@ -322,6 +325,9 @@ func (f *flags) readFiles() (err error) {
 		return err
 	}
 	if err := checkPair(c.cert, c.key); err != nil {
+		return err
+	}
+	if c.warm, err = readURLs(f.warm); err != nil {
 		return err
 	}
 	c.pages, err = readPages(f.pages)

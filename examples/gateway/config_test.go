@@ -74,6 +74,9 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"snapshot":          {[]string{someBackends, "-cache-snapshot", "/none/pages"}, []string{"-cache-snapshot", "/var/lib/gateway/pages"}},
 		"snapshot, a dir":   {[]string{someBackends, "-cache-snapshot", os.TempDir()}, []string{"-cache-snapshot", "no regular file"}},
 		"snapshot, off":     {[]string{someBackends, "-cache-snapshot", "pages", "-cache", "0"}, []string{"-cache-snapshot", "-cache 0"}},
+		"warm":              {[]string{someBackends, "-warm", "/none/urls"}, []string{"-warm", "https://shop.example/"}},
+		"warm, no URLs":     {[]string{someBackends, "-warm", "config_test.go"}, []string{"-warm", "line 1 is no URL"}},
+		"warm, off":         {[]string{someBackends, "-warm", "urls", "-cache", "0"}, []string{"-warm", "-cache 0"}},
 		"redis-cache":       {[]string{someBackends, "-redis-cache", "10.0.0.20"}, []string{"-redis-cache", "redis://10.0.0.20:6379/0"}},
 		"redis-cache, off":  {[]string{someBackends, "-redis-cache", "redis://a", "-cache", "0"}, []string{"-redis-cache", "-cache 0"}},
 		"redis, database":   {[]string{someBackends, "-redis", "redis://a/x"}, []string{"-redis"}},
@@ -163,7 +166,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if _, err := parse([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot cache-ttl cache-devices cache-bypass-cookie cache-bypass-session " +
+	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices cache-bypass-cookie cache-bypass-session " +
 		"redis redis-cache memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)

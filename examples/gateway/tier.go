@@ -110,6 +110,9 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 	if err != nil {
 		return nil, fmt.Errorf("-admin: %w", err)
 	}
+	if len(c.warm) > 0 {
+		t.background = append(t.background, warmer{front, apps, c.warm, t.log})
+	}
 	if err := t.listen(front); err != nil {
 		return nil, err
 	}
