@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"net/http"
@@ -530,4 +531,34 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 		b.ReportMetric(time.Since(begin).Seconds(), "s/load")
 	}
+}
+
+// FuzzSnapshot reads what has the right checksum, and is something else otherwise.
+func FuzzSnapshot(f *testing.F) {
+	c, h := open(f, Options{}, numbered())
+	get(h, "http://a.example/1")
+	get(h, "http://a.example:8080/%7e2?a=b")
+	var out bytes.Buffer
+	if _, err := c.save(context.Background(), &out); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(out.Bytes())
+	f.Add(out.Bytes()[:snapshotHeadLen+snapshotFrameLen+crc32.Size])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, b := range [][]byte{data, sealed(data)} {
+			d, _ := open(t, Options{}, numbered())
+			n, err := d.loadBytes(b)
+			if s := d.store.Stats(); s.Count != n || n > 0 && len(b) < n*blobHeadLen {
+				t.Errorf("%d loaded, %v, %d stored", n, err, s.Count)
+			}
+			if _, err := d.save(t.Context(), io.Discard); err != nil {
+				t.Errorf("what was loaded cannot be saved: %v", err)
+			}
+			d.store.Each(func(*memory.Entry) bool { return true })
+			if s := d.store.Stats(); s.Used != 0 || s.Tags != 0 {
+				t.Errorf("something is left: %+v", s)
+			}
+		}
+	})
 }
