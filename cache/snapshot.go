@@ -114,41 +114,40 @@ func (c *Cache) surely(applied Position, e *memory.Entry, now time.Time) Positio
 // is stored if it is not whole.
 func (c *Cache) load(ctx context.Context, from io.ReaderAt, size int64) (n int, err error) {
 	l := &loading{cache: c, began: time.Now(), position: c.log.head()}
+	in := &io.LimitedReader{R: bufio.NewReaderSize(io.NewSectionReader(from, 0, size-crc32.Size), 64<<10), N: size - crc32.Size}
+	head, err := c.readHead(in) // first: another file may be large
+	if err != nil {
+		return 0, err
+	}
 	if err := verify(ctx, from, size); err != nil {
 		return 0, err
 	}
-	in := &io.LimitedReader{R: bufio.NewReaderSize(io.NewSectionReader(from, 0, size-crc32.Size), 64<<10), N: size - crc32.Size}
-	var head snapshotHead
-	if err := binary.Read(in, binary.LittleEndian, &head); err != nil {
-		return 0, fmt.Errorf("%w: %w", errSnapshot, err)
-	}
-	switch {
-	case head.Magic != snapshotMagic:
-		return 0, errSnapshot
-	case head.Rules != hashTag(c.opts.Rules.Version):
-		return 0, errRules
-	}
 	l.proved = head.Saved <= l.began.UnixNano() && c.follower != nil && c.follower.goOn(head.Applied)
 	for err == nil && ctx.Err() == nil {
-		var frame snapshotFrame
-		if err = binary.Read(in, binary.LittleEndian, &frame); err != nil || frame.Length == 0 {
+		var heat memory.Heat
+		if heat, err = l.read(in); err != nil || len(l.blob) == 0 {
 			break
 		}
-		if int64(frame.Length) > in.N {
-			return l.stored, errSnapshot
-		}
-		if int(frame.Length) > cap(l.blob) {
-			l.blob = make([]byte, frame.Length)
-		}
-		l.blob = l.blob[:frame.Length]
-		if _, err = io.ReadFull(in, l.blob); err == nil {
-			err = l.add(frame.Heat)
-		}
+		err = l.add(heat)
 	}
 	if errors.Is(err, errFull) {
 		err = nil
 	}
 	return l.stored, errors.Join(err, ctx.Err())
+}
+
+// readHead reads how a snapshot begins.
+func (c *Cache) readHead(in io.Reader) (head snapshotHead, err error) {
+	if err := binary.Read(in, binary.LittleEndian, &head); err != nil {
+		return head, fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	switch {
+	case head.Magic != snapshotMagic:
+		return head, errSnapshot
+	case head.Rules != hashTag(c.opts.Rules.Version):
+		return head, errRules
+	}
+	return head, nil
 }
 
 // verify reads all of a snapshot once, before anything in it is believed.
@@ -189,6 +188,24 @@ type loading struct {
 	proved   bool     // what has been invalidated since can be known from the feed
 	blob     []byte
 	stored   int
+}
+
+// read reads the next blob, which is empty if there is no more, and its heat.
+func (l *loading) read(in *io.LimitedReader) (memory.Heat, error) {
+	var frame snapshotFrame
+	if err := binary.Read(in, binary.LittleEndian, &frame); err != nil {
+		return 0, err
+	}
+	n := int64(frame.Length)
+	if n > in.N {
+		return 0, errSnapshot
+	}
+	if n > int64(cap(l.blob)) {
+		l.blob = make([]byte, n)
+	}
+	l.blob = l.blob[:n]
+	_, err := io.ReadFull(in, l.blob)
+	return frame.Heat, err
 }
 
 // add stores what is in the blob. What may have been invalidated without our knowing is

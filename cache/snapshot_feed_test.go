@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,9 +114,9 @@ func TestSnapshotAndPurgesMeanwhile(t *testing.T) {
 // serves what it has, for as long as that lasts, and knows afterwards.
 func TestSnapshotWhileTheFeedIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gone := false
+		var gone atomic.Bool
 		log := &cachetest.Log{Link: func(gateway string) (time.Duration, error) {
-			if gone && gateway == "one" {
+			if gone.Load() && gateway == "one" {
 				return 25 * time.Millisecond, errors.New("lost")
 			}
 			return time.Millisecond, nil
@@ -133,7 +134,7 @@ func TestSnapshotWhileTheFeedIsGone(t *testing.T) {
 			if _, err := one.Save(t.Context(), path); err != nil {
 				t.Fatal(err)
 			}
-			gone = true
+			gone.Store(true)
 			one = restart(t, log, "one", path, cache.Options{}, origin)
 			time.Sleep(2 * time.Second)
 		}
@@ -144,7 +145,7 @@ func TestSnapshotWhileTheFeedIsGone(t *testing.T) {
 		cachetest.Get(t, one.front, product(1)).Want(t, 200, "old 1", "stale")
 		time.Sleep(time.Minute)
 		cachetest.Get(t, one.front, product(2)).Want(t, 200, "old 2", "stale") // and is refreshed
-		gone = false
+		gone.Store(false)
 		time.Sleep(5 * time.Second)
 		cachetest.Get(t, one.front, product(2)).Want(t, 200, "new 2", "hit")
 		cachetest.Get(t, one.front, product(1)).Want(t, 200, "new 1", "miss")

@@ -409,6 +409,16 @@ func TestSnapshotFiles(t *testing.T) {
 	if _, err := c.Load(t.Context(), filepath.Join(dir, "empty")); !errors.Is(err, errSnapshot) {
 		t.Errorf("nothing in it: %v", err)
 	}
+	huge := filepath.Join(dir, "huge") // it would take minutes to read
+	if err := os.WriteFile(huge, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(huge, 1<<40); err == nil {
+		if _, err := c.Load(t.Context(), huge); !errors.Is(err, errSnapshot) {
+			t.Errorf("a huge one of something else: %v", err)
+		}
+	}
+	os.Remove(huge)
 	if list := names(); !slices.Equal(list, []string{"empty", "pages", "taken"}) {
 		t.Errorf("%q are there", list)
 	}
@@ -473,12 +483,12 @@ func TestSnapshotPurgedMeanwhile(t *testing.T) {
 	data := snapshot(t, Options{})
 	c, h := open(t, Options{}, numbered())
 	from := &interrupted{Reader: bytes.NewReader(data), now: func(read int) {
-		if read == 3 { // the first two are of the check
+		if read == 2 { // the first is of the head
 			c.Invalidate(t.Context(), Invalidation{Tags: []string{"page3"}, Hard: true}, Invalidation{URL: "http://a.example/4", Hard: true})
 			get(h, "http://a.example/5")
 		}
 	}}
-	if n, err := c.load(t.Context(), from, int64(len(data))); n != 7 || err != nil || from.reads < 3 {
+	if n, err := c.load(t.Context(), from, int64(len(data))); n != 7 || err != nil || from.reads < 2 {
 		t.Errorf("%d, %v; %d reads", n, err, from.reads)
 	}
 	for path, want := range map[string]string{"/3": "fwd=uri-miss", "/4": "fwd=uri-miss", "/5": "hit; ttl=3", "/6": "hit; ttl=-1"} {
@@ -489,7 +499,7 @@ func TestSnapshotPurgedMeanwhile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	d, _ := open(t, Options{}, numbered())
 	from = &interrupted{Reader: bytes.NewReader(data), now: func(read int) {
-		if read == 3 {
+		if read == 2 {
 			cancel()
 		}
 	}}
