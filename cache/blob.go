@@ -46,7 +46,7 @@ var (
 
 // blobFlags are those that a blob may have: a part is of no use where there is no
 // other, and what is in doubt of one is not known.
-const blobFlags = memory.Validate | memory.NoStale | memory.Immutable | memory.Public
+const blobFlags = memory.Known &^ memory.Part
 
 var errBlob = errors.New("cache: not a stored response, or not a whole one")
 

@@ -64,7 +64,11 @@ const (
 	Immutable                   // RFC 8246
 	Public                      // says itself that it is for all, those with Authorization too
 	Part                        // holds a part: see More.Range
+	endOfFlags
 )
+
+// Known are all of them.
+const Known = endOfFlags - 1
 
 // Len returns the length of the body in bytes.
 func (e *Entry) Len() int64 {
