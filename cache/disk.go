@@ -15,7 +15,8 @@ import (
 // has mode 0600, since it holds what visitors see, and takes the place of one that is
 // there once it is whole and on the disk; of an error nothing is left. Parts of
 // responses are not in it, nor what is of no use any more. It ends with ctx, with its
-// error. It is called once Run, or what serves, has returned; meanwhile is no fault.
+// error. It may be called at any time, and misses nothing once Run, and what serves, has
+// returned. Several gateways may save to one file: the last one's is there.
 func (c *Cache) Save(ctx context.Context, path string) (responses int, err error) {
 	dir, name := filepath.Dir(path), filepath.Base(path)
 	sweep(dir, name)
@@ -43,7 +44,8 @@ func (c *Cache) Save(ctx context.Context, path string) (responses int, err error
 
 // Load stores what a snapshot holds that [Cache.Save] has written, the hottest first, as
 // long as there is room, and returns how many responses. What is stored already stays.
-// It is called before the cache serves, and before Run.
+// It is called before the cache serves, and before Run: later nothing is proved by
+// the feed.
 //
 // With [Options.Feed] what was invalidated since is applied when the cache begins to
 // follow it; until then, as whenever it is cut off, all is served as stale within grace.
@@ -52,8 +54,8 @@ func (c *Cache) Save(ctx context.Context, path string) (responses int, err error
 // refreshed, then fetched.
 //
 // Of a file that is damaged, or from a cache with another [Rules.Version], nothing is
-// stored: there is an error, and nothing else to be done about it than to log it. One of
-// a file that is not there wraps [fs.ErrNotExist]. It ends with ctx, with its error; what
+// stored: there is an error, and nothing else to be done about it than to log it. That of
+// a file that is not there wraps [os.ErrNotExist]. It ends with ctx, with its error; what
 // is stored by then stays.
 func (c *Cache) Load(ctx context.Context, path string) (responses int, err error) {
 	n, err := c.loadFile(ctx, path)
