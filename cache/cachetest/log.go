@@ -85,11 +85,14 @@ type feed struct {
 }
 
 // send carries a message, one way.
-func (f *feed) send(ctx context.Context) error {
-	if err := ctx.Err(); err != nil || f.log.Link == nil {
+func (f *feed) send(ctx context.Context) error { return send(ctx, f.log.Link, f.gateway) }
+
+// send carries a message over a link, one way.
+func send(ctx context.Context, link func(string) (time.Duration, error), gateway string) error {
+	if err := ctx.Err(); err != nil || link == nil {
 		return err
 	}
-	delay, err := f.log.Link(f.gateway)
+	delay, err := link(gateway)
 	if delay > 0 {
 		t := time.NewTimer(delay)
 		defer t.Stop()

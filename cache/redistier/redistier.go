@@ -8,12 +8,17 @@
 //	if err != nil {
 //		return err
 //	}
-//	pages, err := cache.New(cache.Options{Feed: tier})
+//	pages, err := cache.New(cache.Options{Feed: tier, Store: tier})
 //
 // What it keeps is a log of invalidations, a few megabytes, and who is there. It is
 // lost without harm: the gateways notice, and refresh what they hold. So Redis need
 // not save it to disk. It must not evict it, see [Tier.Check]; memcached, which always
 // may, is no place for it. Beside sessions it does not disturb.
+//
+// As a [cache.Store], the second level, it keeps pages too, each under a key of its own
+// that ends by itself: another Redis may do so, by a Tier of its own. Give Redis that
+// keeps pages a maxmemory, and volatile-lru as maxmemory-policy: it then evicts pages
+// and not the log. Sessions, which end by themselves as well, have no place there.
 //
 // A failover is asynchronous: what a master acknowledged last may be lost with it. Each
 // promotion of a replica therefore counts as a loss. What no gateway can see is a
@@ -43,9 +48,9 @@ type Options struct {
 	// has a name of its own; zero means one made of the host's, the process's id and
 	// chance.
 	Gateway string
-	// Prefix stands in the names of all keys, in braces, so that a cluster keeps
-	// them together. Gateways with the same one belong together. Zero means
-	// "foretier:cache".
+	// Prefix stands in the names of all keys; in braces in those of the log, so that a
+	// cluster keeps them together. Gateways with the same one belong together. Zero
+	// means "foretier:cache".
 	Prefix string
 	// Entries is how many invalidations the log keeps, or some more. A gateway that
 	// was away for longer refreshes all that it holds. Zero means 100,000, some 15
@@ -56,12 +61,14 @@ type Options struct {
 	Budget time.Duration
 }
 
-// A Tier is a [cache.Feed] on Redis. Its methods are safe for concurrent use.
+// A Tier is a [cache.Feed] and a [cache.Store] on Redis. Its methods are safe for
+// concurrent use.
 type Tier struct {
 	client  redis.UniversalClient
 	opts    Options
 	keys    []string       // the log, whose history it is, the gateways, whether they are not known
 	leash   *breaker.Leash // nil: the client heeds its contexts
+	pages   *breaker.Leash // beside it, for the second level: pages are not to hold the log up
 	breaker *breaker.Breaker
 	seen    atomic.Uint64 // the greatest epoch
 }
@@ -93,7 +100,7 @@ func New(client redis.UniversalClient, opts Options) (*Tier, error) {
 		breaker: breaker.New(breaker.Options{Budget: opts.Budget}),
 	}
 	if !heedsContext(client) {
-		t.leash = breaker.NewLeash(64)
+		t.leash, t.pages = breaker.NewLeash(64), breaker.NewLeash(64)
 	}
 	return t, nil
 }
@@ -113,24 +120,35 @@ func (t *Tier) Close() error {
 	if t.leash == nil {
 		return nil
 	}
-	return t.leash.Close()
+	return errors.Join(t.leash.Close(), t.pages.Close())
 }
 
 // ErrEvicts means that Redis may drop the log at any time.
 var ErrEvicts = errors.New("redistier: Redis evicts the log of invalidations when its memory is full, and all that " +
 	"is cached is refreshed: set maxmemory-policy to noeviction or one of volatile-*")
 
+// ErrFills means that Redis takes nothing any more once its memory is full. It is of
+// matter to who has a Tier as a [cache.Store].
+var ErrFills = errors.New("redistier: once pages have filled Redis it refuses the log of invalidations: " +
+	"set maxmemory-policy to volatile-lru")
+
 // Check asks Redis, which New does not, whether it answers and keeps what it is
-// given. An ErrEvicts is worth a warning at the start of a program.
+// given. An ErrEvicts, or an ErrFills, is worth a warning at the start of a program.
 func (t *Tier) Check(ctx context.Context) error {
 	info, err := bounded(ctx, t, func(ctx context.Context) (string, error) { return t.client.Info(ctx, "memory").Result() })
 	if err != nil {
 		return fmt.Errorf("redistier: %w", err)
 	}
-	_, after, _ := strings.Cut(info, "maxmemory_policy:")
-	policy, _, _ := strings.Cut(after, "\r\n")
-	if strings.HasPrefix(policy, "allkeys-") {
+	value := func(name string) string {
+		_, after, _ := strings.Cut(info, name+":")
+		text, _, _ := strings.Cut(after, "\r\n")
+		return text
+	}
+	switch policy := value("maxmemory_policy"); {
+	case strings.HasPrefix(policy, "allkeys-"):
 		return fmt.Errorf("%w (it is %s)", ErrEvicts, policy)
+	case policy == "noeviction" && value("maxmemory") != "0":
+		return ErrFills
 	}
 	return nil
 }
@@ -152,8 +170,12 @@ func call[T any](ctx context.Context, t *Tier, f func(context.Context) (T, error
 
 // bounded makes one call within its context's time, whatever the client does.
 func bounded[T any](ctx context.Context, t *Tier, f func(context.Context) (T, error)) (T, error) {
-	if t.leash == nil {
+	return leashed(ctx, t.leash, f)
+}
+
+func leashed[T any](ctx context.Context, l *breaker.Leash, f func(context.Context) (T, error)) (T, error) {
+	if l == nil {
 		return f(ctx)
 	}
-	return breaker.Call(ctx, t.leash, func() (T, error) { return f(ctx) })
+	return breaker.Call(ctx, l, func() (T, error) { return f(ctx) })
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/cache/feedtest"
 	"github.com/foretier/foretier/cache/redistier"
+	"github.com/foretier/foretier/cache/storetest"
 	"github.com/foretier/foretier/internal/servertest"
 )
 
@@ -35,17 +36,26 @@ const patient = 5 * time.Second
 func join(t *testing.T, client redis.UniversalClient, budget time.Duration) feedtest.Log {
 	prefix := "test:" + strings.ReplaceAll(t.Name(), " ", "_")
 	return func(gateway string) cache.Feed {
-		tier, err := redistier.New(client, redistier.Options{Gateway: gateway, Prefix: prefix, Budget: budget})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := tier.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return tier
+		return newTier(t, client, redistier.Options{Gateway: gateway, Prefix: prefix, Budget: budget})
 	}
+}
+
+// tierOf returns a Tier that others share, if they like.
+func tierOf(t *testing.T, client redis.UniversalClient, budget time.Duration) *redistier.Tier {
+	return newTier(t, client, redistier.Options{Prefix: "test", Budget: budget})
+}
+
+func newTier(t *testing.T, client redis.UniversalClient, opts redistier.Options) *redistier.Tier {
+	tier, err := redistier.New(client, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tier.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tier
 }
 
 func open(t *testing.T, addr string) *redis.Client {
@@ -61,6 +71,7 @@ func TestContract(t *testing.T) {
 			client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: heeds})
 			t.Cleanup(func() { client.Close() })
 			feedtest.Run(t, func(t *testing.T) feedtest.Log { return join(t, client, patient) })
+			storetest.Run(t, func(t *testing.T) cache.Store { return tierOf(t, client, patient) })
 		})
 	}
 }
@@ -155,6 +166,11 @@ func TestPromotion(t *testing.T) {
 			}
 			wait()
 			promote := func() { do(t, second, "replicaof", "no", "one") }
+			pages := tierOf(t, client, patient)
+			if err := pages.Save(t.Context(), "page", []byte("old"), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			wait()
 			if lags {
 				promote() // it hears nothing of what is acknowledged from now on
 			}
@@ -170,6 +186,10 @@ func TestPromotion(t *testing.T) {
 					t.Errorf("the replica has %d entries, %v", n, err)
 				}
 			})
+			if data, err := pages.Load(t.Context(), "page"); err != nil || string(data) != "old" {
+				t.Errorf("the replica has %q, %v", data, err)
+			}
+			storetest.Run(t, func(t *testing.T) cache.Store { return pages })
 		})
 	}
 }
@@ -227,6 +247,12 @@ func TestCluster(t *testing.T) {
 	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { client.Close() })
 	feedtest.Run(t, func(t *testing.T) feedtest.Log { return join(t, client, patient) })
+	storetest.Run(t, func(t *testing.T) cache.Store { return tierOf(t, client, patient) })
+	for i, c := range clients { // no two keys of pages need one server
+		if keys, err := c.Keys(t.Context(), "*:page:*").Result(); err != nil || len(keys) == 0 {
+			t.Errorf("server %d has %d pages, %v", i, len(keys), err)
+		}
+	}
 }
 
 // TestTrimming: the log stays about as long as it is to be, and who was away for longer
@@ -327,6 +353,13 @@ func TestCheck(t *testing.T) {
 		do(t, client, "config", "set", "maxmemory-policy", policy)
 		if err := tier.Check(t.Context()); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", policy, err, want)
+		}
+	}
+	do(t, client, "config", "set", "maxmemory", "64mb")
+	for policy, want := range map[string]error{"noeviction": redistier.ErrFills, "volatile-lru": nil} {
+		do(t, client, "config", "set", "maxmemory-policy", policy)
+		if err := tier.Check(t.Context()); !errors.Is(err, want) {
+			t.Errorf("%s, and a maxmemory: got %v, want %v", policy, err, want)
 		}
 	}
 	server.Kill()
