@@ -25,20 +25,25 @@ type Options struct {
 	Budget  time.Duration    // the longest a call may take; 1 second
 	Failure func(error) bool // which errors count as failures; nil: all
 	Changed func(open bool)  // told when it opens and when it closes; nil: nobody
+	InARow  int              // opens once so many calls have failed in a row; zero: at half of those in 5 seconds
+	Longest time.Duration    // how long it stays open at most, twice as long each time that it opens again; 1 second
 }
 
 // A Breaker guards the calls to one server. It is safe for concurrent use.
 //
-// Closed, it lets every call pass. Open, it lets none pass for a second;
-// then one call is tried, which closes it or opens it again.
+// Closed, it lets every call pass. Open, it lets none pass for a second, or longer
+// each time if [Options.Longest] says so; then one call is tried, which closes it or
+// opens it again.
 type Breaker struct {
 	opts Options
 
 	mu     sync.Mutex
-	slots  [5]slot   // guarded by mu; a fifth of the window each
-	opened time.Time // guarded by mu; zero: closed
-	trial  bool      // guarded by mu; a call is being tried
-	trips  uint64    // guarded by mu; how often it opened
+	slots  [5]slot       // guarded by mu; a fifth of the window each
+	row    int           // guarded by mu; how many calls have failed since one has not
+	opened time.Time     // guarded by mu; zero: closed
+	pause  time.Duration // guarded by mu; how long it stays open
+	trial  bool          // guarded by mu; a call is being tried
+	trips  uint64        // guarded by mu; how often it opened
 }
 
 // slot counts the calls that ended in one fifth of the window.
@@ -50,6 +55,7 @@ type slot struct {
 // New returns a closed Breaker.
 func New(opts Options) *Breaker {
 	opts.Budget = cmp.Or(opts.Budget, time.Second)
+	opts.Longest = cmp.Or(opts.Longest, pause)
 	if opts.Failure == nil {
 		opts.Failure = func(error) bool { return true }
 	}
@@ -110,7 +116,7 @@ func (b *Breaker) admit(now time.Time) (trial bool, err error) {
 	if b.opened.IsZero() {
 		return false, nil
 	}
-	if b.trial || now.Sub(b.opened) < pause {
+	if b.trial || now.Sub(b.opened) < b.pause {
 		return false, ErrOpen
 	}
 	b.trial = true
@@ -145,20 +151,31 @@ func (b *Breaker) recordLocked(now time.Time, trial bool, o outcome) {
 		switch o {
 		case succeeded:
 			b.opened = time.Time{}
-			b.slots = [5]slot{}
+			b.slots, b.row = [5]slot{}, 0
 		case failed:
-			b.opened = now
+			b.opened, b.pause = now, min(2*b.pause, b.opts.Longest)
 		}
 		return
 	}
 	if o == abandoned || !b.opened.IsZero() {
 		return
 	}
-	calls, fails := b.countLocked(now, o == failed)
-	if calls >= minCalls && float64(fails) >= maxFail*float64(calls) {
-		b.opened = now
+	if b.tooManyLocked(now, o == failed) {
+		b.opened, b.pause = now, pause
 		b.trips++
 	}
+}
+
+// tooManyLocked counts a call, and reports whether too many have failed.
+func (b *Breaker) tooManyLocked(now time.Time, fail bool) bool {
+	if b.row++; !fail {
+		b.row = 0
+	}
+	if b.opts.InARow > 0 {
+		return b.row >= b.opts.InARow
+	}
+	calls, fails := b.countLocked(now, fail)
+	return calls >= minCalls && float64(fails) >= maxFail*float64(calls)
 }
 
 // countLocked adds a call to the window and returns what is in it.

@@ -53,6 +53,39 @@ func TestOpensAtHalfOfTwenty(t *testing.T) {
 	}
 }
 
+func TestOpensAfterSomeInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{InARow: 5, Longest: 30 * time.Second})
+		for range 10 {
+			calls(b, 4, sick)
+			calls(b, 1, ok)
+		}
+		if b.Open() {
+			t.Error("four in a row opened it")
+		}
+		calls(b, 5, sick)
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+			time.Sleep(want*time.Second - 1)
+			if n := calls(b, 5, sick); n != 0 {
+				t.Errorf("open for less than %d s", want)
+			}
+			time.Sleep(1)
+			if n := calls(b, 5, sick); n != 1 {
+				t.Errorf("after %d s %d calls were tried, want 1", want, n)
+			}
+		}
+		time.Sleep(30 * time.Second)
+		if n := calls(b, 5, ok); n != 5 || b.Open() || b.Trips() != 1 {
+			t.Errorf("%d of 5 passed, it opened %d times", n, b.Trips())
+		}
+		calls(b, 5, sick)
+		time.Sleep(time.Second)
+		if n := calls(b, 1, ok); n != 1 {
+			t.Error("it stays open for longer when it opens anew")
+		}
+	})
+}
+
 func TestOldFailuresAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(Options{})
