@@ -32,9 +32,11 @@ type Feed interface {
 	Gateways(ctx context.Context) (map[string]Position, error)
 	// Leave tells the others not to count on this gateway any more.
 	Leave(ctx context.Context) error
-	// Follow returns the entries after a position, in order, as they come. It ends
-	// with ctx, or with an error: an [ErrGap] if an entry in between may be missing,
-	// and another one if asking failed, whereupon the caller asks anew.
+	// Follow returns the entries after a position, in order, as they come. After zero
+	// they are those that are still there and that nothing may have been lost of since:
+	// they are all that there are behind the position before the first. It ends with
+	// ctx, or with an error: an [ErrGap] if an entry in between may be missing, and
+	// another one if asking failed, whereupon the caller asks anew.
 	Follow(ctx context.Context, after Position) iter.Seq2[FeedEntry, error]
 }
 

@@ -102,6 +102,7 @@ func Lost(t *testing.T, log Log, lose func()) {
 	}
 	s.append(a, "fourth")
 	s.read(b, end, "fourth")
+	s.read(b, 0, "third", "fourth") // not what nobody can follow
 }
 
 // suite is a log and the test that it is in.

@@ -176,15 +176,20 @@ func (t *Tier) Follow(ctx context.Context, after cache.Position) iter.Seq2[cache
 		if err == nil && (after != 0 && after>>32 != last>>32 || after > last) {
 			err = fmt.Errorf("redistier: after %d of %d: %w", after, last, cache.ErrGap)
 		}
+		begins := after == 0
+		if begins { // what is of the epochs before cannot be followed
+			epoch, _ := parts(last)
+			after = position(epoch, 0)
+		}
 		for err == nil {
 			var read []redis.XMessage
 			read, err = t.read(ctx, after)
 			for _, m := range read {
 				var e cache.FeedEntry
-				if e, err = next(after, m); err != nil {
+				if e, err = next(after, m, begins); err != nil {
 					break
 				}
-				after = e.Position
+				after, begins = e.Position, false
 				if e.Data != nil && !yield(e, nil) {
 					return
 				}
@@ -218,14 +223,14 @@ func (t *Tier) read(ctx context.Context, after cache.Position) ([]redis.XMessage
 }
 
 // next returns the entry that m is, without data where an epoch begins, or a gap if it
-// is not the one after a position.
-func next(after cache.Position, m redis.XMessage) (cache.FeedEntry, error) {
+// is not the one after a position, or, if one begins there, of its epoch.
+func next(after cache.Position, m redis.XMessage, begins bool) (cache.FeedEntry, error) {
 	epoch, number, _ := strings.Cut(m.ID, "-")
 	p, err := parsePosition(epoch, number)
 	if err != nil {
 		return cache.FeedEntry{}, err
 	}
-	if after != 0 && p != after+1 {
+	if p != after+1 && (!begins || p>>32 != after>>32) {
 		return cache.FeedEntry{}, fmt.Errorf("redistier: %d comes after %d: %w", p, after, cache.ErrGap)
 	}
 	if _, n := parts(p); n == 0 {
