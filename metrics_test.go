@@ -248,7 +248,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	none := http.NotFoundHandler()
 	apps := must(balancer.New([]balancer.Backend{{Name: "web1", Handler: none}}, balancer.Options{Name: "apps"}))
 	db := must(tcp.New([]tcp.Backend{{URL: "tcp://192.0.2.1:3306"}}, tcp.Options{Name: "db", Probe: primaryProbe, Logger: slog.New(slog.DiscardHandler)}))
-	pages := must(cache.New(cache.Options{Feed: new(cachetest.Log).Join("gateway")}))
+	pages := must(cache.New(cache.Options{Feed: new(cachetest.Log).Join("gateway"), Store: new(cachetest.Store).Join("gateway")}))
 	sessions := must(session.New(session.Memory(), session.Options{}))
 	sticky := must(session.NewSticky(make([]byte, 32), session.StickyOptions{}))
 	reader := must(php.New(must(php.Memcached("192.0.2.1:11211")), php.Options{}))

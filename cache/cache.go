@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"hash/maphash"
+	"sync"
 	"sync/atomic"
 
 	"github.com/foretier/foretier/cache/internal/memory"
@@ -20,6 +21,7 @@ type Cache struct {
 	running running
 
 	follower *follower // nil: without a feed
+	second   *second   // nil: without a second level; else there is a feed
 
 	figures figures
 	reasons reasons
@@ -47,17 +49,27 @@ func New(opts Options) (*Cache, error) {
 	if opts.Feed != nil {
 		c.follower = newFollower(c)
 	}
+	if opts.Store != nil {
+		c.follower.past = newHistory()
+		c.second = newSecond(c)
+	}
 	return c, nil
 }
 
-// Run follows [Options.Feed] until ctx ends, then closes the cache. One without a
+// Run follows [Options.Feed], and has what is stored saved in [Options.Store], until ctx
+// ends, then closes the cache. One without a
 // feed works without Run, which then adds only that its fetches have ended when it
 // returns. One with a feed that it does not follow is cut off from it. Run is called
 // once.
 func (c *Cache) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
 	if c.follower != nil {
-		c.follower.run(ctx)
+		wg.Go(func() { c.follower.run(ctx) })
 	}
+	if c.second != nil {
+		wg.Go(func() { c.second.run(ctx) })
+	}
+	wg.Wait()
 	<-ctx.Done()
 	return c.Close()
 }

@@ -157,6 +157,7 @@ func (f *fetch) release() {
 	if f.refreshes {
 		<-f.h.refreshing
 	}
+	f.turn.end()
 	if f.stale != nil && !f.stored && (f.refreshes || f.answer.kind == covered) && context.Cause(f.ctx) != errNobody {
 		f.stale.Rest(time.Now().Add(time.Second)) // no hammering
 	}
@@ -239,7 +240,7 @@ func (f *fetch) settle(an answer) {
 		f.passOn(an)
 	case modified:
 		if an.renewed != nil {
-			f.stored = f.h.cache.add(f.position, an.renewed, 0)
+			f.stored = f.h.cache.keep(f.ask, f.position, an.renewed, 0)
 		}
 	case again:
 		if an.cause != nil {
@@ -345,7 +346,7 @@ func (f *fetch) store() bool {
 	}
 	e := f.answer.entry.Whole(chunks, length)
 	f.h.cache.store.Retain(e) // for those who read along, stored or not
-	stored := f.h.cache.add(f.position, e, reserved)
+	stored := f.h.cache.keep(f.ask, f.position, e, reserved)
 	f.body.storedAs(e)
 	return stored
 }

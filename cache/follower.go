@@ -28,6 +28,7 @@ type follower struct {
 	logger *slog.Logger
 	apply  func(matcher)
 	gap    func()        // says that what is being fetched has been overtaken, by whatever it was
+	past   *history      // for what other gateways have stored; nil: nothing is asked for
 	count  func() uint64 // fetches made
 	outbox *outbox
 	doubt  *doubt
@@ -81,6 +82,8 @@ func (f *follower) run(ctx context.Context) {
 func (f *follower) follow(ctx context.Context) {
 	var from Position
 	known := false // what comes after from is all there is
+	var older replay
+	defer older.stop()
 	for pause := firstPause; ctx.Err() == nil; pause = nextPause(ctx, pause) {
 		if !known {
 			last, err := f.feed.Announce(ctx, 0)
@@ -92,6 +95,8 @@ func (f *follower) follow(ctx context.Context) {
 				f.begin(last, time.Now())
 				from = last
 			}
+			older.stop()
+			older.start(ctx, f, from)
 		}
 		for e, err := range f.feed.Follow(ctx, from) {
 			if err != nil {
@@ -156,6 +161,9 @@ func (f *follower) resume(last Position) Position {
 	if f.started || f.from == 0 || f.from > last {
 		return 0
 	}
+	if f.past != nil {
+		f.past.begin(f.from)
+	}
 	f.started = true
 	f.reachLocked(f.from)
 	f.announceNow()
@@ -165,6 +173,9 @@ func (f *follower) resume(last Position) Position {
 // begin begins, or begins again after a gap, to follow behind a position that was the
 // last one before now: what was asked for before is in doubt.
 func (f *follower) begin(last Position, now time.Time) {
+	if f.past != nil {
+		f.past.begin(last) // before the gap is noted: see second.take
+	}
 	f.doubt.gap.Store(int64(f.doubt.since(now)))
 	f.gap()
 	f.mu.Lock()
@@ -187,8 +198,12 @@ func (f *follower) receive(e FeedEntry) bool {
 		f.logger.Error("cache: what was invalidated is not known", "cause", err)
 		return false
 	}
-	if w.From != f.self {
-		f.apply(w.matcher())
+	m, ours := w.matcher(), w.From == f.self
+	if f.past != nil { // before it is applied: see second.take
+		f.past.add(e.Position, m, w.own(f.self))
+	}
+	if !ours {
+		f.apply(m)
 		f.received.Add(1)
 	}
 	f.mu.Lock()
@@ -325,27 +340,96 @@ func (f *follower) append(ctx context.Context, batch []item) error {
 
 // share has other gateways told of what has been invalidated here. If it is asked for,
 // the channel brings its position, or that of a later one.
-func (f *follower) share(m matcher, asked, waits bool) <-chan Position {
-	data, err := encode(m, f.self, waits)
+func (f *follower) share(m matcher, mine *own, asked, waits bool) <-chan Position {
+	data, err := encode(m, f.self, mine.number(), waits)
 	if err != nil {
 		f.logger.Error("cache: an invalidation cannot be told", "cause", err) // it has no such fields
 		return nil
 	}
-	it := item{data: data}
+	it := item{data: data, own: mine}
 	var done chan Position
 	if asked {
 		done = make(chan Position, 1)
 		it.done = done
 	}
-	f.outbox.put(it, f.everything)
+	f.outbox.put(it, func() []byte { return f.everything(mine) })
 	return done
 }
 
 // everything is the entry that stands for those for which there was no room. The cache
-// that sends it has applied them.
-func (f *follower) everything() []byte {
-	data, _ := encode(matcher{all: true}, f.self, false)
+// that sends it has applied them, and knows it by the last of them.
+func (f *follower) everything(last *own) []byte {
+	data, _ := encode(matcher{all: true}, f.self, last.number(), false)
 	return data
+}
+
+// mine notes what is about to be invalidated here, before it is.
+func (f *follower) mine(m matcher) *own {
+	if f.past == nil {
+		return nil
+	}
+	return f.past.mine(m)
+}
+
+// A replay reads the entries of the feed that are older than where a cache begins, for
+// what other gateways have stored meanwhile. A cache that does not know them yet goes on
+// without.
+type replay struct {
+	cancel context.CancelFunc // nil: none runs
+	done   chan struct{}
+}
+
+// start reads what is older than a position, unless nobody asks.
+func (r *replay) start(ctx context.Context, f *follower, upTo Position) {
+	if f.past == nil {
+		return
+	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.done = make(chan struct{})
+	go func() {
+		defer close(r.done)
+		for pause := firstPause; ctx.Err() == nil && !f.replay(ctx, upTo); pause = nextPause(ctx, pause) {
+		}
+	}()
+}
+
+func (r *replay) stop() {
+	if r.cancel != nil {
+		r.cancel()
+		<-r.done
+	}
+}
+
+// replay reads all that there is up to a position, and reports whether it is to be left
+// at that.
+func (f *follower) replay(ctx context.Context, upTo Position) bool {
+	var older []placed
+	var from Position
+	for e, err := range f.feed.Follow(ctx, 0) {
+		if err != nil {
+			return errors.Is(err, ErrGap) // else asking failed
+		}
+		if len(older) == 0 && from == 0 {
+			from = e.Position - 1
+		}
+		if e.Position <= upTo {
+			if w, err := decode(e.Data); err != nil {
+				older, from = nil, e.Position // what it was nobody knows
+			} else {
+				older = append(older, placed{e.Position, w.matcher()})
+			}
+		}
+		if e.Position >= upTo {
+			break
+		}
+	}
+	if from < upTo && ctx.Err() == nil {
+		if n := len(older) - maxHistory; n > 0 {
+			from, older = older[n-1].at, older[n:]
+		}
+		f.past.before(from, older, upTo)
+	}
+	return true
 }
 
 // shared waits until the feed has taken what share was asked to tell.

@@ -101,11 +101,12 @@ func (c *Cache) purge(ctx context.Context, waits bool, list ...matcher) (Invalid
 	var done Invalidated
 	var told []<-chan Position
 	for _, m := range list {
+		mine := c.mine(m)
 		one := c.applyHere(m)
 		done.Position = one.Position
 		done.Responses += one.Responses
 		if c.follower != nil {
-			told = append(told, c.follower.share(m, true, waits))
+			told = append(told, c.follower.share(m, mine, true, waits))
 		}
 	}
 	if c.follower == nil {
@@ -129,10 +130,20 @@ func (c *Cache) Synced(ctx context.Context, p Position) error {
 
 // apply applies an invalidation here and has other gateways told, without waiting.
 func (c *Cache) apply(m matcher) Invalidated {
+	mine := c.mine(m)
+	done := c.applyHere(m)
 	if c.follower != nil {
-		defer c.follower.share(m, false, false)
+		c.follower.share(m, mine, false, false)
 	}
-	return c.applyHere(m)
+	return done
+}
+
+// mine notes, before it is applied, what is invalidated here and not elsewhere yet.
+func (c *Cache) mine(m matcher) *own {
+	if c.follower == nil {
+		return nil
+	}
+	return c.follower.mine(m)
 }
 
 // applyHere appends to the log first: a fetch that is stored meanwhile is either
@@ -280,10 +291,7 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 func (c *Cache) stands(asked Position, e *memory.Entry, name string) bool {
 	now, ok := time.Now(), true
 	c.log.since(asked, func(m *matcher) bool {
-		if m.match(e, name) {
-			e.Purge(now)
-			ok = !m.hard
-		}
+		ok = m.spares(e, name, now)
 		return ok
 	})
 	return ok

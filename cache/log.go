@@ -3,6 +3,7 @@ package cache
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/fields"
@@ -32,6 +33,17 @@ func (m *matcher) match(e *memory.Entry, name string) bool {
 		}
 	}
 	return m.all || m.matchName(name)
+}
+
+// spares reports whether e, whose name is given, may be stored although the invalidation
+// came after the backend was asked for it. A soft one that means it makes it stale, from
+// a time on.
+func (m *matcher) spares(e *memory.Entry, name string, stale time.Time) bool {
+	if !m.match(e, name) {
+		return true
+	}
+	e.Purge(stale)
+	return !m.hard
 }
 
 // matchName reports whether it means all that has a name, whatever its tags.

@@ -128,6 +128,26 @@ type Options struct {
 	// that is stored is in doubt, is served and refreshed for Grace, and fetched
 	// after that. Nil means that the cache is alone.
 	Feed Feed
+	// Store is the second level, which the caches of several gateways have in common:
+	// what one of them fetches is there for the others, and for one that starts. It
+	// needs a Feed, which says what of it is out of date, and [Cache.Run]; the gateways
+	// have the same Rules, and the backends.
+	//
+	// It is asked before a backend is, for 25 ms at most. A copy from there goes into
+	// memory if nothing has been invalidated since that names it: not since a time, but
+	// since a position in the feed. One from before what is known of the feed (100,000
+	// invalidations, those before a start too) serves to be validated, and in place of
+	// errors, as one does that a soft invalidation names. So a purge need not delete it,
+	// and a copy saved late does no harm. Of what is refreshed while it is served, one
+	// gateway holds a lease and refreshes it for all, for 10 s at most; who waits for a
+	// response waits for no other gateway.
+	//
+	// What is stored is saved meanwhile, if it is no larger than 2 MiB, for as long as it
+	// is fresh and then for the longer of its grace and [Options.Keep]. When the store
+	// fails, memory serves, and 1,024 copies of 16 MiB wait; it is left alone for a
+	// second, and longer each time up to 30, after five calls in a row have failed. Nil
+	// means that there is none.
+	Store Store
 	// PurgeByHost has what [Cache.PurgeHandler] is sent count for the host that it
 	// is sent to alone, on every port: tags, and all of a cache. It is for several
 	// shops behind one tier, whose tags are the same, as "cat_p_1" is to all of one
@@ -170,6 +190,9 @@ func (o Options) withDefaults() (Options, error) {
 		if status < 200 || status > 599 || status == http.StatusPartialContent || status == http.StatusNotModified {
 			errs = append(errs, fmt.Errorf("cache: Lifetimes has one for status %d", status))
 		}
+	}
+	if o.Store != nil && o.Feed == nil {
+		errs = append(errs, errors.New("cache: Store needs Feed: what is invalidated at one gateway would come back from it at the others"))
 	}
 	if o.MaxBytes < 1<<20 {
 		errs = append(errs, fmt.Errorf("cache: MaxBytes is %d, less than 1 MiB", o.MaxBytes))

@@ -16,12 +16,14 @@ type outbox struct {
 
 	mu      sync.Mutex
 	items   []item // guarded by mu
+	order   uint64 // guarded by mu: how many have come
 	dropped uint64 // guarded by mu: for want of room
 }
 
 // An item is one invalidation.
 type item struct {
 	data []byte
+	own  *own            // told in which order it came; nil: nobody asks
 	done chan<- Position // told once the feed has it, and not waited for; nil: nobody asks
 }
 
@@ -33,6 +35,10 @@ func newOutbox() *outbox { return &outbox{some: make(chan struct{}, 1)} }
 func (o *outbox) put(it item, all func() []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.order++
+	if it.own != nil {
+		it.own.order.Store(o.order)
+	}
 	switch {
 	case len(o.items) < maxOutbox:
 		o.items = append(o.items, it)

@@ -24,6 +24,7 @@ type question struct {
 	plain     bool          // without conditions, although something is stored
 	alone     bool          // for nobody else
 	refresh   bool          // nobody waits
+	turn      *turn         // to be given back when it has been asked, or nil
 	late      *flight       // what has been waited for long enough, or nil
 	rounds    int           // how many flights of others have not answered it
 }

@@ -15,7 +15,17 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 		return
 	}
 	q := a.refreshing(e)
+	if h.cache.second != nil {
+		h.inTurn(q)
+		return
+	}
+	h.refreshNow(q)
+}
+
+// refreshNow begins the fetch of a refresh, which has its place.
+func (h *handler) refreshNow(q question) {
 	if f, leads := h.flights.join(&q); !leads || !h.launch(nil, f, q) {
+		q.turn.end()
 		<-h.refreshing
 	}
 }

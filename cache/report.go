@@ -37,6 +37,9 @@ func (c *Cache) Report() health.Report {
 	if c.follower != nil {
 		c.follower.report(&report, time.Now())
 	}
+	if c.second != nil {
+		c.second.report(&report)
+	}
 	return report
 }
 

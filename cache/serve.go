@@ -18,32 +18,41 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	url, e, d := h.look(&a, r, buf[:0])
 	a.found[0] = e
 	defer a.release()
+	if !h.hold(w, &a, url, e, d) {
+		h.forward(w, r, &a, url, e, d)
+		return
+	}
+	if lesson != nil && d.act == serveFresh {
+		h.teach(lesson, &a, e)
+	}
+}
+
+// hold answers from what is stored, if that is what is to be done.
+func (h *handler) hold(w http.ResponseWriter, a *ask, url []byte, e *memory.Entry, d decision) bool {
 	switch d.act {
 	case serveFresh:
 		h.cache.figures.hits.Add(1)
 		if early(e, a.now) {
 			h.refresh(a.detached(url), e)
 		}
-		h.note(r, noteHit)
-		h.serve(w, &a, e, "")
-		if lesson != nil {
-			h.teach(lesson, &a, e)
-		}
+		h.note(a.r, noteHit)
+		h.serve(w, a, e, d.detail)
 	case serveInGrace:
 		h.cache.figures.stale.Add(1)
 		if h.cache.affords(e, a.now) {
 			h.refresh(a.detached(url), e)
 		}
-		h.note(r, noteStale)
-		h.serve(w, &a, e, d.detail)
+		h.note(a.r, noteStale)
+		h.serve(w, a, e, d.detail)
 	case serveSick:
 		h.cache.figures.stale.Add(1)
 		h.refresh(a.detached(url), e)
-		h.note(r, noteSick)
-		h.serve(w, &a, e, "backend is sick")
+		h.note(a.r, noteSick)
+		h.serve(w, a, e, "backend is sick")
 	default:
-		h.forward(w, r, &a, url, e, d)
+		return false
 	}
+	return true
 }
 
 // forward answers a request for which somebody below may have to be asked.
@@ -56,12 +65,40 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, a *ask, url []
 		h.pass(w, r, nil, d.reason, d.why)
 		return
 	}
-	h.cache.figures.misses.Add(1)
 	b := a.detached(url)
 	b.r = r
 	b.found, a.found = a.found, b.found
 	defer b.release()
+	if d.act == fetchWhole && h.cache.second != nil && h.fill(b, e) {
+		if e, d = b.again(); d.act == serveFresh {
+			d.detail = "second level"
+		}
+		if h.hold(w, b, url, e, d) {
+			return
+		}
+	}
+	h.cache.figures.misses.Add(1)
 	h.miss(w, b, e, d)
+}
+
+// fill looks into the second level for what memory has not, but e to be validated,
+// unless a fetch brings it already.
+func (h *handler) fill(a *ask, e *memory.Entry) bool {
+	q := question{ask: a}
+	if e != nil {
+		q.selecting = selectingOf(e)
+	}
+	return !h.flights.underWay(&q) && h.cache.second.fill(a)
+}
+
+// again decides anew what is done for a, once memory may have something new.
+func (a *ask) again() (e *memory.Entry, d decision) {
+	a.release()
+	url := []byte(a.url)
+	a.now = time.Now()
+	e = a.site.cache.store.Get(url, a.fits)
+	a.found[0] = e
+	return e, decide(a.situation(e, url))
 }
 
 // early reports whether a fresh response is to be refreshed already: by chance,

@@ -16,6 +16,7 @@ const wireVersion = 1
 type wire struct {
 	Version int      `json:"v"`
 	From    string   `json:"from"`           // of the cache that has applied it already
+	ID      uint64   `json:"id,omitzero"`    // by which that one knows it when it comes back
 	Waits   bool     `json:"waits,omitzero"` // somebody waits until all have applied it
 	Tags    []uint64 `json:"tags,omitempty"`
 	URL     []byte   `json:"url,omitempty"`
@@ -28,9 +29,9 @@ type wire struct {
 }
 
 // encode returns m for the feed.
-func encode(m matcher, from string, waits bool) ([]byte, error) {
+func encode(m matcher, from string, id uint64, waits bool) ([]byte, error) {
 	return json.Marshal(wire{
-		Version: wireVersion, From: from, Waits: waits,
+		Version: wireVersion, From: from, ID: id, Waits: waits,
 		Tags: m.tags, URL: []byte(m.url), Host: []byte(m.host), Ports: m.ports, Prefix: []byte(m.prefix), Below: m.below, All: m.all, Hard: m.hard,
 	})
 }
@@ -47,6 +48,14 @@ func decode(data []byte) (wire, error) {
 		return w, fmt.Errorf("cache: an entry of the feed has version %d, not %d", w.Version, wireVersion)
 	}
 	return w, nil
+}
+
+// own returns by what the cache that calls itself so knows it, or zero.
+func (w *wire) own(self string) uint64 {
+	if w.From != self {
+		return 0
+	}
+	return w.ID
 }
 
 func (w *wire) matcher() matcher {

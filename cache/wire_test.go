@@ -25,7 +25,7 @@ func TestWireHasEveryField(t *testing.T) {
 			t.Fatalf("no value for %s", v.Type().Field(i).Name)
 		}
 	}
-	data, err := encode(m, "me", true)
+	data, err := encode(m, "me", 7, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,6 +138,9 @@ func (e *Entry) RefreshDue(now time.Time) bool { return now.UnixNano() >= abs(e.
 // Refreshed lets the next caller of Refresh have it at once.
 func (e *Entry) Refreshed() { e.refreshing.Store(0) }
 
+// RefreshLater has Refresh be false until the time given.
+func (e *Entry) RefreshLater(than time.Time) { e.refreshing.Store(than.UnixNano()) }
+
 // Rest says that asking for the entry failed, and is not to be tried again
 // before the time given.
 func (e *Entry) Rest(until time.Time) { e.refreshing.Store(-until.UnixNano()) }
