@@ -16,3 +16,7 @@ func (c *Cache) SaveTo(ctx context.Context, w io.Writer) (int, error) { return c
 func (c *Cache) LoadFrom(ctx context.Context, data []byte) (int, error) {
 	return c.load(ctx, bytes.NewReader(data), int64(len(data)))
 }
+
+// BlindToCopies makes it forget them when it asks whether one has overtaken a copy from
+// the second level.
+func (c *Cache) BlindToCopies() { c.follower.past.blind = true }

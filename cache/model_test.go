@@ -25,11 +25,12 @@ import (
 	"github.com/foretier/foretier/cache/cachetest"
 )
 
-// The model is a tier of three gateways, a slow backend and a log, in virtual time. A
-// schedule, which a seed makes, has visitors ask, editors purge, links break and mend
-// and lose answers, gateways crash and start again, with a snapshot that one of them has
-// written some time or with none, and the log lose what it has acknowledged. What must hold is that no answer that passes for fresh was asked for
-// before a purge
+// The model is a tier of three gateways, a slow backend, a log and a second level, in
+// virtual time. A schedule, which a seed makes, has visitors ask, editors purge, links
+// break and mend and lose answers, gateways crash and start again, with a snapshot that
+// one of them has written some time or with none, the log lose what it has acknowledged,
+// and old copies come back in the second level. What must hold is that no answer that
+// passes for fresh was asked for before a purge
 //
 //   - that this gateway has applied, of its own or of others, when the visitor asks;
 //   - of which a PURGE has said that all gateways have applied it;
@@ -46,7 +47,7 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		var said bytes.Buffer
-		for _, wrong := range play(t, seed, false, &said) {
+		for _, wrong := range play(t, seed, nil, &said) {
 			t.Error(wrong)
 		}
 		t.Logf("%s", &said)
@@ -72,7 +73,7 @@ func TestModel(t *testing.T) {
 				if seed >= int64(count) {
 					return
 				}
-				for _, wrong := range play(t, uint64(seed), false, io.Discard) {
+				for _, wrong := range play(t, uint64(seed), nil, io.Discard) {
 					t.Errorf("FORETIER_MODEL_SEED=%d: %s", seed, wrong)
 				}
 			}
@@ -84,19 +85,26 @@ func TestModel(t *testing.T) {
 }
 
 // TestModelSees that something is wrong where nobody looks whether a purge has
-// overtaken a fetch.
+// overtaken a fetch, or a copy.
 func TestModelSees(t *testing.T) {
-	for seed := range uint64(2000) {
-		if wrong := play(t, seed, true, io.Discard); len(wrong) > 0 {
-			t.Logf("seed %d: %s", seed, wrong[0])
-			return
-		}
+	for name, blind := range map[string]func(*cache.Cache){
+		"a fetch": (*cache.Cache).Blind, "a copy": (*cache.Cache).BlindToCopies,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(2000) {
+				if wrong := play(t, seed, blind, io.Discard); len(wrong) > 0 {
+					t.Logf("seed %d: %s", seed, wrong[0])
+					return
+				}
+			}
+			t.Error("nothing is wrong in 2000 schedules")
+		})
 	}
-	t.Error("nothing is wrong in 2000 schedules")
 }
 
-// play plays a schedule and returns what was wrong.
-func play(t *testing.T, seed uint64, blind bool, said io.Writer) (wrong []string) {
+// play plays a schedule, with gateways that are blind if blind is not nil, and returns
+// what was wrong.
+func play(t *testing.T, seed uint64, blind func(*cache.Cache), said io.Writer) (wrong []string) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &model{t: t, seed: seed, blind: blind, said: said, begin: time.Now()}
 		m.play()
@@ -113,11 +121,13 @@ const (
 type model struct {
 	t     *testing.T
 	seed  uint64
-	blind bool
+	blind func(*cache.Cache)
 	begin time.Time
 	log   *cachetest.Log
+	store *cachetest.Store
 	tier  [modelGateways]*node
-	links [modelGateways]struct{ broken, lossy atomic.Bool }
+	links [2][modelGateways]path // to the log, and to the second level
+	old   map[string][]byte      // what was in the second level once
 	doing sync.WaitGroup
 	saved []byte // the last snapshot
 
@@ -126,6 +136,9 @@ type model struct {
 	wrong  []string  // guarded by mu
 	said   io.Writer // guarded by mu
 }
+
+// A path is the way of a gateway to something.
+type path struct{ broken, lossy atomic.Bool }
 
 // A node is a gateway from one start to its crash.
 type node struct {
@@ -169,10 +182,10 @@ func (m *model) fault(format string, args ...any) {
 	m.wrong = append(m.wrong, fmt.Sprintf("at %v: ", m.now())+fmt.Sprintf(format, args...))
 }
 
-// carry is the way to the log and back.
-func (m *model) carry(gateway string) (time.Duration, error) {
+// carry is the way to the log and back, or to the second level.
+func (m *model) carry(to int, gateway string) (time.Duration, error) {
 	at := int(gateway[0] - '0')
-	r := m.draw(at)
+	r := m.draw(at + to*50)
 	delay := time.Duration(r.Int64N(int64(4 * time.Millisecond)))
 	switch r.IntN(20) {
 	case 0:
@@ -180,7 +193,7 @@ func (m *model) carry(gateway string) (time.Duration, error) {
 	case 1:
 		delay *= 300
 	}
-	link := &m.links[at]
+	link := &m.links[to][at]
 	if link.broken.Load() || link.lossy.Load() && r.IntN(3) == 0 {
 		return min(delay, 25*time.Millisecond), errors.New("lost")
 	}
@@ -205,13 +218,16 @@ func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (m *model) start(at int, snapshot []byte) {
-	opts := cache.Options{Feed: m.log.Join(strconv.Itoa(at)), MaxBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)}
+	opts := cache.Options{
+		Feed: m.log.Join(strconv.Itoa(at)), Store: m.store.Join(strconv.Itoa(at)),
+		MaxBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler),
+	}
 	c, err := cache.New(opts)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if m.blind {
-		c.Blind()
+	if m.blind != nil {
+		m.blind(c)
 	}
 	purger, err := c.PurgeHandler([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})
 	if err != nil {
@@ -235,7 +251,8 @@ func (m *model) start(at int, snapshot []byte) {
 
 // play is the schedule.
 func (m *model) play() {
-	m.log = &cachetest.Log{Link: m.carry}
+	m.log = &cachetest.Log{Link: func(gateway string) (time.Duration, error) { return m.carry(0, gateway) }}
+	m.store = &cachetest.Store{Link: func(gateway string) (time.Duration, error) { return m.carry(1, gateway) }}
 	for at := range m.tier {
 		m.start(at, nil)
 	}
@@ -259,47 +276,60 @@ func (m *model) play() {
 
 func (m *model) step(r *rand.Rand) {
 	at, page := r.IntN(modelGateways), r.IntN(modelPages)
-	link := &m.links[at]
+	link := &m.links[r.IntN(2)][at]
 	switch n := r.IntN(100); {
-	case n < 60:
+	case n < 56:
 		for range 1 + r.IntN(3) {
 			n := m.tier[at]
 			m.doing.Go(func() { m.visit(n, page) })
 			at = r.IntN(modelGateways)
 		}
-	case n < 80:
+	case n < 73:
 		n, how := m.tier[at], r.IntN(8)
 		m.doing.Go(func() { m.edit(n, page, how) })
-	case n < 86:
-		m.say("link %d breaks: %t", at, !link.broken.Load())
+	case n < 80:
+		m.say("a link of %d breaks: %t", at, !link.broken.Load())
 		link.broken.Store(!link.broken.Load())
-	case n < 90:
-		m.say("link %d loses: %t", at, !link.lossy.Load())
+	case n < 84:
+		m.say("a link of %d loses: %t", at, !link.lossy.Load())
 		link.lossy.Store(!link.lossy.Load())
-	case n < 93:
+	case n < 86:
 		m.say("the log is lost")
 		m.log.Lose()
-	case n < 95:
+	case n < 88:
 		m.say("the log is trimmed")
 		m.log.Trim(r.IntN(3))
-	case n < 97:
+	case n < 91:
+		m.turnBack()
+	case n < 93:
 		m.save(at)
 	default:
 		m.say("gateway %d crashes", at)
-		broken := link.broken.Swap(true)
-		m.tier[at].down.Store(true)
-		m.tier[at].stop()
-		link.broken.Store(broken)
-		var snapshot []byte
-		switch r.IntN(3) {
-		case 0:
-			m.save(at)
-			snapshot = m.saved
-		case 1:
-			snapshot = m.saved
-		}
-		m.start(at, snapshot)
+		m.crash(at, r.IntN(3))
 	}
+}
+
+// crash ends a gateway, which tells nobody, and starts it anew: with a snapshot, with
+// an old one, or with none.
+func (m *model) crash(at, with int) {
+	var broken [len(m.links)]bool
+	for to := range m.links {
+		broken[to] = m.links[to][at].broken.Swap(true)
+	}
+	m.tier[at].down.Store(true)
+	m.tier[at].stop()
+	for to := range m.links {
+		m.links[to][at].broken.Store(broken[to])
+	}
+	var snapshot []byte
+	switch with {
+	case 0:
+		m.save(at)
+		snapshot = m.saved
+	case 1:
+		snapshot = m.saved
+	}
+	m.start(at, snapshot)
 }
 
 func (m *model) save(at int) {
@@ -310,6 +340,20 @@ func (m *model) save(at int) {
 	}
 	m.say("gateway %d saves %d responses", at, n)
 	m.saved = snapshot.Bytes()
+}
+
+// turnBack puts back into the second level what was there when it was called last.
+func (m *model) turnBack() {
+	m.say("the second level goes back")
+	now := make(map[string][]byte)
+	m.store.Change(func(key string, data []byte) []byte {
+		now[key] = data
+		if old := m.old[key]; old != nil {
+			return bytes.Clone(old)
+		}
+		return bytes.Clone(data)
+	})
+	m.old = now
 }
 
 // visit asks a gateway for a page.
