@@ -31,7 +31,8 @@
 // Several gateways keep together by [Options.Feed], a log of invalidations such as
 // package redistier has on Redis: what is purged at one is purged at all, and a fetch
 // that was running anywhere is overtaken. Who is cut off from it serves what it holds
-// as stale, and no GET fails for that.
+// as stale, and no GET fails for that. By [Options.Store] they have a second level in
+// common: what one has fetched the others need not, and one that starts is not cold.
 //
 // [Cache.Save] and [Cache.Load] carry what is asked for most over a restart. What was
 // purged meanwhile is known from the feed; without one, what is restored is served as

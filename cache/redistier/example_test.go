@@ -24,10 +24,10 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer tier.Close()
-	if err := tier.Check(context.Background()); errors.Is(err, redistier.ErrEvicts) {
+	if err := tier.Check(context.Background()); errors.Is(err, redistier.ErrEvicts) || errors.Is(err, redistier.ErrFills) {
 		log.Print(err)
 	}
-	pages, err := cache.New(cache.Options{Feed: tier})
+	pages, err := cache.New(cache.Options{Feed: tier, Store: tier})
 	if err != nil {
 		log.Fatal(err)
 	}

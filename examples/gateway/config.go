@@ -38,6 +38,7 @@ type config struct {
 	bypass        []string // cookies whose bearers are not cached for
 	bypassVar     []string // PHP session variables, likewise
 	redisCache    string   // what the caches of several gateways tell one another by
+	redisPages    string   // where copies of their pages are; "": there too
 	redis         string   // sessions
 	memcached     []string
 	purgeFrom     []netip.Prefix
@@ -72,6 +73,9 @@ type flags struct {
 	set                                                   map[string]bool // those that were given
 	err                                                   error           // the first that check was told
 }
+
+// noPages is the value of -redis-pages that keeps no copies anywhere.
+const noPages = "none"
 
 // parse reads the flags. Its errors say what is wrong and what would be right;
 // [flag.ErrHelp] means that help was asked for and printed to out.
@@ -141,7 +145,8 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
 	fs.StringVar(&f.bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
 	fs.StringVar(&f.bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
-	fs.StringVar(&f.c.redisCache, "redis-cache", "", "redis:// `URL` by which gateways tell one another what is purged: a PURGE at one is one at all (Prefer: wait=10 has it answered when that is so)")
+	fs.StringVar(&f.c.redisCache, "redis-cache", "", "redis:// `URL` by which gateways tell one another what is purged: a PURGE at one is one at all (Prefer: wait=10 has it answered when that is so); they keep copies of their pages there for one another, too")
+	fs.StringVar(&f.c.redisPages, "redis-pages", "", "redis:// `URL` of another Redis for those copies, or none (empty: that of -redis-cache)")
 	fs.StringVar(&f.c.redis, "redis", "", "redis:// `URL` for sessions: gateways on one Redis share the key that signs pins, and can see who is logged in")
 	fs.StringVar(&f.memcached, "memcached", "", "`HOST:PORT,...` of memcached servers for sessions, in place of -redis")
 	fs.StringVar(&f.purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, or tags by PURGE, BAN and PURGEKEYS, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
@@ -293,6 +298,12 @@ func (f *flags) checkCache() {
 	if c.snapshot != "" && c.cacheSize > 0 {
 		f.check("cache-snapshot", c.snapshot, checkSnapshot(c.snapshot))
 	}
+	if c.redisPages != "" && c.redisPages != noPages {
+		f.check("redis-pages", c.redisPages, checkRedis(c.redisPages))
+	}
+	if c.redisPages != "" && c.redisCache == "" {
+		f.check("redis-pages", c.redisPages, errors.New("it needs -redis-cache URL, which says what of them is out of date"))
+	}
 	c.purgeFrom, err = prefixes(f.purge)
 	f.check("purge-from", f.purge, err)
 	if c.purgeByHost && f.purge == "" {
@@ -300,7 +311,7 @@ func (f *flags) checkCache() {
 	}
 	if c.cacheSize == 0 {
 		const why = "it means nothing with -cache 0: want one of the two"
-		f.unused(map[string]string{"cache-snapshot": c.snapshot, "warm": f.warm, "redis-cache": c.redisCache, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
+		f.unused(map[string]string{"cache-snapshot": c.snapshot, "warm": f.warm, "redis-cache": c.redisCache, "redis-pages": c.redisPages, "purge-from": f.purge, "cache-fields": f.fill, "cache-bypass-cookie": f.bypass, "cache-bypass-session": f.bypassVar}, why)
 		if c.cacheTTL > 0 || len(c.lifetimes) > 0 {
 			f.check("cache-ttl", c.cacheTTL.String(), errors.New(why))
 		}

@@ -79,6 +79,8 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"warm, off":         {[]string{someBackends, "-warm", "urls", "-cache", "0"}, []string{"-warm", "-cache 0"}},
 		"redis-cache":       {[]string{someBackends, "-redis-cache", "10.0.0.20"}, []string{"-redis-cache", "redis://10.0.0.20:6379/0"}},
 		"redis-cache, off":  {[]string{someBackends, "-redis-cache", "redis://a", "-cache", "0"}, []string{"-redis-cache", "-cache 0"}},
+		"redis-pages":       {[]string{someBackends, "-redis-cache", "redis://a", "-redis-pages", "10.0.0.20"}, []string{"-redis-pages", "redis://10.0.0.20:6379/0"}},
+		"redis-pages alone": {[]string{someBackends, "-redis-pages", "redis://a"}, []string{"-redis-pages", "-redis-cache"}},
 		"redis, database":   {[]string{someBackends, "-redis", "redis://a/x"}, []string{"-redis"}},
 		"memcached":         {[]string{someBackends, "-memcached", "10.0.0.20"}, []string{"HOST:PORT"}},
 		"two stores":        {[]string{someBackends, "-redis", "redis://a", "-memcached", "a:1"}, []string{"not both"}},
@@ -167,7 +169,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices cache-bypass-cookie cache-bypass-session " +
-		"redis redis-cache memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log") {
+		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)
 		}

@@ -180,7 +180,7 @@ func (t *tier) pages() (*cache.Cache, error) {
 			fill = append(fill, "Via") // of the proxies in front
 		}
 	}
-	feed, err := t.feed()
+	feed, store, err := t.share()
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +194,7 @@ func (t *tier) pages() (*cache.Cache, error) {
 		IgnoreNoStore: c.ignoreNoStore,
 		FillFields:    fill,
 		Feed:          feed,
+		Store:         store,
 		Logger:        t.log,
 	})
 	if err != nil {
@@ -245,30 +246,56 @@ func (t *tier) listen(front *router.Router) error {
 	return nil
 }
 
-// feed opens what the gateways tell one another by what is purged, or nil.
-func (t *tier) feed() (cache.Feed, error) {
+// share opens what the gateways have in common: what they tell one another by what is
+// purged, and where the copies of their pages are; nil for what there is not.
+func (t *tier) share() (feed cache.Feed, store cache.Store, err error) {
 	c := t.config
 	if c.redisCache == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
-	opts, err := redis.ParseURL(c.redisCache)
+	log, err := t.redisTier("redis-cache", c.redisCache, c.redisPages == "")
 	if err != nil {
-		return nil, fmt.Errorf("-redis-cache: %w", err)
+		return nil, nil, err
+	}
+	switch c.redisPages {
+	case "":
+		return log, log, nil
+	case noPages:
+		return log, nil, nil
+	}
+	pages, err := t.redisTier("redis-pages", c.redisPages, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return log, pages, nil
+}
+
+// redisTier opens a Redis that gateways share.
+func (t *tier) redisTier(flag, url string, pages bool) (*redistier.Tier, error) {
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("-%s: %w", flag, err)
 	}
 	opts.ContextTimeoutEnabled = true
 	opts.MaxRetries, opts.DialerRetries = -1, 1 // the cache asks again itself
 	client := redis.NewClient(opts)
-	feed, err := redistier.New(client, redistier.Options{Gateway: gatewayName(c.listen)})
+	shared, err := redistier.New(client, redistier.Options{Gateway: gatewayName(t.config.listen)})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("-redis-cache: %w", err), client.Close())
+		return nil, errors.Join(fmt.Errorf("-%s: %w", flag, err), client.Close())
 	}
-	t.closers = append([]io.Closer{feed, client}, t.closers...)
+	t.closers = append([]io.Closer{shared, client}, t.closers...)
+	if flag == "redis-pages" {
+		return shared, nil // which may evict and refuse what it likes
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := feed.Check(ctx); errors.Is(err, redistier.ErrEvicts) {
-		t.log.Warn("give the cache a Redis that evicts nothing", "cause", err)
+	switch err := shared.Check(ctx); {
+	case errors.Is(err, redistier.ErrEvicts):
+		t.log.Warn("give the cache a Redis that does not evict its log", "cause", err)
+	case pages && errors.Is(err, redistier.ErrFills):
+		t.log.Warn("give the cache a Redis that evicts pages, or another one for those by -redis-pages", "cause", err)
 	}
-	return feed, nil
+	return shared, nil
 }
 
 // gatewayName is how the others call this gateway: by its host and port, or "" if it

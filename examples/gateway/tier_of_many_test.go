@@ -6,8 +6,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // TestPurgeReachesOtherGateways: a PURGE at one gateway, answered once all have
@@ -18,10 +22,10 @@ func TestPurgeReachesOtherGateways(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=3600")
 		fmt.Fprintf(w, "%d €", price.Load())
 	})
-	redis := "redis://" + servertest.Redis(t).Addr
+	store := "redis://" + servertest.Redis(t).Addr
 	var tier []string
 	for range 3 {
-		addr, _ := startGateway(t, "-backends", backend, "-purge-from", "127.0.0.0/8", "-redis-cache", redis)
+		addr, _ := startGateway(t, "-backends", backend, "-purge-from", "127.0.0.0/8", "-redis-cache", store)
 		tier = append(tier, addr)
 	}
 	for i := range 5 {
@@ -36,4 +40,75 @@ func TestPurgeReachesOtherGateways(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAFurtherGatewayIsWarm: what others have fetched it serves without a backend; once
+// Redis is gone, what it has in memory.
+func TestAFurtherGatewayIsWarm(t *testing.T) {
+	cases := map[string]func(t *testing.T, log, pages *servertest.Server) []string{
+		"one Redis": func(_ *testing.T, log, _ *servertest.Server) []string {
+			return []string{"-redis-cache", "redis://" + log.Addr}
+		},
+		"one for the pages": func(_ *testing.T, log, pages *servertest.Server) []string {
+			return []string{"-redis-cache", "redis://" + log.Addr, "-redis-pages", "redis://" + pages.Addr}
+		},
+		"none for the pages": func(_ *testing.T, log, _ *servertest.Server) []string {
+			return []string{"-redis-cache", "redis://" + log.Addr, "-redis-pages", "none"}
+		},
+	}
+	for name, flags := range cases {
+		t.Run(name, func(t *testing.T) {
+			const pages = 50
+			var asked atomic.Int64
+			backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				w.Header().Set("Cache-Control", "max-age=3600")
+				fmt.Fprint(w, r.URL.Path)
+			})
+			log, other := servertest.Redis(t), servertest.Redis(t)
+			args := append([]string{"-backends", backend, "-purge-from", "127.0.0.0/8"}, flags(t, log, other)...)
+			get := func(addr string) {
+				t.Helper()
+				for i := range pages {
+					path := fmt.Sprint("/", i)
+					if status, got := sendTarget(t, addr, "GET", path); status != 200 || got != path {
+						t.Errorf("%s: %d %q", path, status, got)
+					}
+				}
+			}
+			first, _ := startGateway(t, args...)
+			if status, said := sendTarget(t, first, "PURGE", "/", "Prefer: wait=30"); status != 200 { // it follows by then
+				t.Fatalf("PURGE: %d %q", status, said)
+			}
+			get(first)
+			want := 2 * pages
+			if name != "none for the pages" {
+				want = pages
+				waitForKeys(t, map[bool]string{true: other.Addr, false: log.Addr}[name == "one for the pages"], pages)
+			}
+			second, _ := startGateway(t, args...)
+			if status, said := sendTarget(t, second, "PURGE", "/none", "Prefer: wait=30"); status != 200 {
+				t.Fatalf("PURGE: %d %q", status, said)
+			}
+			get(second)
+			if n := int(asked.Load()); n > want+5 { // a call may take longer than its budget beside other tests
+				t.Errorf("the backend was asked %d times, want %d", n, want)
+			}
+			log.Kill()
+			other.Kill()
+			get(first)
+			get(second)
+		})
+	}
+}
+
+// waitForKeys waits until Redis has some pages.
+func waitForKeys(t *testing.T, addr string, n int) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
+	testkit.Within(t, 10*time.Second, "pages in Redis", func() bool {
+		keys, err := client.Keys(t.Context(), "*:page:*").Result()
+		return err == nil && len(keys) >= n
+	})
 }
