@@ -71,7 +71,11 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	<-ctx.Done()
-	return c.Close()
+	err := c.Close()
+	if c.second != nil {
+		c.second.flush(ctx) // what came meanwhile, for which there is no time
+	}
+	return err
 }
 
 // Close cancels the fetches that are running and returns once they have ended.

@@ -1,10 +1,15 @@
 package cache
 
 import (
+	"maps"
 	"math"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
+
+	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // maxHistory is how many entries of the feed are remembered for what other gateways
@@ -18,12 +23,26 @@ const maxHistory = 100_000
 type history struct {
 	blind bool // it shows nothing, for a test of tests
 
-	mu      sync.RWMutex
-	from    Position // guarded by mu: all behind it is known
-	records []placed // guarded by mu; in order
-	own     []*own   // guarded by mu: of this cache, and not back yet
-	made    uint64   // guarded by mu: how many of those there were
+	mu    sync.RWMutex
+	from  Position          // guarded by mu: all behind it is known
+	at    []Position        // guarded by mu: of what is known, in order
+	tags  map[tagged]latest // guarded by mu
+	hosts bool              // guarded by mu: some of those are of one host only
+	urls  map[string]latest // guarded by mu, by name
+	rest  []placed          // guarded by mu, in order: what names neither
+	own   []*own            // guarded by mu: of this cache, and not back yet
+	made  uint64            // guarded by mu: how many of those there were
 }
+
+// A tagged is what an invalidation by a tag names.
+type tagged struct {
+	tag   uint64
+	host  string // "": on every one
+	ports bool
+}
+
+// A latest is where something was invalidated last, either way.
+type latest struct{ soft, hard Position }
 
 // A placed is an invalidation and its position in the feed.
 type placed struct {
@@ -53,7 +72,7 @@ func newHistory() *history { return &history{from: math.MaxUint64} }
 func (h *history) begin(at Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.from, h.records = at, nil
+	h.from, h.at, h.tags, h.urls, h.rest, h.hosts = at, nil, nil, nil, nil, false
 }
 
 // before adds the entries behind a position up to the one from which on all is known,
@@ -61,9 +80,61 @@ func (h *history) begin(at Position) {
 func (h *history) before(from Position, older []placed, upTo Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.from == upTo {
-		h.from, h.records = from, append(older, h.records...)
+	if h.from != upTo {
+		return
 	}
+	h.from = from
+	at, rest := h.at, h.rest
+	h.at, h.rest = nil, nil
+	for _, p := range older {
+		h.noteLocked(p.at, p.matcher)
+	}
+	h.at, h.rest = append(h.at, at...), append(h.rest, rest...)
+}
+
+// noteLocked remembers an invalidation.
+func (h *history) noteLocked(at Position, m matcher) {
+	h.at = append(h.at, at)
+	if h.tags == nil {
+		h.tags, h.urls = make(map[tagged]latest), make(map[string]latest)
+	}
+	switch {
+	case len(m.tags) > 0:
+		h.hosts = h.hosts || m.host != ""
+		for _, tag := range m.tags {
+			key := tagged{tag, m.host, m.ports}
+			h.tags[key] = h.tags[key].with(at, m.hard)
+		}
+	case m.url != "":
+		h.urls[m.url] = h.urls[m.url].with(at, m.hard)
+	default:
+		h.rest = append(h.rest, placed{at, m})
+	}
+}
+
+// with returns l with one more.
+func (l latest) with(at Position, hard bool) latest {
+	if hard {
+		l.hard = max(l.hard, at)
+	} else {
+		l.soft = max(l.soft, at)
+	}
+	return l
+}
+
+// after calls f for those behind a position, and reports false if f has.
+func (l latest) after(at Position, f func(*matcher) bool) bool {
+	return (l.soft <= at || f(&matcher{all: true})) && (l.hard <= at || f(&matcher{all: true, hard: true}))
+}
+
+// forgetLocked forgets the oldest n.
+func (h *history) forgetLocked(n int) {
+	h.from = h.at[n-1]
+	h.at = slices.Clone(h.at[n:])
+	old := func(l latest) bool { return max(l.soft, l.hard) <= h.from }
+	maps.DeleteFunc(h.tags, func(_ tagged, l latest) bool { return old(l) })
+	maps.DeleteFunc(h.urls, func(_ string, l latest) bool { return old(l) })
+	h.rest = slices.DeleteFunc(h.rest, func(p placed) bool { return p.at <= h.from })
 }
 
 // mine notes what this cache is about to invalidate.
@@ -100,14 +171,12 @@ func (h *history) collapseLocked() {
 func (h *history) add(at Position, m matcher, id uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.records = append(h.records, placed{at, m})
+	h.noteLocked(at, m)
 	if i := slices.IndexFunc(h.own, func(o *own) bool { return id != 0 && o.id == id }); i >= 0 {
 		h.backLocked(at, h.own[i])
 	}
-	if n := len(h.records) - maxHistory; n > 0 {
-		n += maxHistory / 8 // not each time
-		h.from = h.records[n-1].at
-		h.records = slices.Clone(h.records[n:])
+	if n := len(h.at) - maxHistory; n > 0 {
+		h.forgetLocked(n + maxHistory/8) // not each time
 	}
 }
 
@@ -118,31 +187,26 @@ func (h *history) backLocked(at Position, back *own) {
 		order := o.order.Load()
 		over := order != 0 && order <= last
 		if over && o != back {
-			h.records = append(h.records, placed{at, o.matcher})
+			h.noteLocked(at, o.matcher)
 		}
 		return over
 	})
 }
 
-// since calls f for each invalidation after at until f returns false, as [log.since]
-// does. What is not known counts as a soft one of everything.
-func (h *history) since(at Position, f func(*matcher) bool) {
+// since calls f for invalidations after at, among them all that mean e, whose name is
+// given, until f returns false. What is not known counts as a soft one of everything.
+func (h *history) since(at Position, e *memory.Entry, name string, f func(*matcher) bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	if h.blind {
+	if h.blind || at < h.from && !f(&matcher{all: true}) {
 		return
 	}
-	if at < h.from && !f(&matcher{all: true}) {
+	if e.More != nil && !h.tagsLocked(at, e.More.Tags, name, f) || !h.urls[name].after(at, f) {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(h.records, at, func(p placed, at Position) int {
-		if p.at <= at {
-			return -1
-		}
-		return 1
-	})
-	for ; i < len(h.records); i++ {
-		if !f(&h.records[i].matcher) {
+	first := sort.Search(len(h.rest), func(i int) bool { return h.rest[i].at > at })
+	for i := first; i < len(h.rest); i++ {
+		if !f(&h.rest[i].matcher) {
 			return
 		}
 	}
@@ -151,4 +215,24 @@ func (h *history) since(at Position, f func(*matcher) bool) {
 			return
 		}
 	}
+}
+
+// tagsLocked is since for what is invalidated by tags.
+func (h *history) tagsLocked(at Position, tags []uint64, name string, f func(*matcher) bool) bool {
+	host := name[:hostLen(name)]
+	bare, _ := fields.SplitPort(host)
+	for _, tag := range tags {
+		if !h.tags[tagged{tag: tag}].after(at, f) {
+			return false
+		}
+		if !h.hosts {
+			continue
+		}
+		for _, key := range [...]tagged{{tag, host, false}, {tag, host, true}, {tag, bare, true}} {
+			if !h.tags[key].after(at, f) {
+				return false
+			}
+		}
+	}
+	return true
 }

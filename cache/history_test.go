@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/foretier/foretier/cache/internal/memory"
@@ -8,8 +10,13 @@ import (
 
 // means reports whether a history has something after a position that means a URL.
 func (h *history) means(at Position, url string) (yes bool) {
-	h.since(at, func(m *matcher) bool {
-		yes = m.match(&memory.Entry{URL: url}, url)
+	return h.meansEntry(at, &memory.Entry{URL: url})
+}
+
+func (h *history) meansEntry(at Position, e *memory.Entry) (yes bool) {
+	name := nameOf(e.URL)
+	h.since(at, e, name, func(m *matcher) bool {
+		yes = m.match(e, name)
 		return !yes
 	})
 	return yes
@@ -66,8 +73,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	h.begin(0)
 	for i := range Position(2 * maxHistory) {
 		h.add(i+1, matcher{url: "x/"}, 0)
-		if len(h.records) > maxHistory {
-			t.Fatalf("%d records", len(h.records))
+		if len(h.at) > maxHistory {
+			t.Fatalf("%d entries", len(h.at))
 		}
 	}
 	if h.means(2*maxHistory-maxHistory/2, "y/") {
@@ -94,6 +101,80 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestHistoryIsALog: what it says of an entry is what one matcher after another says.
+func TestHistoryIsALog(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	hosts := []string{"a.example", "a.example:8080", "b.example"}
+	draw := func() (m matcher) {
+		switch m.hard = r.IntN(2) == 0; r.IntN(6) {
+		case 0:
+			m.url = hosts[r.IntN(3)] + "/" + string(rune('a'+r.IntN(3)))
+		case 1, 2, 3:
+			m.tags = []uint64{r.Uint64N(4), 10 + r.Uint64N(4)}
+			if r.IntN(2) == 0 {
+				m.host = hosts[r.IntN(3)]
+				m.ports = !strings.Contains(m.host, ":")
+			}
+		case 4:
+			m.host = hosts[r.IntN(3)]
+			m.ports = !strings.Contains(m.host, ":")
+		default:
+			m.prefix, m.below = "/"+string(rune('a'+r.IntN(3))), true
+		}
+		return m
+	}
+	for range 2000 {
+		h := newHistory()
+		begin := Position(r.IntN(5))
+		h.begin(begin)
+		var all []placed
+		for i := range Position(r.IntN(10)) {
+			all = append(all, placed{begin + i + 1, draw()})
+		}
+		older := r.IntN(len(all) + 1)
+		if older > 0 { // some of it is learned of later
+			h.begin(all[older-1].at)
+		}
+		for _, p := range all[older:] {
+			h.add(p.at, p.matcher, 0)
+		}
+		if older > 0 {
+			h.before(begin, all[:older], all[older-1].at)
+		}
+		if n := r.IntN(4); n > 0 && n < len(all) {
+			h.forgetLocked(n)
+			all, begin = all[n:], all[n-1].at
+		}
+		for range 20 {
+			e := &memory.Entry{URL: hosts[r.IntN(3)] + "/" + string(rune('a'+r.IntN(3)))}
+			if r.IntN(2) == 0 {
+				e.More = &memory.More{Tags: []uint64{r.Uint64N(4), 20}}
+			}
+			at := Position(r.IntN(15))
+			var soft, hard bool
+			for _, p := range all {
+				if p.at > at && p.match(e, e.URL) {
+					soft, hard = soft || !p.hard, hard || p.hard
+				}
+			}
+			soft = soft || at < begin
+			var gotSoft, gotHard bool
+			h.since(at, e, e.URL, func(m *matcher) bool {
+				if m.match(e, e.URL) {
+					gotSoft, gotHard = gotSoft || !m.hard, gotHard || m.hard
+				}
+				return true
+			})
+			if at < begin && gotSoft && gotHard {
+				continue // it may know more than it has to
+			}
+			if gotSoft != soft || gotHard != hard {
+				t.Fatalf("%+v after %d of %+v from %d: soft %t, hard %t", e, at, all, begin, gotSoft, gotHard)
+			}
+		}
+	}
+}
+
 // BenchmarkHistory looks for what has overtaken one that is half of all that is
 // remembered old.
 func BenchmarkHistory(b *testing.B) {
@@ -105,6 +186,6 @@ func BenchmarkHistory(b *testing.B) {
 	e := &memory.Entry{URL: "shop.example/a", More: &memory.More{Tags: []uint64{1<<60 + 1, 1<<60 + 2, 1<<60 + 3, 1<<60 + 4}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		h.since(maxHistory/2, func(m *matcher) bool { return !m.match(e, e.URL) })
+		h.since(maxHistory/2, e, e.URL, func(m *matcher) bool { return !m.match(e, e.URL) })
 	}
 }

@@ -144,9 +144,10 @@ type Options struct {
 	//
 	// What is stored is saved meanwhile, if it is no larger than 2 MiB, for as long as it
 	// is fresh and then for the longer of its grace and [Options.Keep]. When the store
-	// fails, memory serves, and 1,024 copies of 16 MiB wait; it is left alone for a
-	// second, and longer each time up to 30, after five calls in a row have failed. Nil
-	// means that there is none.
+	// fails, memory serves, and 1,024 copies wait, of 16 MiB and a sixteenth of MaxBytes
+	// in all; it is left alone for a second, and longer each time up to 30, after five
+	// calls in a row have failed. What it has not it is not asked for again for a
+	// second. Nil means that there is none.
 	Store Store
 	// PurgeByHost has what [Cache.PurgeHandler] is sent count for the host that it
 	// is sent to alone, on every port: tags, and all of a cache. It is for several

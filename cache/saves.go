@@ -12,7 +12,7 @@ import (
 
 const (
 	maxSaves      = 1024     // that wait for the second level
-	maxSavedBytes = 16 << 20 // of them, in all
+	maxSavedBytes = 16 << 20 // of them, in all, and a sixteenth of what the cache may hold
 	openPause     = 250 * time.Millisecond
 
 	// selectingMark begins what stands, where a response would, for responses that
@@ -25,6 +25,7 @@ const (
 // saves are what is to be told to the second level, in order, beside the requests.
 type saves struct {
 	queue chan parcel
+	max   int64        // bytes
 	bytes atomic.Int64 // of what is in it
 
 	saved, dropped atomic.Uint64
@@ -40,11 +41,13 @@ type parcel struct {
 	turn      *turn
 }
 
-func (s *saves) init() { s.queue = make(chan parcel, maxSaves) }
+func (s *saves) init(room int64) {
+	s.queue, s.max = make(chan parcel, maxSaves), min(maxSavedBytes, room/16)
+}
 
 // put adds p, unless there is no room.
 func (s *saves) put(p parcel) bool {
-	if s.bytes.Add(p.size) <= maxSavedBytes {
+	if s.bytes.Add(p.size) <= s.max {
 		select {
 		case s.queue <- p:
 			return true

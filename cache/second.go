@@ -21,6 +21,7 @@ const (
 	secondBudget = 25 * time.Millisecond // that a request waits, and a call takes
 	maxBlob      = 2 << 20               // bytes that are saved of one response
 	maxFinding   = 64                    // calls that may bring such at once
+	absence      = time.Second           // for which what is not there is not looked for again
 )
 
 // A second is the second level as a cache uses it. What it finds there it puts into
@@ -34,6 +35,7 @@ type second struct {
 	tells  *breaker.Breaker // of others: a store may give and take nothing
 	places chan struct{}    // one for each call that finds
 	saves  saves
+	absent markers // what was not there just now
 
 	hits, misses, damaged, failures, left atomic.Uint64
 
@@ -46,6 +48,7 @@ type second struct {
 type finding struct {
 	done      chan struct{} // closed when what follows is set
 	taken     bool          // into memory
+	absent    bool          // there is nothing
 	selecting string        // on which fields what is stored differs; else it is not known
 }
 
@@ -54,7 +57,7 @@ func newSecond(c *Cache) *second {
 		cache: c, store: c.opts.Store,
 		places: make(chan struct{}, maxFinding), finding: make(map[string]*finding),
 	}
-	s.saves.init()
+	s.saves.init(c.opts.MaxBytes)
 	opts := breaker.Options{
 		Budget: secondBudget, InARow: 5, Longest: 30 * time.Second,
 		Failure: func(err error) bool { return !errors.Is(err, ErrAbsent) },
@@ -103,9 +106,15 @@ func storeKey(q *question) string {
 // fill puts into memory what the second level has of what a asks for, and reports
 // whether memory may have something new.
 func (s *second) fill(a *ask) bool {
-	begin := time.Now()
+	begin, marker := time.Now(), a.marker([]byte(a.url))
+	if s.absent.has(marker, begin) {
+		return false
+	}
 	q := question{ask: a}
 	f := s.find(a, storeKey(&q), secondBudget)
+	if f.absent {
+		s.absent.set(marker, begin.Add(absence))
+	}
 	if q.selecting = f.selecting; q.selecting != "" {
 		f = s.find(a, storeKey(&q), secondBudget-time.Since(begin))
 	}
@@ -129,22 +138,23 @@ func (s *second) find(a *ask, key string, within time.Duration) *finding {
 		s.mu.Unlock()
 		close(f.done)
 	}()
-	if data := s.load(key, within); data != nil {
+	data, err := s.load(key, within)
+	if f.absent = errors.Is(err, ErrAbsent); err == nil {
 		f.taken, f.selecting = s.take(a, data)
 	}
 	return f
 }
 
-// load returns what is under a key, or nil. However many wait for it, it is not theirs
-// to cancel.
-func (s *second) load(key string, within time.Duration) (data []byte) {
+// load returns what is under a key. However many wait for it, it is not theirs to
+// cancel.
+func (s *second) load(key string, within time.Duration) (data []byte, err error) {
 	begin := time.Now()
 	patience := time.NewTimer(within)
 	defer patience.Stop()
 	select {
 	case s.places <- struct{}{}:
 	case <-patience.C:
-		return nil
+		return nil, context.DeadlineExceeded
 	}
 	defer func() { <-s.places }()
 	ctx := context.Background()
@@ -154,14 +164,14 @@ func (s *second) load(key string, within time.Duration) (data []byte) {
 		defer cancel()
 		ctx = short
 	}
-	err := s.call(ctx, s.asks, func(ctx context.Context) (err error) {
+	err = s.call(ctx, s.asks, func(ctx context.Context) (err error) {
 		data, err = s.store.Load(ctx, key)
 		return err
 	})
 	if errors.Is(err, ErrAbsent) {
 		s.misses.Add(1)
 	}
-	return data
+	return data, err
 }
 
 // take puts a copy into memory, unless it is not what was asked for, has been removed
@@ -205,7 +215,7 @@ func (s *second) take(a *ask, data []byte) (taken bool, selecting string) {
 // since so long ago that its grace for that is over.
 func (c *Cache) outlives(e *memory.Entry, applied Position, now time.Time) bool {
 	ok, name, stale := true, nameOf(e.URL), now.Add(-c.opts.Grace)
-	c.follower.past.since(applied, func(m *matcher) bool {
+	c.follower.past.since(applied, e, name, func(m *matcher) bool {
 		ok = m.spares(e, name, stale)
 		return ok
 	})

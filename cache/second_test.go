@@ -567,6 +567,53 @@ func TestTheSecondLevelIsAskedOnce(t *testing.T) {
 	})
 }
 
+// TestWhatIsNotThereIsNotAskedForAgain at once: a page of each visitor's own costs no
+// call a visit.
+func TestWhatIsNotThereIsNotAskedForAgain(t *testing.T) {
+	inTier(t, func(t *testing.T, x *tier, origin *cachetest.Origin, a *member) {
+		var loads atomic.Int32
+		x.opts.Store = counting{x.store.Join("b"), &loads}
+		b := x.join("b")
+		origin.Set("/mine", "mine", "Cache-Control: private")
+		for range 100 {
+			cachetest.Get(t, b.front, "http://shop.example/mine", "Cookie: visitor=1").Want(t, 200, "mine", "miss")
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := loads.Load(); n > 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// TestWhatWaitsLeavesRoom: copies that cannot be saved do not fill a small cache.
+func TestWhatWaitsLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := new(cachetest.Origin)
+		x := newTier(t, origin)
+		var out atomic.Bool
+		x.store.Link = func(string) (time.Duration, error) {
+			if out.Load() {
+				return 0, errors.New("refused")
+			}
+			return 0, nil
+		}
+		x.opts.MaxBytes = 1 << 20
+		g := x.join("a")
+		out.Store(true)
+		body := strings.Repeat("x", 20<<10)
+		for i := range 200 {
+			path := fmt.Sprint("/", i)
+			origin.Set(path, body, "Cache-Control: max-age=3600")
+			for _, from := range []string{"miss", "hit"} {
+				cachetest.Get(t, g.front, "http://shop.example"+path).Want(t, 200, body, from)
+			}
+		}
+		if n := metric(g, "responses_refused_total"); n != 0 {
+			t.Errorf("there was no room for %v", n)
+		}
+	})
+}
+
 type counting struct {
 	cache.Store
 	loads *atomic.Int32

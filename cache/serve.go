@@ -86,6 +86,9 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, a *ask, url []
 func (h *handler) fill(a *ask, e *memory.Entry) bool {
 	q := question{ask: a}
 	if e != nil {
+		if e.Flags&memory.Validate != 0 {
+			return false // nor is it in the second level
+		}
 		q.selecting = selectingOf(e)
 	}
 	return !h.flights.underWay(&q) && h.cache.second.fill(a)
