@@ -547,7 +547,6 @@ func (readOnly) Save(context.Context, string, []byte, time.Duration) error {
 func TestTheSecondLevelIsAskedOnce(t *testing.T) {
 	inTier(t, func(t *testing.T, x *tier, origin *cachetest.Origin, a *member) {
 		var loads atomic.Int32
-		x.store.Link = nil
 		x.opts.Store = counting{x.store.Join("b"), &loads}
 		b := x.join("b")
 		var wg sync.WaitGroup
