@@ -106,6 +106,9 @@ func steps(a *ask, e *memory.Entry, d decision) (out []string) {
 		slices.Sort(odd)
 		out = append(out, "not stored, unless it varies on "+strings.Join(odd, ", "))
 	}
+	if a.site.cache.second != nil && d.act == fetchWhole && (e == nil || e.Flags&memory.Validate == 0) {
+		out = append(out, "the second level is asked first")
+	}
 	if e != nil && d.act == fetchWhole && a.mayCover(e, a.now) {
 		out = append(out, "what is stored is served if the backend fails")
 	}

@@ -24,7 +24,8 @@ type history struct {
 	blind bool // it shows nothing, for a test of tests
 
 	mu    sync.RWMutex
-	from  Position          // guarded by mu: all behind it is known
+	from  Position          // guarded by mu: all behind it is known,
+	to    Position          // guarded by mu: up to here
 	at    []Position        // guarded by mu: of what is known, in order
 	tags  map[tagged]latest // guarded by mu
 	hosts bool              // guarded by mu: some of those are of one host only
@@ -72,7 +73,7 @@ func newHistory() *history { return &history{from: math.MaxUint64} }
 func (h *history) begin(at Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.from, h.at, h.tags, h.urls, h.rest, h.hosts = at, nil, nil, nil, nil, false
+	h.from, h.to, h.at, h.tags, h.urls, h.rest, h.hosts = at, at, nil, nil, nil, nil, false
 }
 
 // before adds the entries behind a position up to the one from which on all is known,
@@ -172,6 +173,7 @@ func (h *history) add(at Position, m matcher, id uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.noteLocked(at, m)
+	h.to = at
 	if i := slices.IndexFunc(h.own, func(o *own) bool { return id != 0 && o.id == id }); i >= 0 {
 		h.backLocked(at, h.own[i])
 	}
@@ -194,11 +196,13 @@ func (h *history) backLocked(at Position, back *own) {
 }
 
 // since calls f for invalidations after at, among them all that mean e, whose name is
-// given, until f returns false. What is not known counts as a soft one of everything.
+// given, until f returns false. What is not known counts as a soft one of everything. So
+// does all if at is still to come: it is of a gateway that is ahead for a moment, or of
+// another history, which has been lost with all who knew of it.
 func (h *history) since(at Position, e *memory.Entry, name string, f func(*matcher) bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	if h.blind || at < h.from && !f(&matcher{all: true}) {
+	if h.blind || (at < h.from || at > h.to) && !f(&matcher{all: true}) {
 		return
 	}
 	if e.More != nil && !h.tagsLocked(at, e.More.Tags, name, f) || !h.urls[name].after(at, f) {

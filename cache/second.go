@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +41,7 @@ type second struct {
 	mu      sync.Mutex
 	finding map[string]*finding // guarded by mu, by key
 	open    int                 // guarded by mu: how many of the breakers are
+	failure error               // guarded by mu: of the last call that failed
 }
 
 // A finding is one look under a key, for all who wait for it.
@@ -70,7 +70,7 @@ func newSecond(c *Cache) *second {
 // changed tells the log once that the second level fails, and once that it is back.
 func (s *second) changed(open bool) {
 	s.mu.Lock()
-	before := s.open
+	before, cause := s.open, s.failure
 	if open {
 		s.open++
 	} else {
@@ -81,7 +81,7 @@ func (s *second) changed(open bool) {
 	logger := s.cache.opts.Logger
 	switch {
 	case before == 0:
-		logger.Error("cache: the second level fails and is left alone for a while; memory and the backends serve")
+		logger.Error("cache: the second level fails and is left alone for a while; memory and the backends serve", "cause", cause)
 	case after == 0:
 		logger.Warn("cache: back at the second level")
 	}
@@ -89,12 +89,16 @@ func (s *second) changed(open bool) {
 
 // call makes a call and counts it if it fails.
 func (s *second) call(ctx context.Context, b *breaker.Breaker, do func(context.Context) error) error {
-	err := b.Do(ctx, do)
-	if err != nil && !errors.Is(err, ErrAbsent) && !errors.Is(err, breaker.ErrOpen) {
-		s.failures.Add(1)
-		s.cache.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "second level", slog.String("part", s.cache.opts.Name), slog.String("cause", err.Error()))
-	}
-	return err
+	return b.Do(ctx, func(ctx context.Context) error {
+		err := do(ctx)
+		if err != nil && !errors.Is(err, ErrAbsent) {
+			s.failures.Add(1)
+			s.mu.Lock()
+			s.failure = err
+			s.mu.Unlock()
+		}
+		return err
+	})
 }
 
 // storeKey is under what the answers to a question are stored.

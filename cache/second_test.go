@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/cache/cachetest"
+	"github.com/foretier/foretier/health"
 )
 
 // A tier is gateways with one log, one second level and one backend.
@@ -64,6 +66,9 @@ func TestAColdGatewayServesWhatOthersHave(t *testing.T) {
 	inTier(t, func(t *testing.T, x *tier, origin *cachetest.Origin, a *member) {
 		b := x.join("b")
 		origin.Die()
+		if d := health.Explain(b.front, httptest.NewRequest("GET", page, nil)); d.Verdict != "miss" || !slices.Contains(d.Steps, "the second level is asked first") {
+			t.Errorf("explained as %+v", d)
+		}
 		cachetest.Get(t, b.front, page, "Cookie: visitor=1").Want(t, 200, "old", "hit")
 		b.want(t, "old", "hit")
 		if n := origin.Calls("/p"); n != 1 {
@@ -270,6 +275,23 @@ func TestAGapDistrustsTheSecondLevel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCopiesOfAnotherHistory: where a log begins again behind what was, and nobody knows
+// of that any more, its positions mean nothing.
+func TestCopiesOfAnotherHistory(t *testing.T) {
+	inTier(t, func(t *testing.T, x *tier, origin *cachetest.Origin, a *member) {
+		for range 3 {
+			x.log.Lose()
+		}
+		time.Sleep(15 * time.Second)
+		origin.Set("/later", "later", "Cache-Control: max-age=3600")
+		cachetest.Get(t, a.front, "http://shop.example/later").Want(t, 200, "later", "miss")
+		saved()
+		a.stop()
+		x.log = new(cachetest.Log)
+		cachetest.Get(t, x.join("b").front, "http://shop.example/later").Want(t, 200, "later", "miss")
+	})
 }
 
 // TestForeignCopies: whatever stands in the second level, nobody gets what they have not
@@ -516,6 +538,9 @@ func TestOutageOfTheSecondLevel(t *testing.T) {
 				}
 				if n := strings.Count(lines.String(), "second level"); n != 2 {
 					t.Errorf("%d lines:\n%s", n, &lines)
+				}
+				if why := map[bool]string{false: "refused", true: "deadline"}[hangs]; !strings.Contains(lines.String(), why) {
+					t.Errorf("the cause is not said:\n%s", &lines)
 				}
 			})
 		})
