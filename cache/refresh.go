@@ -1,6 +1,11 @@
 package cache
 
-import "github.com/foretier/foretier/cache/internal/memory"
+import (
+	"context"
+
+	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/transit"
+)
 
 // refresh fetches anew what is stored, behind the client's back, unless that is
 // under way or too many are.
@@ -20,6 +25,34 @@ func (h *handler) refresh(a *ask, e *memory.Entry) {
 		return
 	}
 	h.refreshNow(q)
+}
+
+// inTurn refreshes what q asks for, behind everybody's back, unless another gateway
+// does, or has.
+func (h *handler) inTurn(q question) {
+	detached, _ := transit.Detach(q.ask.r.Context())
+	ctx, cancel := context.WithCancelCause(detached)
+	t := &task{cancel: cancel, done: make(chan struct{})}
+	if !h.cache.running.add(t) {
+		cancel(errClosed)
+		<-h.refreshing
+		return
+	}
+	e := q.stale
+	h.cache.store.Retain(e)
+	q.ask = q.ask.clone(ctx) // what the client's request holds may change once it has been answered
+	go func() {
+		defer h.cache.running.remove(t)
+		defer close(t.done)
+		defer h.cache.store.Release(e)
+		defer cancel(context.Canceled)
+		var mine bool
+		if q.turn, mine = h.cache.second.turnFor(ctx, &q); mine {
+			h.refreshNow(q)
+			return
+		}
+		<-h.refreshing
+	}()
 }
 
 // refreshNow begins the fetch of a refresh, which has its place.
