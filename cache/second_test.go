@@ -547,6 +547,36 @@ func TestOutageOfTheSecondLevel(t *testing.T) {
 	}
 }
 
+// TestCallsThatTakeTooLongCount in time that passes: the breaker's own limit ends them,
+// and not one that says nothing of the store.
+func TestCallsThatTakeTooLongCount(t *testing.T) {
+	store := &cachetest.Store{Link: func(string) (time.Duration, error) { return time.Hour, nil }}
+	var loads atomic.Int32
+	origin := new(cachetest.Origin)
+	_, front := cachetest.Open(t, cache.Options{
+		Feed: new(cachetest.Log).Join("a"), Store: hanging{store.Join("a"), &loads}, Logger: slog.New(slog.DiscardHandler),
+	}, origin)
+	for i := range 30 {
+		path := fmt.Sprint("/", i)
+		origin.Set(path, "x", "Cache-Control: max-age=3600")
+		cachetest.Get(t, front, "http://shop.example"+path).Want(t, 200, "x", "miss")
+	}
+	if n := loads.Load(); n < 5 || n > 8 { // some are tried again on a slow machine
+		t.Errorf("%d calls", n)
+	}
+}
+
+// A hanging store counts its calls.
+type hanging struct {
+	cache.Store
+	loads *atomic.Int32
+}
+
+func (h hanging) Load(ctx context.Context, key string) ([]byte, error) {
+	h.loads.Add(1)
+	return h.Store.Load(ctx, key)
+}
+
 // TestAStoreThatTakesNothing is asked all the same.
 func TestAStoreThatTakesNothing(t *testing.T) {
 	inTier(t, func(t *testing.T, x *tier, origin *cachetest.Origin, a *member) {
