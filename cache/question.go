@@ -9,6 +9,7 @@ import (
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // patience is for how many fetches of others a request waits in vain before it
@@ -50,6 +51,7 @@ func (q *question) request(ctx context.Context) *http.Request {
 		r.RequestURI = to.String()
 	}
 	a.generalize(r.Header)
+	r.Header["Surrogate-Capability"] = []string{a.site.cache.capabilities(ctx)}
 	if q.begun != nil && !q.plain {
 		askRest(r, q.begun)
 	}
@@ -76,9 +78,16 @@ func (a *ask) generalize(h http.Header) {
 		}
 	}
 	fields.DropCookies(h, a.drops)
-	// Nobody else's: what is stored must not depend on what one client, or a
-	// proxy before it, says that it can make of a page.
-	h["Surrogate-Capability"] = []string{a.site.cache.capability}
+}
+
+// capabilities returns what backends are told that is made of their answers: by the
+// cache and by the stage above it. Nobody else is told of: what is stored must not
+// depend on what one client, or a proxy before it, says that it can make of a page.
+func (c *Cache) capabilities(ctx context.Context) string {
+	if rec, ok := transit.Lookup(ctx); ok && rec.Composes != "" {
+		return c.capability + ", " + rec.Composes
+	}
+	return c.capability
 }
 
 // drops reports whether a cookie is taken off a request that is looked up.

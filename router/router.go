@@ -98,6 +98,9 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer transit.Log(rt.opts.Logger, rt.opts.Name, r, rec)
 	}
 	began := time.Now()
+	if rec.Front == nil {
+		rec.Front = rt
+	}
 	taught, changes := rec.Lesson.Takes(rt), rt.changes.Load()
 	d := rt.rules.Load().decide(r, (*limiter).enter)
 	rule := d.rule

@@ -10,6 +10,15 @@ type Orders struct {
 	// Page answers with the operator's page for status and reports whether it
 	// has one. It may be nil. Set by edge.
 	Page func(w http.ResponseWriter, r *http.Request, status int) bool
+	// Front is who answers what a stage below asks on the visitor's behalf besides
+	// the request itself, so that it is judged like whatever the visitor asks. Set
+	// by edge, and by a router if nobody above has; nil: whom the stage wraps.
+	Front http.Handler
+	// Composes is what a stage above makes of answers that ask for it, as a member
+	// of Surrogate-Capability (Edge Architecture Specification), such as
+	// a="ESI/1.0". It is what backends are told of beside a cache's own, whatever
+	// the client has sent. Empty: nothing. Set by esi.
+	Composes string
 	// Terms is what the rule that took the request asks of the pool. Set by
 	// router.
 	Terms Terms

@@ -96,6 +96,8 @@ func fill(t *testing.T, v reflect.Value) {
 			f.Set(reflect.ValueOf(netip.MustParseAddr("192.0.2.1")))
 		case f.Type() == reflect.TypeFor[Turn]():
 			f.Set(reflect.ValueOf(turn{}))
+		case f.Type() == reflect.TypeFor[http.Handler]():
+			f.Set(reflect.ValueOf(http.NotFoundHandler()))
 		case f.Kind() == reflect.Struct:
 			fill(t, f)
 		case f.Kind() == reflect.Func:

@@ -116,7 +116,7 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	rec.ID = id.String()
 	no := s.admit(r, rec, peer, trusted, ex.own != nil)
 	r.Header["X-Request-Id"] = []string{rec.ID}
-	rec.Page = s.page
+	rec.Page, rec.Front = s.page, s.handler
 	if rec.Scheme == "https" {
 		ex.hsts = s.hsts
 	}
