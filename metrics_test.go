@@ -30,6 +30,7 @@ import (
 	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/cache/cachetest"
+	"github.com/foretier/foretier/cache/esi"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/metrics"
 	"github.com/foretier/foretier/health/status"
@@ -275,7 +276,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 		t.Error(err)
 	}
 
-	return []health.Reporter{apps, db, pages, sessions, sticky, reader, front, srv,
+	return []health.Reporter{apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv,
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 

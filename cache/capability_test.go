@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 // TestWhatBackendsAreToldOf: what is made of their answers by the cache and by the
 // stage above, and not what a client has sent.
 func TestWhatBackendsAreToldOf(t *testing.T) {
+	const sent = `evil="ESI/1.0"`
 	var told string
 	c, err := New(Options{})
 	if err != nil {
@@ -23,12 +25,17 @@ func TestWhatBackendsAreToldOf(t *testing.T) {
 		`a="ESI/1.0"`: `Foretier="Surrogate/1.0", a="ESI/1.0"`,
 	} {
 		r := httptest.NewRequest("GET", "http://h/"+url.PathEscape(above), nil)
-		r.Header.Set("Surrogate-Capability", `evil="ESI/1.0"`)
+		r.Header.Set("Surrogate-Capability", sent)
 		ctx, rec := transit.With(r.Context())
 		rec.Composes = above
 		h.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
 		if told != want {
-			t.Errorf("below %q: got %q, want %q", above, told, want)
+			t.Errorf("below %q a fetch tells of %q, want %q", above, told, want)
+		}
+		r.Method = "POST"
+		h.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
+		if want := cmp.Or(above, sent); told != want || r.Header.Get("Surrogate-Capability") != sent {
+			t.Errorf("below %q what passes tells of %q, want %q", above, told, want)
 		}
 	}
 }

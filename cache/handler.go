@@ -33,6 +33,9 @@ func newHandler(c *Cache, next http.Handler) *handler {
 	return h
 }
 
+// Tells implements [transit.Teller].
+func (h *handler) Tells() {}
+
 // Healthy reports whether what lies below could serve r now.
 func (h *handler) Healthy(r *http.Request) bool { return health.Healthy(h.next, r) }
 

@@ -17,6 +17,7 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *ask, reason, w
 		h.next.ServeHTTP(w, r)
 		return
 	}
+	r = told(r)
 	p := &passWriter{ResponseWriter: w, h: h, r: r, ask: a, reason: reason, why: why}
 	defer func() { p.post.drop() }() // it may panic
 	h.next.ServeHTTP(p, r)

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -88,6 +89,21 @@ func (c *Cache) capabilities(ctx context.Context) string {
 		return c.capability + ", " + rec.Composes
 	}
 	return c.capability
+}
+
+// told returns a request that passes as whoever is below gets it: with what the stage
+// above makes of answers.
+func told(r *http.Request) *http.Request {
+	rec, ok := transit.Lookup(r.Context())
+	if !ok || rec.Composes == "" {
+		return r
+	}
+	out := new(http.Request)
+	*out = *r
+	out.Header = make(http.Header, len(r.Header)+1)
+	maps.Copy(out.Header, r.Header)
+	out.Header["Surrogate-Capability"] = []string{rec.Composes}
+	return out
 }
 
 // drops reports whether a cookie is taken off a request that is looked up.

@@ -528,3 +528,35 @@ func TestOneAfterAnother(t *testing.T) {
 		t.Errorf("got %q, and %q is left", w.Body, rec.Composes)
 	}
 }
+
+// A compressor above compresses what is composed, whenever it says so.
+func TestBelowACompressor(t *testing.T) {
+	b := &backend{pages: map[string]string{"/esi": `<esi:include src="/menu"/>`, "/menu": "M"}}
+	h := newProcessor(t, esi.Options{}).Handler(b)
+	above := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		h.ServeHTTP(zipper{w, z}, r)
+		_ = z.Close() // a recorder takes everything
+	})
+	for range 2 {
+		w := get(above, "/esi", "Accept-Encoding", "gzip")
+		z, err := gzip.NewReader(w.Body)
+		if err != nil || w.Header().Get("Content-Encoding") != "gzip" {
+			t.Fatalf("got %v, %v", w.Header(), err)
+		}
+		if got, err := io.ReadAll(z); string(got) != "M" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	if n := len(b.of("/esi")); n != 2 {
+		t.Errorf("the page was asked for %d times", n)
+	}
+}
+
+type zipper struct {
+	http.ResponseWriter
+	z io.Writer
+}
+
+func (z zipper) Write(b []byte) (int, error) { return z.z.Write(b) }

@@ -64,15 +64,15 @@ const (
 )
 
 // judge decides what is done with the answer to a request that went down as how says.
-// asks says that it is to be composed.
-func judge(method string, how way, status int, h http.Header, asks bool) act {
+// isCoded says that it has a content coding, asks that it is to be composed.
+func judge(method string, how way, status int, isCoded, asks bool) act {
 	part := status == http.StatusNotModified || status == http.StatusPartialContent
 	switch {
 	case !asks || status < 200:
 		return pass
 	case part && how == plain && status == http.StatusNotModified:
 		return pass // it has no body
-	case part || coded(h) && method != http.MethodHead:
+	case part || isCoded && method != http.MethodHead:
 		if how == plain {
 			return raw
 		}
@@ -129,7 +129,7 @@ func closeToOne(h http.Header) {
 func settle(h http.Header) {
 	closeToOne(h)
 	for _, name := range [...]string{
-		"Accept-Ranges", "Age", "Content-Digest", "Content-Encoding", "Content-Length", "Content-Md5", "Content-Range",
+		"Accept-Ranges", "Age", "Content-Digest", "Content-Length", "Content-Md5", "Content-Range",
 		"Date", "Digest", "Etag", "Last-Modified", "Repr-Digest", "Trailer",
 	} {
 		delete(h, name)

@@ -13,9 +13,9 @@ import (
 type handler struct {
 	processor *Processor
 	next      http.Handler
+	tells     bool // next tells backends of us itself
 	marks     marks
 	never     atomic.Uint64 // the generation of what an edge may learn: it never changes
-	passed    atomic.Uint64 // what it has answered since
 }
 
 // ServeHTTP implements [http.Handler].
@@ -34,7 +34,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec.Composes = h.processor.capability
 	defer func() { rec.Composes = "" }() // whoever asks another handler then has it composed there
 	if taught && how == asItIs {
-		rec.Lesson.Pass(transit.Stage{Generation: &h.never, Count: &h.passed}, h.next)
+		rec.Lesson.Pass(transit.Stage{Generation: &h.never}, h.next)
 	}
 	var before http.Header
 	if len(w.Header()) > 0 {
@@ -60,10 +60,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve has r answered once, by whoever is below.
 func (h *handler) serve(w http.ResponseWriter, r *http.Request, rec *transit.Record, how way, mark uint64) *writer {
-	down := new(http.Request)
-	*down = *r
-	down.Header = onward(r, how, h.processor.capability)
-	out := &writer{ResponseWriter: w, handler: h, asked: r, down: down, how: how, front: rec.Front, mark: mark}
+	down := h.onward(r, how)
+	out := &writer{ResponseWriter: w, handler: h, asked: r, down: down, how: how, front: rec.Front, mark: mark, above: w.Header()["Content-Encoding"]}
 	whole := false
 	defer func() {
 		if !whole && out.page != nil {
@@ -100,11 +98,20 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 		d.Verdict = "may compose"
 	}
 	rec.Composes = h.processor.capability
+	d.Next = []health.Decision{health.Explain(h.next, h.onward(r, how))}
+	return d
+}
+
+// onward returns r as it goes down. Nearly all that go as they are are answered by
+// what is stored: whoever is below tells the backend of us then, and nothing is copied.
+func (h *handler) onward(r *http.Request, how way) *http.Request {
+	if h.tells && how == asItIs {
+		return r
+	}
 	down := new(http.Request)
 	*down = *r
 	down.Header = onward(r, how, h.processor.capability)
-	d.Next = []health.Decision{health.Explain(h.next, down)}
-	return d
+	return down
 }
 
 // Healthy reports whether what lies below could serve r now.

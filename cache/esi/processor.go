@@ -7,6 +7,7 @@ import (
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fair"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // A Processor composes pages for every handler that it wraps. Its methods are safe
@@ -35,7 +36,8 @@ func New(opts Options) (*Processor, error) {
 // The returned handler also has the methods Explain, Healthy and Wraps, by which a
 // layer above asks what lies below.
 func (p *Processor) Handler(next http.Handler) http.Handler {
-	return &handler{processor: p, next: next}
+	_, tells := next.(transit.Teller)
+	return &handler{processor: p, next: next, tells: tells}
 }
 
 // figures count what was done.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -17,6 +18,7 @@ type writer struct {
 	how     way
 	front   http.Handler // whom fragments are asked of; nil: the one that is wrapped
 	mark    uint64
+	above   []string // the coding that a compressor above has announced already
 
 	status  int // of the final header; 0 before
 	act     act
@@ -52,7 +54,8 @@ func (w *writer) WriteHeader(status int) {
 	}
 	w.status = status
 	h := w.ResponseWriter.Header()
-	w.act = judge(w.asked.Method, w.how, status, h, w.handler.processor.asks(w.down, status, h))
+	isCoded := coded(h) && !slices.Equal(h["Content-Encoding"], w.above)
+	w.act = judge(w.asked.Method, w.how, status, isCoded, w.handler.processor.asks(w.down, status, h))
 	if w.act != pass {
 		w.handler.marks.set(w.mark)
 	}
@@ -69,6 +72,9 @@ func (w *writer) WriteHeader(status int) {
 		w.handler.processor.figures.composed.Add(1)
 		w.length = announced(h)
 		settle(h)
+		if isCoded { // of HEAD, for what comes with a GET has none
+			delete(h, "Content-Encoding")
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 	if w.act == compose {

@@ -33,7 +33,8 @@ type Lesson struct {
 const maxStages = 2
 
 // A Stage is what a stage that has taken part asks for: to be gone by as long
-// as its generation is the same, and to have each answer counted.
+// as its generation is the same, and to have each answer counted, by Counts if that is
+// not nil.
 type Stage struct {
 	Generation *atomic.Uint64
 	Was        uint64

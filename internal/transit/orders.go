@@ -36,6 +36,14 @@ type Orders struct {
 	Storable func(status int, h http.Header) bool
 }
 
+// A Teller is a handler that tells whomever it asks of [Orders.Composes], so that
+// nobody above has to say it in a header of a request that may be answered by what is
+// stored.
+type Teller interface {
+	// Tells does nothing.
+	Tells()
+}
+
 // Streaming says that the answer is a stream: see [Turn].
 func (o *Orders) Streaming() {
 	if o.Turn != nil {

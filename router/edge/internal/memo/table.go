@@ -69,7 +69,9 @@ func (m *Memo) Open(now time.Time, hold bool) (age, ttl int64, ok bool) {
 	}
 	if age, ttl, ok = m.Page.Open(now, hold); ok {
 		for i := range m.Stages {
-			m.Stages[i].Counts.CountInstant()
+			if counts := m.Stages[i].Counts; counts != nil {
+				counts.CountInstant()
+			}
 		}
 	}
 	return age, ttl, ok
