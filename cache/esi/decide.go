@@ -123,6 +123,7 @@ func closeToOne(h http.Header) {
 		value = "private, no-store"
 	}
 	fields.CacheControl(h, value)
+	delete(h, "Surrogate-Control")
 }
 
 // settle makes the header of a template that of the page which is composed of it.

@@ -9,13 +9,40 @@ import (
 // Cache-Control, and removes every other field for which [OrdersCaches] is true. A
 // shared cache heeds those before Cache-Control, so an answer is taken out of
 // all of them here or not at all.
+//
+// What Surrogate-Control asks to have made of an answer by content, such as
+// content="ESI/1.0", stays: it is as true of an answer that nobody keeps.
 func CacheControl(h http.Header, value string) {
-	for name := range h {
-		if OrdersCaches(name) {
-			delete(h, name)
+	var content []string
+	for name, lines := range h {
+		if !OrdersCaches(name) {
+			continue
 		}
+		if EqualFold(name, surrogateControl) {
+			content = contents(content, lines)
+		}
+		delete(h, name)
+	}
+	if content != nil {
+		h[surrogateControl] = content
 	}
 	h["Cache-Control"] = []string{value}
+}
+
+const surrogateControl = "Surrogate-Control" // Edge Architecture Specification
+
+// contents appends to out the members of Surrogate-Control that are called content.
+func contents(out, lines []string) []string {
+	for _, line := range lines {
+		for line != "" {
+			var member string
+			member, line = CutMember(line)
+			if name, _, _ := strings.Cut(member, "="); EqualFold(strings.TrimSpace(name), "content") {
+				out = append(out, strings.TrimSpace(member))
+			}
+		}
+	}
+	return out
 }
 
 // OrdersCaches reports whether the field called name says what a cache may do
@@ -30,9 +57,9 @@ func OrdersCaches(name string) bool {
 	}
 	for _, known := range [...]string{
 		"Expires", "Pragma", // RFC 9111, sections 5.3 and 5.4
-		"Surrogate-Control", // Edge Architecture Specification
-		"X-Accel-Expires",   // nginx
-		"Edge-Control",      // Akamai
+		surrogateControl,
+		"X-Accel-Expires", // nginx
+		"Edge-Control",    // Akamai
 	} {
 		if EqualFold(name, known) {
 			return true

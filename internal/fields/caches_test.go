@@ -38,6 +38,22 @@ func TestCacheControl(t *testing.T) {
 	}
 }
 
+// What is to be made of an answer is no matter of how long it is kept.
+func TestCacheControlKeepsWhatIsToBeMadeOfAnAnswer(t *testing.T) {
+	for line, want := range map[string]string{
+		`content="ESI/1.0"`:                      `content="ESI/1.0"`,
+		`max-age=60+30, Content = "ESI/1.0";a,x`: `Content = "ESI/1.0";a`,
+		`max-age=60`:                             "",
+		`no-store, contents="ESI/1.0"`:           "",
+	} {
+		h := http.Header{"Surrogate-Control": {line}}
+		CacheControl(h, "no-store")
+		if got := h.Get("Surrogate-Control"); got != want {
+			t.Errorf("of %s %s is left, want %s", line, got, want)
+		}
+	}
+}
+
 func TestOwnToClient(t *testing.T) {
 	cases := []struct {
 		lines []string

@@ -37,7 +37,7 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	rec.Answered(status)
 	rec.Fail(cause)
 	h := w.Header()
-	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie"} {
+	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie", "Surrogate-Control"} {
 		h.Del(name)
 	}
 	fields.CacheControl(h, "no-store")

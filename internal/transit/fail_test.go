@@ -41,6 +41,7 @@ func TestFail(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			w.Header().Set("Etag", `"half an answer"`)
+			w.Header().Set("Surrogate-Control", `content="ESI/1.0"`)
 			w.Header().Set("Foretier-Cache-Control", "public, max-age=60")
 			cause := errors.New("why")
 			Fail(w, r.WithContext(ctx), c.status, cause)
@@ -50,7 +51,7 @@ func TestFail(t *testing.T) {
 			if got := w.Header().Get("Retry-After"); got != c.retry {
 				t.Errorf("Retry-After: got %q, want %q", got, c.retry)
 			}
-			if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Etag") != "" || w.Header().Get("Foretier-Cache-Control") != "" {
+			if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Etag") != "" || w.Header().Get("Surrogate-Control") != "" || w.Header().Get("Foretier-Cache-Control") != "" {
 				t.Errorf("header of another answer, or storable: %v", w.Header())
 			}
 			if rec.Cause() != cause {
