@@ -33,6 +33,7 @@ type config struct {
 	cacheTTL      time.Duration
 	lifetimes     map[int]time.Duration // by status, in place of cacheTTL
 	ignoreNoStore bool
+	esi           bool
 	devices       bool     // tell phones and desktops apart, and no browsers
 	fill          []string // fields that may go along with what fills the cache; nil: all
 	bypass        []string // cookies whose bearers are not cached for
@@ -141,6 +142,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 		return err
 	})
 	fs.BoolVar(&f.c.ignoreNoStore, "cache-ignore-no-store", false, "store what visitors get who say no-store, as some scripts do with every reload (no-cache of theirs is ignored anyway)")
+	fs.BoolVar(&f.c.esi, "esi", false, "compose pages of the fragments that they include (esi:include), each of which is cached on its own; done where Surrogate-Control asks for ESI/1.0, with -shop magento in all HTML (default true with -shop magento and shopware)")
 	fs.BoolVar(&f.c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
 	fs.StringVar(&f.fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
 	fs.StringVar(&f.bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
@@ -179,6 +181,9 @@ func (f *flags) lists() {
 	c.streaming = list(f.streaming)
 	if c.shop != "" && !f.set["admin"] {
 		c.admin = nil
+	}
+	if !f.set["esi"] {
+		c.esi = presets[c.shop].esi
 	}
 	if c.fill = list(f.fill); f.fill == "none" {
 		c.fill = []string{}

@@ -15,18 +15,20 @@ type preset struct {
 	admin  func(more ...string) *router.AdminMatcher
 	rules  func() cache.Rules // nil: as without a shop
 	purges bool               // its pages live until it purges them
+	esi    bool               // it includes fragments if it is told that somebody composes
+	mute   bool               // and does not say which of its pages do
 	own    []router.Rule      // of what the gateway answers itself
 }
 
 var presets = map[string]preset{
 	"": {admin: router.Admin},
-	"magento": {rules: shop.Magento, purges: true, admin: func(more ...string) *router.AdminMatcher {
+	"magento": {rules: shop.Magento, purges: true, esi: true, mute: true, admin: func(more ...string) *router.AdminMatcher {
 		if len(more) == 0 {
 			return router.Magento("admin") // there is no origin, for which it would be looked at
 		}
 		return router.Magento(strings.Trim(more[0], "/"), more[1:]...)
 	}},
-	"shopware":  {rules: shop.Shopware, purges: true, admin: router.Shopware, own: []router.Rule{emptyCart}},
+	"shopware":  {rules: shop.Shopware, purges: true, esi: true, admin: router.Shopware, own: []router.Rule{emptyCart}},
 	"wordpress": {rules: shop.WordPress, admin: router.WordPress},
 	"oxid":      {admin: router.OXID},
 }

@@ -133,3 +133,47 @@ func TestShopOXID(t *testing.T) {
 	gets(t, addr, "shop 1", "/?utm_source=x")
 	gets(t, addr, "shop 1", "/")
 }
+
+// TestShopsFragments: what each shop sends of ESI is done, and turned off if one wants.
+func TestShopsFragments(t *testing.T) {
+	for name, c := range map[string]struct {
+		control, page, want string
+		flags               []string
+	}{
+		"Magento":  {"", `[<esi:include src="http://shop.example/page_cache/block/esi/blocks/%5B%22catalog.topnav%22%5D/handles/WyJkZWZhdWx0Il0%3D/" />]`, "[menu]", []string{"-shop", "magento", "-purge-from", "127.0.0.1"}},
+		"Shopware": {`content="ESI/1.0"`, `[<esi:include src="http://shop.example/header?_hash=a%2Fb" onerror="continue" />]`, "[menu]", []string{"-shop", "shopware", "-purge-from", "127.0.0.1"}},
+		"any":      {`content="ESI/1.0"`, `[<esi:include src="/menu"/>]`, "[menu]", []string{"-esi"}},
+		"pinned":   {`content="ESI/1.0"`, `[<esi:include src="/menu"/>]`, "[menu]", []string{"-esi", "-sticky", "pin"}},
+		"none":     {`content="ESI/1.0"`, `[<esi:include src="/menu"/>]`, `[<esi:include src="/menu"/>]`, nil},
+		"off":      {"", `[<esi:include src="/menu"/>]`, `[<esi:include src="/menu"/>]`, []string{"-shop", "magento", "-esi=false", "-purge-from", "127.0.0.1"}},
+		"oxid":     {"", `[<esi:include src="/menu"/>]`, `[<esi:include src="/menu"/>]`, []string{"-shop", "oxid", "-origin", "http://127.0.0.1:1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apps := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+				w.Header().Set("Cache-Control", "public, max-age=60, s-maxage=60")
+				if r.URL.Path != "/page" {
+					fmt.Fprint(w, "menu")
+					return
+				}
+				if c.control != "" {
+					w.Header().Set("Surrogate-Control", c.control)
+				}
+				if name == "pinned" { // by the pool, which then keeps the page from all caches
+					w.Header().Set("Cache-Control", "private")
+					w.Header().Set("Set-Cookie", "session=1")
+				}
+				if told := strings.Contains(r.Header.Get("Surrogate-Capability"), "ESI/1.0"); told != (c.want == "[menu]") {
+					t.Errorf("the shop is told that somebody composes: %t", told)
+				}
+				fmt.Fprint(w, c.page)
+			})
+			addr, _ := startGateway(t, append([]string{"-backends", apps}, c.flags...)...)
+			for range 2 {
+				if _, got := sendTarget(t, addr, "GET", "/page"); got != c.want {
+					t.Errorf("got %s, want %s", got, c.want)
+				}
+			}
+		})
+	}
+}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/esi"
 	"github.com/foretier/foretier/cache/redistier"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/metrics"
@@ -90,6 +91,11 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 				return nil, fmt.Errorf("-purge-from: %w", err)
 			}
 			rules = append(rules, router.Rule{Name: "purge", When: router.Method(cache.PurgeMethods()...), To: purge})
+		}
+	}
+	if c.esi {
+		if shop, err = t.composed(shop); err != nil {
+			return nil, err
 		}
 	}
 	var claims []router.Claim // proved before anything is served
@@ -208,6 +214,21 @@ func (t *tier) pages() (*cache.Cache, error) {
 		t.closers = append(t.closers, s)
 	}
 	return pages, nil
+}
+
+// composed returns the shop with its pages composed. Their fragments go through all
+// rules, as what the visitor asks for does.
+func (t *tier) composed(shop http.Handler) (http.Handler, error) {
+	opts := esi.Options{Logger: t.log}
+	if presets[t.config.shop].mute {
+		opts.Also = esi.HTML
+	}
+	processor, err := esi.New(opts)
+	if err != nil {
+		return nil, fmt.Errorf("-esi: %w", err)
+	}
+	t.reporters = append(t.reporters, processor)
+	return processor.Handler(shop), nil
 }
 
 // listen makes the server in front of the router, and the status page of all.

@@ -1,0 +1,3 @@
+<?php
+header('Cache-Control: private, no-store');
+echo htmlspecialchars($_COOKIE['user'] ?? 'nobody');
