@@ -11,11 +11,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/cache/esi"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/testkit"
+	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 )
@@ -274,6 +276,34 @@ func TestOptions(t *testing.T) {
 	} {
 		if _, err := esi.New(opts); err == nil {
 			t.Errorf("%s that cannot be is accepted", name)
+		}
+	}
+}
+
+// TestWhatIsTaught: a page that is composed, or was to be, teaches nothing.
+func TestWhatIsTaught(t *testing.T) {
+	b := &backend{own: map[string]http.HandlerFunc{
+		"/page":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Cache-Control", "max-age=60") },
+		"/esi":   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Cache-Control", "max-age=60") },
+		"/esi/z": zipped("x"),
+		"/turns": zipped("x"), // which is ESI in gzip, and none without
+	}}
+	pages := must(cache.New(cache.Options{Lifetimes: map[int]time.Duration{200: time.Minute}}))
+	defer pages.Close()
+	for path, want := range map[string]bool{"/page": true, "/esi": false, "/esi/z": false, "/turns": false} {
+		for range 2 { // what answers is stored, in both forms
+			get(newProcessor(t, esi.Options{}).Handler(pages.Handler(b)), path, "Accept-Encoding", "gzip")
+		}
+		h := newProcessor(t, esi.Options{}).Handler(pages.Handler(b))
+		for round := range 3 {
+			r := httptest.NewRequest("GET", "http://shop.example"+path, nil)
+			r.Header.Set("Accept-Encoding", "gzip")
+			ctx, rec := transit.With(r.Context())
+			rec.Lesson.Hand(h)
+			h.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
+			if page, _ := rec.Lesson.Learned(); (page != nil) != want {
+				t.Errorf("%s, round %d: taught %t", path, round, page != nil)
+			}
 		}
 	}
 }

@@ -127,6 +127,10 @@ func TestCompose(t *testing.T) {
 			w.Header().Set("Content-Length", "7")
 			io.WriteString(w, "SHO")
 		},
+		"/esi/short": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, `<esi:include src="/menu"/>`)
+		},
 		"/hints": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
 			io.WriteString(w, "HINTS")
@@ -152,6 +156,8 @@ func TestCompose(t *testing.T) {
 		{"a coding", `<esi:include src="/coded" alt="/menu"/>`, "MENU"},
 		{"a panic", `<esi:include src="/panics" alt="/menu"/>`, "MENU"},
 		{"an abort", `<esi:include src="/aborts" alt="/menu"/>`, "MENU"},
+		{"half of it", `<esi:include src="/short" alt="/menu"/>`, "MENU"},
+		{"half of it, and no alt", `a<esi:include src="/esi/short"/>b`, "a" + missing + "b"},
 		{"early hints", `<esi:include src="/hints"/>`, "HINTS"},
 		{"to the byte", `<esi:include src="/query?a=%2f%5B%22&amp;b={é}&c=a b#top"/>`, "/query?a=%2f%5B%22&b=%7B%C3%A9%7D&c=a%20b"},
 		{"the page's host", `<esi:include src="http://shop.example/menu"/><esi:include src="https://SHOP.example:8443/menu"/><esi:include src="//shop.example./menu"/>`, "MENUMENUMENU"},
@@ -408,6 +414,9 @@ func zipped(page string) http.HandlerFunc {
 		}
 		w.Header().Set("X-Zipped", "yes")
 		w.Header().Set("X-First", "yes")
+		if r.URL.Path == "/turns" {
+			w.Header().Set("Surrogate-Control", `content="ESI/1.0"`)
+		}
 		w.Header().Set("Content-Encoding", "gzip")
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)

@@ -70,8 +70,6 @@ func judge(method string, how way, status int, isCoded, asks bool) act {
 	switch {
 	case !asks || status < 200:
 		return pass
-	case part && how == plain && status == http.StatusNotModified:
-		return pass // it has no body
 	case part || isCoded && method != http.MethodHead:
 		if how == plain {
 			return raw

@@ -226,6 +226,21 @@ func TestLargeParts(t *testing.T) {
 	}
 }
 
+// TestWhatIsSentIsHeldNoLonger.
+func TestWhatIsSentIsHeldNoLonger(t *testing.T) {
+	p := newProcessor(t, esi.Options{})
+	sent := make(chan struct{})
+	b := &backend{pages: map[string]string{"/menu": "M", "/esi": `<esi:include src="/menu"/>` + strings.Repeat("x", 3<<20) + `!<esi:include src="/last"/>`}, own: map[string]http.HandlerFunc{
+		"/last": func(http.ResponseWriter, *http.Request) {
+			<-sent
+			if got := metric(p, "memory_used_bytes"); got > 1000 {
+				t.Errorf("%v bytes are held", got)
+			}
+		},
+	}}
+	p.Handler(b).ServeHTTP(&notifier{httptest.NewRecorder(), "!", sent}, httptest.NewRequest("GET", "http://shop.example/esi", nil))
+}
+
 // TestManyPagesAtOnce share what may be held, and all are whole.
 func TestManyPagesAtOnce(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 40<<10) // 640 KiB
