@@ -20,6 +20,8 @@
 //     [github.com/foretier/foretier/session/memcachestore]: where those are kept
 //   - [github.com/foretier/foretier/session/php]: looks into PHP's own sessions
 //   - [github.com/foretier/foretier/cache]: a shared HTTP cache
+//   - [github.com/foretier/foretier/cache/esi]: pages composed of fragments, each
+//     cached on its own
 //   - [github.com/foretier/foretier/router]: which rule takes a request,
 //     explained and provable
 //   - [github.com/foretier/foretier/router/edge]: the listening end: limits,

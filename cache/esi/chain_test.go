@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -306,4 +307,36 @@ func TestWhatIsTaught(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestOverHTTP2: pages are composed on connections of all kinds, side by side.
+func TestOverHTTP2(t *testing.T) {
+	s := new(shop)
+	pages := must(cache.New(cache.Options{}))
+	defer pages.Close()
+	rt := must(router.New(router.Options{}, router.Rule{Name: "shop", To: newProcessor(t, esi.Options{}).Handler(pages.Handler(s))}))
+	srv := must(edge.New(rt, edge.Options{Listener: testkit.Listen(t), Logger: slog.New(slog.DiscardHandler)}))
+	defer srv.Close()
+	mounted := httptest.NewUnstartedServer(srv)
+	mounted.EnableHTTP2 = true
+	mounted.StartTLS()
+	defer mounted.Close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				res, err := mounted.Client().Get(mounted.URL + "/page")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if !strings.HasPrefix(string(body), "page 1 menu 1 cart ") || err != nil || res.ProtoMajor != 2 {
+					t.Errorf("got %q over %s, %v", body, res.Proto, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -54,8 +54,10 @@
 // Last-Modified, Age, Content-Length or digest, which are the template's, and no ranges: a
 // conditional request is answered 200. HEAD is told the same, and fetches no fragments.
 //
-// What carries a content coding cannot be composed. So pages that turned out to be
-// composed are asked for without, which one cannot tell from a request: the first time, a
-// GET for one is repeated. Images, downloads and ranges keep what they asked for. A
-// compressor is mounted around this handler.
+// What carries a content coding cannot be composed, nor can a part of a page, and one
+// cannot tell from a request whether its answer will be. So a GET or HEAD goes down as it
+// is; if its answer then is to be composed and cannot be, it is asked for again, without
+// codings, ranges and conditions, as its like is from then on. Images, downloads and
+// ranges keep what they asked for. Other methods, which cannot be repeated, are always
+// asked for without codings. A compressor is mounted around this handler.
 package esi
