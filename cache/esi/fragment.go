@@ -52,7 +52,7 @@ func (g *page) fetch(p *part) error {
 
 // try fetches what a reference in p stands for.
 func (g *page) try(p *part, reference string) error {
-	ctx, cancel := context.WithCancel(g.base)
+	ctx, cancel := context.WithCancel(g.like.Context())
 	defer cancel()
 	at, err := g.locate(p, reference, cancel)
 	if err != nil {
@@ -61,7 +61,7 @@ func (g *page) try(p *part, reference string) error {
 	f := &fragment{part: p, header: make(http.Header), length: -1}
 	f.parser.to = p
 	var rec *transit.Record
-	f.request, rec = transit.Aside(at.request(g.asked, g.handler.processor.capability).WithContext(ctx))
+	f.request, rec = transit.Aside(at.request(g.like, g.handler.processor.capability).WithContext(ctx))
 	err = g.ask(f)
 	g.mu.Lock()
 	defer g.mu.Unlock()

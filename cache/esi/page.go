@@ -43,8 +43,8 @@ type page struct {
 	client  netip.Addr
 	to      http.ResponseWriter
 	status  int
-	marked  bool            // what is missing is told by a comment
-	base    context.Context // of the fetches; has the record of which theirs are copies
+	marked  bool          // what is missing is told by a comment
+	like    *http.Request // asked, with a context for the fetches and the record of which theirs are copies
 	cancel  context.CancelFunc
 	front   http.Handler // whom fragments are asked of
 	root    *part
@@ -67,14 +67,14 @@ type page struct {
 }
 
 // start begins to send a page whose header is out. Whoever calls it must call finish
-// or stop.
+// or abort.
 func (h *handler) start(w *writer) *page {
 	base, rec := transit.Detach(w.asked.Context())
 	rec.Orders = transit.Orders{Page: rec.Page, Front: w.front, Composes: h.processor.capability}
 	base, cancel := context.WithCancel(base)
 	g := &page{
 		handler: h, asked: w.asked, client: transit.Network(transit.Client(w.asked)), to: w.ResponseWriter, marked: HTML(nil, 0, w.ResponseWriter.Header()),
-		base: base, cancel: cancel, front: w.front, status: w.status, sent: make(chan struct{}),
+		like: w.asked.WithContext(base), cancel: cancel, front: w.front, status: w.status, sent: make(chan struct{}),
 	}
 	if g.front == nil {
 		g.front = h.next

@@ -22,8 +22,8 @@ func (f *found) include(in include) error {
 
 func (f *found) malformed(string) { f.wrong++ }
 
-// parse parses what comes in these pieces.
-func parse(pieces ...string) (out string, wrong int) {
+// parsed parses what comes in these pieces.
+func parsed(pieces ...string) (out string, wrong int) {
 	f := new(found)
 	p := parser{to: f}
 	for _, piece := range pieces {
@@ -84,7 +84,7 @@ var parserCases = []struct {
 
 func TestParser(t *testing.T) {
 	for _, c := range parserCases {
-		if got, wrong := parse(c.in); got != c.want || wrong != c.wrong {
+		if got, wrong := parsed(c.in); got != c.want || wrong != c.wrong {
 			t.Errorf("%s: got %.300q, %d malformed; want %.300q, %d", c.name, got, wrong, c.want, c.wrong)
 		}
 	}
@@ -97,11 +97,11 @@ func TestParserAtEverySplit(t *testing.T) {
 			continue
 		}
 		for i := range len(c.in) {
-			if got, wrong := parse(c.in[:i], c.in[i:]); got != c.want || wrong != c.wrong {
+			if got, wrong := parsed(c.in[:i], c.in[i:]); got != c.want || wrong != c.wrong {
 				t.Errorf("%s, cut before %q: got %q, %d malformed; want %q, %d", c.name, c.in[i:], got, wrong, c.want, c.wrong)
 			}
 		}
-		if got, wrong := parse(strings.Split(c.in, "")...); got != c.want || wrong != c.wrong {
+		if got, wrong := parsed(strings.Split(c.in, "")...); got != c.want || wrong != c.wrong {
 			t.Errorf("%s, byte by byte: got %q, %d malformed; want %q, %d", c.name, got, wrong, c.want, c.wrong)
 		}
 	}
@@ -137,12 +137,12 @@ func FuzzParser(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
 		s := string(in)
-		want, wrong := parse(s)
+		want, wrong := parsed(s)
 		at := min(int(cut), len(s))
-		if got, n := parse(s[:at], s[at:]); got != want || n != wrong {
+		if got, n := parsed(s[:at], s[at:]); got != want || n != wrong {
 			t.Errorf("cut at %d: got %q, %d malformed; want %q, %d", at, got, n, want, wrong)
 		}
-		if got, n := parse(strings.Split(s, "")...); got != want || n != wrong {
+		if got, n := parsed(strings.Split(s, "")...); got != want || n != wrong {
 			t.Errorf("byte by byte: got %q, want %q", got, want)
 		}
 		if !strings.Contains(s, "<esi:") && !strings.Contains(s, "</esi:") && !strings.Contains(s, "<!--esi") && want != s {

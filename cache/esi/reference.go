@@ -25,41 +25,52 @@ var (
 	errHost      = errors.New("esi: the host is neither the page's own nor one of Options.Hosts")
 )
 
-// refer returns where a reference in what is at p leads (RFC 3986, section 5). No
-// escape of it is undone on the way, and none of its bytes can be another request's.
-func (p place) refer(reference string, own string, hosts []string) (place, error) {
-	for i := range len(reference) {
-		if c := reference[i]; c < ' ' || c == 0x7f {
-			return place{}, fmt.Errorf("%w: %.200q", errReference, reference)
-		}
-	}
-	u, err := url.Parse(reference)
-	if err != nil || u.Opaque != "" || u.User != nil || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" || u.Scheme != "" && u.Host == "" {
-		return place{}, fmt.Errorf("%w: %.200q", errReference, reference)
+// refer returns where a reference in what is at p leads (RFC 3986, section 5): to the
+// visitor's own host or one of others. No escape of it is undone on the way, and none of
+// its bytes can be another request's.
+func (p place) refer(reference, own string, others []string) (place, error) {
+	bad := fmt.Errorf("%w: %.200q", errReference, reference)
+	u := parse(reference)
+	if u == nil {
+		return place{}, bad
 	}
 	to := p
-	if u.Host != "" {
-		name := fields.Hostname(u.Host)
-		switch {
-		case !fields.Host(u.Host):
-			return place{}, fmt.Errorf("%w: %.200q", errReference, reference)
-		case name == fields.Hostname(own):
-			to.host, to.other = own, false
-		case slices.Contains(hosts, name):
-			to.host, to.other = name, true
-		default:
-			return place{}, fmt.Errorf("%w: %.200q", errHost, reference)
-		}
+	switch name := fields.Hostname(u.Host); {
+	case u.Host == "": // where p is
+	case name == fields.Hostname(own):
+		to.host, to.other = own, false
+	case slices.Contains(others, name):
+		to.host, to.other = name, true
+	default:
+		return place{}, fmt.Errorf("%w: %.200q", errHost, reference)
 	}
-	resolved := target.Preserve(p.url).ResolveReference(target.Preserve(u))
-	t := target.Of(resolved)
+	t := target.Of(target.Preserve(p.url).ResolveReference(target.Preserve(u)))
 	t.Query = target.EscapeQuery(t.Query)
 	if s := t.String(); s[0] != '/' || !target.Valid(s) || len(s) > maxTarget {
-		return place{}, fmt.Errorf("%w: %.200q", errReference, reference)
+		return place{}, bad
 	}
 	to.url = new(url.URL)
 	t.Set(to.url)
 	return to, nil
+}
+
+// parse returns a reference to something over http or https, or nil.
+func parse(reference string) *url.URL {
+	for i := range len(reference) {
+		if c := reference[i]; c < ' ' || c == 0x7f {
+			return nil
+		}
+	}
+	u, err := url.Parse(reference)
+	switch {
+	case err != nil || u.Opaque != "" || u.User != nil:
+		return nil
+	case u.Scheme != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == ""):
+		return nil
+	case u.Host != "" && !fields.Host(u.Host):
+		return nil
+	}
+	return u
 }
 
 // maxTarget is how long the target of a fragment may be, as a visitor's own.
