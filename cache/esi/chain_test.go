@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/foretier/foretier/cache"
@@ -339,4 +340,34 @@ func TestOverHTTP2(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestARefreshIsForAComposedPageToo: what is fetched behind a visitor's back is told of
+// us like the rest.
+func TestARefreshIsForAComposedPageToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		b := &backend{pages: map[string]string{"/menu": "M"}, own: map[string]http.HandlerFunc{"/page": func(w http.ResponseWriter, r *http.Request) {
+			n++
+			w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=60")
+			if !strings.Contains(r.Header.Get("Surrogate-Capability"), "ESI/1.0") {
+				io.WriteString(w, "nobody composes")
+				return
+			}
+			w.Header().Set("Surrogate-Control", `content="ESI/1.0"`)
+			fmt.Fprintf(w, `%d<esi:include src="/menu"/>`, n)
+		}}}
+		pages := must(cache.New(cache.Options{}))
+		defer pages.Close()
+		h := newProcessor(t, esi.Options{}).Handler(pages.Handler(b))
+		for _, want := range []string{"1M", "1M", "2M", "3M"} {
+			if got := get(h, "/page").Body.String(); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if want == "1M" {
+				time.Sleep(11 * time.Second) // it is stale then, and fetched anew
+			}
+			synctest.Wait()
+		}
+	})
 }

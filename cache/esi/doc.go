@@ -22,7 +22,8 @@
 //
 // Other elements stay in the page, as does what is malformed; comments and CDATA
 // sections are not looked into. Nothing is evaluated: there are no variables and no
-// conditions.
+// conditions. An application that takes HTML from visitors must take esi: elements out
+// of it as it does with scripts: what they include is in the page as if it were its own.
 //
 // # Fragments
 //
@@ -31,7 +32,8 @@
 // and codings. It goes through all that the visitor's own request for it would:
 // from the handler that edge serves, or else the first router, down. So a rule that
 // keeps a path from a visitor keeps it from the visitor's pages, wherever this package
-// is mounted. Without either it goes to the handler that is wrapped.
+// is mounted, and its Limit counts fragments as it counts requests. Without either it
+// goes to the handler that is wrapped.
 //
 // It is on the page's own host, whatever scheme and port the reference has, since it is
 // asked for where the page was: Magento writes http:// into pages of https. Others are
