@@ -59,7 +59,7 @@ func TestHostileTier(t *testing.T) {
 	defer pool.Close()
 	pages := must(cache.New(cache.Options{Logger: log, MaxBytes: 16 << 20}))
 	defer pages.Close()
-	p := newProcessor(t, esi.Options{})
+	p := newProcessor(t, esi.Options{Wait: time.Hour}) // however busy the machine
 	rt := must(router.New(router.Options{}, router.Rule{Name: "shop", To: p.Handler(pages.Handler(pool))}))
 	srv := serve(t, rt)
 	addr := srv.Addr().String()

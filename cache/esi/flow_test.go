@@ -218,7 +218,7 @@ func TestLargeParts(t *testing.T) {
 	b.pages["/esi/low"] = `{<esi:include src="/large"/><esi:include src="/menu"/>}`
 	mid := "[(M" + large[:700_000] + "{" + large + "M})]"
 	want := strings.Repeat(mid, 9) + large + "M"
-	h := newProcessor(t, esi.Options{MaxBytes: 1 << 30}).Handler(b)
+	h := newProcessor(t, esi.Options{MaxBytes: 1 << 30, Wait: time.Hour}).Handler(b)
 	for range 2 {
 		if got := get(h, "/esi").Body.String(); got != want {
 			t.Errorf("got %d bytes, want %d", len(got), len(want))
