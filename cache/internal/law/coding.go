@@ -1,6 +1,7 @@
 package law
 
 import (
+	"math/bits"
 	"net/textproto"
 	"strings"
 
@@ -27,58 +28,111 @@ const modern = gzip | brotli | zstd
 // maxCodings is how many members of Accept-Encoding are read.
 const maxCodings = 64
 
-const every = modern | deflate | compress
+// CodingOf returns the coding of that name, or 0 if the cache does not know it.
+func CodingOf(name string) Codings { return codingOf(name) }
 
-// ReadCodings reads Accept-Encoding. Without one a request is taken to accept
-// nothing coded: it may, and most who send none cannot read it. Preferences
-// among codings are not looked at, but what has quality 0 is refused. Nobody
-// has a list of hundreds in earnest: it is taken to accept nothing coded, which
-// is always right.
-func ReadCodings(lines []string) (c Codings) {
+// A Wish is how much a request wants each of the codings that the cache tells
+// apart, in thousandths (RFC 9110, section 12.4.2).
+type Wish struct {
+	named    [5]int16 // by the place of the bit in Codings
+	identity int16
+	rest     int16 // what * says
+}
+
+// unsaid is what stands in a Wish for what is not named.
+const unsaid = -1
+
+// ReadWish reads Accept-Encoding. Without one a request is taken to want nothing
+// coded: it may, and most who send none cannot read it. Nobody has a list of
+// hundreds in earnest: it is taken for none, which is always right.
+func ReadWish(lines []string) Wish {
+	w := Wish{named: [5]int16{unsaid, unsaid, unsaid, unsaid, unsaid}, identity: unsaid, rest: unsaid}
 	count := 0
 	for _, line := range lines {
 		count += 1 + strings.Count(line, ",")
 	}
 	if count > maxCodings {
-		return 0
+		return w
 	}
-	var refused Codings
-	rest, identity, said := false, true, false // what * and identity say, and whether that one does
 	for member := range fields.Members(lines) {
 		name, params, _ := strings.Cut(member, ";")
 		name = textproto.TrimString(name)
-		no := zeroQuality(params)
+		q := quality(params)
 		switch coding := codingOf(name); {
-		case coding != 0 && no:
-			refused |= coding
 		case coding != 0:
-			c |= coding
-		case name == "*":
-			rest = !no
-			if !said {
-				identity = !no
+			place := &w.named[bits.TrailingZeros8(uint8(coding))]
+			if *place == unsaid || q < *place { // refused once is refused
+				*place = q
 			}
+		case name == "*":
+			w.rest = q
 		case fields.EqualFold(name, "identity"):
-			identity, said = !no, true
+			w.identity = q
 		}
 	}
-	if rest {
-		c |= every
+	return w
+}
+
+// of returns how much the i-th coding is wanted.
+func (w *Wish) of(i int) int16 {
+	if q := w.named[i]; q != unsaid {
+		return q
 	}
-	if c &^= refused; !identity {
+	return max(w.rest, 0)
+}
+
+// ReadCodings reads Accept-Encoding: see [ReadWish]. Preferences among codings are
+// not looked at, but what has quality 0 is refused.
+func ReadCodings(lines []string) (c Codings) {
+	w := ReadWish(lines)
+	for i := range w.named {
+		if w.of(i) > 0 {
+			c |= 1 << i
+		}
+	}
+	if w.identity == 0 || w.identity == unsaid && w.rest == 0 {
 		c |= noIdentity
 	}
 	return c
 }
 
-// zeroQuality reports whether parameters give a quality of 0.
-func zeroQuality(params string) bool {
+// Best returns the place in offers, single codings, of the one that is wanted most, the
+// first of several that are wanted alike, or -1 if what is not coded is wanted more.
+// Only those offers are looked at for which there is a bit in among.
+func (w *Wish) Best(offers []Codings, among uint) int {
+	best, most := -1, max(w.identity, 1)
+	for i, offer := range offers {
+		if q := w.of(bits.TrailingZeros8(uint8(offer))); among&(1<<i) != 0 && (q > most || q == most && best < 0) {
+			best, most = i, q
+		}
+	}
+	return best
+}
+
+// quality returns the quality that parameters give, in thousandths. What is no
+// number is taken for the most, and what is too small to be told from 0 for the least.
+func quality(params string) int16 {
 	name, value, ok := strings.Cut(params, "=")
 	if !ok || !strings.EqualFold(textproto.TrimString(name), "q") {
-		return false
+		return 1000
 	}
 	value = textproto.TrimString(value)
-	return value != "" && strings.Trim(value, "0.") == ""
+	if value != "" && strings.Trim(value, "0.") == "" {
+		return 0
+	}
+	digits, ok := strings.CutPrefix(strings.TrimPrefix(value, "0"), ".")
+	if !ok {
+		return 1000
+	}
+	q, unit := int16(0), int16(100)
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 1000
+		}
+		q += int16(digits[i]-'0') * unit
+		unit /= 10
+	}
+	return max(q, 1)
 }
 
 func codingOf(name string) Codings {
