@@ -37,7 +37,7 @@ type Entry struct {
 	refs         atomic.Int32 // 1 for the store, and 1 for each reader
 	Asked        uint32       // when the backend was, in a count of the cache's own; here four bytes are free
 	pins         *Pin         // guarded by the shard's pinning
-	kept         *keepsakes   // beside it; nil: nothing is; guarded by Store.mu
+	beside       atomic.Pointer[beside]
 }
 
 // More is what few responses have.
@@ -64,6 +64,7 @@ const (
 	Immutable                   // RFC 8246
 	Public                      // says itself that it is for all, those with Authorization too
 	Part                        // holds a part: see More.Range
+	Codable                     // may have forms: see Store.AddForm
 	endOfFlags
 )
 
@@ -170,6 +171,13 @@ func (e *Entry) cost() int64 {
 		n += int64(len(m.Chunks)) * 24
 		for _, c := range m.Chunks {
 			n += Sized(cap(c))
+		}
+	}
+	if b := e.beside.Load(); b != nil {
+		for i := range b.forms {
+			if f := b.forms[i].Load(); f != nil {
+				n += f.formCost()
+			}
 		}
 	}
 	return n

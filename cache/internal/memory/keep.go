@@ -1,14 +1,21 @@
 package memory
 
-import "slices"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // A Keepsake is kept beside an entry for as long as that is stored and nothing
 // newer stands before it in its URL's chain. End is called with the store
 // locked, once; it must not call the store.
 type Keepsake interface{ End() }
 
-// keepsakes are those of one entry, the oldest first.
-type keepsakes []keepsake
+// beside is what stands beside an entry: as few have anything as are asked for.
+type beside struct {
+	kept  []keepsake // the oldest first; guarded by Store.mu
+	forms [MaxForms]atomic.Pointer[Entry]
+	plain atomic.Bool // there are no forms, and never will be
+}
 
 type keepsake struct {
 	what  Keepsake
@@ -37,13 +44,11 @@ func (s *Store) Keep(e *Entry, k Keepsake, n int64, hides func(newer *Entry) boo
 	if newer != e {
 		return false
 	}
-	if e.kept == nil {
-		e.kept = new(keepsakes)
+	b := e.besideLocked()
+	if len(b.kept) == maxKept {
+		s.dropKeptLocked(b, e, 0).End()
 	}
-	if len(*e.kept) == maxKept {
-		s.dropKeptLocked(e, 0).End()
-	}
-	*e.kept = append(*e.kept, keepsake{k, n})
+	b.kept = append(b.kept, keepsake{k, n})
 	s.growLocked(e, n)
 	return true
 }
@@ -52,31 +57,43 @@ func (s *Store) Keep(e *Entry, k Keepsake, n int64, hides func(newer *Entry) boo
 func (s *Store) Forget(e *Entry, k Keepsake) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.kept == nil {
+	b := e.beside.Load()
+	if b == nil {
 		return
 	}
-	if i := slices.IndexFunc(*e.kept, func(one keepsake) bool { return one.what == k }); i >= 0 {
-		s.dropKeptLocked(e, i)
+	if i := slices.IndexFunc(b.kept, func(one keepsake) bool { return one.what == k }); i >= 0 {
+		s.dropKeptLocked(b, e, i)
 	}
 }
 
-// dropKeptLocked takes the keepsake at i off e.
-func (s *Store) dropKeptLocked(e *Entry, i int) Keepsake {
-	one := (*e.kept)[i]
-	*e.kept = slices.Delete(*e.kept, i, i+1)
+// besideLocked returns what stands beside e, made if need be.
+func (e *Entry) besideLocked() *beside {
+	b := e.beside.Load()
+	if b == nil {
+		b = new(beside)
+		e.beside.Store(b)
+	}
+	return b
+}
+
+// dropKeptLocked takes the keepsake at i off b, which stands beside e.
+func (s *Store) dropKeptLocked(b *beside, e *Entry, i int) Keepsake {
+	one := b.kept[i]
+	b.kept = slices.Delete(b.kept, i, i+1)
 	s.growLocked(e, -one.bytes)
 	return one.what
 }
 
 // endKeptLocked ends all that is kept beside e.
 func (s *Store) endKeptLocked(e *Entry) {
-	if e.kept == nil {
+	b := e.beside.Load()
+	if b == nil {
 		return
 	}
-	for len(*e.kept) > 0 {
-		s.dropKeptLocked(e, 0).End()
+	for len(b.kept) > 0 {
+		s.dropKeptLocked(b, e, 0).End()
 	}
-	e.kept = nil
+	b.kept = nil
 }
 
 func (s *Store) storedLocked(e *Entry) bool { return e.queue == inSmall || e.queue == inMain }

@@ -29,6 +29,8 @@ type Store struct {
 	evictions uint64
 	refused   uint64
 	abandoned uint64
+	forms     int   // of what is stored
+	formBytes int64 // that they take
 }
 
 type shard struct {
@@ -180,6 +182,7 @@ func (s *Store) Add(e *Entry, reserved int64, same func(*Entry) bool, valid func
 	s.used += e.size
 	s.held += e.size
 	s.count++
+	s.countFormsLocked(e, 1)
 	s.enqueueLocked(e)
 	s.tagLocked(e)
 	sh.mu.Lock()
@@ -238,6 +241,7 @@ func (s *Store) removeLocked(e *Entry) {
 	s.untagLocked(e)
 	s.held -= e.size
 	s.count--
+	s.countFormsLocked(e, -1)
 	if e.refs.Add(-1) == 0 {
 		s.used -= e.size
 	} else {
@@ -340,6 +344,8 @@ type Stats struct {
 	Loose           int64  // bytes that are read, and no more or never stored
 	Given           int64  // bytes that readers who are given up hold; not in Used
 	Abandoned       uint64 // readers given up
+	Forms           int    // of what is stored
+	FormBytes       int64  // that they take
 }
 
 // Stats returns the figures.
@@ -350,5 +356,6 @@ func (s *Store) Stats() Stats {
 		Max: s.max, Used: s.used, Held: s.held, Count: s.count, Tags: len(s.tags),
 		Evictions: s.evictions, Refused: s.refused,
 		Loose: s.loose.bytes, Given: s.given, Abandoned: s.abandoned,
+		Forms: s.forms, FormBytes: s.formBytes,
 	}
 }

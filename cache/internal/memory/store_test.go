@@ -33,8 +33,8 @@ func (s *Store) check(t *testing.T) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var held int64
-	count, tagged := 0, 0
+	var held, formBytes int64
+	count, tagged, forms := 0, 0, 0
 	for i := range s.shards {
 		for url, e := range s.shards[i].urls {
 			for ; e != nil; e = e.next {
@@ -46,6 +46,12 @@ func (s *Store) check(t *testing.T) {
 				}
 				held += e.size
 				count++
+				for i := range MaxForms {
+					if f := e.Form(i); f != nil {
+						forms++
+						formBytes += f.formCost()
+					}
+				}
 				if e.More != nil {
 					tagged += len(e.More.Tags)
 				}
@@ -54,6 +60,9 @@ func (s *Store) check(t *testing.T) {
 	}
 	if held != s.held || count != s.count || held != s.small.bytes+s.main.bytes {
 		t.Errorf("held %d, counted %d, queues %d; %d entries, counted %d", held, s.held, s.small.bytes+s.main.bytes, count, s.count)
+	}
+	if forms != s.forms || formBytes != s.formBytes {
+		t.Errorf("%d forms of %d bytes, counted %d of %d", forms, formBytes, s.forms, s.formBytes)
 	}
 	if s.used > s.max {
 		t.Errorf("used %d of %d", s.used, s.max)
@@ -83,7 +92,15 @@ func TestBoundedUnderEverything(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(g), 1))
 			for range 5000 {
 				url := fmt.Sprint("a.example/", r.IntN(400))
-				switch r.IntN(8) {
+				switch r.IntN(9) {
+				case 8:
+					if e := s.Get([]byte(url), all); e != nil {
+						n := int64(r.IntN(4000))
+						if s.Reserve(n) {
+							s.AddForm(e, r.IntN(MaxForms), e.MakeForm("Content-Encoding: br\r\n", make([]byte, n)), n)
+						}
+						s.Release(e)
+					}
 				case 0:
 					s.ByTag(uint64(r.IntN(20)), func(*Entry) bool { return r.IntN(2) == 0 })
 				case 1:
