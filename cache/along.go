@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // readAlong serves a response while it comes in. It reports false if its
@@ -56,6 +58,9 @@ func (h *handler) setShared(header http.Header, an *answer, leads bool, params s
 	if !leads || an.aged {
 		// Age says that the origin was not asked for this request.
 		header["Age"] = []string{strconv.FormatInt(an.entry.Age(time.Now()), 10)}
+	}
+	if h.cache.coders.varies(an.entry) {
+		fields.VaryByCoding(header)
 	}
 	h.cache.addStatus(header, params)
 }

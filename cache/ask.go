@@ -34,6 +34,8 @@ type ask struct {
 	strange  []string      // its fields that may fill nothing; set by detached
 	reason   string        // why it is forwarded, in the words of RFC 9211
 
+	as choice // how it was answered from what is stored
+
 	found [2]*memory.Entry // stored responses, held for as long as they may be of use
 }
 

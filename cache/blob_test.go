@@ -25,7 +25,7 @@ var blobLeavesOut = map[string]string{
 	"freq":       "of this store's eviction",
 	"next":       "of this store", "newer": "of this store", "older": "of this store", "size": "of this store",
 	"queue": "of this store", "given": "of this store", "stuck": "of this store", "refs": "of this store",
-	"pins": "of this store", "kept": "of this store", "places": "of this store",
+	"pins": "of this store", "kept": "of this store", "places": "of this store", "beside": "forms are made anew",
 	"Range": "parts stay here", "First": "parts stay here", "Total": "parts stay here",
 	"purged": "it is there: see below", "More": "its fields are looked at",
 }

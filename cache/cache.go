@@ -19,6 +19,7 @@ type Cache struct {
 	log     log
 	markers markers
 	running running
+	coders  *coders
 
 	follower *follower // nil: without a feed
 	second   *second   // nil: without a second level; else there is a feed
@@ -37,12 +38,18 @@ func New(opts Options) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
+	coders, err := newCoders(opts.Compress)
+	if err != nil {
+		return nil, err
+	}
 	c := &Cache{
 		refreshes: transit.Lines{Burst: 20},
 
 		opts:  opts,
 		seed:  maphash.MakeSeed(),
 		store: memory.New(opts.MaxBytes),
+
+		coders: coders,
 
 		capability: opts.Name + `="Surrogate/1.0"`,
 	}
@@ -78,14 +85,17 @@ func (c *Cache) Run(ctx context.Context) error {
 	return err
 }
 
-// Close cancels the fetches that are running and returns once they have ended.
-// From then on every request passes. It may be called again.
+// Close cancels the fetches that are running, and what is being compressed, and
+// returns once they have ended. From then on every request passes. It may be called
+// again.
 func (c *Cache) Close() error {
 	c.running.close()
+	c.coders.close()
 	return nil
 }
 
 // figures count what the cache did.
 type figures struct {
 	hits, stale, covered, collapsed, misses, passes, invalidations, agents, fetches, restored atomic.Uint64
+	forms, plain, saved                                                                       atomic.Uint64
 }

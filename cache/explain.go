@@ -123,6 +123,16 @@ func describe(a *ask, e *memory.Entry) []string {
 	if e.Asked == restored {
 		out = append(out, "read from a snapshot")
 	}
+	if as := a.site.cache.coders.choose(e, a.r.Header); as.form != e || !as.final() {
+		line := "sent as it is"
+		if as.form != e {
+			line = fmt.Sprintf("sent in %s, %d bytes", as.form.Field("Content-Encoding"), as.form.Len())
+		}
+		if !as.final() {
+			line += ", until there is a form in " + a.site.cache.coders.names[as.better]
+		}
+		out = append(out, line)
+	}
 	if e.Purged() != 0 {
 		out = append(out, fmt.Sprintf("purged %v ago", -left(e.Purged())))
 	}

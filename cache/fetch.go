@@ -13,6 +13,7 @@ import (
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -345,9 +346,15 @@ func (f *fetch) store() bool {
 		length = f.written
 	}
 	e := f.answer.entry.Whole(chunks, length)
+	if e.Len() < fields.MinCoded {
+		e.Flags &^= memory.Codable
+	}
 	f.h.cache.store.Retain(e) // for those who read along, stored or not
 	stored := f.h.cache.keep(f.ask, f.position, e, reserved)
 	f.body.storedAs(e)
+	if stored {
+		f.h.cache.choose(e, f.ask.r.Header)
+	}
 	return stored
 }
 

@@ -150,7 +150,9 @@ func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement
 	if f := a.site.cache.follower; f != nil {
 		e.Asked = f.doubt.ticks(asked)
 	}
-	e.Flags = flags(v, j)
+	if e.Flags = flags(v, j); status != http.StatusPartialContent && a.site.cache.coders.codable(answer) {
+		e.Flags |= memory.Codable
+	}
 	vary := law.SelectingOf(a.r.Header, answer)
 	name := nameOf(a.url)
 	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url {

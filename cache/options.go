@@ -114,6 +114,21 @@ type Options struct {
 	// Authorization, Cache-Control, Cookie, conditions and ranges, X-Request-Id
 	// and those of a connection. Nil means that all may, empty that no other.
 	FillFields []string
+	// Compress is what text is compressed with once it is stored, the coding first that
+	// is sent rather where a client wants several alike (RFC 9110, section 12.5.3):
+	// codings.All() as a rule. It happens behind everybody's back, on half of the
+	// processors at most, and only in codings that clients want most: in one when a
+	// response has been stored, in others when somebody asks for them. Until then it is
+	// sent as it is. What is made counts within MaxBytes and lives as long as what it was
+	// made from.
+	//
+	// Text is what has such a type, has 1 KiB at least, states no digest of itself and no
+	// no-transform. What a backend has coded itself stays so. What is sent in a coding
+	// has an ETag of its own, a weak one; Vary names Accept-Encoding, whether it is sent
+	// so or not. Requests for ranges are answered from what is not coded.
+	//
+	// Nil compresses nothing. There are four codings at most.
+	Compress []Coder
 	// Feed tells the caches of several gateways what one of them invalidates, and
 	// needs [Cache.Run]. The gateways have the same Rules, since it is by the forms
 	// that their queries have in the key that URLs are named.
@@ -175,6 +190,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.IgnoreCookies = slices.Clone(o.IgnoreCookies)
 	o.Lifetimes = maps.Clone(o.Lifetimes)
+	o.Compress = slices.Clone(o.Compress)
 
 	var errs []error
 	var err error

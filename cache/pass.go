@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/cache/internal/law"
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // pass hands the request to next with the client's own writer. a may be nil.
@@ -95,6 +96,9 @@ func (p *passWriter) conclude(status int) {
 		// what a GET would be.
 		v, _ := p.ask.judge(p.r, status, header, p.ask.now, time.Now())
 		v.rewriteOwn(header)
+		if h.cache.coders.codable(header) {
+			fields.VaryByCoding(header)
+		}
 	default:
 		v, j := p.ask.judge(p.r, status, header, p.ask.now, time.Now())
 		p.storable = v.Store && worthKeeping(v, j, header)

@@ -190,6 +190,7 @@ func (q *question) updated(r response, header http.Header, v Retention, j law.Ju
 	}
 	keepTags(e, q.stale)
 	e.SetBody(q.stale.Chunks()) // shared: its bytes count twice until the old one is gone
+	q.ask.site.cache.keepForms(e, q.stale)
 	return e
 }
 

@@ -220,9 +220,9 @@ func (h *handler) follow(w http.ResponseWriter, a *ask, f *flight, leads bool) n
 // The body, that of what was stored before, is counted where it is held. It
 // reports false if by now nobody holds it; its leader does.
 func (h *handler) serveHeld(w http.ResponseWriter, a *ask, f *flight, e *memory.Entry, params string) bool {
-	held := f.answer.held
+	held := e // if it has been stored, with its forms
 	if !h.cache.store.TryRetain(held) {
-		if held = e; !h.cache.store.TryRetain(held) {
+		if held = f.answer.held; !h.cache.store.TryRetain(held) {
 			return false
 		}
 	}

@@ -25,7 +25,7 @@ import (
 )
 
 // fill stores some pages of a.example: /0 to /9, of 1,000 bytes, tagged each.
-func fill(h http.Handler) {
+func fillFrom(h http.Handler) {
 	for i := range 10 {
 		get(h, fmt.Sprintf("http://a.example/%d", i))
 	}
@@ -42,7 +42,7 @@ func numbered() *backend {
 func snapshot(t testing.TB, opts Options) []byte {
 	t.Helper()
 	c, h := open(t, opts, numbered())
-	fill(h)
+	fillFrom(h)
 	var out bytes.Buffer
 	if n, err := c.save(context.Background(), &out); n != 10 || err != nil {
 		t.Fatalf("%d responses, %v", n, err)
@@ -60,7 +60,7 @@ func TestSnapshotAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "pages")
 		c, h := open(t, Options{}, numbered())
-		fill(h)
+		fillFrom(h)
 		c.Close()
 		if n, err := c.Save(t.Context(), path); n != 10 || err != nil {
 			t.Fatalf("%d responses, %v", n, err)
@@ -208,7 +208,7 @@ func TestSnapshotFromTheFuture(t *testing.T) {
 		a, h := open(t, Options{}, numbered())
 		past := time.Now()
 		time.Sleep(365 * 24 * time.Hour)
-		fill(h)
+		fillFrom(h)
 		a.Invalidate(t.Context(), Invalidation{Tags: []string{"page1"}})
 		a.follower = newFollower(a) // it would say that it is proved
 		a.follower.applied = 1
@@ -343,7 +343,7 @@ func TestSnapshotFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "pages")
 	c, h := open(t, Options{}, numbered())
-	fill(h)
+	fillFrom(h)
 	names := func() (list []string) {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -435,7 +435,7 @@ func TestSnapshotByTwo(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 2 {
 		c, h := open(t, Options{MaxBytes: 1 << 20}, numbered())
-		fill(h)
+		fillFrom(h)
 		if _, err := c.Save(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}

@@ -17,13 +17,23 @@ func (h *handler) serve(w http.ResponseWriter, a *ask, e *memory.Entry, why stri
 	h.serveEntry(w, a, e, e, append(params, detail(why)...))
 }
 
-// serveEntry answers from what is stored; params go into Cache-Status. held is
-// what the caller holds of it: e, or another with the same body.
+// serveEntry answers from what is stored, in the form that the request wants most; params
+// go into Cache-Status. held is what the caller holds of it: e, or another with the
+// same body, whose forms may be others.
 func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e, held *memory.Entry, params []byte) {
+	whole := e
+	a.as = choice{e, -1}
+	if e == held {
+		a.as = h.cache.choose(e, a.r.Header)
+		e = a.as.form
+	}
 	if h.serveNotModified(w, a, e, params) {
 		return
 	}
 	h.setHeader(w.Header(), a, e, params)
+	if e != whole && a.r.Method != http.MethodHead {
+		h.cache.saved(whole, e)
+	}
 	if a.r.Method != http.MethodHead && e.Len() > unleased {
 		l := lend(w, a.r)
 		defer l.end()
@@ -83,5 +93,12 @@ func (h *handler) setHeader(header http.Header, a *ask, e *memory.Entry, params 
 	age := len(text)
 	text = append(append(text, h.cache.opts.Name...), params...)
 	both := string(text)
+	if h.cache.coders.varies(e) {
+		e.CopyHeader(header, "Age", both[:age], "Cache-Status", both[age:], "Vary", acceptEncoding)
+		return
+	}
 	e.CopyHeader(header, "Age", both[:age], "Cache-Status", both[age:])
 }
+
+// saved counts what it saves to send a form of e.
+func (c *Cache) saved(e, form *memory.Entry) { c.figures.saved.Add(uint64(e.Len() - form.Len())) }

@@ -31,7 +31,10 @@ func (h *handler) teach(l *transit.Lesson, a *ask, e *memory.Entry) {
 	if vary, _ := e.Vary(); e.Status != http.StatusOK || e.Flags&(memory.Part|memory.Validate) != 0 || vary != "" && vary != acceptEncoding {
 		return
 	}
-	p := &repeatable{h: h, e: e, cookies: a.plan.Cookies, accepts: a.r.Header[acceptEncoding]}
+	if !a.as.final() {
+		return
+	}
+	p := &repeatable{h: h, e: e, form: a.as.form, cookies: a.plan.Cookies, accepts: a.r.Header[acceptEncoding]}
 	if a.r.Header["Cookie"] != nil && hasCookie(a.r.Header, p.Ignores) {
 		return
 	}
@@ -45,8 +48,9 @@ const acceptEncoding = "Accept-Encoding"
 type repeatable struct {
 	h       *handler
 	e       *memory.Entry
-	cookies []string // that are in its key
-	accepts []string // what its request has said of codings; nil once it is kept
+	form    *memory.Entry // in which it is sent: one of e's, or e
+	cookies []string      // that are in its key
+	accepts []string      // what its request has said of codings; nil once it is kept
 }
 
 // Open implements [transit.Page]. What is near its end, or in doubt, is for the
@@ -60,6 +64,9 @@ func (p *repeatable) Open(now time.Time, hold bool) (age, ttl int64, ok bool) {
 		return 0, 0, false
 	}
 	c.figures.hits.Add(1)
+	if p.form != p.e {
+		c.saved(p.e, p.form)
+	}
 	p.e.Mark()
 	return p.e.Age(now), p.e.TTL(now), true
 }
@@ -75,13 +82,13 @@ func (p *repeatable) Ignores(cookie string) bool {
 }
 
 // Len implements [transit.Page].
-func (p *repeatable) Len() int64 { return p.e.Len() }
+func (p *repeatable) Len() int64 { return p.form.Len() }
 
 // AppendBody implements [transit.Page].
 func (p *repeatable) AppendBody(b []byte, n int) []byte {
-	b = append(b, p.e.Body[:min(n, len(p.e.Body))]...)
-	if n -= len(p.e.Body); n > 0 && p.e.More != nil {
-		for _, chunk := range p.e.More.Chunks {
+	b = append(b, p.form.Body[:min(n, len(p.form.Body))]...)
+	if n -= len(p.form.Body); n > 0 && p.form.More != nil {
+		for _, chunk := range p.form.More.Chunks {
 			if n <= 0 {
 				break
 			}
@@ -109,10 +116,10 @@ func (p *repeatable) Send(to transit.Sink, from int64, client netip.Addr) (n int
 		}
 		return err == nil
 	}
-	if !send(p.e.Body) || p.e.More == nil {
+	if !send(p.form.Body) || p.form.More == nil {
 		return n, err
 	}
-	for _, chunk := range p.e.More.Chunks {
+	for _, chunk := range p.form.More.Chunks {
 		if !send(chunk) {
 			break
 		}
