@@ -23,7 +23,7 @@ func (h *handler) serve(w http.ResponseWriter, a *ask, e *memory.Entry, why stri
 func (h *handler) serveEntry(w http.ResponseWriter, a *ask, e, held *memory.Entry, params []byte) {
 	whole := e
 	a.as = choice{e, -1}
-	if e == held {
+	if e.Flags&memory.Codable != 0 && e == held {
 		a.as = h.cache.choose(e, a.r.Header)
 		e = a.as.form
 	}
@@ -93,7 +93,7 @@ func (h *handler) setHeader(header http.Header, a *ask, e *memory.Entry, params 
 	age := len(text)
 	text = append(append(text, h.cache.opts.Name...), params...)
 	both := string(text)
-	if h.cache.coders.varies(e) {
+	if e.Flags&memory.Codable != 0 && h.cache.coders.varies(e) {
 		e.CopyHeader(header, "Age", both[:age], "Cache-Status", both[age:], "Vary", acceptEncoding)
 		return
 	}
