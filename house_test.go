@@ -28,6 +28,8 @@ var clients = map[string][]string{
 	"google.golang.org/grpc":          {},
 	"golang.org/x/net/":               {"internal/fields"}, // the one reader of bytes
 	"github.com/alexedwards/scs":      {},
+	"github.com/klauspost/compress":   {"cache/codings", "router/compress"}, // so that who compresses nothing links nothing
+	"github.com/andybalholm/brotli":   {"cache/codings"},
 	"github.com/foretier/foretier/ex": {}, // nobody imports the examples
 
 	module + "/internal/testkit":    {"internal/servertest"}, // but tests
@@ -123,6 +125,8 @@ func TestForbidden(t *testing.T) {
 		{"balancer", "github.com/go-chi/chi/v5", true},
 		{"session", "github.com/redis/go-redis/v9", true},
 		{"session/redisstore", "github.com/redis/go-redis/v9", false},
+		{"cache", "github.com/klauspost/compress/zstd", true},
+		{"cache/codings", "github.com/andybalholm/brotli", false},
 		{"cache", module + "/examples/shop", true},
 		{"cache/cachetest", module + "/internal/testkit", true},
 		{"examples/shop", module + "/cache", false},
