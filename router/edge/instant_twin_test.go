@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/codings"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
@@ -35,13 +36,14 @@ func TestInstantAnswersAsTheChain(t *testing.T) {
 	if s := os.Getenv("FORETIER_TWINS"); s != "" {
 		n, _ = strconv.Atoi(s)
 	}
-	var asked, instant float64
+	var asked, instant, saved float64
 	for seed := range uint64(n) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newTwins(seed)
 			p.play(t)
 			asked += metric(p.a.srv.Report(), "requests_total")
 			instant += metric(p.a.srv.Report(), "requests_instant_total")
+			saved += metric(p.a.pages.Report(), "saved_bytes_total")
 			if n := metric(p.b.srv.Report(), "requests_instant_total"); n != 0 {
 				t.Errorf("%v answers from heads, and none were asked for", n)
 			}
@@ -50,9 +52,12 @@ func TestInstantAnswersAsTheChain(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	t.Logf("%.0f of %.0f from their heads", instant, asked)
+	t.Logf("%.0f of %.0f from their heads, %.0f KiB saved", instant, asked, saved/1024)
 	if instant < asked/8 {
 		t.Error("hardly any")
+	}
+	if saved == 0 {
+		t.Error("nothing was compressed")
 	}
 }
 
@@ -99,6 +104,9 @@ func newTwin(seed uint64, noInstant bool) *twin {
 	opts := cache.Options{IgnoreCookies: cache.Analytics(), Logger: w.lines.Logger()}
 	if w.together {
 		opts.Grace = -1
+	}
+	if w.rnd.IntN(3) > 0 {
+		opts.Compress = codings.All()
 	}
 	switch w.rnd.IntN(4) {
 	case 0:
@@ -277,6 +285,11 @@ func (w *twin) backend(name string) http.Handler {
 			h.Set("Cache-Control", "private")
 		case strings.HasPrefix(path, "/big"):
 			body += strings.Repeat("0123456789", 1000*len(path))
+		case strings.HasPrefix(path, "/text"): // some of it is more than 32 KiB in any form
+			body += markup(5000 * len(path) * len(path))
+			if strings.HasSuffix(path, "no") {
+				h.Add("Cache-Control", "no-transform")
+			}
 		case strings.HasPrefix(path, "/odd"):
 			if path == "/odd/1" {
 				h["Set-Cookie"] = []string{"a=1", "b=2"}
@@ -294,6 +307,16 @@ func (w *twin) backend(name string) http.Handler {
 			_, _ = io.WriteString(rw, body)
 		}
 	})
+}
+
+// markup is n bytes of text.
+func markup(n int) string {
+	rnd := rand.New(rand.NewPCG(1, uint64(n)))
+	var b strings.Builder
+	for b.Len() < n {
+		fmt.Fprintf(&b, "<li>%x\n", rnd.Uint32())
+	}
+	return b.String()[:n]
 }
 
 func transitScheme(r *http.Request) string { return r.Header.Get("X-Forwarded-Proto") }
@@ -411,7 +434,7 @@ func (p *twins) invalidation() (inv cache.Invalidation) {
 }
 
 func (p *twins) path() string {
-	return pick(p.rnd, "/", "/a/1", "/a/1", "/a/2", "/b", "/b/1", "/coded", "/coded", "/coded/1", "/lang", "/lang/1", "/gone", "/big/1", "/big/1234", "/odd", "/odd/1", "/bare",
+	return pick(p.rnd, "/", "/a/1", "/a/1", "/a/2", "/b", "/b/1", "/coded", "/coded", "/coded/1", "/lang", "/lang/1", "/gone", "/big/1", "/big/1234", "/text", "/text", "/text/1", "/text/no", "/odd", "/odd/1", "/bare",
 		"/a/%31", "/a//1", "/a/1;v", "/a/../a/1", "/admin", "/%61dmin", "/A/1", "/private", "/a/1?b=c", "/a/1?utm_source=x", "/a/1?utm_source=x&b=c", "/a/caf%C3%A9", "/a/café")
 }
 
@@ -462,7 +485,7 @@ func (p *twins) request() head {
 var fieldLines = [][]string{
 	{"User-Agent: a", "User-Agent: Mozilla/5.0 (Android; Mobile)", "user-agent: b", "User-Agent:"},
 	{"Accept-Language: de", "Accept-Language: en, de;q=0.5"},
-	{"Accept-Encoding: gzip", "Accept-Encoding: gzip, deflate, br", "Accept-Encoding: br,gzip", "Accept-Encoding: gzip, deflate", "Accept-Encoding:"},
+	{"Accept-Encoding: gzip", "Accept-Encoding: gzip, deflate, br", "Accept-Encoding: br,gzip", "Accept-Encoding: gzip, deflate", "Accept-Encoding: gzip, deflate, br, zstd", "Accept-Encoding: zstd", "Accept-Encoding:"},
 	{"Cookie: _ga=1", "Cookie: _ga=2; _gid=3", "Cookie: ;", "Cookie: _ga", "cookie: _fbp=1"},
 	{"X-Forwarded-For: 192.0.2.9", "X-Forwarded-For: 192.0.2.200, 10.0.0.9", "X-Forwarded-For: nobody"},
 	{"X-Forwarded-Proto: https", "X-Forwarded-Proto: http", "X-Forwarded-Proto: wss", "X-Forwarded-Proto: HTTPS"},
@@ -473,7 +496,7 @@ var fieldLines = [][]string{
 	{"If-None-Match: \"0\"", "If-None-Match: W/\"0\", \"1\"", "If-None-Match: *", "If-None-Match: \"1\"", "If-None-Match:"},
 	{"If-Modified-Since: Mon, 01 Jan 2035 00:00:00 GMT", "If-Modified-Since: Mon, 01 Jan 1990 00:00:00 GMT", "If-Modified-Since: then"},
 	{"Cookie: sid=1", "Cookie: _ga=1; group=b", "Cookie: group=b", "Cookie: arm=y", "Cookie: {}", "cookie: cart=1"},
-	{"Accept-Encoding: br;q=0, gzip", "Accept-Encoding: *", "Accept-Encoding: identity;q=0", "Accept-Encoding: br"},
+	{"Accept-Encoding: br;q=0, gzip", "Accept-Encoding: *", "Accept-Encoding: identity;q=0", "Accept-Encoding: br", "Accept-Encoding: br;q=0.5, gzip", "Accept-Encoding: zstd;q=0.9, identity"},
 	{"X-Forwarded-Proto: http, https", "X-Forwarded-Proto: ftp"},
 	{"Connection: keep-alive, Cookie", "Connection: close", "Connection: te"},
 	{"X-V: 1", "X-V: 2", "X_V: 1"},
@@ -553,7 +576,7 @@ func (w *twin) reports() string {
 	var write func(r health.Report)
 	write = func(r health.Report) {
 		for _, m := range r.Metrics {
-			if m.Name != "requests_instant_total" && !strings.Contains(m.Name, "bytes") && m.Unit != "bytes" {
+			if m.Name == "saved_bytes_total" || m.Name != "requests_instant_total" && !strings.Contains(m.Name, "bytes") && m.Unit != "bytes" {
 				fmt.Fprintf(&b, "%s %s: %s %v %v\n", r.Kind, r.Name, m.Name, m.Labels, m.Value)
 			}
 		}
