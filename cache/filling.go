@@ -53,7 +53,7 @@ func strange(h http.Header, may []string) []string {
 	}
 	var out []string
 	for as := range h {
-		if name := textproto.CanonicalMIMEHeaderKey(as); !narrows(name) && !names(may).match(name) {
+		if name := textproto.CanonicalMIMEHeaderKey(as); !narrows(name) && !fields.Names(may).Match(name) {
 			out = append(out, name)
 		}
 	}

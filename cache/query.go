@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 )
 
@@ -76,11 +77,11 @@ func (q Query) dropsAny(raw string) bool {
 // drops reports whether a parameter is dropped. Few names begin as one that is:
 // the others are not decoded, of which a hostile query has thousands.
 func (q Query) drops(text string) bool {
-	if text == "" || !names(q.Drop).mayBegin(firstByte(text)) {
+	if text == "" || !fields.Names(q.Drop).MayBegin(firstByte(text)) {
 		return false
 	}
 	name := parameterName(text)
-	return name != "" && names(q.Drop).match(name)
+	return name != "" && fields.Names(q.Drop).Match(name)
 }
 
 // firstByte returns the first byte of an encoded name.

@@ -114,7 +114,7 @@ func (a *ask) drops(name string) bool {
 	if a.plan.Cookies != nil {
 		return !slices.Contains(a.plan.Cookies, name)
 	}
-	return names(a.site.cache.opts.IgnoreCookies).match(name)
+	return fields.Names(a.site.cache.opts.IgnoreCookies).Match(name)
 }
 
 // askWhetherChanged has r validate e.

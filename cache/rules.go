@@ -99,7 +99,7 @@ func Analytics() []string {
 // shop may accept.
 func HasCookie(r *http.Request, list ...string) bool {
 	for name := range fields.Cookies(r.Header) {
-		if names(list).match(name) {
+		if fields.Names(list).Match(name) {
 			return true
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 func TestRuleGivesLifetime(t *testing.T) {
@@ -148,13 +150,13 @@ func TestHasCookie(t *testing.T) {
 
 // Analytics must not hit a cookie by which shops know their visitors.
 func TestAnalytics(t *testing.T) {
-	list := names(Analytics())
+	list := fields.Names(Analytics())
 	for name, ours := range map[string]bool{
 		"_ga": true, "_ga_ABC123": true, "_gid": true, "_fbp": true, "_pk_id.1.1fff": true,
 		"PHPSESSID": false, "cart": false, "_gallery": false, "frontend": false, "woocommerce_cart_hash": false,
 		"X-Magento-Vary": false, "sw-cache-hash": false, "wordpress_logged_in_1": false, "currency": false, "_gcart": false,
 	} {
-		if list.match(name) != ours {
+		if list.Match(name) != ours {
 			t.Errorf("%q: want %t", name, ours)
 		}
 	}

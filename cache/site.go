@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
 )
 
@@ -57,7 +58,7 @@ func (s *site) owned(name string) bool {
 
 // ignored reports whether a cookie has no bearing on the response.
 func (s *site) ignored(name string) bool {
-	return names(s.cache.opts.IgnoreCookies).match(name) || s.owned(name)
+	return fields.Names(s.cache.opts.IgnoreCookies).Match(name) || s.owned(name)
 }
 
 func (s *site) ignoresAny() bool { return len(s.cache.opts.IgnoreCookies) > 0 || len(s.owners) > 0 }

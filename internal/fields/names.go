@@ -1,12 +1,13 @@
-package cache
+package fields
 
 import "strings"
 
-// A names is a list of names, of which those that end in * stand for all that
-// begin so.
-type names []string
+// Names is a list of names, of which those that end in * stand for all that begin
+// so.
+type Names []string
 
-func (n names) match(name string) bool {
+// Match reports whether one of them stands for name.
+func (n Names) Match(name string) bool {
 	for _, pattern := range n {
 		last := len(pattern) - 1
 		if last > 0 && (name == "" || name[0] != pattern[0]) {
@@ -19,9 +20,9 @@ func (n names) match(name string) bool {
 	return false
 }
 
-// mayBegin reports whether one of the patterns may match a name that begins with
+// MayBegin reports whether one of them may match a name that begins with
 // first.
-func (n names) mayBegin(first byte) bool {
+func (n Names) MayBegin(first byte) bool {
 	for _, pattern := range n {
 		if pattern != "" && (pattern[0] == first || pattern == "*") {
 			return true
