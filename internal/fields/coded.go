@@ -97,6 +97,20 @@ func WeakTag(tag string) string {
 	return "W/" + tag
 }
 
+// HasTag reports whether a list of entity tags, such as If-None-Match, has this very one.
+func HasTag(lines []string, tag string) bool {
+	for _, line := range lines {
+		for line != "" {
+			var member string
+			member, line = CutMember(line)
+			if strings.TrimSpace(member) == tag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // VaryByCoding adds Accept-Encoding to Vary, if that does not name it.
 func VaryByCoding(h http.Header) {
 	lines := h["Vary"]

@@ -136,6 +136,9 @@ func (l *Lesson) Pass(s Stage, next http.Handler) {
 // Answer says from what the request was answered.
 func (l *Lesson) Answer(p Page) { l.page = p }
 
+// Unlearn says that the like of the request may get another answer after all.
+func (l *Lesson) Unlearn() { l.page = nil }
+
 // Learned returns from what the request was answered, or nil, and the stages
 // on its way.
 func (l *Lesson) Learned() (Page, []Stage) { return l.page, l.stages[:l.n] }
