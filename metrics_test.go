@@ -36,6 +36,7 @@ import (
 	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/compress"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/php"
@@ -256,6 +257,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	front := must(router.New(router.Options{}, router.Rule{Name: "shop",
 		Allow: []netip.Prefix{netip.MustParsePrefix("::/0")}, Limit: router.Limit{Rate: 1},
 		To: router.Fallback(apps, none)}))
+	zip := must(compress.New(compress.Options{}))
 	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard, TLS: &tls.Config{Certificates: []tls.Certificate{testkit.NewAuthority(t).Issue(t, "shop.example")}}}))
 	for _, c := range []io.Closer{apps, db, pages, sessions, reader, srv} {
 		t.Cleanup(func() { _ = c.Close() })
@@ -276,7 +278,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 		t.Error(err)
 	}
 
-	return []health.Reporter{apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv,
+	return []health.Reporter{apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 

@@ -34,6 +34,7 @@ type config struct {
 	lifetimes     map[int]time.Duration // by status, in place of cacheTTL
 	ignoreNoStore bool
 	esi           bool
+	compress      string   // on, private or off
 	devices       bool     // tell phones and desktops apart, and no browsers
 	fill          []string // fields that may go along with what fills the cache; nil: all
 	bypass        []string // cookies whose bearers are not cached for
@@ -144,6 +145,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.BoolVar(&f.c.ignoreNoStore, "cache-ignore-no-store", false, "store what visitors get who say no-store, as some scripts do with every reload (no-cache of theirs is ignored anyway)")
 	fs.BoolVar(&f.c.esi, "esi", false, "compose pages of the fragments that they include (esi:include), each of which is cached on its own; done where Surrogate-Control asks for ESI/1.0, with -shop magento in all HTML (default true with -shop magento and shopware)")
 	fs.BoolVar(&f.c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
+	fs.StringVar(&f.c.compress, "compress", "on", "`WHAT` text is compressed where clients accept that and backends have not done it: on (what is stored, once; the rest on its way, but for what sets a session or needs one, whose length would tell of its secrets: BREACH), private (that too) or off")
 	fs.StringVar(&f.fill, "cache-fields", "", "`NAMES` of the fields that your pages depend on, such as X-Store,X-Shop-*, or none: a request with any but these and those that browsers send does not fill the cache, unless the answer's Vary names its fields (empty: any may)")
 	fs.StringVar(&f.bypass, "cache-bypass-cookie", "", "`NAMES` of cookies whose bearers always get a fresh answer, such as cart,wordpress_logged_in_*")
 	fs.StringVar(&f.bypassVar, "cache-bypass-session", "", "`VARIABLES` of PHP's sessions on -redis or -memcached, such as user,cart/items: a visitor who has any of them always gets a fresh answer")
@@ -255,6 +257,9 @@ func (f *flags) checkListening() {
 	f.check("act-from", f.act, err)
 	if f.act != "" && c.status == "" {
 		f.check("act-from", f.act, errors.New("it needs -status HOST:PORT"))
+	}
+	if c.compress != "on" && c.compress != "private" && c.compress != "off" {
+		f.check("compress", c.compress, errors.New("want on, private or off"))
 	}
 	if c.log != "text" && c.log != "json" && c.log != "off" {
 		f.check("log", c.log, errors.New("want text, json or off"))

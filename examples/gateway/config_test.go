@@ -68,6 +68,7 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"ttl by status":     {[]string{someBackends, "-cache-ttl", "60s,404=5"}, []string{"-cache-ttl", "60s,404=5s"}},
 		"ttl of no status":  {[]string{someBackends, "-cache-ttl", "60s,missing=5s"}, []string{"-cache-ttl", `"missing" is no status`}},
 		"ttl of a part":     {[]string{someBackends, "-cache-ttl", "206=5s"}, []string{"-cache-ttl", "206"}},
+		"compress":          {[]string{someBackends, "-compress", "gzip"}, []string{`-compress "gzip"`, "on, private or off"}},
 		"bypass cookie":     {[]string{someBackends, "-cache-bypass-cookie", "a,b;c"}, []string{`"b;c"`, "want the name of a cookie"}},
 		"bypass, no store":  {[]string{someBackends, "-cache-bypass-session", "user"}, []string{"-cache-bypass-session", "-redis"}},
 		"redis":             {[]string{someBackends, "-redis", "10.0.0.20:6379"}, []string{"redis://10.0.0.20:6379/0"}},
@@ -157,7 +158,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.listen != ":8080" || c.policy != "adaptive" || c.cacheSize != 256<<20 || c.cacheTTL != 0 || c.log != "text" ||
+	if c.listen != ":8080" || c.policy != "adaptive" || c.cacheSize != 256<<20 || c.cacheTTL != 0 || c.log != "text" || c.compress != "on" ||
 		strings.Join(c.admin, ",") != "/admin,/cron.php" || c.probe != "" || c.sticky != "" || c.status != "" || c.linger != 10*time.Second || c.trust != nil || c.purgeFrom != nil {
 		t.Errorf("got %+v", c)
 	}
@@ -168,7 +169,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if _, err := parse([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices cache-bypass-cookie cache-bypass-session " +
+	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices compress cache-bypass-cookie cache-bypass-session " +
 		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)

@@ -19,7 +19,7 @@ import (
 // answer. A browser that got nothing would order again by itself; this one shows
 // the tier's page, and its visitor decides.
 func TestE2EBrowserOrdersOnce(t *testing.T) {
-	chromium := servertest.Require(t, "chromium")
+	servertest.Require(t, "chromium")
 	var orders atomic.Int64
 	seen := make(chan string, 8)
 	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
@@ -45,19 +45,7 @@ func TestE2EBrowserOrdersOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, _ := startGateway(t, "-backends", backend, "-error-page", "502="+page)
-	cmd := exec.Command(chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--user-data-dir="+t.TempDir(),
-		"--host-resolver-rules=MAP shop.test:80 "+addr+", MAP * ~NOTFOUND", "--remote-debugging-port=0", "http://shop.test/cart")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	defer func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
-		<-done
-	}()
+	defer browse(t, "MAP shop.test:80 "+addr, "http://shop.test/cart")()
 	select {
 	case <-seen:
 	case <-time.After(60 * time.Second):
@@ -66,5 +54,25 @@ func TestE2EBrowserOrdersOnce(t *testing.T) {
 	time.Sleep(time.Second) // a real browser's, in which it would order again
 	if n := orders.Load(); n != 1 {
 		t.Errorf("ordered %d times", n)
+	}
+}
+
+// browse has a browser go to url, for which rules say where hosts are, until the function
+// that it returns is called.
+func browse(t *testing.T, rules, url string, flags ...string) (end func()) {
+	t.Helper()
+	args := append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--user-data-dir=" + t.TempDir(),
+		"--host-resolver-rules=" + rules + ", MAP * ~NOTFOUND", "--remote-debugging-port=0"}, flags...)
+	cmd := exec.Command(servertest.Require(t, "chromium"), append(args, url)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	return func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+		<-done
 	}
 }

@@ -227,7 +227,7 @@ func TestSlowReadersOfEveryProtocol(t *testing.T) {
 		}
 	}
 	for name, backend := range map[string]string{"HTTP/1.1": backendFunc(t, h), "HTTP/2": h2cBackend(t, h)} {
-		for proto, to := range protocolClients(t, "-backends", backend, "-max-requests", "4", "-cache", "0") {
+		for proto, to := range protocolClients(t, "-backends", backend, "-max-requests", "4", "-cache", "0", "-compress", "off") {
 			t.Run(proto+" to "+name, func(t *testing.T) {
 				type reader struct {
 					res  *http.Response

@@ -18,12 +18,14 @@ import (
 
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/codings"
 	"github.com/foretier/foretier/cache/esi"
 	"github.com/foretier/foretier/cache/redistier"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/metrics"
 	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/compress"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/php"
@@ -98,6 +100,10 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 			return nil, err
 		}
 	}
+	streams := shop // which go on as they come
+	if shop, err = t.compressed(shop); err != nil {
+		return nil, err
+	}
 	var claims []router.Claim // proved before anything is served
 	if c.onOrigin() {
 		origin, err := t.pool("origin", []string{c.origin}, balancer.Options{})
@@ -108,7 +114,7 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 		claims = append(claims, router.Only(origin).For(admin))
 	}
 	if len(c.streaming) > 0 {
-		rules = append(rules, router.Rule{Name: "streams", When: router.Path(c.streaming...), To: shop, Streams: true})
+		rules = append(rules, router.Rule{Name: "streams", When: router.Path(c.streaming...), To: streams, Streams: true})
 	}
 	rules = append(rules, presets[c.shop].own...)
 	rules = append(rules, router.Rule{Name: "shop", To: shop})
@@ -167,6 +173,19 @@ func (t *tier) pool(name string, urls []string, opts balancer.Options) (*balance
 	return p, nil
 }
 
+// compressed returns the shop with what is not stored compressed, if that is wanted.
+func (t *tier) compressed(shop http.Handler) (http.Handler, error) {
+	if t.config.compress == "off" {
+		return shop, nil
+	}
+	zip, err := compress.New(compress.Options{Private: t.config.compress == "private", IgnoreCookies: cache.Analytics()})
+	if err != nil {
+		return nil, fmt.Errorf("-compress: %w", err)
+	}
+	t.reporters = append(t.reporters, zip)
+	return zip.Handler(shop), nil
+}
+
 // pages returns the cache.
 func (t *tier) pages() (*cache.Cache, error) {
 	c := t.config
@@ -190,6 +209,10 @@ func (t *tier) pages() (*cache.Cache, error) {
 	if err != nil {
 		return nil, err
 	}
+	var coders []cache.Coder
+	if c.compress != "off" {
+		coders = codings.All()
+	}
 	pages, err := cache.New(cache.Options{
 		MaxBytes:      c.cacheSize,
 		Rules:         cacheRules(c, loggedIn),
@@ -198,6 +221,7 @@ func (t *tier) pages() (*cache.Cache, error) {
 		PurgeByHost:   c.purgeByHost,
 		Lifetimes:     c.lifetimes,
 		IgnoreNoStore: c.ignoreNoStore,
+		Compress:      coders,
 		FillFields:    fill,
 		Feed:          feed,
 		Store:         store,

@@ -28,9 +28,9 @@ type Lesson struct {
 	page   Page
 }
 
-// maxStages is how many stages may take part beside edge and cache: a router,
-// and one within its rule.
-const maxStages = 2
+// maxStages is how many stages may take part beside edge and cache: a router and one
+// within its rule, what compresses and what composes.
+const maxStages = 4
 
 // A Stage is what a stage that has taken part asks for: to be gone by as long
 // as its generation is the same, and to have each answer counted, by Counts if that is

@@ -19,9 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/andybalholm/brotli"
+
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/codings"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/compress"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -109,6 +113,45 @@ func readAnswer(tb testing.TB, r io.Reader) []byte {
 		tb.Fatal(err)
 	}
 	return body
+}
+
+// TestInstantBelowACompressor: what a cache has compressed is answered from its head,
+// also where middleware compresses the rest.
+func TestInstantBelowACompressor(t *testing.T) {
+	s := newShop(t, edge.Options{}, cache.Options{IgnoreCookies: cache.Analytics(), Compress: codings.All()})
+	zip, err := compress.New(compress.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := s.rules()
+	last := &rules[len(rules)-1]
+	last.To = zip.Handler(last.To)
+	if err := s.rt.Update(rules...); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{20_000, 3_000_000} { // in one piece, and in several
+		c := testkit.Dial(t, s.srv.Addr().String())
+		raw := fmt.Sprintf(browser, "/"+strconv.Itoa(size))
+		var body []byte
+		before := s.instant()
+		testkit.Within(t, 10*time.Second, "an answer from its head", func() bool {
+			if _, err := io.WriteString(c, raw); err != nil {
+				t.Fatal(err)
+			}
+			if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+				t.Fatal(err)
+			} else if body, err = io.ReadAll(res.Body); err != nil {
+				t.Fatal(err)
+			} else if coding := res.Header.Get("Content-Encoding"); coding != "br" && s.instant() > before {
+				t.Fatalf("in %q", coding)
+			}
+			return s.instant() > before
+		})
+		page, err := io.ReadAll(brotli.NewReader(bytes.NewReader(body)))
+		if err != nil || len(page) != size {
+			t.Errorf("%d bytes of %d: %v", len(page), len(body), err)
+		}
+	}
 }
 
 var analytics = cache.Options{IgnoreCookies: cache.Analytics()}

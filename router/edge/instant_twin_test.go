@@ -24,6 +24,7 @@ import (
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
+	"github.com/foretier/foretier/router/compress"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -80,6 +81,7 @@ type twin struct {
 	srv      *edge.Server
 	rt       *router.Router
 	pages    *cache.Cache
+	zip      *compress.Compressor
 	lines    lines
 	combined testkit.Log
 	comers   comers
@@ -129,6 +131,9 @@ func newTwin(seed uint64, noInstant bool) *twin {
 	}
 	var err error
 	if w.pages, err = cache.New(opts); err != nil {
+		panic(err)
+	}
+	if w.zip, err = compress.New(compress.Options{IgnoreCookies: cache.Analytics()[:1], Private: w.rnd.IntN(4) == 0}); err != nil {
 		panic(err)
 	}
 	w.rt = w.router("router", 1)
@@ -243,6 +248,8 @@ func (w *twin) handler(name string, depth int) http.Handler {
 		return router.Fallback(h, w.backend("fallback"))
 	case 4:
 		return w.backend(name)
+	case 5, 6, 7, 8, 9, 10, 11:
+		return w.zip.Handler(h)
 	}
 	return h
 }
@@ -584,7 +591,7 @@ func (w *twin) reports() string {
 			write(part)
 		}
 	}
-	for _, r := range []health.Reporter{w.srv, w.rt, w.pages} {
+	for _, r := range []health.Reporter{w.srv, w.rt, w.pages, w.zip} {
 		write(r.Report())
 	}
 	return b.String()
