@@ -122,8 +122,10 @@ func (c *Cache) makeForm(e *memory.Entry, i int) {
 var (
 	// errNoSmaller is why a form is not made: it saves nothing worth an eighth.
 	errNoSmaller = errors.New("cache: it is hardly smaller")
-	// errNoRoom is why a form is not kept.
+	// errNoRoom is why a form is not made either.
 	errNoRoom = errors.New("cache: no room for it")
+	// errTooLate is why a form is not kept: what it was made of is gone.
+	errTooLate = errors.New("cache: it is gone")
 )
 
 // settleForm does what comes of an attempt to make a form of e.
@@ -131,7 +133,7 @@ func (c *Cache) settleForm(e *memory.Entry, err error) {
 	switch {
 	case err == nil:
 		c.figures.forms.Add(1)
-	case c.coders.ctx.Err() != nil:
+	case errors.Is(err, errTooLate) || c.coders.ctx.Err() != nil:
 	case errors.Is(err, errNoRoom): // which passes
 		c.coders.resting.Store(time.Now().Add(time.Second).UnixNano())
 	case errors.Is(err, errNoSmaller): // in no coding would it be
@@ -168,7 +170,7 @@ func (c *Cache) encode(e *memory.Entry, i int) (err error) {
 	}
 	form := c.formOf(e, i, chunks)
 	if !c.store.AddForm(e, i, form, reserved) {
-		return errNoRoom
+		return errTooLate
 	}
 	return nil
 }

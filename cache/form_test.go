@@ -456,6 +456,9 @@ func TestAFormThatComesTooLate(t *testing.T) {
 				if got := unpack(t, get(h, "http://a.example/", "Accept-Encoding", "br")); got != want && name != "softly" && name != "closed" {
 					t.Error("a form of another page")
 				}
+				if c.store.Stats().Forms == 0 && name != "closed" {
+					t.Error("no form is made any more")
+				}
 			})
 		})
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"compress/flate"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -39,6 +40,9 @@ func (b *shopBackend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body := text(page, b.versions[page].Load(), language)
 	h := w.Header()
 	h.Set("Vary", "Accept-Language")
+	if page%4 != 0 {
+		h.Set("Content-Type", "text/plain") // so it has forms
+	}
 	h.Set("Cache-Tag", fmt.Sprintf("page-%d, all", page))
 	switch rand.IntN(20) {
 	case 0:
@@ -99,12 +103,12 @@ func TestStress(t *testing.T) {
 	const pages, limit = 100, 1 << 20
 	b := &shopBackend{versions: make([]atomic.Int64, pages)}
 	acknowledged := make([]atomic.Int64, pages)
-	c, h := open(t, Options{MaxBytes: limit, Orders: everybody, Logger: slog.New(slog.DiscardHandler)}, b)
+	c, h := open(t, Options{MaxBytes: limit, Orders: everybody, Compress: packers(), Logger: slog.New(slog.DiscardHandler)}, b)
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 
 	var wg sync.WaitGroup
-	var asked, whole, hits atomic.Int64
+	var asked, whole, hits, coded atomic.Int64
 	for range 12 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
@@ -117,6 +121,7 @@ func TestStress(t *testing.T) {
 				}
 				r := httptest.NewRequestWithContext(rctx, "GET", fmt.Sprint("http://a.example/", page), nil)
 				r.Header.Set("Accept-Language", language)
+				r.Header.Set("Accept-Encoding", []string{"br, gzip", "gzip", "zstd, br;q=0.5", "", "identity;q=0, zstd"}[rand.IntN(5)])
 				if rand.IntN(20) == 0 {
 					r.Header.Set("Cache-Control", "no-cache")
 				}
@@ -135,6 +140,13 @@ func TestStress(t *testing.T) {
 				got, hit := w.Body.String(), strings.Contains(w.Header().Get("Cache-Status"), "; hit")
 				if n := w.Header().Get("Content-Length"); n != "" && n != strconv.Itoa(len(got)) && !hit {
 					continue // net/http tells the client by closing the connection
+				}
+				if w.Header()["Content-Encoding"] != nil {
+					body, err := io.ReadAll(flate.NewReader(w.Body))
+					if got = string(body); err != nil || !strings.Contains(r.Header.Get("Accept-Encoding"), w.Header().Get("Content-Encoding")) {
+						t.Errorf("page %d: %v, %v", page, err, w.Header())
+					}
+					coded.Add(1)
 				}
 				var version int64
 				if _, err := fmt.Sscanf(got, fmt.Sprint(page)+" %d", &version); err != nil {
@@ -195,8 +207,8 @@ func TestStress(t *testing.T) {
 	if s.Used != s.Held {
 		t.Errorf("at rest %d bytes are used and %d held", s.Used, s.Held)
 	}
-	if asked.Load() > 1000 && (hits.Load() == 0 || whole.Load() < asked.Load()/4 || s.Evictions == 0) {
+	if asked.Load() > 1000 && (hits.Load() == 0 || coded.Load() == 0 || whole.Load() < asked.Load()/4 || s.Evictions == 0) {
 		t.Errorf("the test tests little: %d asked, %d whole, %d hits, %+v", asked.Load(), whole.Load(), hits.Load(), s)
 	}
-	t.Logf("%d asked, %d whole, %d hits, %d evicted", asked.Load(), whole.Load(), hits.Load(), s.Evictions)
+	t.Logf("%d asked, %d whole, %d hits, %d coded, %d evicted", asked.Load(), whole.Load(), hits.Load(), coded.Load(), s.Evictions)
 }
