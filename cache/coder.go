@@ -204,6 +204,9 @@ func (c *Cache) keepForms(e, from *memory.Entry) {
 	if e.Flags&memory.Codable == 0 {
 		return
 	}
+	if from.Plain() {
+		e.SetPlain()
+	}
 	for i := range c.coders.list {
 		if form := from.Form(i); form != nil {
 			e.SetForm(i, e.MakeForm(formHead(e.Header(), c.coders.names[i], len(form.Body)), form.Body))

@@ -44,6 +44,9 @@ func (c *coders) choose(e *memory.Entry, h http.Header) choice {
 	if e.Flags&memory.Codable == 0 || len(c.list) == 0 || h["Range"] != nil || h[acceptEncoding] == nil {
 		return as
 	}
+	if fields.HasToken(h["Cache-Control"], "no-transform") { // RFC 9111, section 5.2.1.6
+		return as
+	}
 	wish := law.ReadWish(h[acceptEncoding])
 	best := wish.Best(c.offers, ^uint(0))
 	if best < 0 {

@@ -170,6 +170,10 @@ func TestWhatIsStoredIsSentInTheCodingThatIsWanted(t *testing.T) {
 				t.Errorf("%q: %s", accepts, got)
 			}
 		}
+		w := get(h, "http://a.example/", "Accept-Encoding", "br", "Cache-Control", "No-Transform")
+		if w.Header()["Content-Encoding"] != nil || w.Body.String() != page {
+			t.Errorf("for who wants it as it is: %v", w.Header())
+		}
 		if n := b.calls.Load(); n != 1 {
 			t.Errorf("the backend was asked %d times", n)
 		}
@@ -780,6 +784,31 @@ func TestAFormOfManyChunks(t *testing.T) {
 		}
 		if !bytes.Equal([]byte(unpack(t, w)), []byte(body)) {
 			t.Error("another body")
+		}
+	})
+}
+
+// TestWhatIsHardlySmallerIsNotTriedAgain when it is confirmed.
+func TestWhatIsHardlySmallerIsNotTriedAgain(t *testing.T) {
+	b := writes("")
+	b.answer = func(w http.ResponseWriter, r *http.Request, _ int) {
+		if r.Header.Get("If-None-Match") != "" {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = io.WriteString(w, random(5000))
+	}
+	p := &packer{name: "br"}
+	compressed(t, Options{Compress: []Coder{p}}, b, func(c *Cache, h http.Handler) {
+		for range 4 {
+			if w := get(h, "http://a.example/", "Accept-Encoding", "br"); w.Body.String() != random(5000) {
+				t.Errorf("%d bytes", w.Body.Len())
+			}
+			synctest.Wait()
+			time.Sleep(61 * time.Second)
+		}
+		if b.calls.Load() != 4 || p.calls.Load() != 1 {
+			t.Errorf("asked %d times, tried %d times", b.calls.Load(), p.calls.Load())
 		}
 	})
 }

@@ -2,9 +2,12 @@ package cache
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"testing"
 )
 
@@ -46,4 +49,33 @@ func TestMaxBytesIsTheHeap(t *testing.T) {
 			runtime.KeepAlive(c)
 		})
 	}
+}
+
+// TestFormsAreInTheHeap as they are counted.
+func TestFormsAreInTheHeap(t *testing.T) {
+	const limit = 8 << 20
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		n, _ := strconv.Atoi(r.URL.Path[1:])
+		_, _ = io.WriteString(w, markup(3000+n%97*300))
+	})
+	list := packers()
+	before := heap()
+	c, h := open(t, Options{MaxBytes: limit, Compress: list}, handler)
+	for i := 0; c.store.Stats().Evictions < 200; i++ {
+		r := httptest.NewRequest("GET", "http://shop.example/"+strconv.Itoa(i), nil)
+		for _, one := range list {
+			r.Header.Set("Accept-Encoding", one.Coding())
+			h.ServeHTTP(&sink{header: make(http.Header)}, r)
+			c.coders.wait.Wait()
+		}
+	}
+	runtime.GC() // what pools keep
+	grown := heap() - before
+	s := c.store.Stats()
+	if grown > limit*105/100+(640<<10) || s.Used > limit || grown < limit*3/4 || s.Forms < 2*s.Count {
+		t.Errorf("the heap has grown by %d, %d allowed: %+v", grown, int64(limit), s)
+	}
+	runtime.KeepAlive(c)
 }

@@ -122,6 +122,9 @@ func TestTextIsCompressed(t *testing.T) {
 			t.Errorf("%.40q: %d bytes", accepts, w.Body.Len())
 		}
 	}
+	if w, body := ask(t, h, "GET", "/", "Accept-Encoding", "gzip", "Cache-Control", "no-transform"); w.Header()["Content-Encoding"] != nil || body != page(20_000) {
+		t.Errorf("for who wants it as it is: %v", w.Header())
+	}
 	if metric(c, "answers_compressed_total") != 6 || metric(c, "saved_bytes_total") < 6*8000 || metric(c, "answers_in_hand") != 0 {
 		t.Errorf("%+v", c.Report().Metrics)
 	}
@@ -557,10 +560,10 @@ func TestItIsExplained(t *testing.T) {
 	h := c.Handler(checked{})
 	for fields, want := range map[string]string{
 		"Accept-Encoding: gzip":              "text is compressed",
-		"":                                   "pass: the client accepts no coding, or wants a part",
+		"":                                   "pass: the client accepts no coding, wants a part, or wants it as it is",
 		"Accept-Encoding: gzip\nCookie: a=1": "pass: the client has a session: only what is everybody's is compressed",
 		"Accept-Encoding: gzip\nUpgrade: websocket":       "pass: an upgrade or a tunnel",
-		"Accept-Encoding: gzip\nRange: bytes=0-1\nX: y":   "pass: the client accepts no coding, or wants a part",
+		"Accept-Encoding: gzip\nRange: bytes=0-1\nX: y":   "pass: the client accepts no coding, wants a part, or wants it as it is",
 		"Accept-Encoding: gzip\nAuthorization: Basic abc": "pass: the client has a session: only what is everybody's is compressed",
 	} {
 		r := httptest.NewRequest("GET", "/", nil)

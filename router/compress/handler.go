@@ -52,10 +52,12 @@ func unseen(r *http.Request) bool {
 	return r.Header["Upgrade"] != nil || r.Method == http.MethodConnect
 }
 
-// accepts reports whether r may accept a coding, and wants the whole.
+// accepts reports whether r may accept a coding, and wants the whole, and not as it is
+// (RFC 9111, section 5.2.1.6).
 func accepts(r *http.Request) bool {
 	lines := r.Header["Accept-Encoding"]
-	return len(lines) == 1 && len(lines[0]) <= maxAccept && r.Header["Range"] == nil
+	return len(lines) == 1 && len(lines[0]) <= maxAccept && r.Header["Range"] == nil &&
+		!fields.HasToken(r.Header["Cache-Control"], "no-transform")
 }
 
 // code has next write to a through an encoder, which chooses the coding.
@@ -151,7 +153,7 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 	case unseen(r):
 		d.Verdict, d.Why = "pass", "an upgrade or a tunnel"
 	case !accepts(r):
-		d.Verdict, d.Why = "pass", "the client accepts no coding, or wants a part"
+		d.Verdict, d.Why = "pass", "the client accepts no coding, wants a part, or wants it as it is"
 	case !h.c.opts.Private && (r.Header["Authorization"] != nil || h.hasSession(r)):
 		d.Verdict, d.Why = "pass", "the client has a session: only what is everybody's is compressed"
 	}

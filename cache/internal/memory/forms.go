@@ -17,7 +17,7 @@ func (e *Entry) Form(i int) *Entry {
 	return nil
 }
 
-// Plain reports whether e has been found to be better off without forms.
+// Plain reports whether e gets no further forms, since it is better off without.
 func (e *Entry) Plain() bool {
 	b := e.beside.Load()
 	return b != nil && b.plain.Load()
@@ -31,6 +31,9 @@ func (e *Entry) MakeForm(head string, body []byte) *Entry {
 // SetForm gives e a form before Add.
 func (e *Entry) SetForm(i int, form *Entry) { e.besideLocked().forms[i].Store(form) }
 
+// SetPlain says of e before Add that it is better off without forms.
+func (e *Entry) SetPlain() { e.besideLocked().plain.Store(true) }
+
 // AddForm adds a form to e, which is stored, and gives back what was reserved for it.
 // It reports whether there is room, and e still stored.
 func (s *Store) AddForm(e *Entry, i int, form *Entry, reserved int64) bool {
@@ -41,8 +44,9 @@ func (s *Store) AddForm(e *Entry, i int, form *Entry, reserved int64) bool {
 	if !s.makeRoomLocked(n) || !s.storedLocked(e) { // it may have made room itself
 		return false
 	}
-	at := &e.besideLocked().forms[i]
-	if at.Load() != nil {
+	b := e.besideLocked()
+	at := &b.forms[i]
+	if b.plain.Load() || at.Load() != nil { // what has been said to be so stays so
 		return false
 	}
 	s.growLocked(e, n)
@@ -52,7 +56,7 @@ func (s *Store) AddForm(e *Entry, i int, form *Entry, reserved int64) bool {
 	return true
 }
 
-// StayPlain says that e is better off without forms.
+// StayPlain says that e is better off without forms, or further ones.
 func (s *Store) StayPlain(e *Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -108,6 +108,9 @@ func TestAnEntryWithFormsIsAddedWhole(t *testing.T) {
 	if !e.Plain() {
 		t.Error("not plain")
 	}
+	if s.AddForm(e, 0, form(e, 10), 0) || e.Form(2) == nil {
+		t.Error("a form of what is plain, or none of what had one")
+	}
 	s.Remove(e)
 	s.check(t)
 	if st := s.Stats(); st.Used != 0 {

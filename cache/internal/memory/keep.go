@@ -14,7 +14,7 @@ type Keepsake interface{ End() }
 type beside struct {
 	kept  []keepsake // the oldest first; guarded by Store.mu
 	forms [MaxForms]atomic.Pointer[Entry]
-	plain atomic.Bool // there are no forms, and never will be
+	plain atomic.Bool // there will be no further forms
 }
 
 type keepsake struct {
