@@ -22,10 +22,14 @@
 //   - [github.com/foretier/foretier/cache]: a shared HTTP cache
 //   - [github.com/foretier/foretier/cache/esi]: pages composed of fragments, each
 //     cached on its own
+//   - [github.com/foretier/foretier/cache/codings]: br, zstd and gzip for what it
+//     stores
 //   - [github.com/foretier/foretier/router]: which rule takes a request,
 //     explained and provable
 //   - [github.com/foretier/foretier/router/edge]: the listening end: limits,
 //     TLS, forwarded headers, drain
+//   - [github.com/foretier/foretier/router/compress]: compresses what no cache
+//     holds
 //
 // And those that only tests import:
 //

@@ -28,6 +28,12 @@
 // phones and the rest only, see [Devices]. A page that varies on what the tier
 // itself writes, such as X-Forwarded-For, is not stored.
 //
+// Text is compressed once it is stored, if [Options.Compress] says by what, and sent in the
+// coding that a client wants most. To the key and the backend that means nothing: there
+// is one stored response. What is not stored, or not yet compressed, middleware in front
+// of the cache may compress, such as package router/compress, which lets an edge answer
+// from heads all the same.
+//
 // Several gateways keep together by [Options.Feed], a log of invalidations such as
 // package redistier has on Redis: what is purged at one is purged at all, and a fetch
 // that was running anywhere is overtaken. Who is cut off from it serves what it holds
