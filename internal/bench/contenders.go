@@ -26,6 +26,7 @@ var conf embed.FS
 // A setup is what a contender is to do, and what its configuration is made from.
 type setup struct {
 	Cache, TLS, Log bool
+	Compress        bool
 	Trust           bool   // 127.0.0.0/8 is a load balancer in front
 	Shop            bool   // /admin has a server of its own, visitors with a session come back to the same
 	Apps            int    // backends; 0: one
@@ -128,6 +129,7 @@ func gateway(p programs, s setup) []string {
 	add(s.Cache, "-cache", "1GiB")
 	add(!s.Cache, "-cache", "0")
 	add(!s.Log, "-log", "off")
+	add(!s.Compress, "-compress", "off")
 	add(s.Trust, "-trust", "127.0.0.0/8")
 	add(s.TLS, "-tls-cert", s.Dir+"/cert.pem", "-tls-key", s.Dir+"/key.pem")
 	add(s.Shop, "-origin", "http://"+s.Origin, "-admin", "/admin", "-sticky", "pin")

@@ -52,6 +52,7 @@ type Row struct {
 	Allocs     float64            `json:",omitempty"` // a request, of the gateway
 	AllocBytes float64            `json:",omitempty"`
 	Idle       *Idle              `json:",omitempty"`
+	Sent       int64              `json:",omitempty"` // bytes of an answer's body, if that is measured
 }
 
 // A Sample is one load: requests, how long it took, seconds of CPU of the server

@@ -141,6 +141,13 @@ func section(w workload, r Result, commit string) string {
 	} else {
 		b.WriteString(loadTable(cmp.Or(w.unit, "requests"), r))
 	}
+	if w.sent {
+		var sent []string
+		for _, row := range r.Rows {
+			sent = append(sent, fmt.Sprintf("%s %s", row.Name, bytesText(float64(row.Sent))))
+		}
+		fmt.Fprintf(&b, "\nSent each: %s.\n", strings.Join(sent, "; "))
+	}
 	var allocs []string
 	for _, row := range r.Rows {
 		if row.Allocs > 0 {

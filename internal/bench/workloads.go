@@ -24,6 +24,7 @@ type workload struct {
 	latency bool   // measured at half load, too
 	calls   bool   // system calls are counted, too
 	idle    bool   // memory is measured, and nothing else
+	sent    bool   // the size of a body is a figure
 }
 
 const (
@@ -73,6 +74,19 @@ func (w workload) but(changes ...func(*workload)) workload {
 	return w
 }
 
+// compressed has text compressed, by those who can, and by none.
+func compressed(w *workload) {
+	w.group, w.sent, w.bytes = "Compression", true, 0
+	w.by = nil
+	for _, e := range []entrant{nginx, ours} {
+		zip := e
+		zip.change = func(s *setup) { s.Compress = true }
+		e.name += " without"
+		w.by = append(w.by, zip, e)
+	}
+	w.without = []string{"HAProxy, Varnish, Caddy: left out, to keep the run short"}
+}
+
 func half(w *workload)   { w.latency = true }
 func called(w *workload) { w.calls = true }
 
@@ -119,6 +133,10 @@ var workloads = append([]workload{
 		but(over(handshakes(16)), func(w *workload) { w.unit = "connections" }),
 	hit("h2-hit-1k", "HTTP/2, hit of 1 KiB", get("/c1024/page"), kib).but(over(h2load(16, 4)), called),
 	proxied("h2-proxied-1k", "HTTP/2, proxied, 1 KiB", get("/n1024/page"), kib).but(over(h2load(16, 4)), called),
+
+	hit("text-hit-20k", "20 KiB of text, stored; nginx compresses each answer (gzip, level 1), the gateway each page once (br)", get("/c20480/text", browser...), 0).but(compressed, called),
+	proxied("text-proxied-20k", "20 KiB of text, not stored, compressed on its way (nginx: gzip, level 1; the gateway: zstd)", get("/n20480/text", browser...), 0).but(compressed),
+	proxied("text-gzip-20k", "the same in gzip alone", get("/n20480/text", "Accept-Encoding: gzip"), 0).but(compressed),
 
 	hit("log-hit-1k", "hit of 1 KiB, with and without a log", get("/c1024/page"), kib).but(logged),
 	proxied("log-proxied-1k", "proxied, 1 KiB, with and without a log", get("/n1024/page"), kib).but(logged),

@@ -57,6 +57,7 @@ static const char *fixed; // what answer answers
 static size_t nfixed;
 static int backend;     // proxy's
 static char *page;      // the bytes of all bodies
+static char *text;      // but of those that are text
 static char *streamed;  // the same in chunks, and its length by body
 static unsigned long long requests;
 static char date[64];
@@ -131,6 +132,25 @@ static int flush(struct conn *c) {
 	return 1;
 }
 
+// write_text makes up a list of products, which compresses as pages do.
+static void write_text(void) {
+	static const char *words[] = {"lamp", "chair", "table", "oak", "green", "small", "garden", "kitchen", "summer", "set of four", "steel", "linen", "white",
+		"with a lid", "for two", "new", "round", "shelf", "blanket", "bottle", "wool", "glass", "bowl", "classic", "folding", "light", "warm", "blue"};
+	const unsigned count = sizeof words / sizeof *words;
+	unsigned r = 1;
+	for (size_t at = 0; at < LARGEST;) {
+		const char *w[4];
+		unsigned n[4];
+		for (int i = 0; i < 4; i++) {
+			r = r * 1664525 + 1013904223;
+			n[i] = r >> 8;
+			w[i] = words[n[i] % count];
+		}
+		at += snprintf(text + at, 256, "<li class=\"product\"><a href=\"/p/%u\"><img src=\"/media/%x.webp\" alt=\"%s %s\"></a> <b>%s, %s</b> <span class=\"price\">%u.%02u</span></li>\n",
+			n[0] % 100000, n[1], w[0], w[1], w[2], w[3], n[2] % 200, n[3] % 100);
+	}
+}
+
 // respond puts the origin's answer to the head in c->in into c->out.
 static void respond(struct conn *c) {
 	const char *path = strchr(c->in, ' ');
@@ -164,7 +184,7 @@ static void respond(struct conn *c) {
 	int n = snprintf(c->head, sizeof c->head, "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: text/html; charset=utf-8\r\n%s\r\n%s\r\n\r\n",
 		date, length, kind == 'c' ? "Cache-Control: max-age=3600\r\nETag: \"v1\"" : "Cache-Control: private, no-store");
 	c->out[0] = (struct iovec){c->head, n};
-	c->out[1] = (struct iovec){page, size};
+	c->out[1] = (struct iovec){strncmp(path + 3 + strspn(path + 3, "0123456789"), "/text ", 6) ? page : text, size};
 	if (kind != 's')
 		return;
 	// Whole chunks, built for the size that was asked for last: workloads have one.
@@ -363,6 +383,10 @@ int main(int argc, char **argv) {
 		if (!page || !streamed)
 			die("malloc");
 		memset(page, 'x', LARGEST);
+		text = malloc(LARGEST + 256);
+		if (!text)
+			die("malloc");
+		write_text();
 	}
 	listens(INADDR_LOOPBACK, port);
 	for (int i = 0; i < count; i++)
