@@ -120,7 +120,8 @@ type Options struct {
 	// processors at most, and only in codings that clients want most: in one when a
 	// response has been stored, in others when somebody asks for them. Until then it is
 	// sent as it is. What is made counts within MaxBytes and lives as long as what it was
-	// made from.
+	// made from; what coders themselves need while they work, a few megabytes each, comes
+	// on top.
 	//
 	// Text is what has such a type, has 1 KiB at least, states no digest of itself and no
 	// no-transform. What a backend has coded itself stays so. What is sent in a coding

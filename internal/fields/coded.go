@@ -44,29 +44,30 @@ func Codable(h http.Header) bool {
 func isText(contentType string) bool {
 	name, _, _ := strings.Cut(contentType, ";")
 	name = strings.ToLower(strings.TrimSpace(name))
-	kind, sub, ok := strings.Cut(name, "/")
-	if !ok {
-		return false
+	kind, sub, _ := strings.Cut(name, "/")
+	if kind == "text" {
+		return sub != "" && sub != "event-stream"
 	}
-	if _, suffix, ok := cutLast(sub, '+'); ok && (suffix == "json" || suffix == "xml") { // RFC 6839
-		return true
+	if _, suffix, ok := cutLast(sub, '+'); ok { // RFC 6839
+		return suffix == "json" || suffix == "xml"
 	}
-	switch kind {
-	case "text":
-		return sub != "event-stream"
-	case "font":
-		return sub == "ttf" || sub == "otf" || sub == "sfnt" || sub == "collection"
-	case "image":
-		return sub == "bmp" || sub == "x-icon" || sub == "vnd.microsoft.icon"
-	case "application":
-		switch sub {
-		case "json", "xml", "javascript", "x-javascript", "ecmascript", "wasm", "x-ndjson", "jsonl", "graphql", "rtf", "yaml", "toml",
-			"x-httpd-php", "vnd.ms-fontobject", "x-font-ttf", "x-font-opentype", "x-web-app-manifest":
-			return true
-		}
-	}
-	return false
+	return texts[name]
 }
+
+// texts are the types that are compressed although neither their kind nor their suffix
+// says that they are text.
+var texts = func() map[string]bool {
+	out := make(map[string]bool)
+	for _, name := range [...]string{
+		"application/json", "application/xml", "application/javascript", "application/x-javascript", "application/ecmascript",
+		"application/wasm", "application/x-ndjson", "application/jsonl", "application/graphql", "application/rtf", "application/yaml",
+		"application/toml", "application/vnd.ms-fontobject", "application/x-font-ttf", "application/x-font-opentype",
+		"font/ttf", "font/otf", "font/sfnt", "font/collection", "image/bmp", "image/x-icon", "image/vnd.microsoft.icon",
+	} {
+		out[name] = true
+	}
+	return out
+}()
 
 func cutLast(s string, sep byte) (before, after string, found bool) {
 	if i := strings.LastIndexByte(s, sep); i >= 0 {
