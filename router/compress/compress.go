@@ -7,6 +7,10 @@
 //	}
 //	front, err := router.New(router.Options{}, router.Rule{Name: "shop", To: zip.Handler(pages.Handler(apps))})
 //
+// Above a cache that compresses what it stores it does the rest: answers that are not
+// stored, or have no form yet. What it has to compress is answered by the chain each
+// time; only what a cache has compressed does an edge answer from heads.
+//
 // It compresses as the handler writes, in gzip or zstd, and flushes as the handler
 // does. What has a coding already, as what a cache has compressed, goes through as it
 // is, and so do parts, event streams, upgrades, what is no text, has less than 1 KiB,
