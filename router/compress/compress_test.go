@@ -656,3 +656,36 @@ type sink struct{ header http.Header }
 func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) WriteHeader(int)             {}
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
+
+// TestNothingIsSentBehindAPanic: the end of the coding would be sent by a server that
+// sends what it has.
+func TestNothingIsSentBehindAPanic(t *testing.T) {
+	for _, n := range []int{2000, 100_000} {
+		for _, coding := range []string{"gzip", "zstd"} {
+			c, h := compressor(t, compress.Options{}, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/plain")
+				_, _ = io.WriteString(w, page(n))
+				panic("a bug")
+			})
+			w := httptest.NewRecorder()
+			func() {
+				defer func() {
+					if v := recover(); v != "a bug" {
+						t.Errorf("recovered %v", v)
+					}
+				}()
+				r := httptest.NewRequest("GET", "/", nil)
+				r.Header.Set("Accept-Encoding", coding)
+				h.ServeHTTP(w, r)
+			}()
+			if w.Body.Len() > 0 {
+				if body, err := io.ReadAll(decoder(t, coding, w.Body)); err == nil {
+					t.Errorf("%s, %d bytes: %d look whole", coding, n, len(body))
+				}
+			}
+			if metric(c, "answers_in_hand") != 0 {
+				t.Error("a place is lost")
+			}
+		}
+	}
+}
