@@ -61,6 +61,23 @@ func BenchmarkFreshHit(b *testing.B) {
 	}
 }
 
+// BenchmarkFreshHitOfAForm is of what was compressed when it was stored.
+func BenchmarkFreshHitOfAForm(b *testing.B) {
+	c, h := open(b, Options{Compress: packers()}, page(1024))
+	r := request("http://shop.example/product/42?page=2")
+	w := &sink{header: make(http.Header)}
+	h.ServeHTTP(w, r)
+	c.coders.wait.Wait()
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.header)
+		h.ServeHTTP(w, r)
+	}
+	if w.header.Get("Content-Encoding") != "br" {
+		b.Error(w.header)
+	}
+}
+
 func BenchmarkFreshHitParallel(b *testing.B) {
 	_, h := open(b, Options{}, page(1024))
 	for i := range 1000 {
