@@ -147,7 +147,8 @@ type Options struct {
 	// Store is the second level, which the caches of several gateways have in common:
 	// what one of them fetches is there for the others, and for one that starts. It
 	// needs a Feed, which says what of it is out of date, and [Cache.Run]; the gateways
-	// have the same Rules, and the backends.
+	// have the same Rules and backends, and what those of another Version have stored
+	// is another's.
 	//
 	// It is asked before a backend is, for 25 ms at most. A copy from there goes into
 	// memory if nothing has been invalidated since that names it: not since a time, but

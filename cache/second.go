@@ -101,9 +101,10 @@ func (s *second) call(ctx context.Context, b *breaker.Breaker, do func(context.C
 	})
 }
 
-// storeKey is under what the answers to a question are stored.
-func storeKey(q *question) string {
-	sum := sha256.Sum256([]byte(q.key()))
+// storeKey is under what the answers to a question are stored, by rules that are called
+// as these are.
+func (s *second) storeKey(q *question) string {
+	sum := sha256.Sum256([]byte(s.cache.opts.Rules.Version + "\x00" + q.key()))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -115,12 +116,12 @@ func (s *second) fill(a *ask) bool {
 		return false
 	}
 	q := question{ask: a}
-	f := s.find(a, storeKey(&q), secondBudget)
+	f := s.find(a, s.storeKey(&q), secondBudget)
 	if f.absent {
 		s.absent.set(marker, begin.Add(absence))
 	}
 	if q.selecting = f.selecting; q.selecting != "" {
-		f = s.find(a, storeKey(&q), secondBudget-time.Since(begin))
+		f = s.find(a, s.storeKey(&q), secondBudget-time.Since(begin))
 	}
 	return f.taken
 }

@@ -109,6 +109,52 @@ func TestVariantsInTheSecondLevel(t *testing.T) {
 	})
 }
 
+// TestTheSecondLevelBehindASnapshot: a gateway that goes on where its snapshot was knows
+// as much of the log as one that begins.
+func TestTheSecondLevelBehindASnapshot(t *testing.T) {
+	inTier(t, func(t *testing.T, x *tier, origin *cachetest.Origin, a *member) {
+		var snapshot bytes.Buffer
+		if _, err := a.SaveTo(t.Context(), &snapshot); err != nil {
+			t.Fatal(err)
+		}
+		origin.Set("/kept", "kept", "Cache-Control: max-age=3600")
+		origin.Set("/purged", "old", "Cache-Control: max-age=3600")
+		for _, path := range []string{"/kept", "/purged"} {
+			cachetest.Get(t, a.front, "http://shop.example"+path)
+		}
+		saved()
+		if _, err := a.Invalidate(t.Context(), cache.Invalidation{URL: "http://shop.example/purged", Hard: true}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := cache.New(withFeed(cache.Options{Store: x.store.Join("b")}, x.log.Join("b")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.LoadFrom(t.Context(), snapshot.Bytes()); n != 1 || err != nil {
+			t.Fatalf("%d responses, %v", n, err)
+		}
+		b := run(t, c, origin)
+		saved()
+		origin.Set("/purged", "new", "Cache-Control: max-age=3600")
+		b.want(t, "old", "hit")
+		cachetest.Get(t, b.front, "http://shop.example/kept").Want(t, 200, "kept", "hit")
+		cachetest.Get(t, b.front, "http://shop.example/purged").Want(t, 200, "new", "miss")
+		if n := origin.Calls("/kept"); n != 1 {
+			t.Errorf("the backend was asked %d times", n)
+		}
+	})
+}
+
+// TestRulesOfAnotherVersion: what is stored by other rules is another's.
+func TestRulesOfAnotherVersion(t *testing.T) {
+	inTier(t, func(t *testing.T, x *tier, origin *cachetest.Origin, a *member) {
+		x.opts.Rules.Version = "2"
+		x.join("b").want(t, "old", "miss")
+		saved()
+		x.join("c").want(t, "old", "hit")
+	})
+}
+
 // TestWhatIsNotForTheSecondLevel: parts, what is to be validated each time, and what is
 // private stay where they are.
 func TestWhatIsNotForTheSecondLevel(t *testing.T) {

@@ -38,11 +38,11 @@ func (s *second) save(a *ask, e *memory.Entry, applied Position) {
 		return
 	}
 	q := question{ask: a}
-	p := parcel{entry: e, size: size, applied: applied, base: storeKey(&q)}
+	p := parcel{entry: e, size: size, applied: applied, base: s.storeKey(&q)}
 	p.selecting, _ = e.Vary()
 	q.selecting = p.selecting
 	if p.key = p.base; p.selecting != "" {
-		p.key = storeKey(&q)
+		p.key = s.storeKey(&q)
 	}
 	if len(p.selecting) > maxSelecting-len(selectingMark) || !s.saves.put(p) {
 		s.saves.dropped.Add(1)

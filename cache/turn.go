@@ -17,7 +17,7 @@ const (
 // turnFor reports whether it is for this gateway to refresh what q asks for, and what to
 // give back then. Without an answer it is: rather all refresh than none.
 func (s *second) turnFor(ctx context.Context, q *question) (t *turn, mine bool) {
-	t = &turn{saves: &s.saves, key: storeKey(q), holder: rand.Text()}
+	t = &turn{saves: &s.saves, key: s.storeKey(q), holder: rand.Text()}
 	var got bool
 	err := s.call(ctx, s.tells, func(ctx context.Context) (err error) {
 		got, err = s.store.Lease(ctx, t.key, t.holder, turnTime)
