@@ -165,7 +165,7 @@ func (f *figures) cold() {
 	before := f.asked.Load()
 	cold := get(f.start())
 	asked := f.asked.Load() - before
-	if asked > pages/2 { // some calls may take longer than they may, on a machine with other work
+	if asked >= pages { // five calls that take longer than they may, on a machine with other work, are a second without
 		f.Errorf("the backend was asked for %d of %d pages", asked, pages)
 	}
 	f.Logf("a fourth gateway, cold: %.1f%% from the second level, %s; the first from the backend: %s",
