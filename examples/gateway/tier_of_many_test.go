@@ -81,18 +81,25 @@ func TestAFurtherGatewayIsWarm(t *testing.T) {
 				t.Fatalf("PURGE: %d %q", status, said)
 			}
 			get(first)
-			want := 2 * pages
-			if name != "none for the pages" {
-				want = pages
+			shared := name != "none for the pages"
+			if shared {
 				waitForKeys(t, map[bool]string{true: other.Addr, false: log.Addr}[name == "one for the pages"], pages)
 			}
-			second, _ := startGateway(t, args...)
-			if status, said := sendTarget(t, second, "PURGE", "/none", "Prefer: wait=30"); status != 200 {
-				t.Fatalf("PURGE: %d %q", status, said)
+			var second string
+			further := func() int64 {
+				before := asked.Load()
+				second, _ = startGateway(t, args...)
+				if status, said := sendTarget(t, second, "PURGE", "/none", "Prefer: wait=30"); status != 200 {
+					t.Fatalf("PURGE: %d %q", status, said)
+				}
+				get(second)
+				return asked.Load() - before
 			}
-			get(second)
-			if n := int(asked.Load()); n > want+5 { // a call may take longer than its budget beside other tests
-				t.Errorf("the backend was asked %d times, want %d", n, want)
+			if shared {
+				// One that is cold has found Redis slow, as it may be beside other tests.
+				testkit.Within(t, time.Minute, "a gateway that is warm", func() bool { return further() == 0 })
+			} else if n := further(); n != pages {
+				t.Errorf("the backend was asked %d times, want %d", n, pages)
 			}
 			log.Kill()
 			other.Kill()
