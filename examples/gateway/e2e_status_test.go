@@ -29,8 +29,8 @@ type browser struct {
 	output testkit.Log
 }
 
-// browse opens url in Chromium.
-func browse(t *testing.T, url string) *browser {
+// openBrowser opens url in Chromium.
+func openBrowser(t *testing.T, url string) *browser {
 	t.Helper()
 	b := &browser{t: t}
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
@@ -128,7 +128,7 @@ func TestE2EStatusPage(t *testing.T) {
 		}
 	})
 
-	b := browse(t, "http://"+at+"/")
+	b := openBrowser(t, "http://"+at+"/")
 	for _, name := range names {
 		b.until(rowOf(name) + `.includes('up')`)
 	}
