@@ -64,16 +64,13 @@ func (p *repeatable) Open(now time.Time, hold bool) (age, ttl int64, ok bool) {
 		return 0, 0, false
 	}
 	c.figures.hits.Add(1)
-	if p.form != p.e {
-		c.saved(p.e, p.form)
-	}
 	p.e.Mark()
 	return p.e.Age(now), p.e.TTL(now), true
 }
 
 // NotModified implements [transit.Page].
 func (p *repeatable) NotModified(c transit.Conditions, now time.Time) bool {
-	return notModified(p.e, c, now)
+	return notModified(p.form, c, now)
 }
 
 // Ignores implements [transit.Page].
@@ -86,6 +83,9 @@ func (p *repeatable) Len() int64 { return p.form.Len() }
 
 // AppendBody implements [transit.Page].
 func (p *repeatable) AppendBody(b []byte, n int) []byte {
+	if p.form != p.e {
+		p.h.cache.saved(p.e, p.form)
+	}
 	b = append(b, p.form.Body[:min(n, len(p.form.Body))]...)
 	if n -= len(p.form.Body); n > 0 && p.form.More != nil {
 		for _, chunk := range p.form.More.Chunks {

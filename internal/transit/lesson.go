@@ -63,7 +63,8 @@ type Page interface {
 	Ignores(cookie string) bool
 	// Len returns the length of the body in bytes.
 	Len() int64
-	// AppendBody appends the first n bytes of the body, or all that there are.
+	// AppendBody appends the first n bytes of the body, or all that there are. It is
+	// called once for each answer that has one.
 	AppendBody(b []byte, n int) []byte
 	// Send writes the body from its byte at from on, on behalf of a client, and
 	// lets go of the response. Who takes it too slowly may be broken off.

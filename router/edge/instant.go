@@ -114,11 +114,23 @@ func (s *Server) memoOf(key *memo.Key, copied transit.Conditions, now time.Time)
 		return s.memos.Get(key)
 	}
 	for _, key.Same = range [...]bool{true, false} {
-		if m := s.memos.Get(key); m != nil && m.Page.NotModified(copied, now) == key.Same {
+		if m := s.memos.Get(key); m != nil && m.Page.NotModified(copied, now) == key.Same && (!key.Same || tellsOf(m.Tag, copied)) {
 			return m
 		}
 	}
 	return nil
+}
+
+// tellsOf reports whether a 304 with this ETag is told to whoever has such conditions:
+// to those who ask for the very one. Of two that mean the same, weak and strong, a stage
+// may tell each client its own.
+func tellsOf(tag string, copied transit.Conditions) bool {
+	if tag == "" {
+		return !copied.Tagged
+	}
+	asked := [1]string{copied.NoneMatch}
+	strong, weak := strings.CutPrefix(tag, "W/")
+	return copied.Tagged && fields.HasTag(asked[:], tag) && !(weak && fields.HasTag(asked[:], strong))
 }
 
 // instant is what a connection is about to answer.
@@ -194,7 +206,9 @@ func (c *conn) Append(b []byte) (out []byte, more bool) {
 	s.stats.status(a.Status, false)
 	s.stats.sent.Add(uint64(a.Length))
 	c.logInstant(a.Status, a.Length, nil)
-	b = in.memo.Page.AppendBody(b, int(a.Length))
+	if a.Status == http.StatusOK {
+		b = in.memo.Page.AppendBody(b, int(a.Length))
+	}
 	c.instant = instant{}
 	return b, false
 }
@@ -291,9 +305,16 @@ func (s *Server) learn(ex *exchange, r *http.Request, rec *transit.Record) {
 	if !ok {
 		return
 	}
+	tags := ex.w.Header()["Etag"]
+	if len(tags) > 1 {
+		return
+	}
 	m := &memo.Memo{
 		Key:    memo.Key{HTTPS: rec.Scheme == "https", Coding: class, Same: ex.status == http.StatusNotModified, Host: strings.Clone(r.Host), Target: strings.Clone(r.RequestURI)},
 		Answer: answer, Page: page, Stages: append([]transit.Stage(nil), stages...),
+	}
+	if len(tags) == 1 {
+		m.Tag = tags[0]
 	}
 	for part, value := range rec.Notes() {
 		m.Notes = append(m.Notes, memo.Note{Part: part, Value: slog.AnyValue(value).Resolve()})

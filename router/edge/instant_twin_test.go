@@ -107,7 +107,9 @@ func newTwin(seed uint64, noInstant bool) *twin {
 	if w.together {
 		opts.Grace = -1
 	}
-	if w.rnd.IntN(3) > 0 {
+	// Where something is refreshed behind their backs, its form and that of what it replaces
+	// are made in whatever order.
+	if w.rnd.IntN(3) > 0 && w.together {
 		opts.Compress = []cache.Coder{codings.Zstandard(), codings.Gzip()} // which are quick
 	}
 	switch w.rnd.IntN(4) {

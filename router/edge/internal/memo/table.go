@@ -30,6 +30,7 @@ type Memo struct {
 	Page   transit.Page
 	Stages []transit.Stage
 	Notes  []Note // for the log line
+	Tag    string // the ETag of the answer; empty: it has none
 
 	table  *Table
 	hash   uint64
@@ -46,11 +47,11 @@ type Note struct {
 
 // memoSize is what a memo takes beside its texts: itself, its place in the table
 // and beside the stored response, and that response's page.
-const memoSize = 448
+const memoSize = 464
 
 // Size returns how many bytes m takes.
 func (m *Memo) Size() int64 {
-	n := memoSize + len(m.Host) + len(m.Target) + 24*len(m.Stages) + 40*len(m.Notes)
+	n := memoSize + len(m.Host) + len(m.Target) + len(m.Tag) + 32*len(m.Stages) + 40*len(m.Notes)
 	for _, text := range m.Answer.Head {
 		n += len(text) + 8
 	}
