@@ -7,6 +7,7 @@ import (
 
 	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // A stored part that is the beginning of a response is completed when somebody
@@ -48,7 +49,7 @@ func combined(begun *memory.Entry, answer http.Header) (header http.Header, leng
 		answer.Get("Etag") != begun.Field("Etag") || answer.Get("Content-Encoding") != begun.Field("Content-Encoding") {
 		return nil, 0, false
 	}
-	if n := contentLength(answer); n >= 0 && n != rest.Length {
+	if n := fields.Length(answer); n >= 0 && n != rest.Length {
 		return nil, 0, false
 	}
 	header = law.Update(begun.Header(), answer)

@@ -4,24 +4,10 @@ import (
 	"maps"
 	"net/http"
 	"net/textproto"
-	"strconv"
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
 )
-
-// contentLength returns the length that a header states, or -1.
-func contentLength(h http.Header) int64 {
-	lines := h["Content-Length"]
-	if len(lines) != 1 {
-		return -1
-	}
-	n, err := strconv.ParseInt(lines[0], 10, 64)
-	if err != nil || n < 0 {
-		return -1
-	}
-	return n
-}
 
 // copyTrailers copies the fields that were set after the body: those that
 // Trailer announced, and those that carry [http.TrailerPrefix].

@@ -43,7 +43,7 @@ func (h *handler) keepPost(r *http.Request, status int, header http.Header) *pos
 	answer := header.Clone()
 	fields.RemoveHopByHop(answer)
 	retention, j := a.judge(r, status, answer, a.now, now)
-	length := contentLength(answer)
+	length := fields.Length(answer)
 	if a.plan.Pass || !retention.Store || !worthKeeping(retention, j, answer) || length > h.cache.opts.MaxBody {
 		return nil
 	}

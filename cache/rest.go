@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net/http"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -51,7 +52,7 @@ func (w *restWriter) WriteHeader(status int) {
 		return
 	}
 	w.wrote = true
-	w.length = contentLength(w.header)
+	w.length = fields.Length(w.header)
 	if status != w.status {
 		w.err = errChanged
 	}

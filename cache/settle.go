@@ -26,7 +26,7 @@ func (q *question) read(r response) answer {
 	case r.status >= 500 && q.stale != nil && q.ask.mayCover(q.stale, r.now):
 		return answer{kind: covered, status: r.status, why: "status " + strconv.Itoa(r.status), held: q.stale}
 	}
-	header, length := r.header.Clone(), contentLength(r.header)
+	header, length := r.header.Clone(), fields.Length(r.header)
 	fields.RemoveHopByHop(header)
 	if q.begun != nil && r.request.Header["Range"] != nil && (r.status == http.StatusPartialContent || r.status == http.StatusRequestedRangeNotSatisfiable) {
 		return q.completed(r, header)

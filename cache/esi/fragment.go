@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strconv"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -143,7 +143,7 @@ func (f *fragment) WriteHeader(status int) {
 		return
 	}
 	f.status = status
-	f.length = announced(f.header)
+	f.length = fields.Length(f.header)
 	switch {
 	case status < 200 || status > 299 || status == http.StatusPartialContent:
 		f.err = fmt.Errorf("%w: %d", errStatus, status)
@@ -193,17 +193,4 @@ func (f *fragment) end() error {
 		f.err = errShort
 	}
 	return f.err
-}
-
-// announced returns the length that a header states, or -1.
-func announced(h http.Header) int64 {
-	lines := h["Content-Length"]
-	if len(lines) != 1 {
-		return -1
-	}
-	n, err := strconv.ParseInt(lines[0], 10, 64)
-	if err != nil || n < 0 {
-		return -1
-	}
-	return n
 }

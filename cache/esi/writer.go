@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 )
 
@@ -70,7 +71,7 @@ func (w *writer) WriteHeader(status int) {
 		rec.Answered(status)
 	case compose:
 		w.handler.processor.figures.composed.Add(1)
-		w.length = announced(h)
+		w.length = fields.Length(h)
 		settle(h)
 		if isCoded { // of HEAD, for what comes with a GET has none
 			delete(h, "Content-Encoding")

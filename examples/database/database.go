@@ -10,7 +10,6 @@ import (
 	"log"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -170,7 +169,7 @@ func (f *front) run(stop context.Context) error {
 	}
 	if f.status != nil {
 		serving++
-		go func() { ended <- f.serveStatus(ctx) }()
+		go func() { ended <- status.Server{Listener: f.status, Handler: f.page}.Run(ctx) }()
 	}
 	var errs []error
 	for range serving {
@@ -179,15 +178,6 @@ func (f *front) run(stop context.Context) error {
 	}
 	end()
 	return errors.Join(append(errs, <-probed, f.close())...)
-}
-
-func (f *front) serveStatus(ctx context.Context) error {
-	srv := &http.Server{Handler: f.page, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	defer context.AfterFunc(ctx, func() { srv.Close() })()
-	if err := srv.Serve(f.status); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }
 
 // close lets go of what build opened. Listeners that have been closed before

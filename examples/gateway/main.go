@@ -22,14 +22,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -91,7 +90,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 	}
 	background, statusAt := t.background, "none"
 	if statusListener != nil {
-		background = append(background, statusServer{statusListener, t.status})
+		background = append(background, status.Server{Listener: statusListener, Handler: t.status})
 		statusAt = statusListener.Addr().String()
 	}
 	logger.Info("gateway", "what", describe(c), "status_addr", statusAt) // where it serves is said when it does
@@ -108,22 +107,3 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
-
-// statusServer serves the status page as long as the tier lives, through its
-// drain too.
-type statusServer struct {
-	net.Listener
-	http.Handler
-}
-
-var _ edge.Runner = statusServer{}
-
-func (s statusServer) Run(ctx context.Context) error {
-	srv := &http.Server{Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	stop := context.AfterFunc(ctx, func() { srv.Close() })
-	defer stop()
-	if err := srv.Serve(s.Listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}

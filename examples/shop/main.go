@@ -29,6 +29,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/memcachestore"
@@ -100,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(lines, "shop: %v\n", err)
 		return 2
 	}
-	f.run = append(f.run, statusServer{page, f.page})
+	f.run = append(f.run, status.Server{Listener: page, Handler: f.page})
 	greet(stdout, local(f.srv.Addr().String()), "http://"+page.Addr().String())
 	if err := f.Run(ctx); err != nil {
 		fmt.Fprintf(lines, "shop: %v\n", err)

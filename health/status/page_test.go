@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -212,4 +213,22 @@ func TestAct(t *testing.T) {
 			t.Errorf("logged %s", log.String())
 		}
 	}
+}
+
+// TestServer serves until its context ends, pages that are open too.
+func TestServer(t *testing.T) {
+	l := testkit.Listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- status.Server{Listener: l, Handler: mustNew(t, nil, status.Options{})}.Run(ctx) }()
+	res, err := http.Get("http://" + l.Addr().String() + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body) // which ends, however
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 
 	"github.com/klauspost/compress/gzhttp"
 
@@ -66,7 +65,7 @@ func (a *answer) past(status int) {
 // decide says whether an answer with this header is coded, and does to that what is so
 // in either case.
 func (a *answer) decide(status int, h http.Header) {
-	a.length = lengthOf(h)
+	a.length = fields.Length(h)
 	if status == http.StatusNotModified {
 		a.likeItsCondition(h)
 		return
@@ -103,15 +102,6 @@ func (a *answer) likeItsCondition(h http.Header) {
 		h["Etag"] = []string{weak}
 		fields.VaryByCoding(h)
 	}
-}
-
-func lengthOf(h http.Header) int64 {
-	if lines := h["Content-Length"]; len(lines) == 1 {
-		if n, err := strconv.ParseInt(lines[0], 10, 64); err == nil && n >= 0 {
-			return n
-		}
-	}
-	return -1
 }
 
 // Write implements [http.ResponseWriter].

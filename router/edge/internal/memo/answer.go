@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
 )
 
@@ -28,7 +29,7 @@ func Compose(status int, header http.Header) (a Answer, ok bool) {
 	a.Status = status
 	switch status {
 	case http.StatusOK:
-		if a.Length, ok = lengthOf(header); !ok || !plain(header) {
+		if a.Length = fields.Length(header); a.Length < 0 || len(header["Content-Type"]) != 1 || !plain(header) {
 			return Answer{}, false
 		}
 	case http.StatusNotModified:
@@ -91,16 +92,6 @@ func plain(header http.Header) bool {
 		}
 	}
 	return true
-}
-
-// lengthOf returns the length of the body, if the header says that and the type.
-func lengthOf(header http.Header) (n int64, ok bool) {
-	length := header["Content-Length"]
-	if len(length) != 1 || len(header["Content-Type"]) != 1 {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(length[0], 10, 64)
-	return n, err == nil && n >= 0
 }
 
 // cutLast cuts s around the last sep.
