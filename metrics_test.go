@@ -188,8 +188,8 @@ func TestMetricFaults(t *testing.T) {
 }
 
 // TestMetricsAsPrometheusWantsThem: what all parts report passes for what its own
-// linter asks, and what alerts and dashboard of the gateway ask for is there, of parts
-// of which there are several with the labels that tell them apart.
+// linter asks, and what alerts and dashboard of the gateway and the pages on running it
+// name is there.
 func TestMetricsAsPrometheusWantsThem(t *testing.T) {
 	parts := partsOfAll(t)
 	registry := prometheus.NewPedanticRegistry()
@@ -214,8 +214,8 @@ func TestMetricsAsPrometheusWantsThem(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"alerts.yml", "dashboard.json"} {
-		text, err := os.ReadFile(filepath.Join("examples", "gateway", name))
+	for _, name := range []string{"examples/gateway/alerts.yml", "examples/gateway/dashboard.json", "docs/first-night.md"} {
+		text, err := os.ReadFile(filepath.FromSlash(name))
 		if err != nil {
 			t.Fatal(err)
 		}

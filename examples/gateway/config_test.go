@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,36 @@ func TestParseSize(t *testing.T) {
 	for _, in := range []string{"", "MiB", "1e99GiB", "NaN", "Inf", "-1", "1 MiB", "1MiBs"} {
 		if got, err := parseSize(in); err == nil {
 			t.Errorf("%q passed as %d", in, got)
+		}
+	}
+}
+
+// TestPagesNameFlagsThatExist: what the pages on running it tell people to write.
+func TestPagesNameFlagsThatExist(t *testing.T) {
+	var help bytes.Buffer
+	if _, err := parse([]string{"-h"}, &help); !errors.Is(err, flag.ErrHelp) {
+		t.Fatal(err)
+	}
+	flags := regexp.MustCompile("(?:`|\"|gateway |\\S )(-[a-z][a-z-]*[a-z])(?:[ `\"]|$)")
+	for page, least := range map[string]int{"../../docs/running.md": 20, "../../docs/first-night.md": 6, "README.md": 8} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "curl ") || strings.Contains(line, "go build") {
+				continue // others' flags
+			}
+			for _, m := range flags.FindAllStringSubmatch(line, -1) {
+				n++
+				if !strings.Contains(help.String(), "  "+m[1]+" ") && !strings.Contains(help.String(), "  "+m[1]+"\n") {
+					t.Errorf("%s names %s, which is no flag", page, m[1])
+				}
+			}
+		}
+		if n < least {
+			t.Errorf("%s: only %d flags found", page, n)
 		}
 	}
 }
