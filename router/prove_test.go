@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/foretier/foretier/health"
@@ -286,4 +287,30 @@ func BenchmarkNew(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestReportTellsOfClaims, and when they were proved last.
+func TestReportTellsOfClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := &pool{name: "origin"}
+		admin := router.Admin("/admin")
+		rules := []router.Rule{{Name: "admin", When: admin, To: origin}, {Name: "shop", To: &pool{name: "apps"}}}
+		rt, err := router.New(router.Options{Claims: []router.Claim{router.Only(origin).For(admin)}}, rules...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if err := rt.Update(rules...); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		time.Sleep(time.Hour)
+		if err := rt.Update(rules[1:]...); err == nil {
+			t.Fatal("a table that breaks the claim is taken")
+		}
+		events := rt.Report().Events
+		if len(events) != 1 || !events[0].Time.Equal(now) || !strings.HasPrefix(events[0].Text, "proved: ") || !strings.Contains(events[0].Text, "origin") {
+			t.Errorf("%+v, want one at %v", events, now)
+		}
+	})
 }

@@ -9,11 +9,18 @@ import (
 	"github.com/foretier/foretier/health"
 )
 
-// Report implements [health.Reporter]: a part for each rule.
+// Report implements [health.Reporter]: a part for each rule. Its events are the claims,
+// with when they were proved last, which is when the rules were set.
 func (rt *Router) Report() health.Report {
 	out := health.Report{Kind: "router", Name: rt.opts.Name, State: health.Up, Metrics: []health.Metric{
 		health.Count("requests_refused_total", "Requests whose path has no honest reading.", rt.refused.Load()),
 	}}
+	rt.mu.Lock()
+	proved := rt.proved
+	rt.mu.Unlock()
+	for _, claim := range rt.opts.Claims {
+		out.Events = append(out.Events, health.Event{Time: proved, Text: "proved: " + claim.String()})
+	}
 	for _, c := range *rt.rules.Load() {
 		part := health.Report{Kind: "rule", Name: c.Name, State: health.Up, Metrics: []health.Metric{
 			health.Count("requests_total", "Requests that the rule took.", c.stats.requests.Load()),

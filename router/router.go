@@ -39,6 +39,7 @@ func (o Options) withDefaults() Options {
 type Router struct {
 	opts    Options
 	mu      sync.Mutex // serializes Update
+	proved  time.Time  // guarded by mu: when the claims were, of rules
 	rules   atomic.Pointer[table]
 	changes atomic.Uint64 // of rules; counted once they are there
 	refused atomic.Uint64 // requests without an honest path
@@ -87,6 +88,7 @@ func (rt *Router) Update(rules ...Rule) error {
 		}
 	}
 	rt.rules.Store(&t)
+	rt.proved = time.Now()
 	rt.changes.Add(1)
 	return nil
 }
