@@ -292,7 +292,7 @@ func TestBlobDecidesAlike(t *testing.T) {
 			if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && r.URL.Path == "/coded" {
 				w.Header().Set("Content-Encoding", "gzip")
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // by the bubble's clock: what it costs to fetch
 			fmt.Fprint(w, "page ", r.URL.Path, r.Header["Accept-Language"], r.Header["Cookie"])
 		})
 		c, before := open(t, opts, next)

@@ -334,7 +334,7 @@ func feedGone(t *testing.T, control string, lost bool) {
 	var asked atomic.Int64
 	backend := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // by the bubble's clock: a page takes its time
 		w.Header().Set("Cache-Control", control)
 		fmt.Fprint(w, r.URL.Path)
 	})
@@ -351,7 +351,7 @@ func feedGone(t *testing.T, control string, lost bool) {
 					if w := cachetest.Get(t, g.front, url); w.Status != 200 {
 						t.Errorf("%s: %d", url, w.Status)
 					}
-					time.Sleep(time.Second + time.Duration((i*7+n)%13)*time.Millisecond)
+					time.Sleep(time.Second + time.Duration((i*7+n)%13)*time.Millisecond) // by the bubble's clock: a visitor's pace
 				}
 			})
 		}
@@ -584,7 +584,7 @@ func (l late) Follow(ctx context.Context, after cache.Position) iter.Seq2[cache.
 			}
 		}()
 		for a := range way {
-			time.Sleep(time.Until(a.at.Add(3 * time.Second)))
+			time.Sleep(time.Until(a.at.Add(3 * time.Second))) // by the bubble's clock: it comes late
 			if !yield(a.e, a.err) {
 				return
 			}

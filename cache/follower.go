@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -369,118 +367,4 @@ func (f *follower) mine(m matcher) *own {
 		return nil
 	}
 	return f.past.mine(m)
-}
-
-// A replay reads the entries of the feed that are older than where a cache begins, for
-// what other gateways have stored meanwhile. A cache that does not know them yet goes on
-// without.
-type replay struct {
-	cancel context.CancelFunc // nil: none runs
-	done   chan struct{}
-}
-
-// start reads what is older than a position, unless nobody asks.
-func (r *replay) start(ctx context.Context, f *follower, upTo Position) {
-	if f.past == nil {
-		return
-	}
-	ctx, r.cancel = context.WithCancel(ctx)
-	r.done = make(chan struct{})
-	go func() {
-		defer close(r.done)
-		for pause := firstPause; ctx.Err() == nil && !f.replay(ctx, upTo); pause = nextPause(ctx, pause) {
-		}
-	}()
-}
-
-func (r *replay) stop() {
-	if r.cancel != nil {
-		r.cancel()
-		<-r.done
-	}
-}
-
-// replay reads all that there is up to a position, and reports whether it is to be left
-// at that.
-func (f *follower) replay(ctx context.Context, upTo Position) bool {
-	var older []placed
-	var from Position
-	for e, err := range f.feed.Follow(ctx, 0) {
-		if err != nil {
-			return errors.Is(err, ErrGap) // else asking failed
-		}
-		if len(older) == 0 && from == 0 {
-			from = e.Position - 1
-		}
-		if e.Position <= upTo {
-			if w, err := decode(e.Data); err != nil {
-				older, from = nil, e.Position // what it was nobody knows
-			} else {
-				older = append(older, placed{e.Position, w.matcher()})
-			}
-		}
-		if e.Position >= upTo {
-			break
-		}
-	}
-	if from < upTo && ctx.Err() == nil {
-		if n := len(older) - maxHistory; n > 0 {
-			from, older = older[n-1].at, older[n:]
-		}
-		f.past.before(from, older, upTo)
-	}
-	return true
-}
-
-// shared waits until the feed has taken what share was asked to tell.
-func (f *follower) shared(ctx context.Context, list []<-chan Position) (last Position, err error) {
-	ctx, cancel := context.WithTimeout(ctx, shareWait)
-	defer cancel()
-	for _, done := range list {
-		select {
-		case p := <-done:
-			last = max(last, p)
-		case <-ctx.Done():
-			f.mu.Lock()
-			cause := f.failure
-			f.mu.Unlock()
-			return 0, errors.Join(ErrNotShared, cause)
-		}
-	}
-	return last, nil
-}
-
-// synced waits until everything up to p has been applied.
-func (f *follower) synced(ctx context.Context, p Position) error {
-	for {
-		applied, _, moved := f.position()
-		if applied >= p {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return fmt.Errorf("cache: waiting for position %d, at %d: %w", p, applied, context.Cause(ctx))
-		}
-	}
-}
-
-// lagging waits until every gateway has applied p, and returns, once ctx has ended,
-// those that have not, in order. It fails if the feed does not say.
-func (f *follower) lagging(ctx context.Context, p Position) (names []string, err error) {
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		// Not within ctx: its end is not to hide who lags.
-		there, err := f.feed.Gateways(context.WithoutCancel(ctx))
-		names = names[:0]
-		for name, applied := range there {
-			if applied < p {
-				names = append(names, name)
-			}
-		}
-		if err == nil && len(names) == 0 || ctx.Err() != nil {
-			slices.Sort(names)
-			return names, err
-		}
-		rest(ctx, pause)
-	}
 }

@@ -207,9 +207,9 @@ func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d := m.draw(100 + page)
 	switch d.IntN(6) {
 	case 0:
-		time.Sleep(time.Duration(d.Int64N(int64(3 * time.Second))))
+		time.Sleep(time.Duration(d.Int64N(int64(3 * time.Second)))) // by the bubble's clock: a slow backend
 	case 1, 2:
-		time.Sleep(time.Duration(d.Int64N(int64(50 * time.Millisecond))))
+		time.Sleep(time.Duration(d.Int64N(int64(50 * time.Millisecond)))) // likewise
 	}
 	h := w.Header()
 	h.Set("Cache-Control", [modelPages]string{"max-age=3600", "max-age=3600, must-revalidate", "max-age=5, stale-while-revalidate=30", "s-maxage=60"}[page])

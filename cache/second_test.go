@@ -425,7 +425,7 @@ func crowd(t *testing.T, tier []*member, clients int, over time.Duration) (answe
 	answers = make(map[string]int)
 	for i := range clients {
 		wg.Go(func() {
-			time.Sleep(over * time.Duration(i) / time.Duration(clients))
+			time.Sleep(over * time.Duration(i) / time.Duration(clients)) // by the bubble's clock: they come one after the other
 			w := httptest.NewRecorder()
 			tier[i%len(tier)].front.ServeHTTP(w, httptest.NewRequest("GET", page, nil))
 			mu.Lock()
@@ -721,7 +721,7 @@ type counting struct {
 
 func (c counting) Load(ctx context.Context, key string) ([]byte, error) {
 	c.loads.Add(1)
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond) // by the bubble's clock: on the way
 	return c.Store.Load(ctx, key)
 }
 

@@ -51,7 +51,7 @@ func TestLogForgetsGateways(t *testing.T) {
 			if there, err := a.Join("a").Gateways(t.Context()); err != nil || len(there) != want {
 				t.Errorf("%v, %v, want %d", there, err, want)
 			}
-			time.Sleep(16 * time.Second)
+			time.Sleep(16 * time.Second) // by the bubble's clock: until who says nothing counts as gone
 		}
 	})
 }

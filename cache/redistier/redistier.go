@@ -40,6 +40,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/internal/breaker"
+	"github.com/foretier/foretier/internal/redisclient"
 )
 
 // Options configures a [Tier]. The zero value is valid.
@@ -99,20 +100,10 @@ func New(client redis.UniversalClient, opts Options) (*Tier, error) {
 		keys:    []string{slot + ":log", slot + ":run", slot + ":gateways", slot + ":unsure"},
 		breaker: breaker.New(breaker.Options{Budget: opts.Budget}),
 	}
-	if !heedsContext(client) {
+	if !redisclient.HeedsContext(client) {
 		t.leash, t.pages = breaker.NewLeash(64), breaker.NewLeash(64)
 	}
 	return t, nil
-}
-
-func heedsContext(client redis.UniversalClient) bool {
-	switch c := client.(type) {
-	case *redis.Client:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		return c.Options().ContextTimeoutEnabled
-	}
-	return false
 }
 
 // Close waits for calls that were left behind. It does not close the client.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,7 +137,7 @@ func TestPromotion(t *testing.T) {
 			}
 			replica := servertest.Redis(t, "--replicaof", "127.0.0.1", port)
 			second := open(t, replica.Addr)
-			until(t, "the replica to be in step", func(ctx context.Context) error {
+			servertest.Until(t, "the replica to be in step", func(ctx context.Context) error {
 				info, err := second.Info(ctx, "replication").Result()
 				if err == nil && !strings.Contains(info, "master_link_status:up") {
 					err = errors.New(info)
@@ -194,56 +193,9 @@ func TestPromotion(t *testing.T) {
 	}
 }
 
-// until waits for done, asking now and then: servers of other people's make do without
-// telling.
-func until(t *testing.T, what string, done func(ctx context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := done(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
-
 // TestCluster runs the contract on a cluster of three, all keys of a log in one slot.
 func TestCluster(t *testing.T) {
-	const slots, nodes = 16384, 3
-	var addrs []string
-	var clients []*redis.Client
-	var bus []int
-	for range nodes {
-		bus = append(bus, servertest.FreePort(t))
-		s := servertest.Redis(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus[len(bus)-1]),
-			"--cluster-node-timeout", "5000")
-		addrs = append(addrs, s.Addr)
-		clients = append(clients, open(t, s.Addr))
-	}
-	for i, c := range clients {
-		if err := c.ClusterAddSlotsRange(t.Context(), i*slots/nodes, (i+1)*slots/nodes-1).Err(); err != nil {
-			t.Fatal(err)
-		}
-		host, port, _ := net.SplitHostPort(addrs[0])
-		do(t, c, "cluster", "meet", host, port, bus[0])
-	}
-	for _, c := range clients {
-		until(t, "forming a cluster", func(ctx context.Context) error {
-			info, err := c.ClusterInfo(ctx).Result()
-			if err == nil && (!strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3")) {
-				err = errors.New(info)
-			}
-			return err
-		})
-	}
+	addrs, clients := servertest.RedisCluster(t)
 	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { client.Close() })
 	feedtest.Run(t, func(t *testing.T) feedtest.Log { return join(t, client, patient) })
@@ -295,7 +247,7 @@ func TestAHungServerIsBounded(t *testing.T) {
 			client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: heeds, ReadTimeout: 20 * time.Second})
 			t.Cleanup(func() { client.Close() })
 			feed := join(t, client, 25*time.Millisecond)("a")
-			until(t, "the first call", func(ctx context.Context) error {
+			servertest.Until(t, "the first call", func(ctx context.Context) error {
 				_, err := feed.Append(ctx, []byte("x"))
 				return err
 			})

@@ -21,7 +21,7 @@ func TestStoreBesideAHungServer(t *testing.T) {
 			client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: heeds, ReadTimeout: 20 * time.Second})
 			t.Cleanup(func() { client.Close() })
 			tier := tierOf(t, client, 25*time.Millisecond)
-			until(t, "the first call", func(ctx context.Context) error { return tier.Save(ctx, "k", []byte("x"), time.Hour) })
+			servertest.Until(t, "the first call", func(ctx context.Context) error { return tier.Save(ctx, "k", []byte("x"), time.Hour) })
 			server.Pause()
 			defer server.Resume()
 			calls := map[string]func() error{

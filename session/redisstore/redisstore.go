@@ -27,6 +27,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/internal/breaker"
+	"github.com/foretier/foretier/internal/redisclient"
 	"github.com/foretier/foretier/session"
 )
 
@@ -53,20 +54,10 @@ type Store struct {
 // New then has each call made in a goroutine that is left behind in time.
 func New(client redis.UniversalClient) *Store {
 	s := &Store{client: client}
-	if !heedsContext(client) {
+	if !redisclient.HeedsContext(client) {
 		s.leash = breaker.NewLeash(1024)
 	}
 	return s
-}
-
-func heedsContext(client redis.UniversalClient) bool {
-	switch c := client.(type) {
-	case *redis.Client:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		return c.Options().ContextTimeoutEnabled
-	}
-	return false
 }
 
 // Close waits for calls that were left behind. It does not close the client.

@@ -29,27 +29,6 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// until waits for done, asking now and then: servers of other people's make do
-// without telling.
-func until(t *testing.T, what string, done func(ctx context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := done(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
-
 func port(t *testing.T, s *servertest.Server) int {
 	t.Helper()
 	_, text, err := net.SplitHostPort(s.Addr)
@@ -66,38 +45,8 @@ func port(t *testing.T, s *servertest.Server) int {
 // TestCluster runs the contract on a cluster of three, and a login whose
 // session and subject are kept by different servers.
 func TestCluster(t *testing.T) {
-	const slots, nodes = 16384, 3
-	var addrs []string
-	var clients []*redis.Client
-	var bus []int
-	for range nodes {
-		bus = append(bus, servertest.FreePort(t))
-		s := servertest.Redis(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus[len(bus)-1]),
-			"--cluster-node-timeout", "5000")
-		addrs = append(addrs, s.Addr)
-		c := redis.NewClient(&redis.Options{Addr: s.Addr})
-		defer c.Close()
-		clients = append(clients, c)
-	}
+	addrs, clients := servertest.RedisCluster(t)
 	ctx := t.Context()
-	for i, c := range clients {
-		if err := c.ClusterAddSlotsRange(ctx, i*slots/nodes, (i+1)*slots/nodes-1).Err(); err != nil {
-			t.Fatal(err)
-		}
-		host, p, _ := net.SplitHostPort(addrs[0])
-		if err := c.Do(ctx, "cluster", "meet", host, p, bus[0]).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range clients {
-		until(t, "forming a cluster", func(ctx context.Context) error {
-			info, err := c.ClusterInfo(ctx).Result()
-			if err == nil && (!strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3")) {
-				err = errors.New(info)
-			}
-			return err
-		})
-	}
 	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs, ContextTimeoutEnabled: true})
 	defer client.Close()
 	storetest.Run(t, func(*testing.T) session.Store { return redisstore.New(client) })
@@ -144,7 +93,7 @@ func TestSentinelFailover(t *testing.T) {
 
 	ask := redis.NewSentinelClient(&redis.Options{Addr: sentinel.Addr})
 	defer ask.Close()
-	until(t, "the sentinel to know the replica", func(ctx context.Context) error {
+	servertest.Until(t, "the sentinel to know the replica", func(ctx context.Context) error {
 		replicas, err := ask.Replicas(ctx, "shop").Result()
 		if err == nil && (len(replicas) != 1 || replicas[0]["master-link-status"] != "ok") {
 			err = fmt.Errorf("replicas: %v", replicas)
@@ -169,7 +118,7 @@ func TestSentinelFailover(t *testing.T) {
 	budget := func(ctx context.Context) (context.Context, context.CancelFunc) {
 		return context.WithTimeout(ctx, time.Second)
 	}
-	until(t, "the failover", func(ctx context.Context) error {
+	servertest.Until(t, "the failover", func(ctx context.Context) error {
 		ctx, cancel := budget(ctx)
 		defer cancel()
 		records, err := store.Load(ctx, "before")
