@@ -44,7 +44,7 @@ func (f *follower) synced(ctx context.Context, p Position) error {
 // lagging waits until every gateway has applied p, and returns, once ctx has ended,
 // those that have not, in order. It fails if the feed does not say.
 func (f *follower) lagging(ctx context.Context, p Position) (names []string, err error) {
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+	for pause := 2 * time.Millisecond; ; pause = min(3*pause/2, 200*time.Millisecond) { // who follows has it in a few
 		// Not within ctx: its end is not to hide who lags.
 		there, err := f.feed.Gateways(context.WithoutCancel(ctx))
 		names = names[:0]
