@@ -161,7 +161,7 @@ func (f *figures) cold() {
 		})
 	}
 	warm := get(f.tier[0])
-	waitForKeys(f.T, f.store.Addr, pages)
+	storedPages(f.T, f.store.Addr, pages)
 	before := f.asked.Load()
 	cold := get(f.start())
 	asked := f.asked.Load() - before

@@ -82,8 +82,9 @@ func TestAFurtherGatewayIsWarm(t *testing.T) {
 			}
 			get(first)
 			shared := name != "none for the pages"
+			stored := 0
 			if shared {
-				waitForKeys(t, map[bool]string{true: other.Addr, false: log.Addr}[name == "one for the pages"], pages)
+				stored = storedPages(t, map[bool]string{true: other.Addr, false: log.Addr}[name == "one for the pages"], pages)
 			}
 			var second string
 			further := func() int64 {
@@ -97,7 +98,7 @@ func TestAFurtherGatewayIsWarm(t *testing.T) {
 			}
 			if shared {
 				// One that is cold has found Redis slow, as it may be beside other tests.
-				testkit.Within(t, time.Minute, "a gateway that is warm", func() bool { return further() == 0 })
+				testkit.Within(t, time.Minute, "a gateway that is warm", func() bool { return further() <= int64(pages-stored) })
 			} else if n := further(); n != pages {
 				t.Errorf("the backend was asked %d times, want %d", n, pages)
 			}
@@ -109,13 +110,19 @@ func TestAFurtherGatewayIsWarm(t *testing.T) {
 	}
 }
 
-// waitForKeys waits until Redis has some pages.
-func waitForKeys(t *testing.T, addr string, n int) {
+// storedPages waits until Redis has all of n pages, or no more come: what it does not take
+// within 25 ms is dropped, which most must not be.
+func storedPages(t *testing.T, addr string, n int) int {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
-	testkit.Within(t, 10*time.Second, "pages in Redis", func() bool {
+	stored, since := 0, time.Now()
+	testkit.Within(t, time.Minute, "pages in Redis", func() bool {
 		keys, err := client.Keys(t.Context(), "*:page:*").Result()
-		return err == nil && len(keys) >= n
+		if err == nil && len(keys) != stored {
+			stored, since = len(keys), time.Now()
+		}
+		return stored >= n || stored > n/2 && time.Since(since) > 2*time.Second
 	})
+	return stored
 }
