@@ -206,16 +206,20 @@ func (v *View) crowds(a *Ask, use []*Entry) error {
 // allFull returns why none of them has a place: what is worth a wait, if anything
 // is, and rather what any end of a request may change.
 func (v *View) allFull(a *Ask, list []*Entry) error {
+	var busy bool
 	var why error
 	for _, e := range list {
 		switch err := v.full(a, e); {
 		case err == ErrBusy:
-			return err
+			busy = true
 		case why == nil || err == ErrShare:
 			why = err
 		}
 	}
-	return cmp.Or(why, ErrBusy) // a place has come free meanwhile
+	if busy && why != nil {
+		return errPartly
+	}
+	return cmp.Or(why, ErrBusy) // or a place has come free meanwhile
 }
 
 // Take chooses a member that has a place, and takes it.

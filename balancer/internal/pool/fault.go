@@ -22,10 +22,14 @@ var (
 	errStreamShare = fmt.Errorf("%w: with this client's own streams", ErrBusy)
 	// errBound means that the one member that will do has no place.
 	errBound = fmt.Errorf("%w: the one that the client is bound to", ErrBusy)
+	// errPartly means that some are busy, and others might have a place for another.
+	errPartly = fmt.Errorf("%w: or not for this client", ErrBusy)
 )
 
 // Fail says at which backend err came about.
 func (e *Entry) Fail(err error) error { return fmt.Errorf("backend %s: %w", e.Name, err) }
 
 // worthAWait reports whether err may be over soon.
-func worthAWait(err error) bool { return err == ErrBusy || err == ErrShare || err == errBound }
+func worthAWait(err error) bool {
+	return err == ErrBusy || err == errPartly || err == ErrShare || err == errBound
+}

@@ -51,14 +51,15 @@ type waiter struct {
 func (q *queue) wake() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.wakeLocked(q.waiters.Front())
+	q.wakeLocked(q.waiters.Front(), false)
 }
 
-// wakeLocked begins at el, which may be nil.
-func (q *queue) wakeLocked(el *list.Element) {
+// wakeLocked begins at el, which may be nil; with asideOnly, at the first behind it
+// that stands aside.
+func (q *queue) wakeLocked(el *list.Element, asideOnly bool) {
 	for ; el != nil; el = el.Next() {
 		w := el.Value.(*waiter)
-		if w.aside && !w.may() {
+		if w.aside && !w.may() || asideOnly && !w.aside {
 			continue
 		}
 		w.called = true
@@ -176,8 +177,9 @@ func (q *queue) removeLocked(el *list.Element) {
 	q.waiters.Remove(el)
 }
 
-// leave removes el from the queue; if it was served, its turn has come. The call that woke it
-// may serve another too.
+// leave removes el from the queue; if it was served, its turn has come, or that of
+// the first of those who take any place: who has a place of its own sooner brings
+// nobody else's later turns forward. The call that woke it may serve another too.
 func (q *queue) leave(el *list.Element, served bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -188,17 +190,26 @@ func (q *queue) leave(el *list.Element, served bool) {
 		q.removeLocked(el)
 	}
 	if served {
-		q.now = max(q.now, w.turn)
+		turn := w.turn
+		for e := q.waiters.Front(); e != nil; e = e.Next() {
+			if o := e.Value.(*waiter); !o.aside {
+				turn = min(turn, o.turn)
+				break
+			}
+		}
+		q.now = max(q.now, turn)
 	}
 	if q.waiters.Len() == 0 {
 		q.now = 0
 	}
-	q.wakeLocked(next)
+	q.wakeLocked(next, false)
 }
 
-// stay takes note of what el waits for now. If it was woken, what came free was
-// not for it, and the next may want it.
-func (q *queue) stay(el *list.Element, aside, woken bool) {
+// stay takes note of why el goes on waiting. If it was woken, what came free was
+// not for it, and the next may want it; with ErrBusy, only who waits for something
+// of its own: there is no place for anybody else, and each who tried for one out of
+// its turn might have what comes free meanwhile.
+func (q *queue) stay(el *list.Element, why error, woken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := el.Value.(*waiter)
@@ -206,17 +217,17 @@ func (q *queue) stay(el *list.Element, aside, woken bool) {
 		return
 	}
 	w.called = len(w.woken) > 0 // while it tried
-	if w.aside != aside {
+	if aside := why == ErrShare || why == errBound; w.aside != aside {
 		w.aside = aside
 		q.any.Add(map[bool]int64{true: -1, false: 1}[aside])
 	}
 	if woken {
-		q.wakeLocked(el.Next())
+		q.wakeLocked(el.Next(), why == ErrBusy)
 	}
 }
 
 // wait calls try, now or in turn and each time a place came free, until it returns
-// no error that is worth a wait. An error other than ErrBusy means that the caller waits for
+// no error that is worth a wait. ErrShare and errBound mean that the caller waits for
 // something of its own: may says, without a lock, whether that may have come.
 func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limits, client netip.Addr, may func() bool, try func() error) error {
 	el, first := q.enter(limit, client, may)
@@ -231,11 +242,16 @@ func (q *queue) wait(ctx context.Context, closing <-chan struct{}, limit Limits,
 	err := ErrBusy
 	for woken := false; ; woken = true {
 		if first || woken {
+			select {
+			case <-w.out: // its turn was not yet
+				return ErrShare
+			default:
+			}
 			if err = try(); !worthAWait(err) {
 				served = true
 				return nil
 			}
-			q.stay(el, err != ErrBusy, woken)
+			q.stay(el, err, woken)
 		}
 		select {
 		case <-w.woken:

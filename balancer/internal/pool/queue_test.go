@@ -135,3 +135,88 @@ func TestNobodyOvertakesWhoWasWoken(t *testing.T) {
 		})
 	}
 }
+
+// TestOnlyWhoIsNextTries when something came free: one who tried out of its turn
+// might have what comes free meanwhile. Those behind who wait for a place of their
+// own try too.
+func TestOnlyWhoIsNextTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q queue
+		var own atomic.Bool
+		var tries [4]atomic.Int64
+		errs := []error{errPartly, ErrBusy, ErrBusy, errBound}
+		done := make(chan error, len(errs))
+		for i, err := range errs {
+			go func() {
+				done <- q.wait(t.Context(), nil, Limits{Queue: 128, Wait: time.Hour}, netip.Addr{}, own.Load, func() error {
+					tries[i].Add(1)
+					return err
+				})
+			}()
+			synctest.Wait()
+		}
+		for _, may := range []bool{false, true} {
+			own.Store(may)
+			for i := range tries {
+				tries[i].Store(0)
+			}
+			q.wake()
+			synctest.Wait()
+			last := int64(0)
+			if may {
+				last = 1
+			}
+			for i, want := range []int64{1, 1, 0, last} { // what is free for others is not for the first
+				if n := tries[i].Load(); n != want {
+					t.Errorf("with a place of its own %v: %d tried %d times, want %d", may, i, n, want)
+				}
+			}
+		}
+		for range errs {
+			<-done
+		}
+	})
+}
+
+// TestWhoMadeRoomDoesNotTry again, though it was woken at the same moment.
+func TestWhoMadeRoomDoesNotTry(t *testing.T) {
+	greedy, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for range 32 { // a select takes either of the two
+		var q queue
+		limit := Limits{Queue: 2, Wait: time.Hour}
+		q.enter(limit, greedy, nil)
+		tries, goOn, done := make(chan bool, 2), make(chan bool), make(chan error)
+		go func() {
+			done <- q.wait(t.Context(), nil, limit, greedy, nil, func() error {
+				tries <- true
+				<-goOn
+				return ErrBusy
+			})
+		}()
+		<-tries
+		last := q.waiters.Back().Value.(*waiter)
+		if el, _ := q.enter(limit, other, nil); el == nil {
+			t.Fatal("there is no room")
+		}
+		last.woken <- struct{}{}
+		close(goOn)
+		if err := <-done; err != ErrShare || len(tries) > 0 {
+			t.Fatalf("who made room: %v, tried %d times more", err, len(tries))
+		}
+	}
+}
+
+// TestAPlaceOfOnesOwnBringsNoTurnForward: else one client's bound requests would
+// make room for its others.
+func TestAPlaceOfOnesOwnBringsNoTurnForward(t *testing.T) {
+	var q queue
+	limit := Limits{Queue: 3, Wait: time.Hour}
+	client := netip.MustParseAddr("192.0.2.1")
+	first, _ := q.enter(limit, client, nil)
+	second, _ := q.enter(limit, client, nil)
+	q.stay(second, errBound, false)
+	q.leave(second, true)
+	if want := first.Value.(*waiter).turn; q.now != want {
+		t.Errorf("now is turn %d's, want %d", q.now, want)
+	}
+}
