@@ -55,7 +55,7 @@ func (s *Server) open(c *conn) {
 	s.opening.add(-1)
 	switch {
 	case given:
-	case standard || err != nil:
+	case standard || err != nil || proto == acmeProtocol:
 		s.unshaken(c, err)
 	default:
 		s.h1.Serve(onConn{s.base, c}, c.Conn, nc, c)
@@ -86,8 +86,8 @@ func (s *Server) shake(c *conn) (nc net.Conn, proto string, err error) {
 	return secure, state.NegotiatedProtocol, nil
 }
 
-// unshaken ends a connection of which the handshake has failed, or that nobody
-// serves any more.
+// unshaken ends a connection of which the handshake has failed, or was all of it, or
+// that nobody serves any more.
 func (s *Server) unshaken(c *conn, err error) {
 	var other tls.RecordHeaderError
 	if errors.As(err, &other) && other.Conn != nil && looksLikeHTTP(other.RecordHeader) {

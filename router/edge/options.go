@@ -49,6 +49,11 @@ type Options struct {
 	// it re-reads while it runs. It may be combined with a TLS that has none of
 	// its own; what GetConfigForClient returns may have some.
 	Certificates *CertificateSource
+	// Issuer makes the server speak TLS with certificates that are issued to it
+	// while it runs: see package acme. Names for which it has none get one of
+	// Certificates, if there are any; else their handshakes fail. It may be combined
+	// with a TLS that has no certificates of its own.
+	Issuer Issuer
 	// Trusted are the proxies in front whose X-Forwarded-For,
 	// X-Forwarded-Proto and X-Request-Id count. Of anybody else they are
 	// removed. X-Forwarded-Host and Forwarded are nobody's: a proxy in front
@@ -228,8 +233,8 @@ func cloneHostPages(byHost map[string]map[int][]byte) (map[string]map[int][]byte
 func (o *Options) checkTLS() error {
 	switch c := o.TLS; {
 	case c == nil:
-	case o.Certificates != nil && (c.GetCertificate != nil || len(c.Certificates) > 0):
-		return errors.New("edge: TLS has certificates of its own, an ACME client's perhaps, beside Certificates: want them in one of the two")
+	case (o.Certificates != nil || o.Issuer != nil) && (c.GetCertificate != nil || len(c.Certificates) > 0):
+		return errors.New("edge: TLS has certificates of its own beside Certificates or Issuer: want them in one of the two")
 	case c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12:
 		return errors.New("edge: TLS.MaxVersion is below TLS 1.2, which is the least: no handshake would succeed")
 	case c.ClientAuth >= tls.VerifyClientCertIfGiven && c.ClientCAs == nil && c.VerifyConnection == nil && c.VerifyPeerCertificate == nil:
@@ -238,7 +243,7 @@ func (o *Options) checkTLS() error {
 	return nil
 }
 
-func (o *Options) secure() bool { return o.TLS != nil || o.Certificates != nil }
+func (o *Options) secure() bool { return o.TLS != nil || o.Certificates != nil || o.Issuer != nil }
 
 // tlsConfig returns what the server handshakes with, or nil.
 func (o *Options) tlsConfig() *tls.Config {
@@ -255,11 +260,15 @@ func (o *Options) tlsConfig() *tls.Config {
 
 // complete adds to c what holds for every handshake.
 func (o *Options) complete(c *tls.Config) {
-	if o.Certificates != nil && c.GetCertificate == nil && len(c.Certificates) == 0 {
-		c.GetCertificate = o.Certificates.GetCertificate
+	if (o.Certificates != nil || o.Issuer != nil) && c.GetCertificate == nil && len(c.Certificates) == 0 {
+		c.GetCertificate = o.certificate
 	}
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	for _, proto := range []string{"h2", "http/1.1"} {
+	protos := []string{"h2", "http/1.1"}
+	if o.Issuer != nil {
+		protos = append(protos, acmeProtocol)
+	}
+	for _, proto := range protos {
 		if !slices.Contains(c.NextProtos, proto) {
 			c.NextProtos = append(slices.Clip(c.NextProtos), proto)
 		}

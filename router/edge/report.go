@@ -81,6 +81,13 @@ func (s *Server) Report() health.Report {
 			out.State, why = health.Degraded, append(why, w)
 		}
 	}
+	if s.opts.Issuer != nil {
+		issued := s.opts.Issuer.Report()
+		if issued.State != health.Up {
+			out.State, why = health.Degraded, append(why, issued.Why)
+		}
+		out.Parts = append(out.Parts, issued)
+	}
 	out.Why = strings.Join(why, "; ")
 	return out
 }

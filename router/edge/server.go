@@ -222,6 +222,9 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	if s.opts.Certificates != nil {
 		wg.Go(func() { s.opts.Certificates.run(bg, s.opts.Logger) })
 	}
+	if s.opts.Issuer != nil {
+		wg.Go(func() { s.run(bg, s.opts.Issuer) })
+	}
 	served := make(chan error, 1)
 	if s.listener != nil {
 		wg.Go(func() { served <- s.serve() })
