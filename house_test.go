@@ -18,19 +18,21 @@ const module = "github.com/foretier/foretier"
 // clients are the third-party packages that only some rooms may import: by
 // import path prefix, the rooms (with all below them) that may.
 var clients = map[string][]string{
-	"github.com/go-chi/":              {"router"},
-	"github.com/redis/go-redis":       {"session/redisstore", "session/php", "cache/redistier", "balancer/sqlprobe", "internal/redisclient", "internal/servertest"},
-	"github.com/bradfitz/gomemcache":  {"session/memcachestore", "session/php", "cache/memcachetier"},
-	"github.com/prometheus/":          {"health/metrics"},
-	"github.com/go-sql-driver/mysql":  {"balancer/sqlprobe"},
-	"database/sql":                    {"balancer/sqlprobe"},
-	"github.com/pires/go-proxyproto":  {},
-	"google.golang.org/grpc":          {},
-	"golang.org/x/net/":               {"internal/fields"}, // the one reader of bytes
-	"github.com/alexedwards/scs":      {},
-	"github.com/klauspost/compress":   {"cache/codings", "router/compress"}, // so that who compresses nothing links nothing
-	"github.com/andybalholm/brotli":   {"cache/codings"},
-	"github.com/foretier/foretier/ex": {}, // nobody imports the examples
+	"github.com/go-chi/":               {"router"},
+	"github.com/redis/go-redis":        {"session/redisstore", "session/php", "cache/redistier", "balancer/sqlprobe", "router/edge/acme/redisstorage", "internal/redisclient", "internal/servertest"},
+	"github.com/bradfitz/gomemcache":   {"session/memcachestore", "session/php", "cache/memcachetier"},
+	"github.com/prometheus/":           {"health/metrics"},
+	"github.com/go-sql-driver/mysql":   {"balancer/sqlprobe"},
+	"database/sql":                     {"balancer/sqlprobe"},
+	"github.com/pires/go-proxyproto":   {},
+	"google.golang.org/grpc":           {},
+	"golang.org/x/net/":                {"internal/fields", "internal/servertest"}, // the one reader of bytes
+	"github.com/alexedwards/scs":       {},
+	"github.com/klauspost/compress":    {"cache/codings", "router/compress"}, // so that who compresses nothing links nothing
+	"github.com/andybalholm/brotli":    {"cache/codings"},
+	"github.com/caddyserver/certmagic": {"router/edge/acme"},
+	"go.uber.org/zap":                  {"router/edge/acme"},
+	"github.com/foretier/foretier/ex":  {}, // nobody imports the examples
 
 	module + "/internal/testkit":    {"internal/servertest"}, // but tests
 	module + "/internal/servertest": {},

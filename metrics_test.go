@@ -2,7 +2,6 @@ package foretier_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -34,10 +33,10 @@ import (
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/metrics"
 	"github.com/foretier/foretier/health/status"
-	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/compress"
 	"github.com/foretier/foretier/router/edge"
+	"github.com/foretier/foretier/router/edge/acme"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/php"
 )
@@ -258,8 +257,9 @@ func partsOfAll(t *testing.T) []health.Reporter {
 		Allow: []netip.Prefix{netip.MustParsePrefix("::/0")}, Limit: router.Limit{Rate: 1},
 		To: router.Fallback(apps, none)}))
 	zip := must(compress.New(compress.Options{}))
-	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard, TLS: &tls.Config{Certificates: []tls.Certificate{testkit.NewAuthority(t).Issue(t, "shop.example")}}}))
-	for _, c := range []io.Closer{apps, db, pages, sessions, reader, srv} {
+	issued := must(acme.New(acme.Options{Hosts: []string{"shop.example"}, Storage: acme.Folder(t.TempDir())}))
+	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard, Issuer: issued}))
+	for _, c := range []io.Closer{issued, apps, db, pages, sessions, reader, srv} {
 		t.Cleanup(func() { _ = c.Close() })
 	}
 
