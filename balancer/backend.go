@@ -19,10 +19,12 @@ import (
 // A Backend is one origin server of a pool.
 type Backend struct {
 	// Name is its identity in cookies, logs and metrics, which should outlive
-	// a change of address. Empty: the URL's host and port, in lower case.
+	// a change of address. Empty: the URL's host and port, in lower case, or the
+	// socket's path.
 	Name string
 	// URL is where it is: http, https, or h2c for HTTP/2 without TLS. A path
-	// goes in front of each request's; a query or user is an error.
+	// goes in front of each request's; a query or user is an error. Or it is a socket
+	// of this machine, unix:///run/shop.sock, over which HTTP/1.1 is spoken.
 	URL string
 	// Handler serves in this process, instead of URL.
 	Handler http.Handler
@@ -79,7 +81,7 @@ type Status struct {
 
 // schemes are those of HTTP.
 var schemes = pool.Schemes{
-	Names: []string{"http", "https", "h2c"}, Example: "http://10.0.0.11:8080",
+	Names: []string{"http", "https", "h2c"}, Sockets: true, Example: "http://10.0.0.11:8080",
 	Words: "http://, https:// or h2c://; for connections there is balancer/tcp",
 }
 
@@ -112,6 +114,9 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 	u.Host = strings.ToLower(u.Host) // a name is the same in capitals
 	if b.Name == "" {
 		b.Name = health.Target{URL: u}.Address()
+	}
+	if u.Scheme == "unix" {
+		return b, u, nil
 	}
 	base := target.Of(u)
 	base.Path = strings.TrimRight(base.Path, "/")

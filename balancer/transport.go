@@ -19,11 +19,9 @@ import (
 func newTransport(u *url.URL, o Options) http.RoundTripper {
 	dialer := net.Dialer{Timeout: max(o.Timeouts.Dial, 0), KeepAlive: 30 * time.Second}
 	switch u.Scheme {
-	case "http":
-		address := health.Target{URL: u}.Address()
-		return http1.New(func(ctx context.Context) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", address)
-		})
+	case "http", "unix":
+		t := health.Target{URL: u}
+		return http1.New(func(ctx context.Context) (net.Conn, error) { return t.Dial(ctx, &dialer) })
 	case "https":
 		return newSecure(u, o, dialer)
 	}

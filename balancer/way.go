@@ -15,8 +15,8 @@ import (
 // A way is how a backend is reached over HTTP.
 type way struct {
 	transport http.RoundTripper
-	url       *url.URL
-	base      string // the URL's path, escaped
+	url       *url.URL // of what it serves
+	base      string   // the URL's path, escaped
 }
 
 func wayTo(e *pool.Entry) *way { return e.Way.(*way) }
@@ -30,7 +30,11 @@ type placed struct {
 // makeWay makes the way to a new backend.
 func (o Options) makeWay(c pool.Spec) (any, health.Target) {
 	b := c.Own.(*placed)
-	w := &way{url: b.url, base: target.Sent(b.url)}
+	w := &way{url: b.url}
+	if b.url.Scheme == "unix" {
+		w.url = &url.URL{Scheme: "http", Host: "localhost"} // which nobody sees
+	}
+	w.base = target.Sent(w.url)
 	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
 	switch {
 	case b.Handler != nil:

@@ -8,15 +8,19 @@ import (
 	"net"
 )
 
-// Dial connects to the target: by TCP, and where its scheme is https or tls
-// with the handshake done. The preface is sent first. A nil dialer is the zero
+// Dial connects to the target: by TCP, or by the socket of this machine that it is, and
+// where its scheme is https or tls with the handshake done. The preface is sent first. A nil dialer is the zero
 // one. ctx bounds all. A handshake that one side refuses, because of the
 // other's certificate, is an error that wraps [ErrTurnedAway].
 func (t Target) Dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error) {
 	if dialer == nil {
 		dialer = new(net.Dialer)
 	}
-	conn, err := dialer.DialContext(ctx, "tcp", t.Address())
+	network := "tcp"
+	if t.local() {
+		network = "unix"
+	}
+	conn, err := dialer.DialContext(ctx, network, t.Address())
 	if err != nil {
 		return nil, err
 	}

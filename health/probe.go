@@ -46,7 +46,7 @@ func (f ProbeFunc) Probe(ctx context.Context, t Target) (Result, error) { return
 // A Target is what a probe asks.
 type Target struct {
 	Name string   // the backend's
-	URL  *url.URL // scheme http, https, h2c, tcp or tls; not to be modified
+	URL  *url.URL // scheme http, https, h2c, unix, tcp or tls; not to be modified
 	TLS  *tls.Config
 	// Preface is what a connection begins with, before TLS: a header of the
 	// PROXY protocol. Empty: nothing. Not to be modified.
@@ -59,8 +59,11 @@ type Target struct {
 }
 
 // Address returns the host and port of the target's URL, with the port that
-// its scheme implies.
+// its scheme implies; for a socket of this machine its path.
 func (t Target) Address() string {
+	if t.local() {
+		return t.URL.Path
+	}
 	if port := t.URL.Port(); port != "" {
 		return t.URL.Host
 	}
@@ -69,6 +72,9 @@ func (t Target) Address() string {
 	}
 	return net.JoinHostPort(t.URL.Hostname(), "80")
 }
+
+// local reports whether the target is a socket of this machine.
+func (t Target) local() bool { return t.URL.Scheme == "unix" }
 
 // A Result is what a probe learned.
 type Result struct {
@@ -151,7 +157,7 @@ func (p *HTTPProbe) url(t Target) (*url.URL, error) {
 	u := httpURL(t)
 	u.Path, u.RawPath, u.RawQuery = ref.Path, ref.RawPath, ref.RawQuery
 	if p.Port != 0 && t.Transport == nil {
-		u.Scheme, u.Host = "http", net.JoinHostPort(t.URL.Hostname(), strconv.Itoa(p.Port))
+		u.Scheme, u.Host = "http", net.JoinHostPort(u.Hostname(), strconv.Itoa(p.Port))
 		if p.Secure {
 			u.Scheme = "https"
 		}
@@ -164,6 +170,8 @@ func (p *HTTPProbe) url(t Target) (*url.URL, error) {
 func httpURL(t Target) *url.URL {
 	u := *t.URL
 	switch u.Scheme {
+	case "unix":
+		return &url.URL{Scheme: "http", Host: "localhost"}
 	case "h2c", "tcp":
 		u.Scheme = "http"
 	case "tls":
@@ -172,10 +180,13 @@ func httpURL(t Target) *url.URL {
 	return &u
 }
 
-// transport returns a way to the target for one request.
+// transport returns a way to the target itself for one request.
 func (t Target) transport() *http.Transport {
-	own := &http.Transport{TLSClientConfig: t.TLS, DisableKeepAlives: true, DisableCompression: true}
-	if len(t.Preface) > 0 {
+	own := new(http.Transport)
+	switch {
+	case t.local():
+		own.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return t.Dial(ctx, nil) }
+	case len(t.Preface) > 0:
 		own.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			t.URL = &url.URL{Scheme: "tcp", Host: t.URL.Host} // TLS is for the transport
 			return t.Dial(ctx, nil)
@@ -199,10 +210,11 @@ func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
 	req.Header.Set("X-Forwarded-Proto", cmp.Or(p.Proto, "https"))
 	rt := t.Transport
 	if rt == nil {
-		if p.Port != 0 {
-			t.Preface = nil // which the target's own port wants
+		own := new(http.Transport)
+		if p.Port == 0 {
+			own = t.transport()
 		}
-		own := t.transport()
+		own.TLSClientConfig, own.DisableKeepAlives, own.DisableCompression = t.TLS, true, true
 		if t.URL.Scheme == "h2c" && p.Port == 0 {
 			own.Protocols = new(http.Protocols)
 			own.Protocols.SetUnencryptedHTTP2(true)

@@ -34,6 +34,7 @@ func (d DNS) Validate() error {
 		return fmt.Errorf("DNS: every %s: want 0 or more", d.Every)
 	}
 	all := d.Schemes
+	all.Sockets = false // which have no names
 	for _, name := range d.Schemes.Names {
 		all.Names = append(all.Names[:len(all.Names):len(all.Names)], name+"+srv")
 	}

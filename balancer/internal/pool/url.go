@@ -11,6 +11,7 @@ import (
 // Schemes are those by which backends are reached.
 type Schemes struct {
 	Names   []string
+	Sockets bool   // unix:///run/shop.sock is one too
 	Example string // a URL that is one
 	Words   string // how a URL starts
 	Port    bool   // a port is needed, and there is no path
@@ -21,6 +22,9 @@ func (s Schemes) Parse(raw string) (*url.URL, error) {
 	shown := raw // without a password
 	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
 		shown = "..." + raw[i:]
+	}
+	if path, ok := strings.CutPrefix(raw, "unix://"); ok && s.Sockets {
+		return socketAt(path)
 	}
 	if err := s.spelled(raw, shown); err != nil {
 		return nil, err
@@ -40,6 +44,9 @@ func (s Schemes) spelled(raw, shown string) error {
 	case raw == "":
 		return fmt.Errorf("has no URL: want one such as %q", s.Example)
 	case strings.HasPrefix(raw, "unix:") || strings.HasPrefix(raw, "/") || ok && strings.HasPrefix(rest, "unix:"):
+		if s.Sockets {
+			return fmt.Errorf("%q: want unix:// and the absolute path of the socket, such as %s", shown, socketExample)
+		}
 		return fmt.Errorf("%q is a socket of this machine, which the pool does not reach: want the server to listen on an address, such as %s", shown, s.Example)
 	case !ok:
 		return fmt.Errorf("%q has no scheme: want %q; the URL starts with %s", shown, s.Names[0]+"://"+strings.TrimSpace(shown), s.Words)
@@ -47,6 +54,23 @@ func (s Schemes) spelled(raw, shown string) error {
 		return fmt.Errorf("%q: the URL starts with %s", shown, s.Words)
 	}
 	return nil
+}
+
+const (
+	socketExample = "unix:///run/shop.sock"
+	// longestSocket is how long the path of a socket may be, in bytes, on every system.
+	longestSocket = 103
+)
+
+// socketAt returns the URL of a socket of this machine.
+func socketAt(path string) (*url.URL, error) {
+	switch {
+	case !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, "\x00?#%"):
+		return nil, fmt.Errorf("%q: want unix:// and the absolute path of the socket, such as %s", "unix://"+path, socketExample)
+	case len(path) > longestSocket:
+		return nil, fmt.Errorf("%q: the path of a socket has at most %d bytes", "unix://"+path, longestSocket)
+	}
+	return &url.URL{Scheme: "unix", Path: path}, nil
 }
 
 // complete says what a URL has too little or too much.
