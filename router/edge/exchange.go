@@ -71,6 +71,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if no != nil {
+		if no.cause == errBlocked {
+			s.stats.blocked.Add(1)
+		}
 		if no.status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
 		}
@@ -165,6 +168,9 @@ func (s *Server) admit(r *http.Request, rec *transit.Record, peer netip.Addr, tr
 	}
 	if no == nil {
 		no = s.misdirected(r)
+	}
+	if no == nil {
+		no = s.block(rec.Client)
 	}
 	if no == nil { // else nobody gets it
 		fields.Clean(r.Header, trusted)

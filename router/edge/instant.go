@@ -153,6 +153,9 @@ func (c *conn) Known(head *http1.Head) (h1.Known, int) {
 	if s.opts.NoInstant || s.names != nil || s.draining() {
 		return h1.Nothing, 0
 	}
+	if blocked := s.blocked.Load(); blocked != nil && blocked.Contains(c.client(head)) {
+		return h1.Nothing, 0
+	}
 	key, cookies, copied, ok := c.keyOf(head)
 	if !ok {
 		return h1.Nothing, 0

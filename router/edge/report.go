@@ -15,6 +15,7 @@ import (
 type stats struct {
 	conns, requests atomic.Uint64
 	instant         atomic.Uint64 // requests answered from their heads
+	blocked         atomic.Uint64 // requests of clients that are blocked
 	open, inFlight  atomic.Int64
 	classes         [6]atomic.Uint64 // by the status's first digit
 	gone            atomic.Uint64
@@ -50,6 +51,7 @@ func (s *Server) Report() health.Report {
 		health.Count("connections_refused_total", "Connections closed at once, beyond the limits.", s.crowd.refused.Load()),
 		health.Count("requests_total", "Requests begun.", s.stats.requests.Load()),
 		health.Count("requests_instant_total", "Requests answered from what is known of their like, without the handler.", s.stats.instant.Load()),
+		health.Count("requests_blocked_total", "Requests of clients that are blocked.", s.stats.blocked.Load()),
 		health.Level("requests_in_flight", "Requests begun and not ended.", "", float64(s.stats.inFlight.Load())),
 		sent,
 		responses("gone", s.stats.gone.Load()),

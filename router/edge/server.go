@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/given"
+	"github.com/foretier/foretier/internal/ranges"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge/internal/h1"
 	"github.com/foretier/foretier/router/edge/internal/memo"
@@ -65,7 +66,8 @@ type Server struct {
 	lines    *LogWriter  // to Options.Combined; nil: there is none
 	plain    *LogHandler // Options.Logger's, if lines need no slog.Record; else nil
 	stats    stats
-	memos    memo.Table // of what is answered from the head
+	memos    memo.Table                 // of what is answered from the head
+	blocked  atomic.Pointer[ranges.Set] // nil: nobody
 
 	unreadable, unfinished transit.Lines // what is logged of those who send no request
 
