@@ -67,10 +67,18 @@ func (c corpus) matcher(depth int) router.Matcher {
 	case 12:
 		return router.Not(c.matcher(depth - 1))
 	case 13:
-		return router.Test("long", isLong)
+		return pick[router.Matcher](c, router.Test("long", isLong), moved)
 	}
 	return router.Path(some(c, corpusPaths...)...)
 }
+
+var moved = func() router.Matcher {
+	m, err := router.ReadRedirects(strings.NewReader("/a/b,/x\nshop.example/a,/x\n/a/b/?q=1,/x\n/tür,/x\n"))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}()
 
 func isLong(r *http.Request) bool { return len(r.RequestURI) > 8 }
 
