@@ -29,13 +29,14 @@ type CertificateSource struct {
 	mu    sync.Mutex
 	files []pairFiles // guarded by mu
 	raw   [][2][]byte // guarded by mu: what pairs was made of
+	told  string      // guarded by mu: the last error, if somebody has been told
 }
 
 type pairFiles struct{ cert, key string }
 
 // Certificates reads a certificate chain and its key, both PEM. A server with
 // this source re-reads them every minute; a pair that cannot be used is
-// reported and the old one stays.
+// reported, once, and the old one stays.
 func Certificates(certFile, keyFile string) (*CertificateSource, error) {
 	s := &CertificateSource{files: []pairFiles{{certFile, keyFile}}}
 	if _, err := s.load(); err != nil {
@@ -70,10 +71,25 @@ func (s *CertificateSource) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Cer
 	return pairs[0], nil
 }
 
-// Reload reads all files now. On an error the certificates stay as they were.
+// Reload reads all files now. On an error the certificates stay as they were, and the
+// server says no more of it.
 func (s *CertificateSource) Reload() error {
 	_, err := s.load()
+	s.tells(err)
 	return err
+}
+
+// tells notes that somebody is told of err, and reports whether it is new.
+func (s *CertificateSource) tells(err error) bool {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isNew := text != s.told
+	s.told = text
+	return isNew
 }
 
 // load reads all pairs and swaps them, all or none, if any has changed.
@@ -140,7 +156,9 @@ func (s *CertificateSource) run(ctx context.Context, logger *slog.Logger) {
 		case <-tick.C:
 		}
 		changed, err := s.load()
+		isNew := s.tells(err)
 		switch {
+		case err != nil && !isNew:
 		case err != nil:
 			logger.Error("certificate not taken up, the old one stays", "cause", err)
 		case changed:

@@ -142,10 +142,20 @@ func TestCertificatesAreReread(t *testing.T) {
 		if err := os.WriteFile(certFile, []byte("half a file"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(61 * time.Second)
+		time.Sleep(5 * time.Minute)
 		if leaf().Cmp(first) != 0 {
 			t.Error("a bad file was taken up")
 		}
+		if err := os.WriteFile(certFile, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := certs.Reload(); err == nil {
+			t.Error("an empty file was taken up")
+		}
+		if err := os.WriteFile(keyFile, nil, 0o600); err != nil { // which is the same fault
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
 		ends := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 		pair(t, dir, "a.example", ends)
 		time.Sleep(61 * time.Second)
@@ -160,7 +170,11 @@ func TestCertificatesAreReread(t *testing.T) {
 		for _, m := range log.all(t) {
 			messages = append(messages, m["msg"].(string))
 		}
-		if got := strings.Join(messages, "; "); !strings.HasPrefix(got, "certificate not taken up, the old one stays; ") || !strings.HasSuffix(got, "new certificate") {
+		got := strings.Join(messages, "; ")
+		if n := strings.Count(got, "not taken up"); n != 1 {
+			t.Errorf("%d lines for a fault that was told at once, and one that Reload has told: %s", n, got)
+		}
+		if !strings.HasPrefix(got, "certificate not taken up, the old one stays; ") || !strings.HasSuffix(got, "new certificate") {
 			t.Errorf("log: %s", got)
 		}
 	})
