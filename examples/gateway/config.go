@@ -15,6 +15,10 @@ import (
 type config struct {
 	listen        string
 	backends      []string
+	backendsFile  string // which holds these; empty: none does
+	redirects     string // file
+	block         string // file
+	maintenance   string // file
 	origin        string // empty: no server is special
 	admin         []string
 	shop          string // empty: none that is known
@@ -104,6 +108,11 @@ func parse(args []string, out io.Writer) (config, error) {
 		f.check("status", f.c.status, checkListen(f.c.status))
 		return f.c, f.err
 	}
+	if file, ok := strings.CutPrefix(f.backends, "@"); ok {
+		if err := f.readBackends(file); err != nil {
+			return f.c, err
+		}
+	}
 	if len(f.c.backends) == 0 {
 		return f.c, errors.New("-backends is missing: want the application servers, such as -backends http://10.0.0.11:8080,http://10.0.0.12:8080")
 	}
@@ -122,7 +131,10 @@ func parse(args []string, out io.Writer) (config, error) {
 func (f *flags) register(fs *flag.FlagSet) {
 	f.c.linger = defaultLinger
 	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket)")
-	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers (required)")
+	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required)")
+	fs.StringVar(&f.c.redirects, "redirects", "", "`FILE` of what has moved, CSV with a line such as /old,/new or shop.example/old,https://new.example/,308 for each")
+	fs.StringVar(&f.c.block, "block", "", "`FILE` of addresses and networks, one a line, whose requests are answered 403")
+	fs.StringVar(&f.c.maintenance, "maintenance", "", "`FILE` that puts the tier in maintenance while it is there: all get 503, but for the addresses and networks in it, one a line")
 	fs.StringVar(&f.c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
 	fs.StringVar(&f.admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
 	fs.StringVar(&f.c.shop, "shop", "", "`SHOP` that runs behind: magento, shopware, wordpress or oxid. Sets at once what is admin's (-admin adds to that; for magento it is the path of the admin pages), what is cached and under which key, and how purges are read (oxid: admin's alone)")
@@ -197,6 +209,19 @@ func (f *flags) check(name, value string, err error) {
 	if err != nil && f.err == nil {
 		f.err = fmt.Errorf("-%s %q: %w", name, value, err)
 	}
+}
+
+// readBackends reads the servers that are there at the start.
+func (f *flags) readBackends(file string) error {
+	content, err := readFile(file)
+	if err == nil {
+		f.c.backends, err = parseBackends(content)
+	}
+	if err != nil {
+		return fmt.Errorf("-backends @%s: %w", file, err)
+	}
+	f.c.backendsFile = file
+	return nil
 }
 
 func (f *flags) checkBackends() {

@@ -24,6 +24,13 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		}
 		return path
 	}
+	text := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	cases := map[string]struct {
 		args []string
 		want []string // all of it stands in the message
@@ -47,6 +54,26 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"backend, port":     {[]string{"-backends", "http://a:99999"}, []string{"99999", "65535"}},
 		"backend, port 0":   {[]string{"-backends", "http://a:0"}, []string{`"0"`, "from 1"}},
 		"backend, query":    {[]string{"-backends", "http://a/?x"}, []string{"base path"}},
+		"backends file":     {[]string{"-backends", "@/none/backends"}, []string{"-backends @/none/backends", "no such file", "want a readable file"}},
+		"backends, a dir":   {[]string{"-backends", "@" + dir}, []string{"-backends @" + dir, "no regular file"}},
+		"backends, none":    {[]string{"-backends", "@" + text("empty", "# none\n\n")}, []string{"it names no backend", "http://10.0.0.11:8080"}},
+		"backends, line":    {[]string{"-backends", "@" + text("web", "http://a # one\nweb2:8080\n")}, []string{`line 2: "web2:8080"`, "want http://web2:8080"}},
+		"backends, twice":   {[]string{"-backends", "@" + text("twin", "http://a\nhttp://b\nhttp://a\n")}, []string{"line 3", "twice"}},
+		"backends, long":    {[]string{"-backends", "@" + file("longline", maxFileLine+1)}, []string{"line 1 has 8193 bytes"}},
+		"base path, admin":  {[]string{"-backends", "@" + text("base", "http://a/admin\n"), "-origin", "http://b"}, []string{"admin", "claimed"}},
+		"redirects":         {[]string{someBackends, "-redirects", "/none/moved.csv"}, []string{"-redirects /none/moved.csv", "no such file"}},
+		"redirects, line":   {[]string{someBackends, "-redirects", text("moved", "/a,/b\n/c;/d\n")}, []string{"line 2", "not semicolons"}},
+		"redirects, circle": {[]string{someBackends, "-redirects", text("circle", "/a,/b\n/b,/a\n")}, []string{"line 1", "leads back"}},
+		"block":             {[]string{someBackends, "-block", "/none/list"}, []string{"-block /none/list", "no such file"}},
+		"block, line":       {[]string{someBackends, "-block", text("block", "# bots\n192.0.2.0/33\n")}, []string{"line 2", `"192.0.2.0/33" is no network`}},
+		"block, host bits":  {[]string{someBackends, "-block", text("bits", "192.0.2.1/24\n")}, []string{"line 1", "want 192.0.2.0/24"}},
+		"block, a zone":     {[]string{someBackends, "-block", text("zone", "fe80::1%eth0\n")}, []string{"line 1", "is no network"}},
+		"block, everybody":  {[]string{someBackends, "-block", text("all", "0.0.0.0/0\n")}, []string{"line 1", "everybody", "-maintenance FILE"}},
+		"block, a proxy":    {[]string{someBackends, "-trust", "10.0.0.2", "-block", text("proxy", "10.0.0.0/8\n")}, []string{"10.0.0.0/8 has addresses of -trust 10.0.0.2/32"}},
+		"block, the shop":   {[]string{someBackends, "-purge-from", "10.0.0.0/8", "-block", text("shop", "10.0.0.7\n")}, []string{"10.0.0.7/32 has addresses of -purge-from 10.0.0.0/8"}},
+		"maintenance":       {[]string{someBackends, "-maintenance", text("closed", "office\n")}, []string{"-maintenance", "line 1", `"office" is no network`}},
+		"maintenance, dir":  {[]string{someBackends, "-maintenance", dir}, []string{"-maintenance", "no regular file"}},
+		"maintenance, many": {[]string{someBackends, "-maintenance", text("office", strings.Repeat("10.0.0.1\n", 101))}, []string{"want 100 at most"}},
 		"backend twice":     {[]string{"-backends", "http://a,http://a"}, []string{"-backends"}},
 		"origin":            {[]string{someBackends, "-origin", "web0"}, []string{"-origin", "web0"}},
 		"admin, no origin":  {[]string{someBackends, "-admin", "/admin"}, []string{"-admin", "-origin"}},

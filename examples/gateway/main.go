@@ -88,6 +88,10 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
 		return 2
 	}
+	hup := make(chan os.Signal, 1) // one that waits is enough: files are read when it is heard
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	t.files.hup = hup
 	background, statusAt := t.background, "none"
 	if statusListener != nil {
 		background = append(background, status.Server{Listener: statusListener, Handler: t.status})

@@ -59,6 +59,21 @@ type tier struct {
 	reporters  []health.Reporter // what the status page shows behind the server and the router
 	status     *status.Handler
 	closers    []io.Closer
+
+	apps          *balancer.Pool
+	origin        *balancer.Pool // nil: no server is special
+	admin         router.Matcher // what is its alone
+	purge         http.Handler   // nil: nobody may
+	shop, streams http.Handler   // the pool, and what stands before it
+	front         *router.Router
+	claims        []router.Claim          // proved before anything is served
+	certificates  *edge.CertificateSource // nil: plain
+
+	// What follows is what files have said last; it belongs to whoever takes them up.
+	files    files
+	mutable  mutable
+	backends []string
+	blocked  int
 }
 
 // Close ends what outlives the serving.
@@ -73,26 +88,22 @@ func (t *tier) Close() error {
 // build joins the packages as the configuration says. The status page shows the
 // others too.
 func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, error) {
-	t := &tier{config: c, log: logger, reporters: others}
-	admin := c.adminPaths()
-	apps, err := t.apps(admin)
-	if err != nil {
+	t := &tier{config: c, log: logger, reporters: others, admin: c.adminPaths(), backends: c.backends, files: files{log: logger}}
+	var err error
+	if t.apps, err = t.newApps(); err != nil {
 		return nil, err
 	}
-	var shop http.Handler = apps
-	var rules []router.Rule
+	var shop http.Handler = t.apps
 	if c.cacheSize > 0 {
 		pages, err := t.pages()
 		if err != nil {
 			return nil, err
 		}
-		shop = pages.Handler(apps)
+		shop = pages.Handler(t.apps)
 		if len(c.purgeFrom) > 0 {
-			purge, err := pages.PurgeHandler(c.purgeFrom)
-			if err != nil {
+			if t.purge, err = pages.PurgeHandler(c.purgeFrom); err != nil {
 				return nil, fmt.Errorf("-purge-from: %w", err)
 			}
-			rules = append(rules, router.Rule{Name: "purge", When: router.Method(cache.PurgeMethods()...), To: purge})
 		}
 	}
 	if c.esi {
@@ -100,44 +111,61 @@ func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, err
 			return nil, err
 		}
 	}
-	streams := shop // which go on as they come
-	if shop, err = t.compressed(shop); err != nil {
+	t.streams = shop // which go on as they come
+	if t.shop, err = t.compressed(shop); err != nil {
 		return nil, err
 	}
-	var claims []router.Claim // proved before anything is served
 	if c.onOrigin() {
-		origin, err := t.pool("origin", []string{c.origin}, balancer.Options{})
-		if err != nil {
+		if t.origin, err = t.pool("origin", []string{c.origin}, balancer.Options{}); err != nil {
 			return nil, fmt.Errorf("-origin: %w", err)
 		}
-		rules = append(rules, router.Rule{Name: "admin", When: admin, To: origin, Timeouts: adminTimeouts, MaxBody: adminBody})
-		claims = append(claims, router.Only(origin).For(admin))
+		t.claims = append(t.claims, router.Only(t.origin).For(t.admin))
 	}
-	if len(c.streaming) > 0 {
-		rules = append(rules, router.Rule{Name: "streams", When: router.Path(c.streaming...), To: streams, Streams: true})
-	}
-	rules = append(rules, presets[c.shop].own...)
-	rules = append(rules, router.Rule{Name: "shop", To: shop})
-	front, err := router.New(router.Options{Claims: claims}, rules...)
-	if err != nil {
+	if t.front, err = router.New(router.Options{Claims: t.claims}, t.rules(t.shop, t.streams, t.mutable)...); err != nil {
 		return nil, fmt.Errorf("-admin: %w", err)
 	}
 	if len(c.warm) > 0 {
-		t.background = append(t.background, warmer{front, apps, c.warm, t.log})
+		t.background = append(t.background, warmer{t.front, t.apps, c.warm, t.log})
 	}
-	if err := t.listen(front); err != nil {
+	t.background = append(t.background, &t.files)
+	if c.changeable() {
+		t.reporters = append(t.reporters, &t.files)
+	}
+	if err := t.listen(); err != nil {
 		return nil, err
+	}
+	if err := t.watch(); err != nil {
+		return nil, errors.Join(err, t.srv.Close())
 	}
 	return t, nil
 }
 
-// apps returns the pool of the application servers, which admin must not reach if
+// rules are what becomes of a request.
+func (t *tier) rules(shop, streams http.Handler, m mutable) []router.Rule {
+	c := t.config
+	var rules []router.Rule
+	if t.purge != nil { // in maintenance, too
+		rules = append(rules, router.Rule{Name: "purge", When: router.Method(cache.PurgeMethods()...), To: t.purge})
+	}
+	rules = append(rules, m.maintenance()...)
+	if t.origin != nil {
+		rules = append(rules, router.Rule{Name: "admin", When: t.admin, To: t.origin, Timeouts: adminTimeouts, MaxBody: adminBody})
+	}
+	rules = append(rules, m.redirects()...)
+	if len(c.streaming) > 0 {
+		rules = append(rules, router.Rule{Name: "streams", When: router.Path(c.streaming...), To: streams, Streams: true})
+	}
+	rules = append(rules, presets[c.shop].own...)
+	return append(rules, router.Rule{Name: "shop", To: shop})
+}
+
+// newApps returns the pool of the application servers, which admin must not reach if
 // there is an origin.
-func (t *tier) apps(admin router.Matcher) (*balancer.Pool, error) {
+func (t *tier) newApps() (*balancer.Pool, error) {
 	c := t.config
 	opts := balancer.Options{Policy: policies[c.policy]()}
 	if c.onOrigin() {
-		opts.Refuse = admin
+		opts.Refuse = t.admin
 	}
 	if c.sticky != "" {
 		sticky, err := session.NewSticky(c.stickyKey, session.StickyOptions{Name: c.sticky})
@@ -256,7 +284,7 @@ func (t *tier) composed(shop http.Handler) (http.Handler, error) {
 }
 
 // listen makes the server in front of the router, and the status page of all.
-func (t *tier) listen(front *router.Router) error {
+func (t *tier) listen() error {
 	c := t.config
 	opts := edge.Options{
 		Addr:        c.listen,
@@ -266,12 +294,11 @@ func (t *tier) listen(front *router.Router) error {
 		Logger:      t.log,
 		NoAccessLog: c.log == "off",
 	}
-	if c.cert != "" {
-		var err error
-		if opts.Certificates, err = edge.Certificates(c.cert, c.key); err != nil {
-			return fmt.Errorf("-tls-cert, -tls-key: %w: want PEM files, the certificate chain and the key that belongs to it", err)
-		}
+	var err error
+	if t.certificates, err = certificatesOf(c); err != nil {
+		return err
 	}
+	opts.Certificates = t.certificates
 	// A service manager may hold the socket open while the gateway is replaced.
 	inherited, err := edge.Inherited()
 	if err != nil {
@@ -280,10 +307,10 @@ func (t *tier) listen(front *router.Router) error {
 	if len(inherited) > 0 {
 		opts.Listener = inherited[0]
 	}
-	if t.srv, err = edge.New(front, opts); err != nil {
+	if t.srv, err = edge.New(t.front, opts); err != nil {
 		return fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
 	}
-	parts := append([]health.Reporter{t.srv, front}, t.reporters...)
+	parts := append([]health.Reporter{t.srv, t.front}, t.reporters...)
 	t.status, err = status.New(parts, status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts, Explain: t.srv, Act: within(c.actFrom), Metrics: metrics.Handler(t.log, parts...), Logger: t.log})
 	if err != nil {
 		return errors.Join(fmt.Errorf("-status-hosts: %w", err), t.srv.Close())

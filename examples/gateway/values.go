@@ -163,26 +163,34 @@ func parseSize(s string) (int64, error) {
 func prefixes(s string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, member := range list(s) {
-		if addr, err := netip.ParseAddr(member); err == nil {
-			out = append(out, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(member)
+		p, err := parsePrefix(member)
 		if err != nil {
-			return nil, fmt.Errorf("%q is no network: want one such as 10.0.0.0/8 or 127.0.0.1", member)
-		}
-		if p.Addr().Is4In6() { // addresses are compared as IPv4
-			if p.Bits() < 96 {
-				return nil, fmt.Errorf("%q is neither a network of IPv4 nor one of IPv6: want one such as 10.0.0.0/8", member)
-			}
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		if p != p.Masked() {
-			return nil, fmt.Errorf("%q has bits beyond its length: want %s", member, p.Masked())
+			return nil, err
 		}
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// parsePrefix reads a network, or an address as one of its own.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("%.200q is no network: want one such as 10.0.0.0/8 or 127.0.0.1", s)
+	}
+	if p.Addr().Is4In6() { // addresses are compared as IPv4
+		if p.Bits() < 96 {
+			return p, fmt.Errorf("%q is neither a network of IPv4 nor one of IPv6: want one such as 10.0.0.0/8", s)
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if p != p.Masked() {
+		return p, fmt.Errorf("%q has bits beyond its length: want %s", s, p.Masked())
+	}
+	return p, nil
 }
 
 func readKey(cookie, file string) ([]byte, error) {
