@@ -15,5 +15,7 @@ func kill(pid int) {
 	}
 }
 
+func quit(pid int) { kill(pid) }
+
 func pause(int)  { panic("servertest: a program cannot be stopped for a while on this system") }
 func resume(int) {}

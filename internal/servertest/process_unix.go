@@ -14,5 +14,8 @@ func kill(pid int) {
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 }
 
+// quit ends a program that ends its children itself, which have groups of their own.
+func quit(pid int) { _ = syscall.Kill(pid, syscall.SIGQUIT) }
+
 func pause(pid int)  { _ = syscall.Kill(-pid, syscall.SIGSTOP) }
 func resume(pid int) { _ = syscall.Kill(-pid, syscall.SIGCONT) }

@@ -26,6 +26,7 @@ type Server struct {
 
 	tb   testing.TB
 	argv []string
+	end  func(pid int) // what Kill does
 	cmd  *exec.Cmd
 	out  *testkit.Log
 	done chan struct{} // closed when cmd has been waited for
@@ -51,14 +52,26 @@ func Memcached(tb testing.TB, args ...string) *Server {
 // when the test ends.
 func Start(tb testing.TB, port int, argv ...string) *Server {
 	tb.Helper()
+	return newServer(tb, port, argv...).begin()
+}
+
+// newServer returns a Server that is still to begin.
+func newServer(tb testing.TB, port int, argv ...string) *Server {
+	tb.Helper()
 	path := Require(tb, argv[0])
-	s := &Server{
+	return &Server{
 		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 		tb:   tb,
 		argv: append([]string{path}, argv[1:]...),
+		end:  kill,
 	}
+}
+
+// begin starts the program until the test ends.
+func (s *Server) begin() *Server {
+	s.tb.Helper()
 	s.Restart()
-	tb.Cleanup(s.Kill)
+	s.tb.Cleanup(s.Kill)
 	return s
 }
 
@@ -123,9 +136,10 @@ func (s *Server) wait(limit time.Duration) error {
 	}
 }
 
-// Kill ends the program with SIGKILL and waits for its end.
+// Kill ends the program with SIGKILL, or PostgreSQL at once with SIGQUIT, and waits
+// for its end.
 func (s *Server) Kill() {
-	s.running(kill)
+	s.running(s.end)
 	<-s.done
 }
 

@@ -31,6 +31,16 @@ func TestMemcached(t *testing.T) {
 	}
 }
 
+func TestPostgreSQL(t *testing.T) {
+	s := PostgreSQL(t)
+	s.Kill()
+	if c, err := net.DialTimeout("tcp", s.Addr, time.Second); err == nil {
+		c.Close()
+		t.Error("listens after Kill")
+	}
+	s.Restart() // its children have ended with it, or it would not
+}
+
 func ask(t *testing.T, addr, question string) string {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", addr, time.Second)
