@@ -23,7 +23,9 @@ var clients = map[string][]string{
 	"github.com/bradfitz/gomemcache":   {"session/memcachestore", "session/php", "cache/memcachetier"},
 	"github.com/prometheus/":           {"health/metrics"},
 	"github.com/go-sql-driver/mysql":   {"balancer/sqlprobe"},
-	"database/sql":                     {"balancer/sqlprobe"},
+	"github.com/jackc/pgx":             {}, // drivers are for session/sqlstore/drivertest, a module of its own
+	"modernc.org/":                     {},
+	"database/sql":                     {"balancer/sqlprobe", "session/sqlstore"},
 	"github.com/pires/go-proxyproto":   {},
 	"google.golang.org/grpc":           {},
 	"golang.org/x/net/":                {"internal/fields", "internal/servertest"}, // the one reader of bytes
