@@ -55,7 +55,7 @@ func (s *Store) change(ctx context.Context, c change) error {
 			}
 			version, err := s.look(ctx, c.key)
 			if err != nil {
-				return s.dialect.failure(errors.Join(err, doubt))
+				return err
 			}
 			repeat, err := c.outcome(version, doubt != nil)
 			if !repeat {

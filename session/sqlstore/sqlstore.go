@@ -86,10 +86,14 @@ func (s *Store) Schema() string {
 func (s *Store) CreateTable(ctx context.Context) error {
 	return s.do(ctx, func() error {
 		err := s.check(ctx)
-		for try := 0; try < 2 && err != nil && !errors.Is(err, ErrManual); try++ { // of two that make it at once, one may fail
+		for try := 0; err != nil && !errors.Is(err, ErrManual); try++ {
 			made := s.create(ctx)
 			if err = s.check(ctx); err != nil && made != nil {
 				err = made
+			}
+			// Of several that make it at once, others may fail, and perhaps while they are at it.
+			if (try > 0 && s.dialect.judge(err) != again) || try > 100 || !pause(ctx, try) {
+				break
 			}
 		}
 		return err

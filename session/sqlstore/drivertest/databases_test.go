@@ -50,8 +50,11 @@ func mariaDB(t *testing.T, args ...string) *database {
 		c.Logger = log.New(io.Discard, "", 0)
 		c.Params = make(map[string]string)
 		for _, s := range settings {
-			name, value := cut(s)
-			c.Params[name] = value
+			if name, value := cut(s); name == "user" {
+				c.User = value
+			} else {
+				c.Params[name] = value
+			}
 		}
 		connector, err := mysql.NewConnector(c)
 		if err != nil {
@@ -100,12 +103,8 @@ func sqlite(t *testing.T) *database {
 }
 
 func cut(setting string) (name, value string) {
-	for i := range len(setting) {
-		if setting[i] == '=' {
-			return setting[:i], setting[i+1:]
-		}
-	}
-	return setting, ""
+	name, value, _ = strings.Cut(setting, "=")
+	return name, value
 }
 
 // kept closes db with the test. Its connections are kept, as a gateway's should be.
