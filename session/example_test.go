@@ -41,6 +41,46 @@ func Example() {
 	// Output: map[tea:1] <nil>
 }
 
+// A message that is shown once, on the next page.
+func ExamplePop() {
+	sessions, err := session.New(session.Memory(), session.ShopOptions())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sessions.Close()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /order", func(w http.ResponseWriter, r *http.Request) {
+		if err := session.From(r.Context()).Set("message", "Thank you!"); err != nil {
+			return
+		}
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	})
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		before, err := s.Keys()
+		if err != nil {
+			return
+		}
+		message, ok, err := session.Pop[string](s, "message")
+		fmt.Fprintln(w, before, message, ok, err)
+	})
+
+	shop := sessions.Handler(mux)
+	w := httptest.NewRecorder()
+	shop.ServeHTTP(w, httptest.NewRequest("POST", "https://shop.example/order", nil))
+	for range 2 {
+		r := httptest.NewRequest("GET", "https://shop.example/", nil)
+		r.Header.Set("Cookie", w.Header().Get("Set-Cookie"))
+		w := httptest.NewRecorder()
+		shop.ServeHTTP(w, r)
+		fmt.Print(w.Body)
+	}
+	// Output:
+	// [message] Thank you! true <nil>
+	// []  false <nil>
+}
+
 func ExampleManager_Revoke() {
 	sessions, err := session.New(session.Memory(), session.AdminOptions())
 	if err != nil {

@@ -1,11 +1,13 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -152,6 +154,43 @@ func (s *Session) value(key string) (json.RawMessage, bool, error) {
 	s.read[key] = true
 	raw, ok := s.now[key]
 	return raw, ok, nil
+}
+
+// Keys returns the keys under which the session holds something, sorted. What is
+// under them does not count as looked at.
+func (s *Session) Keys() ([]string, error) {
+	if s == nil {
+		return nil, ErrNoManager
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.loadLocked(); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(s.now)), nil
+}
+
+// pop has the value of key read, outside the lock, and deletes what was read.
+func (s *Session) pop(key string, read func(json.RawMessage) error) (popped bool, err error) {
+	for {
+		raw, ok, err := s.value(key)
+		if err != nil || !ok {
+			return false, err
+		}
+		if err := read(raw); err != nil {
+			return false, err
+		}
+		s.mu.Lock()
+		err = s.writableLocked(false)
+		same := err == nil && bytes.Equal(raw, s.now[key]) // else another goroutine came first
+		if same {
+			err = s.applyLocked(change{key: key, guarded: true})
+		}
+		s.mu.Unlock()
+		if err != nil || same {
+			return err == nil, err
+		}
+	}
 }
 
 // change applies c, and keeps it to be saved.

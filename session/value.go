@@ -52,6 +52,21 @@ func Update[T any](s *Session, key string, f func(old T, ok bool) (T, error)) er
 	})
 }
 
+// Pop is [Value], and deletes what it returns: for what is used once, such as a message
+// to be shown on the next page, or the state of a login elsewhere. Of requests that pop
+// it at once one gets it. The others fail with ErrConflict when they are saved, and
+// their clients get 409. What is no T stays.
+func Pop[T any](s *Session, key string) (v T, ok bool, err error) {
+	ok, err = s.pop(key, func(raw json.RawMessage) (err error) {
+		v, err = decode[T](key, raw)
+		return err
+	})
+	if !ok {
+		v = *new(T) // which another goroutine has popped, or which cannot be
+	}
+	return v, ok, err
+}
+
 func decode[T any](key string, raw json.RawMessage) (v T, err error) {
 	into := reflect.ValueOf(&v).Elem()
 	if !holdsAny(into.Type()) {
