@@ -18,6 +18,7 @@ type draft struct {
 	renew   bool
 	destroy bool
 	subject *login // whose the session shall be; nil: as it was
+	long    *bool  // whether it shall be remembered; nil: as it was, and after a login no
 	from    grave  // of the session whose tombstone the draft rests on; no key: none
 }
 
@@ -36,7 +37,7 @@ func (d draft) store(ctx context.Context, m *Manager) (draft, error) {
 		if err := d.retire(ctx, m); err != nil {
 			return d, err
 		}
-		d = draft{changes: d.changes, subject: d.subject}
+		d = draft{changes: d.changes, subject: d.subject, long: d.long}
 	}
 	if d.from.key != "" {
 		return d.beside(ctx, m, d.base.Values)
@@ -98,7 +99,7 @@ func (d draft) replace(ctx context.Context, m *Manager) (draft, error) {
 		if try > 0 || d.record.Version == unknown {
 			record, base, err := m.reload(ctx, key)
 			if end := (errEnded{}); errors.As(err, &end) && end.grave.says.shows() && d.renew {
-				d = draft{changes: d.changes, renew: true, subject: d.subject, base: end.grave.says.before(), from: end.grave}
+				d = draft{changes: d.changes, renew: true, subject: d.subject, long: d.long, base: end.grave.says.before(), from: end.grave}
 				return d.beside(ctx, m, loaded)
 			}
 			if err != nil {
@@ -243,7 +244,10 @@ func (d draft) payload(now time.Time, v values) payload {
 		p.Created = now.Unix()
 	}
 	if d.subject != nil {
-		p.Subject, p.Epoch = d.subject.name, d.subject.epoch
+		p.Subject, p.Epoch, p.Long = d.subject.name, d.subject.epoch, false
+	}
+	if d.long != nil {
+		p.Long = *d.long
 	}
 	if d.ticket.id != "" && !d.isYoung(now) {
 		p.From = ""

@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/foretier/foretier/session"
 )
@@ -39,6 +40,35 @@ func Example() {
 	sessions.Handler(mux).ServeHTTP(w, httptest.NewRequest("POST", "https://shop.example/cart?sku=tea", nil))
 	fmt.Print(w.Body)
 	// Output: map[tea:1] <nil>
+}
+
+// "Keep me logged in", as a box of the login's form.
+func ExampleSession_Remember() {
+	sessions, err := session.New(session.Memory(), session.Options{Remember: 14 * 24 * time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sessions.Close()
+
+	login := func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		user := r.FormValue("user") // whose password has been looked at
+		if err := s.Subject(user); err != nil {
+			return
+		}
+		if err := s.Remember(r.FormValue("remember") == "on"); err != nil {
+			return
+		}
+		fmt.Fprintln(w, "welcome")
+	}
+	for _, path := range []string{"/login?user=ann", "/login?user=ann&remember=on"} {
+		w := httptest.NewRecorder()
+		sessions.Handler(http.HandlerFunc(login)).ServeHTTP(w, httptest.NewRequest("POST", "https://shop.example"+path, nil))
+		fmt.Println(w.Result().Cookies()[0].MaxAge)
+	}
+	// Output:
+	// 0
+	// 1209600
 }
 
 // A message that is shown once, on the next page.

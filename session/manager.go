@@ -90,6 +90,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.SameSite = cmp.Or(o.SameSite, http.SameSiteLaxMode)
 	o.Idle = cmp.Or(o.Idle, 30*time.Minute)
 	o.Lifetime = cmp.Or(o.Lifetime, max(12*time.Hour, o.Idle))
+	o.Remember = cmp.Or(o.Remember, max(30*24*time.Hour, o.Lifetime))
 	o.Timeout = cmp.Or(o.Timeout, time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return o, errors.Join(o.checkCookie(), o.checkTimes())
@@ -118,6 +119,8 @@ func (o Options) checkTimes() error {
 		return fmt.Errorf("session: idle timeout %v: want at least 1m", o.Idle)
 	case o.Lifetime < o.Idle:
 		return fmt.Errorf("session: lifetime %v is shorter than the idle timeout %v", o.Lifetime, o.Idle)
+	case o.Remember < o.Lifetime:
+		return fmt.Errorf("session: a session that is remembered would live for %v, others for %v: want it to be longer", o.Remember, o.Lifetime)
 	case o.Timeout < 0:
 		return fmt.Errorf("session: timeout %v: want a positive duration", o.Timeout)
 	}
@@ -216,9 +219,9 @@ func (m *Manager) newEpoch(ctx context.Context, key string, epoch []byte) error 
 	return m.call(ctx, func(ctx context.Context) error {
 		// It must stand for as long as a session may that began before it.
 		if old[0].Version == 0 {
-			return m.store.Create(ctx, key, epoch, m.opts.Lifetime)
+			return m.store.Create(ctx, key, epoch, m.opts.Remember)
 		}
-		return m.store.Update(ctx, key, old[0], epoch, m.opts.Lifetime)
+		return m.store.Update(ctx, key, old[0], epoch, m.opts.Remember)
 	})
 }
 

@@ -168,6 +168,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		"prefix":       {session.Memory(), session.Options{Name: "__Host-sid"}, "prefix"},
 		"idle":         {session.Memory(), session.Options{Idle: time.Second}, "idle"},
 		"lifetime":     {session.Memory(), session.Options{Idle: time.Hour, Lifetime: time.Minute}, "lifetime"},
+		"remember":     {session.Memory(), session.Options{Remember: time.Hour}, "want it to be longer"},
 		"timeout":      {session.Memory(), session.Options{Timeout: -1}, "timeout"},
 		"domain":       {session.Memory(), session.Options{Domain: "a;b"}, "domain"},
 		"domain URL":   {session.Memory(), session.Options{Domain: "https://shop.example"}, `domain "https://shop.example": want a host's name without scheme, port and path`},

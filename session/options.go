@@ -31,6 +31,9 @@ type Options struct {
 	// Lifetime ends a session at this age, used or not; zero means 12 hours, or
 	// Idle if that is more.
 	Lifetime time.Duration
+	// Remember is how long a session lives for which [Session.Remember] was called,
+	// used or not; zero means 30 days, or Lifetime if that is more.
+	Remember time.Duration
 	// Persistent lets the cookie outlive the browser's window, by Max-Age.
 	Persistent bool
 	// AllowInsecure serves sessions to clients on plain HTTP: their cookie has

@@ -19,6 +19,7 @@ type payload struct {
 	Created int64  `json:"at"`              // seconds since 1970
 	Subject string `json:"sub,omitempty"`   // whose session it is
 	Epoch   string `json:"epoch,omitempty"` // the subject's, as at their login; see [Manager.Revoke]
+	Long    bool   `json:"long,omitempty"`  // it is remembered: see [Session.Remember]
 	Ended   string `json:"ended,omitempty"` // a tombstone: how it ended
 	Values  values `json:"v,omitempty"`
 	// Heir stands in a tombstone: the key of the session that this one goes on
@@ -59,7 +60,20 @@ func decodePayload(data []byte) (p payload, err error) {
 
 // remaining returns how long the session lives on if it is used now.
 func (p payload) remaining(now time.Time, opts Options) time.Duration {
-	return min(opts.Idle, time.Unix(p.Created, 0).Add(opts.Lifetime).Sub(now))
+	left := p.ends(opts).Sub(now)
+	if p.Long {
+		return left
+	}
+	return min(opts.Idle, left)
+}
+
+// ends returns when the session ends, used or not.
+func (p payload) ends(opts Options) time.Time {
+	lifetime := opts.Lifetime
+	if p.Long {
+		lifetime = opts.Remember
+	}
+	return time.Unix(p.Created, 0).Add(lifetime)
 }
 
 // tag returns the tag of the session's subject, or "" without one.

@@ -26,8 +26,8 @@ func (s *Session) commit() (*http.Cookie, error) {
 		return s.m.cookies.set(s.r, ticket{}, -1), nil
 	}
 	maxAge := 0
-	if s.m.opts.Persistent {
-		left := time.Until(time.Unix(s.draft.base.Created, 0).Add(s.m.opts.Lifetime))
+	if s.m.opts.Persistent || s.draft.base.Long {
+		left := time.Until(s.draft.base.ends(s.m.opts))
 		maxAge = int((left + time.Second - 1) / time.Second)
 	}
 	return s.m.cookies.set(s.r, t, maxAge), nil

@@ -112,6 +112,14 @@ func (s *Session) Subject(subject string) error {
 	return s.alter(true, func() { s.draft.subject, s.draft.renew = &to, true })
 }
 
+// Remember says whether the session is to be remembered: "keep me logged in". Then it
+// lives for [Options].Remember from its beginning, used or not, and its cookie outlives
+// the browser's window. It belongs beside Subject, in the request of a login, before
+// or after it; the next login forgets it. It implies [Session.Renew].
+func (s *Session) Remember(on bool) error {
+	return s.alter(true, func() { s.draft.long, s.draft.renew = &on, true })
+}
+
 // Destroy ends the session: its values are gone, also under an id that it had
 // before a renewal, and what other requests of it have still under way cannot
 // bring them back. What is set afterwards begins a new session.
@@ -119,7 +127,7 @@ func (s *Session) Destroy() error {
 	return s.alter(false, func() {
 		d := &s.draft
 		d.destroy = d.destroy || d.record.Version != 0 || d.from.key != ""
-		d.changes, d.renew, d.subject = nil, false, nil
+		d.changes, d.renew, d.subject, d.long = nil, false, nil, nil
 		s.now, s.read = nil, nil
 		s.logout = true
 		s.version++

@@ -55,7 +55,7 @@ func (p payload) renewal(name string, next payload, key string) payload {
 	case p.Subject != next.Subject:
 		return payload{Created: p.Created, Ended: passedOn}
 	}
-	t.Subject, t.Epoch, t.Values = p.Subject, p.Epoch, p.Values
+	t.Subject, t.Epoch, t.Long, t.Values = p.Subject, p.Epoch, p.Long, p.Values
 	if _, err := t.encode(); err != nil {
 		t.Values = nil // full to the brim: what a tombstone says besides has no room
 	}
@@ -67,7 +67,7 @@ func (p payload) shows() bool { return p.Ended == renewed || p.Ended == loggedIn
 
 // before returns the session that a tombstone shows.
 func (p payload) before() payload {
-	return payload{Created: p.Created, Subject: p.Subject, Epoch: p.Epoch, Values: p.Values}
+	return payload{Created: p.Created, Subject: p.Subject, Epoch: p.Epoch, Long: p.Long, Values: p.Values}
 }
 
 // maxRenewals is how often a session may be renewed within a minute while its
