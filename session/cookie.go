@@ -92,6 +92,25 @@ func digest(name, what string, size int) string {
 	return encoding.EncodeToString(sum[:size])
 }
 
+// A carrier is the way in which tickets come from clients and go to them.
+type carrier interface {
+	// String returns what operators know it by.
+	String() string
+	// clean returns the header of a request without what poses as a ticket.
+	clean(r *http.Request) http.Header
+	// read returns the ticket that r carries; present says that it carries something
+	// in its place, good or not.
+	read(r *http.Request) (t ticket, present bool)
+	// known reports whether r may be somebody's whose session an answer could show.
+	known(r *http.Request) bool
+	// overwrites reports whether a new ticket in the answer to r, which carries none,
+	// could take the place of one that the client has.
+	overwrites(r *http.Request) bool
+	// give puts t, or that there is none any more, into the answer's header. maxAge is
+	// in seconds; 0 means until the browser is closed.
+	give(h http.Header, r *http.Request, t ticket, maxAge int)
+}
+
 // cookies knows the session cookie's name and attributes.
 type cookies struct {
 	secure, insecure string // its name on HTTPS and on plain HTTP
@@ -120,12 +139,28 @@ func (c *cookies) read(r *http.Request) (t ticket, present bool) {
 	return t, true
 }
 
-// set returns the cookie that carries t. maxAge is in seconds; 0 means until
-// the browser is closed.
-func (c *cookies) set(r *http.Request, t ticket, maxAge int) *http.Cookie {
+// String returns the cookie's name on HTTPS.
+func (c *cookies) String() string { return c.secure }
+
+func (c *cookies) clean(r *http.Request) http.Header {
+	name, _ := c.name(r)
+	return withoutPosers(r.Header, name)
+}
+
+func (c *cookies) known(r *http.Request) bool { return len(r.Header["Cookie"]) > 0 }
+
+func (c *cookies) overwrites(r *http.Request) bool {
+	return c.sameSite != http.SameSiteNoneMode && crossSitePost(r, c.domain)
+}
+
+func (c *cookies) give(h http.Header, r *http.Request, t ticket, maxAge int) {
+	if t.id == "" {
+		maxAge = -1
+	}
 	name, secure := c.name(r)
-	return &http.Cookie{
+	cookie := http.Cookie{
 		Name: name, Value: t.String(), Path: "/", Domain: c.domain, MaxAge: maxAge,
 		Secure: secure, HttpOnly: true, SameSite: c.sameSite,
 	}
+	h.Add("Set-Cookie", cookie.String())
 }

@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/foretier/foretier/session"
@@ -69,6 +70,43 @@ func ExampleSession_Remember() {
 	// Output:
 	// 0
 	// 1209600
+}
+
+// An app without cookies sends what it was given, in a field of its own.
+func ExampleOptions_header() {
+	sessions, err := session.New(session.Memory(), session.Options{Header: "Authorization"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sessions.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		if s.Subject("ann") == nil && s.Set("name", "Ann") == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	mux.HandleFunc("GET /me", func(w http.ResponseWriter, r *http.Request) {
+		name, _, err := session.Value[string](session.From(r.Context()), "name")
+		fmt.Fprintf(w, "%q %v\n", name, err)
+	})
+	api := sessions.Handler(mux)
+
+	login := httptest.NewRecorder()
+	api.ServeHTTP(login, httptest.NewRequest("POST", "https://api.example/login", nil))
+	given := login.Header().Get("Authorization")
+	fmt.Println(strings.HasPrefix(given, "Bearer "), login.Header()["Set-Cookie"])
+	for _, sent := range []string{given, "Bearer guessed"} {
+		r := httptest.NewRequest("GET", "https://api.example/me", nil)
+		r.Header.Set("Authorization", sent)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		fmt.Print(w.Body)
+	}
+	// Output:
+	// true []
+	// "Ann" <nil>
+	// "" <nil>
 }
 
 // A message that is shown once, on the next page.

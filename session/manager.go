@@ -29,7 +29,7 @@ const (
 // A Manager gives each request its [Session]. It is safe for concurrent use.
 type Manager struct {
 	opts    Options
-	cookies cookies
+	carrier carrier
 	name    string // what keeps its records apart from another manager's
 	store   Store
 	breaker *breaker.Breaker
@@ -61,11 +61,14 @@ func New(store Store, opts Options) (*Manager, error) {
 	m := &Manager{
 		opts: opts,
 		name: opts.Name,
-		cookies: cookies{
+		carrier: &cookies{
 			secure: prefix + opts.Name, insecure: opts.Name, allowInsecure: opts.AllowInsecure,
 			domain: opts.Domain, sameSite: opts.SameSite,
 		},
 		store: store,
+	}
+	if opts.Header != "" {
+		m.carrier = header(opts.Header)
 	}
 	m.breaker = breaker.New(breaker.Options{
 		Budget:  opts.Timeout,
@@ -78,22 +81,37 @@ func New(store Store, opts Options) (*Manager, error) {
 // noteOutage tells the operator in one line what many requests are told.
 func (m *Manager) noteOutage(out bool) {
 	if out {
-		m.opts.Logger.Error("session: the store fails and is left alone, but for one call a second", "cookie", m.cookies.secure)
+		m.opts.Logger.Error("session: the store fails and is left alone, but for one call a second", "cookie", m.carrier.String())
 	} else {
-		m.opts.Logger.Info("session: the store answers again", "cookie", m.cookies.secure)
+		m.opts.Logger.Info("session: the store answers again", "cookie", m.carrier.String())
 	}
 }
 
 // withDefaults fills in what o leaves out, and checks the rest.
 func (o Options) withDefaults() (Options, error) {
 	o.Name = cmp.Or(o.Name, "sid")
+	field := o.checkHeader() // which depends on what was left out
+	o.Header = http.CanonicalHeaderKey(o.Header)
 	o.SameSite = cmp.Or(o.SameSite, http.SameSiteLaxMode)
 	o.Idle = cmp.Or(o.Idle, 30*time.Minute)
 	o.Lifetime = cmp.Or(o.Lifetime, max(12*time.Hour, o.Idle))
 	o.Remember = cmp.Or(o.Remember, max(30*24*time.Hour, o.Lifetime))
 	o.Timeout = cmp.Or(o.Timeout, time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	return o, errors.Join(o.checkCookie(), o.checkTimes())
+	return o, errors.Join(field, o.checkCookie(), o.checkTimes())
+}
+
+// checkHeader says why the options are none of a session in a field.
+func (o Options) checkHeader() error {
+	switch {
+	case o.Header == "":
+		return nil
+	case !isField(http.CanonicalHeaderKey(o.Header)):
+		return fmt.Errorf("session: header %.80q: want Authorization, or a name that begins with X- and means nothing else, such as X-Session", o.Header)
+	case o.Domain != "" || o.SameSite != 0:
+		return fmt.Errorf("session: sessions in the field %s have no cookie: leave Domain and SameSite out", o.Header)
+	}
+	return nil
 }
 
 // checkCookie says which part of the cookie browsers or the manager would not take.
@@ -172,9 +190,7 @@ type handler struct {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{Context: r.Context(), w: w}
 	r = r.WithContext(v)
-	if name, _ := h.m.cookies.name(r); hasPoser(r.Header, name) {
-		r.Header = withoutPosers(r.Header, name)
-	}
+	r.Header = h.m.carrier.clean(r)
 	v.session.m, v.session.r = h.m, r
 	defer v.session.release() // also of a handler that panics
 	h.next.ServeHTTP((*writer)(v), r)

@@ -180,6 +180,13 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		"domain in ü":  {session.Memory(), session.Options{Domain: "bücher.example"}, "such as shop.example"},
 		"nil store":    {(*nilStore)(nil), session.Options{}, "no store"},
 		"SameSite":     {session.Memory(), session.Options{SameSite: 9}, "no SameSite 9"},
+		"header":       {session.Memory(), session.Options{Header: "Cookie"}, "want Authorization, or a name that begins with X-"},
+		"header of ..": {session.Memory(), session.Options{Header: "X-Forwarded-For"}, "such as X-Session"},
+		"header users": {session.Memory(), session.Options{Header: "X-Remote-User"}, "such as X-Session"},
+		"header _":     {session.Memory(), session.Options{Header: "X_Session"}, "such as X-Session"},
+		"header CRLF":  {session.Memory(), session.Options{Header: "X-Session\r\nX-Evil"}, "such as X-Session"},
+		"header, site": {session.Memory(), session.Options{Header: "X-Session", SameSite: http.SameSiteLaxMode}, "leave Domain and SameSite out"},
+		"header, host": {session.Memory(), session.Options{Header: "X-Session", Domain: "shop.example"}, "leave Domain and SameSite out"},
 		"none on http": {session.Memory(), session.Options{SameSite: http.SameSiteNoneMode, AllowInsecure: true}, "SameSite"},
 	}
 	for name, c := range cases {

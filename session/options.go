@@ -14,6 +14,17 @@ type Options struct {
 	// Name is the cookie's name without its prefix; empty means "sid". The
 	// prefix is "__Host-", or "__Secure-" with a Domain.
 	Name string
+	// Header is the field in which clients without cookies send their session, such as
+	// "X-Session", instead of the cookie; empty means the cookie. What they are to send is
+	// in the answer's field of that name whenever it is new, and empty once the session
+	// is destroyed. With "Authorization" it is "Bearer " and the rest, both ways. Other
+	// sites' pages can send no such field (unless CORS lets them), so that their POSTs
+	// are like all others. Persistent and AllowInsecure say nothing then, Domain and
+	// SameSite are refused: TLS is the caller's to see to.
+	//
+	// A second manager with the same store and Name, and no Header, has the same
+	// sessions for browsers.
+	Header string
 	// Domain lets the hosts below it share the session; empty means this host
 	// alone, which no other host can then overwrite.
 	Domain string

@@ -8,29 +8,27 @@ import (
 	"time"
 )
 
-// commit saves the session before the response's header goes out, and returns
-// the cookie to be sent with it, or nil.
-func (s *Session) commit() (*http.Cookie, error) {
+// commit saves the session before the response's header goes out, and puts into it
+// what the client is to send from now on, if that is new.
+func (s *Session) commit(h http.Header) error {
 	err := s.save(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = true
 	if err != nil || s.view == nil || s.ended != "" {
-		return nil, err
+		return err
 	}
 	t := s.draft.ticket
-	switch {
-	case t == s.browser && (!s.logout || !s.present):
-		return nil, nil
-	case t.id == "":
-		return s.m.cookies.set(s.r, ticket{}, -1), nil
+	if t == s.browser && (!s.logout || !s.present) {
+		return nil
 	}
 	maxAge := 0
-	if s.m.opts.Persistent || s.draft.base.Long {
+	if t.id != "" && (s.m.opts.Persistent || s.draft.base.Long) {
 		left := time.Until(s.draft.base.ends(s.m.opts))
 		maxAge = int((left + time.Second - 1) / time.Second)
 	}
-	return s.m.cookies.set(s.r, t, maxAge), nil
+	s.m.carrier.give(h, s.r, t, maxAge)
+	return nil
 }
 
 // save brings the store up to what this request has made of its session.

@@ -315,9 +315,9 @@ func (s *Session) loadLocked() error {
 	}
 	s.view = new(view)
 	var t ticket
-	t, s.present = s.m.cookies.read(s.r)
+	t, s.present = s.m.carrier.read(s.r)
 	if t.id == "" {
-		s.readOnly = !s.present && s.m.opts.SameSite != http.SameSiteNoneMode && crossSitePost(s.r, s.m.opts.Domain)
+		s.readOnly = !s.present && s.m.carrier.overwrites(s.r)
 		return nil
 	}
 	keys := append(make([]string, 0, 2), t.key(s.m.name))

@@ -49,8 +49,7 @@ func (v *visit) begin() error {
 	}
 	v.begun = true
 	s := &v.session
-	cookie, err := s.commit()
-	if err != nil {
+	if err := s.commit(v.w.Header()); err != nil {
 		v.failed = err
 		if status(err) == http.StatusServiceUnavailable {
 			v.w.Header().Set("Retry-After", retryAfter)
@@ -59,11 +58,8 @@ func (v *visit) begin() error {
 		s.m.log(s.r, status(err), err)
 		return err
 	}
-	if cookie != nil {
-		http.SetCookie(v.w, cookie)
-	}
-	// Without a cookie there is nothing that a stranger could be shown.
-	if s.isUsed(len(s.r.Header["Cookie"]) > 0 && fields.MayBeShared(v.w.Header())) {
+	// Without a ticket there is nothing that a stranger could be shown.
+	if s.isUsed(s.m.carrier.known(s.r) && fields.MayBeShared(v.w.Header())) {
 		makePrivate(v.w.Header())
 	}
 	return nil
