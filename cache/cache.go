@@ -26,6 +26,7 @@ type Cache struct {
 
 	figures figures
 	reasons reasons
+	purges  purges
 
 	refreshes transit.Lines // of the log: refreshes that have failed
 

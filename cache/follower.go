@@ -50,7 +50,7 @@ type follower struct {
 func newFollower(c *Cache) *follower {
 	return &follower{
 		feed: c.opts.Feed, self: rand.Text(), logger: c.opts.Logger,
-		apply: func(m matcher) { c.applyHere(m) }, gap: func() { c.log.append(matcher{all: true}) },
+		apply: c.applyOther, gap: func() { c.log.append(matcher{all: true}) },
 		count:  c.figures.fetches.Load,
 		outbox: newOutbox(), doubt: newDoubt(), kick: make(chan struct{}, 1), moved: make(chan struct{}),
 	}

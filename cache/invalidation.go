@@ -81,28 +81,37 @@ var ErrInvalidation = errors.New("cache: an invalidation names exactly one of Ta
 // response can have, such as a Host with a scheme, is an error, and then none is
 // applied. Safe for concurrent use.
 func (c *Cache) Invalidate(ctx context.Context, list ...Invalidation) (Invalidated, error) {
-	matchers := make([]matcher, len(list))
+	orders := make([]order, len(list))
 	for i, inv := range list {
 		m, err := c.matcher(inv)
 		if err != nil {
 			return Invalidated{}, err
 		}
-		matchers[i] = m
+		orders[i] = order{m, inv.Tags}
 	}
 	if err := ctx.Err(); err != nil {
 		return Invalidated{}, err
 	}
-	return c.purge(ctx, false, matchers...)
+	return c.purge(ctx, "", false, orders...)
 }
 
-// purge applies invalidations here, and returns once the feed has them too. With
-// waits somebody is about to wait until other gateways have applied them.
-func (c *Cache) purge(ctx context.Context, waits bool, list ...matcher) (Invalidated, error) {
+// An order is an invalidation with the words of its tags, for whoever is told of it.
+type order struct {
+	matcher
+	words []string
+}
+
+// purge applies invalidations by a client, if that has a name, here, and returns once the
+// feed has them too. With waits somebody is about to wait until other gateways have
+// applied them.
+func (c *Cache) purge(ctx context.Context, by string, waits bool, list ...order) (Invalidated, error) {
 	var done Invalidated
 	var told []<-chan Position
-	for _, m := range list {
+	for _, o := range list {
+		m := o.matcher
 		mine := c.mine(m)
 		one := c.applyHere(m)
+		c.purges.note(time.Now(), by, o, one.Responses)
 		done.Position = one.Position
 		done.Responses += one.Responses
 		if c.follower != nil {
@@ -178,6 +187,14 @@ func (c *Cache) applyHere(m matcher) Invalidated {
 	}
 	done.Responses += removed
 	return done
+}
+
+// applyOther applies what another gateway tells.
+func (c *Cache) applyOther(m matcher) {
+	done := c.applyHere(m)
+	if m.url == "" { // of which there is one for each order that somebody places
+		c.purges.note(time.Now(), "another gateway", order{matcher: m}, done.Responses)
+	}
 }
 
 func (c *Cache) matcher(inv Invalidation) (matcher, error) {

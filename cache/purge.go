@@ -104,7 +104,7 @@ func (p *purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *purger) Wraps() []http.Handler { return nil }
 
 // readPurge returns what a request wants to have invalidated.
-func (c *Cache) readPurge(r *http.Request) ([]matcher, error) {
+func (c *Cache) readPurge(r *http.Request) ([]order, error) {
 	list, err := c.opts.Rules.readPurge(r)
 	if err != nil {
 		return nil, err
@@ -114,17 +114,19 @@ func (c *Cache) readPurge(r *http.Request) ([]matcher, error) {
 		if r.Method != "PURGE" {
 			return nil, fmt.Errorf("%s names no tags: want them in %s", r.Method, tagFields[0])
 		}
-		return []matcher{{url: c.name(r.URL, r.Host, isHTTPS(r)), hard: hard}}, nil
+		return []order{{matcher: matcher{url: c.name(r.URL, r.Host, isHTTPS(r)), hard: hard}}}, nil
 	}
-	out := make([]matcher, len(list))
+	out := make([]order, len(list))
 	for i, inv := range list {
 		inv.Hard = hard
 		if c.opts.PurgeByHost && inv.URL == "" && inv.Host == "" {
 			inv.All, inv.Host = false, fields.Hostname(r.Host)
 		}
-		if out[i], err = c.matcher(inv); err != nil {
+		m, err := c.matcher(inv)
+		if err != nil {
 			return nil, err
 		}
+		out[i] = order{m, inv.Tags}
 	}
 	return out, nil
 }
@@ -146,6 +148,9 @@ func (rules *Rules) readPurge(r *http.Request) ([]Invalidation, error) {
 // tagFields are the fields in which a purge names tags.
 var tagFields = [...]string{"xkey", "xkey-purge", softKeys, "surrogate-key", "surrogate-keys", "cache-tag", "cache-tags"}
 
+// noTag are bytes of which patterns are made, and no tags.
+const noTag = `()[]{}|*^$\`
+
 // softKeys is the one that asks for a soft purge, too.
 const softKeys = "xkey-softpurge"
 
@@ -162,7 +167,7 @@ func purgedTags(h http.Header) (tags []string, err error) {
 		}
 		n := len(tags)
 		for _, line := range lines {
-			if strings.ContainsAny(line, `()[]{}|*^$\`) {
+			if strings.ContainsAny(line, noTag) {
 				return nil, fmt.Errorf("%s holds a pattern: want tags, separated by commas or blanks", name)
 			}
 			tags = append(tags, strings.FieldsFunc(line, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' })...)

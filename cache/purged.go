@@ -16,9 +16,9 @@ import (
 const longestWait = 60 * time.Second
 
 // answerPurge applies what a PURGE names and answers it.
-func (c *Cache) answerPurge(w http.ResponseWriter, r *http.Request, list ...matcher) {
+func (c *Cache) answerPurge(w http.ResponseWriter, r *http.Request, list ...order) {
 	wait := preferredWait(r.Header["Prefer"])
-	done, err := c.purge(r.Context(), wait > 0, list...)
+	done, err := c.purge(r.Context(), transit.Client(r).String(), wait > 0, list...)
 	h := w.Header()
 	fields.CacheControl(h, "no-store")
 	h.Set("Content-Type", "text/plain; charset=utf-8")

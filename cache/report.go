@@ -12,7 +12,7 @@ func (c *Cache) Report() health.Report {
 	outcome := func(name string, n uint64) health.Metric {
 		return health.Count("requests_total", "Requests by what the cache did.", n, health.Label{Name: "outcome", Value: name})
 	}
-	report := health.Report{Kind: "cache", Name: c.opts.Name, State: health.Up, Metrics: []health.Metric{
+	report := health.Report{Kind: "cache", Name: c.opts.Name, State: health.Up, Verbs: verbs, Events: c.purges.events(), Metrics: []health.Metric{
 		outcome("hit", f.hits.Load()),
 		outcome("stale", f.stale.Load()),
 		outcome("miss", f.misses.Load()),
