@@ -101,7 +101,10 @@ func (p *proxy) SetMode(name string, m Mode) error {
 
 // Act implements [health.Actor] with the verbs ready, drain and maintenance,
 // of which part is the backend.
-func (p *proxy) Act(_ context.Context, part, verb, _ string) error {
+func (p *proxy) Act(_ context.Context, part, verb, arg string) error {
+	if arg != "" {
+		return fmt.Errorf("balancer: %s %s: want no further word, not %q", verb, part, arg)
+	}
 	m, err := pool.ParseMode(verb)
 	if err != nil {
 		return err

@@ -115,7 +115,10 @@ func (c *carrier) SetMode(name string, m Mode) error {
 
 // Act implements [health.Actor] with the verbs ready, drain and maintenance,
 // of which part is the backend, and primary, as [Pool.SetPrimary] explains it.
-func (c *carrier) Act(_ context.Context, part, verb, _ string) error {
+func (c *carrier) Act(_ context.Context, part, verb, arg string) error {
+	if arg != "" {
+		return fmt.Errorf("balancer: %s %s: want no further word, not %q", verb, part, arg)
+	}
 	if verb == health.RolePrimary {
 		return c.SetPrimary(part)
 	}

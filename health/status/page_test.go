@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/status"
@@ -208,10 +210,39 @@ func TestAct(t *testing.T) {
 	if got := strings.Join(pool.told, ", "); got != "drain web1 , drain web1 no" {
 		t.Errorf("told %q", got)
 	}
-	for _, want := range []string{`msg=act verb=drain pool=apps of=web1`, `cause="pool: not now"`, `level=WARN`} {
+	for _, want := range []string{`msg=act verb=drain pool=apps of=web1`, `cause="pool: not now"`, `level=WARN`, `it does drain"`, `msg="act refused" from=192.0.2.1:1234 cause="who are you?"`} {
 		if !strings.Contains(log.String(), want) {
-			t.Errorf("logged %s", log.String())
+			t.Errorf("%s is not in the log: %s", want, log.String())
 		}
+	}
+	if strings.Count(log.String(), "act refused") != 1 {
+		t.Errorf("logged %s", log.String())
+	}
+	// What was ordered is told as well, and no more than a page shows.
+	var told []string
+	for _, e := range h.Report().Events {
+		told = append(told, e.Text)
+	}
+	if want := []string{
+		"drain web1 of pool apps, by 192.0.2.1:1234",
+		`drain web2 of pool apps, by 192.0.2.1:1234, refused: status: pool "apps" does no "drain" to "web2": it does nothing`,
+		`stop web1 of pool apps, by 192.0.2.1:1234, refused: status: pool "apps" does no "stop" to "web1": it does drain`,
+		`drain web1 of cache apps, by 192.0.2.1:1234, refused: status: there is no cache "apps": /status.json lists all parts, with their verbs`,
+		"drain web1 no of pool apps, by 192.0.2.1:1234, refused: pool: not now",
+	}; !slices.Equal(told, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
+	}
+	for range 60 {
+		ask(h, "POST", "http://localhost/act", order("pool\xff", "", strings.Repeat("x", 1000), "\x00", "<b>"), "Authorization", "yes")
+	}
+	if events := h.Report().Events; len(events) != 50 || len(events[49].Text) > 2000 || !utf8.ValidString(events[49].Text) {
+		t.Errorf("%d events, %q", len(events), events[len(events)-1].Text)
+	}
+	for range 20 {
+		ask(h, "POST", "http://localhost/act", order("pool", "apps", "web1", "drain", ""))
+	}
+	if n := strings.Count(log.String(), "act refused"); n > 7 {
+		t.Errorf("a stranger has had %d lines written", n)
 	}
 }
 

@@ -22,12 +22,15 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // Options for [New]. The zero value is valid.
@@ -82,6 +85,10 @@ type Handler struct {
 	mux       *http.ServeMux
 	names     []string // under which it may be asked, in lower case
 	readers   atomic.Int32
+	refused   transit.Lines // of the log: orders of who may not steer
+
+	mu     sync.Mutex
+	orders []health.Event // guarded by mu: the latest
 }
 
 // New returns a Handler that renders the reports of parts, in their order. Two
@@ -114,7 +121,7 @@ func New(parts []health.Reporter, opts Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{opts: opts, reporters: append([]health.Reporter(nil), parts...), mux: http.NewServeMux(), names: names}
+	h := &Handler{opts: opts, reporters: append([]health.Reporter(nil), parts...), mux: http.NewServeMux(), names: names, refused: transit.Lines{Burst: 5}}
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
 	h.mux.HandleFunc("GET /status.json", h.own(h.json))
@@ -159,9 +166,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Report implements [health.Reporter]: the tier is as bad as its worst part.
-// A part that nobody has judged yet does not make it worse than up.
+// A part that nobody has judged yet does not make it worse than up. Its events are the
+// orders that were given here.
 func (h *Handler) Report() health.Report {
-	tier := health.Report{Kind: "tier", Name: h.opts.Name, State: health.Up}
+	h.mu.Lock()
+	tier := health.Report{Kind: "tier", Name: h.opts.Name, State: health.Up, Events: slices.Clone(h.orders)}
+	h.mu.Unlock()
 	for _, r := range h.reporters {
 		part := r.Report()
 		tier.Parts = append(tier.Parts, part)
