@@ -105,7 +105,10 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs.Visit(func(given *flag.Flag) { f.set[given.Name] = true })
 	f.lists()
 	if f.c.act != "" {
-		f.check("status", f.c.status, checkListen(f.c.status))
+		f.checkStatus()
+		if f.c.status == "" {
+			f.check("act", f.c.act, errors.New("it needs the -status of the gateway that is meant, such as -status unix:/run/gateway/status.sock"))
+		}
 		return f.c, f.err
 	}
 	if file, ok := strings.CutPrefix(f.backends, "@"); ok {
@@ -174,10 +177,10 @@ func (f *flags) register(fs *flag.FlagSet) {
 		f.pages = append(f.pages, s)
 		return nil
 	})
-	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz, /status.json and /metrics (empty: none)")
+	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT,...` of the page on how the gateway is, of /healthz, /readyz, /status.json and /metrics (empty: none); unix:/run/gateway/status.sock is a socket of this machine, by which its user may steer, with :0660 behind it its group too")
 	fs.StringVar(&f.statusHosts, "status-hosts", "", "`NAMES` under which /status.json and /metrics are asked for, such as gw1.internal (localhost, the host's name and its addresses always are)")
-	fs.StringVar(&f.act, "act-from", "", "`CIDR,...` of clients who may drain and ready backends at -status, by its page or by -act (empty: nobody)")
-	fs.StringVar(&f.c.act, "act", "", "`ORDER` for the gateway that runs with this -status, such as 'drain web2', 'maintenance web2' or 'ready web2'; all other flags mean nothing then")
+	fs.StringVar(&f.act, "act-from", "", "`CIDR,...` of clients who may steer at -status, by its page or by -act: drain and ready backends, purge (empty: nobody, but over a socket)")
+	fs.StringVar(&f.c.act, "act", "", "`ORDER` for the gateway that runs with this -status, such as 'drain web2', 'maintenance web2', 'ready web2', 'purge tag product-7', 'purge url https://shop.example/a', 'purge host shop.example' or 'purge all' ('soft purge tag product-7' makes stale what the other removes); all other flags mean nothing then")
 	fs.Func("linger", "`TIME` for which connections are still accepted after SIGTERM, while /readyz says no, so that balancers in front notice (default 10s; 0: none)", func(s string) (err error) {
 		if f.c.linger, err = time.ParseDuration(s); err != nil || f.c.linger < 0 {
 			return errors.New("want a time with its unit, such as 10s, or 0")
@@ -268,9 +271,7 @@ func (f *flags) checkLimits() {
 func (f *flags) checkListening() {
 	c := &f.c
 	f.check("listen", c.listen, checkListen(c.listen))
-	if c.status != "" {
-		f.check("status", c.status, checkListen(c.status))
-	}
+	f.checkStatus()
 	for _, h := range c.statusHosts {
 		f.check("status-hosts", h, checkHost(h))
 	}
@@ -291,6 +292,12 @@ func (f *flags) checkListening() {
 	}
 	c.trust, err = prefixes(f.trust)
 	f.check("trust", f.trust, err)
+}
+
+func (f *flags) checkStatus() {
+	for _, at := range list(f.c.status) {
+		f.check("status", at, checkStatus(at))
+	}
 }
 
 func (f *flags) checkSessions() {

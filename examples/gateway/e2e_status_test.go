@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,46 +172,87 @@ func TestE2EStatusPage(t *testing.T) {
 	}
 }
 
-// TestE2EOrders: what -act orders is done, and only for whom -act-from names.
+// TestE2EOrders: what -act orders is done, and only for whom -act-from names, or who may
+// connect to the socket.
 func TestE2EOrders(t *testing.T) {
-	srv := httptest.NewServer(http.NotFoundHandler())
+	var rendered atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Cache-Tag", "product-7")
+		fmt.Fprint(w, rendered.Add(1))
+	}))
 	defer srv.Close()
 	name := srv.Listener.Addr().String()
-	other := httptest.NewServer(http.NotFoundHandler())
+	other := httptest.NewServer(srv.Config.Handler)
 	defer other.Close()
-	start := func(flags ...string) (at string) {
+	dir, err := os.MkdirTemp("", "gw") // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := "unix:" + filepath.Join(dir, "status.sock")
+	start := func(flags ...string) (at, addr string) {
 		at = net.JoinHostPort("127.0.0.1", fmt.Sprint(servertest.FreePort(t)))
-		runGateway(t, at, append([]string{"-backends", srv.URL + "," + other.URL}, flags...)...)
-		return at
+		return at, runGateway(t, at, append([]string{"-backends", srv.URL + "," + other.URL}, flags...)...)
 	}
 	act := func(at, what string) (int, string) {
 		var out, errs strings.Builder
 		code := run(t.Context(), []string{"-status", at, "-act", what}, &out, &errs)
 		return code, out.String() + errs.String()
 	}
-	at := start("-act-from", "127.0.0.1/32")
-	for _, c := range []struct {
-		what string
-		code int
-		said string
-	}{
-		{"drain " + name, 0, "drain " + name + " of pool apps\n"},
-		{"ready " + name, 0, "ready " + name},
-		{"drain web9", 1, "nothing at"},
-		{"stop " + name, 1, "nothing at"},
-		{"drain", 1, "want a verb"},
-	} {
-		if code, said := act(at, c.what); code != c.code || !strings.Contains(said, c.said) {
-			t.Errorf("%s: %d %s", c.what, code, said)
+
+	byAddress, first := start("-act-from", "127.0.0.1/32")
+	port := servertest.FreePort(t)
+	there := fmt.Sprintf("127.0.0.1:%d", port)
+	second := runGateway(t, there, "-backends", srv.URL+","+other.URL, "-status", there+","+socket+":0660")
+	for at, addr := range map[string]string{byAddress: first, socket + ":0660": second} {
+		for _, c := range []struct {
+			what string
+			code int
+			said string
+			anew bool // the page is rendered then
+		}{
+			{"drain " + name, 0, "drain " + name + " of pool apps\n", false},
+			{"ready " + name, 0, "ready " + name, false},
+			{"maintenance " + name + " now", 1, "want no further word", false},
+			{"drain web9", 1, "nothing at", false},
+			{"stop " + name, 1, "do ready, drain, maintenance, purge url", false},
+			{"drain", 1, "as in 'drain web2'", false},
+			{"purge", 1, "as in 'drain web2' or 'purge tag product-7'", false},
+			{"purge tag", 1, "want tags", false},
+			{"purge tag product-*", 1, "no pattern", false},
+			{"purge url /", 1, "not an absolute http URL", false},
+			{"purge host http://shop.example", 1, "want a host", false},
+			{"purge all shop.example", 1, "no further word", false},
+			{"purge tag product-8", 0, "purge tag product-8 of cache ", false},
+			{"purge tag product-8 product-7", 0, "purge tag product-8 product-7 of cache ", true},
+			{"purge url https://shop.example/product", 0, "purge url", true},
+			{"purge host shop.example", 0, "purge host", true},
+			{"purge all", 0, "purge all", true},
+		} {
+			_, _, before := askShop(t, "GET", addr)
+			if code, said := act(at, c.what); code != c.code || !strings.Contains(said, c.said) {
+				t.Errorf("%s: %d %s", c.what, code, said)
+			}
+			if _, _, after := askShop(t, "GET", addr); (after != before) != c.anew {
+				t.Errorf("%s: the page was %s, and is %s", c.what, before, after)
+			}
 		}
 	}
-	if code, said := act(start(), "drain "+name); code != 1 || !strings.Contains(said, "without -act-from") {
+	if code, said := act(there, "drain "+name); code != 1 || !strings.Contains(said, "not in -act-from") {
+		t.Errorf("another's, beside a socket: %d %s", code, said)
+	}
+	at, _ := start()
+	if code, said := act(at, "drain "+name); code != 1 || !strings.Contains(said, "without -act-from") {
 		t.Errorf("no orders: %d %s", code, said)
 	}
-	if code, said := act(start("-act-from", "192.0.2.0/24"), "drain "+name); code != 1 || !strings.Contains(said, "not in -act-from") {
+	at, _ = start("-act-from", "192.0.2.0/24")
+	if code, said := act(at, "drain "+name); code != 1 || !strings.Contains(said, "not in -act-from") {
 		t.Errorf("another's: %d %s", code, said)
 	}
-	if code, said := act("127.0.0.1:1", "drain "+name); code != 1 || !strings.Contains(said, "gateway that runs") {
-		t.Errorf("nobody there: %d %s", code, said)
+	for _, at := range []string{"127.0.0.1:1", "unix:" + filepath.Join(dir, "none")} {
+		if code, said := act(at, "drain "+name); code != 1 || !strings.Contains(said, "gateway that runs") {
+			t.Errorf("nobody there: %d %s", code, said)
+		}
 	}
 }

@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -72,19 +71,14 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 	}
 	// Every mistake shows before the first connection is accepted: a port in
 	// use, too.
-	var statusListener net.Listener
-	if c.status != "" {
-		var err error
-		if statusListener, err = net.Listen("tcp", c.status); err != nil {
-			fmt.Fprintf(stderr, "gateway: -status %q: %v: want a free port of this machine\n", c.status, err)
-			return 2
-		}
+	pages, err := listenStatus(c.status)
+	if err != nil {
+		fmt.Fprintf(stderr, "gateway: %v\n", err)
+		return 2
 	}
 	t, err := build(c, logger, lines)
 	if err != nil {
-		if statusListener != nil {
-			err = errors.Join(err, statusListener.Close())
-		}
+		err = errors.Join(err, pages.Close())
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
 		return 2
 	}
@@ -92,12 +86,11 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	t.files.hup = hup
-	background, statusAt := t.background, "none"
-	if statusListener != nil {
-		background = append(background, status.Server{Listener: statusListener, Handler: t.status})
-		statusAt = statusListener.Addr().String()
+	background := t.background
+	for _, l := range pages {
+		background = append(background, status.Server{Listener: l, Handler: t.status})
 	}
-	logger.Info("gateway", "what", describe(c), "status_addr", statusAt) // where it serves is said when it does
+	logger.Info("gateway", "what", describe(c), "status_addr", pages.String()) // where it serves is said when it does
 	err = errors.Join(t.srv.Run(ctx, background...), t.Close())
 	if err != nil {
 		fmt.Fprintf(lines, "gateway: %v\n", err)

@@ -311,7 +311,7 @@ func (t *tier) listen() error {
 		return fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
 	}
 	parts := append([]health.Reporter{t.srv, t.front}, t.reporters...)
-	t.status, err = status.New(parts, status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts, Explain: t.srv, Act: within(c.actFrom), Metrics: metrics.Handler(t.log, parts...), Logger: t.log})
+	t.status, err = status.New(parts, status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts, Explain: t.srv, Act: mayAct(c), Metrics: metrics.Handler(t.log, parts...), Logger: t.log})
 	if err != nil {
 		return errors.Join(fmt.Errorf("-status-hosts: %w", err), t.srv.Close())
 	}
