@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -46,6 +47,16 @@ type note string
 
 // LogValue implements [slog.LogValuer].
 func (n note) LogValue() slog.Value { return slog.StringValue(string(n)) }
+
+// Outcome implements [transit.Outcomer].
+func (n note) Outcome() string {
+	for _, what := range [...]string{"hit", "stale", "miss", "pass"} {
+		if strings.HasPrefix(string(n), what) {
+			return what
+		}
+	}
+	return ""
+}
 
 // What is noted of every hit takes no memory.
 var (

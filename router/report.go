@@ -26,6 +26,7 @@ func (rt *Router) Report() health.Report {
 			health.Count("requests_total", "Requests that the rule took.", c.stats.requests.Load()),
 			health.Distribution("request_seconds", "Request durations, until the handler had written its answer.", &c.stats.took),
 		}}
+		part.Metrics = append(part.Metrics, c.stats.metrics()...)
 		if len(c.Allow) > 0 {
 			part.Metrics = append(part.Metrics, health.Count("requests_denied_total", "Requests of clients that the rule does not allow.", c.stats.denied.Load()))
 		}

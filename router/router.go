@@ -111,7 +111,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		rule.stats.requests.Add(1)
 		rec.Note("router", rule)
-		defer rule.stats.ended(began)
+		defer rule.stats.ended(began, w, rec)
 	}
 	switch d.status {
 	case 0:

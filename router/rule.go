@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/health"
@@ -137,22 +136,6 @@ func (c *compiled) matches(v *view) bool { return c.When == nil || c.When.match(
 
 // allowed is the condition that Allow is, if it is not empty.
 func (c *compiled) allowed() clientMatcher { return clientMatcher{prefixes: c.Allow} }
-
-// ruleStats outlives a rule: the next one of its name goes on counting.
-type ruleStats struct {
-	requests atomic.Uint64
-	denied   atomic.Uint64
-	took     health.Durations
-}
-
-// ended counts a request that came at began.
-func (s *ruleStats) ended(began time.Time) { s.took.Add(time.Since(began)) }
-
-// CountInstant implements [transit.Counter].
-func (s *ruleStats) CountInstant() {
-	s.requests.Add(1)
-	s.took.Add(0)
-}
 
 // LogValue implements [slog.LogValuer]: the rule's name.
 func (c *compiled) LogValue() slog.Value { return slog.StringValue(c.Name) }

@@ -52,6 +52,22 @@ func (j *Journal) Note(part string, v slog.LogValuer) {
 	j.notes = append(j.notes, note{part, v})
 }
 
+// An Outcomer is a note of a cache's: it says what was done with the request, as hit,
+// stale, miss or pass.
+type Outcomer interface{ Outcome() string }
+
+// Outcome returns what the first cache has done with the request, or "".
+func (j *Journal) Outcome() (what string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, n := range j.notes {
+		if o, ok := n.value.(Outcomer); ok {
+			return o.Outcome()
+		}
+	}
+	return ""
+}
+
 // Fail keeps the cause of an error answer for the log line. The first cause
 // stays: later ones are its consequences.
 func (j *Journal) Fail(cause error) {

@@ -41,9 +41,9 @@ type Stage struct {
 	Counts     Counter
 }
 
-// A Counter counts requests that were answered without their stage, in no time. It is
-// safe for concurrent use.
-type Counter interface{ CountInstant() }
+// A Counter counts requests that were answered with a status without their stage, in no
+// time. It is safe for concurrent use.
+type Counter interface{ CountInstant(status int) }
 
 // Holds reports whether nothing has changed.
 func (s *Stage) Holds() bool { return s.Generation.Load() == s.Was }

@@ -71,7 +71,7 @@ func (m *Memo) Open(now time.Time, hold bool) (age, ttl int64, ok bool) {
 	if age, ttl, ok = m.Page.Open(now, hold); ok {
 		for i := range m.Stages {
 			if counts := m.Stages[i].Counts; counts != nil {
-				counts.CountInstant()
+				counts.CountInstant(m.Answer.Status)
 			}
 		}
 	}
