@@ -27,6 +27,7 @@ type Cache struct {
 	figures figures
 	reasons reasons
 	purges  purges
+	most    rankings
 
 	refreshes transit.Lines // of the log: refreshes that have failed
 

@@ -64,6 +64,7 @@ func (h *handler) start(fl *flight, q question, w http.ResponseWriter) bool {
 		}
 	}
 	c.figures.fetches.Add(1)
+	c.most.fetch(f.asked, fl.url)
 	f.budget = time.AfterFunc(f.limit, f.overtime)
 	go f.run()
 	return true
@@ -281,6 +282,7 @@ func (f *fetch) share(an answer) {
 func (f *fetch) passOn(an answer) {
 	f.forget()
 	f.h.cache.reasons.count(an.why)
+	f.h.cache.most.keep(time.Now(), f.url, an.why)
 	an.retention.rewriteOwn(f.header)
 	f.budget.Stop()
 	if f.leader == nil {

@@ -13,6 +13,7 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *ask, reason, w
 	h.cache.figures.passes.Add(1)
 	passes := "pass: " + why
 	h.cache.reasons.count(passes)
+	h.cache.most.pass(time.Now(), r, passes)
 	h.note(r, note(passes))
 	if r.Header["Upgrade"] != nil {
 		h.next.ServeHTTP(w, r)

@@ -40,6 +40,7 @@ func (c *Cache) Report() health.Report {
 		report.Metrics = append(report.Metrics, health.Count("responses_not_stored_total", "Responses that were not stored, by the reason: what Cache-Status says, or the rule by which a request passed.",
 			counts[why], health.Label{Name: "reason", Value: why}))
 	}
+	c.most.report(&report, time.Now())
 	if c.follower != nil {
 		c.follower.report(&report, time.Now())
 	}

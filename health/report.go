@@ -17,8 +17,9 @@ type Reporter interface {
 
 // An Actor can be told to do what its [Report] lists under Verbs.
 type Actor interface {
-	// Act does verb (drain, ready, purge) to the part named part, with an
-	// argument that the verb defines.
+	// Act does verb, one of those listed, perhaps of several words (drain, purge
+	// tag), to the part named part, or to itself by its own name, with an argument
+	// that the verb defines, or none.
 	Act(ctx context.Context, part, verb, arg string) error
 }
 
@@ -32,6 +33,8 @@ type Report struct {
 	Parts   []Report `json:"parts,omitempty"`   // a pool's backends, a router's rules
 	Events  []Event  `json:"events,omitempty"`  // the latest changes, oldest first
 	Verbs   []string `json:"verbs,omitempty"`   // what [Actor.Act] can do
+
+	Rankings []Ranking `json:"rankings,omitempty"` // of what there is too much of for metrics
 }
 
 // A Metric is one figure of a part, named as Prometheus has it: in snake case
@@ -105,6 +108,21 @@ type Event struct {
 	Time time.Time `json:"time"`
 	Part string    `json:"part,omitempty"`
 	Text string    `json:"text"` // what happened, as in a log: no full stop
+}
+
+// A Ranking is what there was most of lately, of things without bound, such as pages. It is
+// for a person to look at: no metric is made of it.
+type Ranking struct {
+	Name  string    `json:"name"`  // what they have most of: "most fetched"
+	Since time.Time `json:"since"` // from when on they are counted
+	Items []Ranked  `json:"items"` // few; the first has most
+}
+
+// A Ranked is one of a [Ranking].
+type Ranked struct {
+	Name  string `json:"name"`
+	Count uint64 `json:"count"`
+	Why   string `json:"why,omitempty"`
 }
 
 // Count returns a counter, for parts that report.
