@@ -168,7 +168,8 @@ func (f *front) run(stop context.Context) error {
 		go func() { ended <- p.pool.Serve(ctx, p) }()
 	}
 	if f.status != nil {
-		serving++
+		serving += 2
+		go func() { ended <- f.page.Run(ctx) }()
 		go func() { ended <- status.Server{Listener: f.status, Handler: f.page}.Run(ctx) }()
 	}
 	var errs []error

@@ -87,6 +87,9 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 	defer signal.Stop(hup)
 	t.files.hup = hup
 	background := t.background
+	if len(pages) > 0 {
+		background = append(background, t.status) // which keeps what its plots show
+	}
 	for _, l := range pages {
 		background = append(background, status.Server{Listener: l, Handler: t.status})
 	}

@@ -101,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(lines, "shop: %v\n", err)
 		return 2
 	}
-	f.run = append(f.run, status.Server{Listener: page, Handler: f.page})
+	f.run = append(f.run, f.page, status.Server{Listener: page, Handler: f.page})
 	greet(stdout, local(f.srv.Addr().String()), "http://"+page.Addr().String())
 	if err := f.Run(ctx); err != nil {
 		fmt.Fprintf(lines, "shop: %v\n", err)

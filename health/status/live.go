@@ -4,19 +4,55 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 )
 
 const (
-	liveEvery   = 500 * time.Millisecond // or so seldom that all readers together take liveShare
-	liveShare   = 0.01                   // of one processor
+	liveEvery   = 500 * time.Millisecond // or so seldom that it takes liveShare, with all readers
+	liveShare   = 0.008                  // of one processor; some more goes into making connections wait
 	liveLeast   = 10 * time.Second
 	mostReaders = 16 // at once
 	readerStall = 10 * time.Second
 )
 
-// events answers with the report again and again (server-sent events, WHATWG HTML,
-// section 9.2), until its reader goes or takes nothing any more.
+// live is what all who look are shown. Its zero value is ready, and its methods are safe
+// for concurrent use.
+type live struct {
+	mu   sync.Mutex
+	at   time.Time     // guarded by mu: when text was made
+	took time.Duration // guarded by mu: what that has taken
+	text []byte        // guarded by mu
+}
+
+// latest returns what is shown, which show makes anew if the last is as old as that, and
+// how long it has taken to make.
+func (l *live) latest(now time.Time, age time.Duration, show func() []byte) (text []byte, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.text == nil || now.Sub(l.at) >= age {
+		l.text, l.at = show(), now
+		l.took = time.Since(now)
+	}
+	return l.text, l.took
+}
+
+// pause is how long to wait between reports that take so long to make, and so long to send
+// to each of so many readers.
+func pause(make, send time.Duration, readers int32) time.Duration {
+	all := float64(make) + float64(send)*float64(readers)
+	return min(max(liveEvery, time.Duration(all/liveShare)), liveLeast)
+}
+
+// show returns what is shown now.
+func (h *Handler) show() []byte {
+	now := moment{time.Now(), h.Report()}
+	return h.viewOf(now, h.past.since()).text()
+}
+
+// events answers with what is shown, again and again (server-sent events, WHATWG HTML,
+// section 9.2), and with the plots and then their next points, until its reader goes or
+// takes nothing any more.
 func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	if h.readers.Add(1) > mostReaders {
 		h.readers.Add(-1)
@@ -27,26 +63,45 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(w)
+	wait, ticks := liveEvery, 0
 	for {
+		h.past.tick(time.Now(), h.Report)
+		text, made := h.live.latest(time.Now(), wait-wait/8, h.show)
 		began := time.Now()
-		report, err := json.Marshal(h.shown())
-		if err != nil {
-			report, _ = json.Marshal(map[string]string{"why": err.Error()})
+		_ = out.SetWriteDeadline(began.Add(readerStall)) // where none can be set, its server has one
+		var err error
+		if ticks, err = h.sendPlots(w, ticks); err == nil {
+			_, err = fmt.Fprintf(w, "data: %s\n\n", text)
 		}
-		took := time.Since(began)
-		_ = out.SetWriteDeadline(time.Now().Add(readerStall)) // where none can be set, its server has one
-		if _, err := fmt.Fprintf(w, "data: %s\n\n", report); err != nil || out.Flush() != nil {
+		if err != nil || out.Flush() != nil {
 			return
 		}
+		wait = pause(made, min(time.Since(began), made), h.readers.Load()) // a slow reader is no work
 		select {
-		case <-time.After(pause(took, h.readers.Load())):
+		case <-time.After(wait):
 		case <-r.Context().Done():
 			return
 		}
 	}
 }
 
-// pause is how long to wait between reports that each take so long, for so many readers.
-func pause(took time.Duration, readers int32) time.Duration {
-	return min(max(liveEvery, time.Duration(float64(took)*float64(readers)/liveShare)), liveLeast)
+// plots are what is sent of the past.
+type plots struct {
+	Step  float64                 `json:"step"`  // in seconds
+	Parts map[string][2][]float32 `json:"parts"` // by path: rates, and times that all but one in a hundred take
+}
+
+// sendPlots sends the plots to who has none, and else the points since those of so many
+// ticks, and returns how many ticks there were.
+func (h *Handler) sendPlots(w http.ResponseWriter, had int) (ticks int, err error) {
+	curves, ticks := h.past.curves(had)
+	if ticks == had {
+		return had, nil
+	}
+	text, err := json.Marshal(plots{step.Seconds(), curves})
+	if err != nil {
+		return had, err
+	}
+	_, err = fmt.Fprintf(w, "event: plots\ndata: %s\n\n", text)
+	return ticks, err
 }

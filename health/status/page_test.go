@@ -69,6 +69,30 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// nextEvent reads the next event, that of plots aside, and returns its name.
+func nextEvent(t *testing.T, in *bufio.Scanner, data any) (name string) {
+	t.Helper()
+	for in.Scan() {
+		if after, ok := strings.CutPrefix(in.Text(), "event: "); ok {
+			name = after
+		}
+		text, ok := strings.CutPrefix(in.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		if name == "plots" {
+			name = ""
+			continue
+		}
+		if err := json.Unmarshal([]byte(text), data); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		return name
+	}
+	t.Fatal("no more events")
+	return ""
+}
+
 func TestEvents(t *testing.T) {
 	h := mustNew(t, []health.Reporter{part{Kind: "cache", Name: "pages", State: health.Up}}, status.Options{})
 	srv := httptest.NewServer(h)
@@ -87,12 +111,9 @@ func TestEvents(t *testing.T) {
 	}
 	in := bufio.NewScanner(res.Body)
 	for range 2 {
-		for in.Scan() && in.Text() == "" {
-		}
-		data, ok := strings.CutPrefix(in.Text(), "data: ")
 		var got struct{ Parts []struct{ Name string } }
-		if err := json.Unmarshal([]byte(data), &got); !ok || err != nil || len(got.Parts) != 1 || got.Parts[0].Name != "pages" {
-			t.Errorf("%q: %v", in.Text(), err)
+		if name := nextEvent(t, in, &got); name != "" || len(got.Parts) != 1 || got.Parts[0].Name != "pages" {
+			t.Errorf("%s %+v", name, got)
 		}
 	}
 	for range 15 {

@@ -66,7 +66,8 @@ type Options struct {
 //   - /healthz with 200 as long as the process serves at all,
 //   - /readyz with 200 or, while starting or draining, 503 and the reason,
 //   - /status.json with the reports of all parts,
-//   - / with a page that shows them, /events with what moves it,
+//   - / with a page that shows them, /events with what moves it, in a form of the page's
+//     own,
 //   - /explain?method=GET&url=…&cookie=…&client=…&header=… by [Options.Explain], with a
 //     [health.Decision],
 //   - /metrics by [Options.Metrics],
@@ -85,6 +86,8 @@ type Handler struct {
 	mux       *http.ServeMux
 	names     []string // under which it may be asked, in lower case
 	readers   atomic.Int32
+	past      past
+	live      live
 	refused   transit.Lines // of the log: orders of who may not steer
 
 	mu     sync.Mutex

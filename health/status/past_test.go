@@ -1,0 +1,197 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/foretier/foretier/health"
+)
+
+// A shop is a pool whose backends answer a hundred times a second, in 2 to 5 ms.
+type shop struct {
+	began    time.Time
+	backends int
+	took     health.Durations
+}
+
+func (s *shop) Report() health.Report {
+	n := uint64(time.Since(s.began).Seconds() * 100)
+	for s.took.Count() < n {
+		s.took.Add(3 * time.Millisecond)
+	}
+	r := health.Report{Kind: "pool", Name: "apps", State: health.Up, Metrics: []health.Metric{
+		health.Level("buffered_bytes", "", "bytes", 5<<20), health.Level("requests_queued", "", "", 0),
+		health.Count("connections_total", "", n/100), health.Count("requests_total", "", n*9/10, health.Label{Name: "outcome", Value: "hit"}),
+		health.Count("requests_total", "", n/10, health.Label{Name: "outcome", Value: "miss"}), health.Count("requests_total", "", 0, health.Label{Name: "outcome", Value: "pass"}),
+	}, Events: []health.Event{{Time: s.began, Part: "web1", Text: "up"}}, Verbs: []string{"purge tag"}}
+	for i := range s.backends {
+		r.Parts = append(r.Parts, health.Report{Kind: "backend", Name: fmt.Sprint("web", i), State: health.Down, Why: "refused", Verbs: []string{"drain"},
+			Metrics: []health.Metric{health.Level("requests_in_flight", "", "", 3), health.Distribution("wait_seconds", "", &s.took), health.Count("requests_total", "", n)}})
+	}
+	return r
+}
+
+// TestPast: who opens the page sees what was before that.
+func TestPast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shop{began: time.Now(), backends: 2}
+		h, err := New([]health.Reporter{s}, Options{Name: "gw", Act: func(*http.Request) error { return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(ctx) }()
+		time.Sleep(5*time.Minute + time.Second)
+		curves, ticks := h.past.curves(0)
+		if ticks != 31 || len(curves) != 3 {
+			t.Fatalf("%d ticks, %d parts", ticks, len(curves))
+		}
+		for _, path := range []string{"pool\napps", "pool\napps\nbackend\nweb0", "pool\napps\nbackend\nweb1"} {
+			rates, p99s := curves[path][0], curves[path][1]
+			if len(rates) != points || rates[points-31] != -1 || rates[points-30] != 100 || rates[points-1] != 100 {
+				t.Errorf("%q: %v", path, rates)
+			}
+			if below := strings.Contains(path, "backend"); below && (p99s[points-1] < 0.0025 || p99s[points-1] > 0.005) || !below && p99s[points-1] != -1 {
+				t.Errorf("%q: %v", path, p99s)
+			}
+		}
+		if curves, ticks = h.past.curves(29); ticks != 31 || len(curves["pool\napps"][0]) != 2 {
+			t.Errorf("since the tick but one: %v", curves)
+		}
+		if curves, _ = h.past.curves(31); len(curves["pool\napps"][0]) != 0 {
+			t.Errorf("nothing new: %v", curves)
+		}
+		// Whoever has gone is no longer drawn, and forgotten once all of it is old.
+		s.backends = 1
+		time.Sleep(step)
+		if curves, _ = h.past.curves(0); len(curves) != 2 {
+			t.Errorf("without web1: %d", len(curves))
+		}
+		time.Sleep(20 * time.Minute)
+		if curves, _ = h.past.curves(0); len(curves) != 2 || len(h.past.plots) != 2 || slices.Min(curves["pool\napps"][0]) != 100 {
+			t.Errorf("20 minutes later: %d of %d, %v", len(curves), len(h.past.plots), curves["pool\napps"][0])
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		// The machine has slept: what was counted meanwhile is nobody's rate.
+		time.Sleep(time.Hour)
+		h.past.tick(time.Now(), h.Report)
+		if curves, _ = h.past.curves(0); curves["pool\napps"][0][points-1] != -1 {
+			t.Errorf("after a sleep: %v", curves["pool\napps"][0])
+		}
+		// More parts than anybody has.
+		s.backends = 3 * mostPlots
+		time.Sleep(step)
+		h.past.tick(time.Now(), h.Report)
+		if len(h.past.plots) != mostPlots {
+			t.Errorf("%d plots", len(h.past.plots))
+		}
+	})
+}
+
+// TestView: figures in words, of late where they are counted.
+func TestView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shop{began: time.Now(), backends: 2}
+		h, err := New([]health.Reporter{s}, Options{Name: "gw", Act: func(*http.Request) error { return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := string(h.show()); !strings.Contains(first, `"cells":["3","–","–","–"]`) {
+			t.Errorf("before anything is known: %s", first)
+		}
+		for range 3 {
+			h.past.tick(time.Now(), h.Report)
+			time.Sleep(step)
+		}
+		v := h.viewOf(moment{time.Now(), h.Report()}, h.past.since())
+		if len(v.Parts) != 1 || len(v.Parts[0].Tables) != 1 || len(v.Parts[0].Tables[0].Rows) != 2 {
+			t.Fatalf("%+v", v)
+		}
+		p := v.Parts[0]
+		if want := "[[buffered 5.2 MB] [requests queued 0] [connections /s 1] [requests hit 90%, miss 10%]]"; fmt.Sprint(p.Figures) != want {
+			t.Errorf("figures %v", p.Figures)
+		}
+		if want := "[[buffered 5.2 MB] [requests queued 0] [connections 30] [requests hit 2700] [requests miss 300] [requests pass 0]]"; fmt.Sprint(p.More) != want {
+			t.Errorf("all figures %v", p.More)
+		}
+		table := p.Tables[0]
+		if want := "[requests in flight wait p50 wait p99 requests /s]"; fmt.Sprint(table.Titles) != want {
+			t.Errorf("titles %v", table.Titles)
+		}
+		if want := "{web1 down refused [3 3.8 ms 5.0 ms 100] [drain]}"; fmt.Sprint(table.Rows[1]) != want {
+			t.Errorf("row %v", table.Rows[1])
+		}
+		if fmt.Sprintf("%v, %s", p.Verbs, p.Events[0].Text) != "[purge tag], web1 up" {
+			t.Errorf("%v %+v", p.Verbs, p.Events)
+		}
+		h.opts.Act = nil
+		if v := h.viewOf(moment{time.Now(), h.Report()}, h.past.since()); v.Acts || v.Parts[0].Verbs != nil || v.Parts[0].Tables[0].Rows[0].Verbs != nil {
+			t.Error("who may not steer is offered to")
+		}
+	})
+}
+
+// TestWords: figures at all sizes.
+func TestWords(t *testing.T) {
+	for _, c := range []struct {
+		unit string
+		v    float64
+		want string
+	}{
+		{"", 0, "0"}, {"", 7, "7"}, {"", 0.123, "0.12"}, {"", 3.14159, "3.1"}, {"", 123.4, "123"}, {"", 9999, "9999"}, {"", 12345, "12.3 k"},
+		{"", 1.25e6, "1.2 M"}, {"", 5e9, "5.0 G"}, {"", 7e10, "70 G"}, {"", math.NaN(), "–"}, {"", math.Inf(1), "–"}, {"", -5, "-5"},
+		{"bytes", 100, "100 B"}, {"bytes", 2.5e6, "2.5 MB"},
+		{"seconds", 0, "0"}, {"seconds", 15e-6, "15 µs"}, {"seconds", 0.0042, "4.2 ms"}, {"seconds", 0.25, "250 ms"}, {"seconds", 2.5, "2.5 s"}, {"seconds", 3700, "1h1m40s"},
+		{"seconds", math.NaN(), "–"},
+	} {
+		if got := amount(c.unit, c.v); got != c.want {
+			t.Errorf("%v %s: %q, want %q", c.v, c.unit, got, c.want)
+		}
+	}
+	counted := func(n ...float64) *family {
+		f := new(family)
+		for i, v := range n {
+			m := health.Count("responses_total", "", uint64(v), health.Label{Name: "class", Value: fmt.Sprint(i+1, "xx")})
+			f.of, f.was = append(f.of, &m), append(f.was, nil)
+		}
+		return f
+	}
+	for want, f := range map[string]*family{
+		"": counted(0, 0), "2xx 100%": counted(0, 5), "2xx 99.9%, 1xx 0.1%": counted(1, 999), "2xx 100%, 1xx <0.1%": counted(1, 9999), "1xx 50%, 2xx 50%": counted(1, 1),
+		"6xx 29%, 5xx 24%, 4xx 19%, 3xx 14%": counted(1, 2, 3, 4, 5, 6),
+	} {
+		if got := f.shares(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestPause: however long reports take, and however many read, it is a hundredth of a
+// processor together, or the least that is of use.
+func TestPause(t *testing.T) {
+	for _, c := range []struct {
+		make, send time.Duration
+		readers    int32
+		want       time.Duration
+	}{
+		{time.Millisecond, 0, 1, 500 * time.Millisecond},
+		{4 * time.Millisecond, time.Millisecond, 4, time.Second},
+		{8 * time.Millisecond, 0, 16, time.Second},
+		{time.Second, 0, 1, liveLeast},
+	} {
+		if got := pause(c.make, c.send, c.readers); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
