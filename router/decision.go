@@ -89,6 +89,7 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 			*out = *r
 		}
 	}
+	rec.Rule = rule.Name
 	if rule.terms != (transit.Terms{}) {
 		rec.Terms = rule.terms
 	}

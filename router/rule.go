@@ -2,6 +2,7 @@ package router
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -77,6 +78,16 @@ const (
 
 // ErrRules is what [New] and [Router.Update] wrap when they refuse a table.
 var ErrRules = errors.New("router: unusable rules")
+
+// RuleName returns the name of the rule that has taken the request of ctx, empty if
+// none has: for middleware in Use, handlers and transports. Of routers behind one
+// another it is that which was asked last. A cache's fetch has it too.
+func RuleName(ctx context.Context) string {
+	if rec, ok := transit.Lookup(ctx); ok {
+		return rec.Rule
+	}
+	return ""
+}
 
 // compiled is a rule ready to be asked. It is immutable but for its counters.
 type compiled struct {

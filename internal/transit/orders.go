@@ -19,8 +19,9 @@ type Orders struct {
 	// a="ESI/1.0". It is what backends are told of beside a cache's own, whatever
 	// the client has sent. Empty: nothing. Set by esi.
 	Composes string
-	// Terms is what the rule that took the request asks of the pool. Set by
-	// router.
+	// Rule is the name of the rule that took the request. Set by router.
+	Rule string
+	// Terms is what that rule asks of the pool. Set by router.
 	Terms Terms
 	// Space sets the answers for this request apart from all others: a cache
 	// keeps it in its keys. Empty for nearly all; the arm of a split otherwise.
