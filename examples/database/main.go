@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	lines := edge.NewLogWriter(stderr, nil) // nobody waits for whoever reads the log
 	defer lines.Close()
-	f, err := build(c, slog.New(slog.NewTextHandler(lines, nil)))
+	f, err := build(c, slog.New(edge.NewLogHandler(lines, edge.LogOptions{})))
 	if err != nil {
 		fmt.Fprintf(lines, "database: %v\n", err)
 		return 2

@@ -10,7 +10,7 @@ import (
 // lines is what the log is written to: nobody waits for whoever reads it.
 var lines = edge.NewLogWriter(os.Stderr, nil)
 
-func init() { slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil))) }
+func init() { slog.SetDefault(slog.New(edge.NewLogHandler(lines, edge.LogOptions{}))) }
 
 // must ends the program if err is not nil. It is called last of all with what
 // serving ended with, so it waits for the latest lines.

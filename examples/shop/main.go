@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if *tour {
-		return tourTable(ctx, store, shared, stdout, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		return tourTable(ctx, store, shared, stdout, slog.New(slog.DiscardHandler))
 	}
 	page, err := net.Listen("tcp", *statusAt)
 	if err != nil {
