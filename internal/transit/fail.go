@@ -49,7 +49,11 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	if wantsJSON(r) {
 		h.Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, "{\"status\":%d,\"error\":%q}\n", status, text)
+		id := ""
+		if rec.ID != "" {
+			id = fmt.Sprintf(",\"request_id\":%q", rec.ID)
+		}
+		fmt.Fprintf(w, "{\"status\":%d,\"error\":%q%s}\n", status, text, id)
 		return
 	}
 	if rec.Page != nil && rec.Page(w, r, status) {

@@ -17,6 +17,11 @@
 // "X-Accel-Buffering: no". Every request leaves one log line, also one that is
 // malformed; of those over HTTP/2 only net/http knows.
 //
+// A request has a name, X-Request-Id: what a trusted proxy has given it, else 64 random
+// bits. Backends are told of it, the log says it as "id", and every answer has it, those
+// from a cache and the tier's own errors too; what a backend says of it is replaced. What
+// could not be read as a request has none.
+//
 // The line goes to any handler of slog. It costs least, and no memory, with the tier's
 // own handler before its own writer, which nobody waits for; what they write is what
 // slog does:

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
@@ -118,7 +120,8 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*h
 	id := identify(r.Header.Get("X-Request-Id"), trusted)
 	rec.ID = id.String()
 	no := s.admit(r, rec, peer, trusted, ex.own != nil)
-	r.Header["X-Request-Id"] = []string{rec.ID}
+	ex.id = []string{rec.ID}
+	r.Header["X-Request-Id"] = ex.id
 	rec.Page, rec.Front = s.page, s.handler
 	if rec.Scheme == "https" {
 		ex.hsts = s.hsts
@@ -204,6 +207,10 @@ type requestID struct {
 	made  [16]byte // if given is empty
 }
 
+// idOnPage is where a page of the operator's tells the request's name, which needs no
+// escaping in HTML.
+const idOnPage = "{request-id}"
+
 // identify returns the name of a request that came with one, or with "".
 func identify(given string, trusted bool) (id requestID) {
 	if trusted && given != "" && len(given) <= 128 && only(given, isAlnum, "-_.:=+/@") {
@@ -217,6 +224,14 @@ func identify(given string, trusted bool) (id requestID) {
 		n >>= 4
 	}
 	return id
+}
+
+// lent returns the name as long as id stays as it is, and takes no memory.
+func (id *requestID) lent() string {
+	if id.given != "" {
+		return id.given
+	}
+	return unsafe.String(&id.made[0], len(id.made))
 }
 
 func (id *requestID) String() string {
@@ -234,6 +249,9 @@ func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int) b
 	}
 	if !ok {
 		return false
+	}
+	if rec := transit.From(r.Context()); rec.ID != "" {
+		page = bytes.ReplaceAll(page, []byte(idOnPage), []byte(rec.ID))
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")

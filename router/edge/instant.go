@@ -137,6 +137,7 @@ func tellsOf(tag string, copied transit.Conditions) bool {
 type instant struct {
 	head     *http1.Head
 	memo     *memo.Memo
+	id       requestID
 	now      time.Time
 	age, ttl int64
 }
@@ -173,8 +174,8 @@ func (c *conn) Known(head *http1.Head) (h1.Known, int) {
 	if !ok {
 		return h1.Unknown, 0
 	}
-	c.instant = instant{head, m, now, age, ttl}
-	size := headMargin + len(a.Head[0]) + len(a.Head[1]) + len(a.Head[2])
+	c.instant = instant{head, m, identify(head.Value(requestName), c.trusted), now, age, ttl}
+	size := headMargin + a.Size() + len(c.instant.id.given)
 	if a.Length > mostWhole {
 		return h1.Answer, size + beginning
 	}
@@ -201,7 +202,7 @@ func (c *conn) Append(b []byte) (out []byte, more bool) {
 	s := c.srv
 	s.stats.requests.Add(1)
 	s.stats.instant.Add(1)
-	b = a.Append(b, in.age, in.ttl, in.now, h1.AppendDate)
+	b = a.Append(b, in.age, in.ttl, in.id.lent(), in.now, h1.AppendDate)
 	if a.Length > mostWhole {
 		s.stats.inFlight.Add(1)
 		return in.memo.Page.AppendBody(b, beginning), true
@@ -277,7 +278,7 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 		return
 	}
 	line := access{
-		began: in.now, took: time.Since(in.now), client: c.client(in.head), scheme: "http",
+		id: in.id, began: in.now, took: time.Since(in.now), client: c.client(in.head), scheme: "http",
 		method: http.MethodGet, host: in.head.Host, target: in.head.Target, proto: "HTTP/1.1",
 		status: status, bytes: bytes, notes: in.memo.Notes,
 		referer: in.head.Value(referer), agent: in.head.Value(userAgent),
@@ -286,7 +287,6 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 	if in.memo.HTTPS {
 		line.scheme = "https"
 	}
-	line.id = identify(in.head.Value(requestName), c.trusted)
 	s.log(s.base, &line)
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -561,8 +562,11 @@ func (w *twin) ask(peer, raw string, methods []string) string {
 		delete(w.conns, peer)
 	}
 	<-sent
-	return c.came.String()
+	return made.ReplaceAllString(c.came.String(), "X-Request-Id: made")
 }
+
+// made is a name that a request has got by chance.
+var made = regexp.MustCompile("X-Request-Id: [0-9a-f]{16}\\b")
 
 // logged is the log, but for what is random.
 func (w *twin) logged() string {

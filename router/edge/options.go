@@ -84,7 +84,8 @@ type Options struct {
 	// Limits bound what a client may send, and how slowly.
 	Limits Limits
 	// Pages are the operator's own HTML pages, by status, for errors of the
-	// tier's own; 64 KiB each at most. They must need no other file.
+	// tier's own; 64 KiB each at most. They must need no other file. Where one has
+	// {request-id}, it tells the request's name, by which the log is searched.
 	Pages map[int][]byte
 	// HostPages are such pages for single hosts, named without port, before
 	// those in Pages.

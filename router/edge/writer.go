@@ -37,11 +37,12 @@ type exchange struct {
 	body   *transit.Body       // the request's; nil: there is none
 	stall  *stallReader        // between the two; nil: not bounded
 	rec    *transit.Record
-	hsts   string // value of Strict-Transport-Security, or ""
-	duplex bool   // net/http's server does not look after the rest of the body
-	trace  bool   // a trusted peer wants to see the way of the request
-	head   bool   // the request's method is HEAD
-	old    bool   // the client speaks HTTP/1.0
+	hsts   string   // value of Strict-Transport-Security, or ""
+	id     []string // value of X-Request-Id, as backends get it
+	duplex bool     // net/http's server does not look after the rest of the body
+	trace  bool     // a trusted peer wants to see the way of the request
+	head   bool     // the request's method is HEAD
+	old    bool     // the client speaks HTTP/1.0
 
 	unmount func() // says that nobody need wait for the exchange; nil: it is the server's own
 
@@ -148,6 +149,7 @@ func (ex *exchange) final(status int) {
 func (ex *exchange) complete(status int) http.Header {
 	ex.status = status
 	h := ex.w.Header()
+	h["X-Request-Id"] = ex.id // a backend's, or a stored response's, names another request
 	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
 		h["Strict-Transport-Security"] = []string{ex.hsts}
 	}

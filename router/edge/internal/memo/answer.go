@@ -11,11 +11,11 @@ import (
 	"github.com/foretier/foretier/internal/http1"
 )
 
-// An Answer is the head of an answer over HTTP/1.1, cut where its age and its
-// rest of freshness stand.
+// An Answer is the head of an answer over HTTP/1.1, cut where its age, its
+// rest of freshness and the name of its request stand.
 type Answer struct {
 	Status int
-	Head   [3]string
+	Head   [4]string
 	Dated  bool // it has a Date
 	Length int64
 }
@@ -50,7 +50,7 @@ func Compose(status int, header http.Header) (a Answer, ok bool) {
 	b := http1.AppendStatus(nil, 1, status)
 	cuts := 0
 	cut := func(b []byte) {
-		if cuts < 2 {
+		if cuts < 3 {
 			a.Head[cuts] = string(b)
 		}
 		cuts++
@@ -71,13 +71,16 @@ func Compose(status int, header http.Header) (a Answer, ok bool) {
 				line := http1.AppendField(nil, name, before+hit)
 				cut(append(b, strings.TrimSuffix(string(line), "\r\n")...))
 				b = append(b[:0], "\r\n"...)
+			case name == "X-Request-Id" && last == 0 && cuts == 2:
+				cut(append(append(b, name...), ": "...))
+				b = append(b[:0], "\r\n"...)
 			default:
 				b = http1.AppendField(b, name, v)
 			}
 		}
 	}
-	a.Head[2] = string(b)
-	return a, cuts == 2
+	a.Head[3] = string(b)
+	return a, cuts == 3
 }
 
 // plain reports whether the header says nothing of the connection or of trailers.
@@ -107,11 +110,19 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// Append appends the head, with its end.
-func (a *Answer) Append(b []byte, age, ttl int64, now time.Time, date func([]byte, time.Time) []byte) []byte {
+// Size is how many bytes the texts of the head have.
+func (a *Answer) Size() (n int) {
+	for _, text := range a.Head {
+		n += len(text)
+	}
+	return n
+}
+
+// Append appends the head, with its end. id is what the request is named.
+func (a *Answer) Append(b []byte, age, ttl int64, id string, now time.Time, date func([]byte, time.Time) []byte) []byte {
 	b = strconv.AppendInt(append(b, a.Head[0]...), age, 10)
 	b = strconv.AppendInt(append(b, a.Head[1]...), ttl, 10)
-	b = append(b, a.Head[2]...)
+	b = append(append(append(b, a.Head[2]...), id...), a.Head[3]...)
 	if !a.Dated {
 		b = date(b, now)
 	}

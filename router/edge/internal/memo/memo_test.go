@@ -128,7 +128,7 @@ func TestTableWhileItChanges(t *testing.T) {
 
 func TestCompose(t *testing.T) {
 	with := func(lines ...string) http.Header {
-		h := http.Header{"Content-Type": {"text/html"}, "Content-Length": {"5"}, "Age": {"3"}, "Cache-Status": {"Foretier; hit; ttl=57"}}
+		h := http.Header{"X-Request-Id": {"r"}, "Content-Type": {"text/html"}, "Content-Length": {"5"}, "Age": {"3"}, "Cache-Status": {"Foretier; hit; ttl=57"}}
 		for _, line := range lines {
 			name, value, _ := strings.Cut(line, ": ")
 			h.Add(name, value)
@@ -141,35 +141,37 @@ func TestCompose(t *testing.T) {
 		want   string
 	}{
 		"plain": {with("B: 1", "A: 2", "B: 3"),
-			"HTTP/1.1 200 OK\r\nA: 2\r\nAge: 10\r\nB: 1\r\nB: 3\r\nCache-Status: Foretier; hit; ttl=-20\r\nContent-Type: text/html\r\nDate: now\r\nContent-Length: 5\r\n\r\n"},
+			"HTTP/1.1 200 OK\r\nA: 2\r\nAge: 10\r\nB: 1\r\nB: 3\r\nCache-Status: Foretier; hit; ttl=-20\r\nContent-Type: text/html\r\nX-Request-Id: id\r\nDate: now\r\nContent-Length: 5\r\n\r\n"},
 		"dated": {with("Date: then"),
-			"HTTP/1.1 200 OK\r\nAge: 10\r\nCache-Status: Foretier; hit; ttl=-20\r\nContent-Type: text/html\r\nDate: then\r\nContent-Length: 5\r\n\r\n"},
+			"HTTP/1.1 200 OK\r\nAge: 10\r\nCache-Status: Foretier; hit; ttl=-20\r\nContent-Type: text/html\r\nDate: then\r\nX-Request-Id: id\r\nContent-Length: 5\r\n\r\n"},
 		"behind another cache": {func() http.Header {
 			h := with()
 			h["Age"] = []string{"7", "3"}
 			h["Cache-Status"] = []string{"a; hit; ttl=1", "b; hit; ttl=2"}
 			return h
-		}(), "HTTP/1.1 200 OK\r\nAge: 7\r\nAge: 10\r\nCache-Status: a; hit; ttl=1\r\nCache-Status: b; hit; ttl=-20\r\nContent-Type: text/html\r\nDate: now\r\nContent-Length: 5\r\n\r\n"},
+		}(), "HTTP/1.1 200 OK\r\nAge: 7\r\nAge: 10\r\nCache-Status: a; hit; ttl=1\r\nCache-Status: b; hit; ttl=-20\r\nContent-Type: text/html\r\nX-Request-Id: id\r\nDate: now\r\nContent-Length: 5\r\n\r\n"},
 		"closing":           {with("Connection: close"), ""},
 		"trailers":          {with("Trailer: A"), ""},
 		"late trailers":     {with("Trailer:a: 1"), ""},
-		"no hit":            {http.Header{"Content-Type": {"a"}, "Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {"a; fwd=miss"}}, ""},
-		"no age":            {http.Header{"Content-Type": {"a"}, "Content-Length": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
-		"with more to say":  {http.Header{"Content-Type": {"a"}, "Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {`a; hit; ttl=1; detail="x"`}}, ""},
-		"of no type":        {http.Header{"Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
-		"of unknown length": {http.Header{"Content-Type": {"a"}, "Age": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
+		"named twice":       {with("X-Request-Id: s"), ""},
+		"of no name":        {http.Header{"Content-Type": {"a"}, "Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
+		"no hit":            {http.Header{"Content-Type": {"a"}, "Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {"a; fwd=miss"}, "X-Request-Id": {"r"}}, ""},
+		"no age":            {http.Header{"X-Request-Id": {"r"}, "Content-Type": {"a"}, "Content-Length": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
+		"with more to say":  {http.Header{"X-Request-Id": {"r"}, "Content-Type": {"a"}, "Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {`a; hit; ttl=1; detail="x"`}}, ""},
+		"of no type":        {http.Header{"X-Request-Id": {"r"}, "Content-Length": {"1"}, "Age": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
+		"of unknown length": {http.Header{"X-Request-Id": {"r"}, "Content-Type": {"a"}, "Age": {"1"}, "Cache-Status": {"a; hit; ttl=1"}}, ""},
 	} {
 		a, ok := Compose(http.StatusOK, c.header)
 		if ok != (c.want != "") {
 			t.Errorf("%s: %t", name, ok)
-		} else if got := string(a.Append(nil, 10, -20, time.Time{}, date)); ok && got != c.want {
+		} else if got := string(a.Append(nil, 10, -20, "id", time.Time{}, date)); ok && got != c.want {
 			t.Errorf("%s: got\n%s\nwant\n%s", name, got, c.want)
 		}
 	}
-	copied := http.Header{"Etag": {"a"}, "Age": {"3"}, "Cache-Status": {"Foretier; hit; ttl=57"}, "Date": {"then"}}
+	copied := http.Header{"Etag": {"a"}, "Age": {"3"}, "Cache-Status": {"Foretier; hit; ttl=57"}, "Date": {"then"}, "X-Request-Id": {"r"}}
 	a, ok := Compose(http.StatusNotModified, copied)
-	want := "HTTP/1.1 304 Not Modified\r\nAge: 10\r\nCache-Status: Foretier; hit; ttl=-20\r\nDate: then\r\nEtag: a\r\n\r\n"
-	if got := string(a.Append(nil, 10, -20, time.Time{}, date)); !ok || got != want {
+	want := "HTTP/1.1 304 Not Modified\r\nAge: 10\r\nCache-Status: Foretier; hit; ttl=-20\r\nDate: then\r\nEtag: a\r\nX-Request-Id: id\r\n\r\n"
+	if got := string(a.Append(nil, 10, -20, "id", time.Time{}, date)); !ok || got != want {
 		t.Errorf("not modified: %t, got\n%s\nwant\n%s", ok, got, want)
 	}
 	copied.Set("Content-Length", "5")

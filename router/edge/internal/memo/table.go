@@ -47,15 +47,12 @@ type Note struct {
 
 // memoSize is what a memo takes beside its texts: itself, its place in the table
 // and beside the stored response, and that response's page.
-const memoSize = 464
+const memoSize = 480
 
 // Size returns how many bytes m takes.
 func (m *Memo) Size() int64 {
 	n := memoSize + len(m.Host) + len(m.Target) + len(m.Tag) + 32*len(m.Stages) + 40*len(m.Notes)
-	for _, text := range m.Answer.Head {
-		n += len(text) + 8
-	}
-	return int64(n)
+	return int64(n + m.Answer.Size() + 8*len(m.Answer.Head))
 }
 
 // Open reports whether m may answer at now, as [transit.Page.Open] does.
