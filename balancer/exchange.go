@@ -149,6 +149,9 @@ func (x *exchange) LogValue() slog.Value {
 	return slog.StringValue(b.String())
 }
 
+// Took is how long the last attempt took to its header: for who shows it.
+func (x *exchange) Took() time.Duration { return x.took }
+
 // A try is one attempt of an exchange at one backend. It holds the backend's
 // place from the pick to the end of the response's body.
 type try struct {

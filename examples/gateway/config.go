@@ -50,6 +50,7 @@ type config struct {
 	purgeFrom     []netip.Prefix
 	purgeByHost   bool
 	trust         []netip.Prefix
+	observers     []netip.Prefix // who are shown how their requests went
 	cert, key     string
 	pages         map[int][]byte
 	status        string
@@ -73,7 +74,7 @@ type flags struct {
 	c                                                     config
 	backends, admin, bypass, bypassVar, keyFile, size     string
 	memcached, purge, trust, statusHosts, streaming, fill string
-	act                                                   string
+	act, observers                                        string
 	warm                                                  string
 	pages                                                 []string
 	set                                                   map[string]bool // those that were given
@@ -171,6 +172,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, or tags by PURGE, BAN and PURGEKEYS, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
 	fs.BoolVar(&f.c.purgeByHost, "purge-by-host", false, "a purge by tags counts for the host that it is sent to alone: for several shops behind one gateway")
 	fs.StringVar(&f.trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
+	fs.StringVar(&f.observers, "observers", "", "`CIDR,...` of clients who are shown how their requests went: Server-Timing on every answer, and X-Route-Trace if they send a field of that name (empty: nobody)")
 	fs.StringVar(&f.c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
 	fs.StringVar(&f.c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
 	fs.Func("error-page", "`STATUS=FILE`: a self-contained HTML page for the tier's own errors, such as 503=sorry.html (may be repeated)", func(s string) error {
@@ -292,6 +294,8 @@ func (f *flags) checkListening() {
 	}
 	c.trust, err = prefixes(f.trust)
 	f.check("trust", f.trust, err)
+	c.observers, err = prefixes(f.observers)
+	f.check("observers", f.observers, err)
 }
 
 func (f *flags) checkStatus() {

@@ -289,6 +289,7 @@ func (t *tier) listen() error {
 	opts := edge.Options{
 		Addr:        c.listen,
 		Trusted:     c.trust,
+		Observers:   c.observers,
 		Pages:       c.pages,
 		Linger:      cmp.Or(c.linger, -1), // of which edge knows 0 as its default
 		Logger:      t.log,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -46,7 +47,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ex.unmount = sync.OnceFunc(func() { s.mounted.add(-1) })
 		defer ex.unmount()
 	}
-	in, no := s.receive(ex, in, rec)
+	in, no := s.receive(ex, in, rec, began)
 
 	defer func() {
 		s.stats.inFlight.Add(-1)
@@ -111,15 +112,18 @@ func (s *Server) settle(ex *exchange, r *http.Request, rec *transit.Record, v an
 
 // receive fills the record and cleans the request, which is the server's own
 // and was made for this call.
-func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record) (*http.Request, *refusal) {
+func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record, began time.Time) (*http.Request, *refusal) {
 	peer, trusted := s.peer(ex, r)
 	if !trusted {
 		s.warnAboutScheme(r, peer)
 	}
-	ex.trace = trusted && r.Header["X-Route-Trace"] != nil
+	asked := r.Header["X-Route-Trace"] != nil
 	id := identify(r.Header.Get("X-Request-Id"), trusted)
 	rec.ID = id.String()
 	no := s.admit(r, rec, peer, trusted, ex.own != nil)
+	if s.observes(rec.Client) {
+		ex.shown = &shown{began, asked}
+	}
 	ex.id = []string{rec.ID}
 	r.Header["X-Request-Id"] = ex.id
 	rec.Page, rec.Front = s.page, s.handler
@@ -297,12 +301,7 @@ func traceOf(rec *transit.Record) string {
 		if b.Len() > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(part + "=" + value.LogValue().String())
+		b.WriteString(printable(slog.StringValue(part)) + "=" + printable(value.LogValue()))
 	}
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' {
-			return '?'
-		}
-		return c
-	}, b.String())
+	return b.String()
 }

@@ -158,7 +158,7 @@ func (c *conn) Known(head *http1.Head) (h1.Known, int) {
 		return h1.Nothing, 0
 	}
 	key, cookies, copied, ok := c.keyOf(head)
-	if !ok {
+	if !ok || len(s.opts.Observers) > 0 && s.observes(c.client(head)) { // whose answers are like nobody's
 		return h1.Nothing, 0
 	}
 	now := time.Now()

@@ -59,6 +59,12 @@ type Options struct {
 	// removed. X-Forwarded-Host and Forwarded are nobody's: a proxy in front
 	// must leave Host as the client sent it.
 	Trusted []netip.Prefix
+	// Observers are clients who are shown how their requests went: every answer has a
+	// Server-Timing for the browser's own tools, with what each part did and how long the
+	// header took, and X-Route-Trace with the same in words if the request has a field of
+	// that name. They go through the chain always. What it tells, such as which backend
+	// failed and why, is nobody else's to know; empty, the default, means nobody.
+	Observers []netip.Prefix
 	// HalfClosed says that an HTTP/1.1 client which closes its direction once it
 	// has sent its request, as nc -N and some old programs do, has not left: it is
 	// answered. By default its request is given up, as nginx does, since hardly
@@ -158,6 +164,9 @@ func (o Options) withDefaults() (Options, error) {
 	var err error
 	if o.Trusted, err = given.Prefixes(o.Trusted); err != nil {
 		return o, fmt.Errorf("edge: Trusted: %w", err)
+	}
+	if o.Observers, err = given.Prefixes(o.Observers); err != nil {
+		return o, fmt.Errorf("edge: Observers: %w", err)
 	}
 	if o.Pages, err = clonePages(o.Pages); err != nil {
 		return o, err

@@ -40,7 +40,7 @@ type exchange struct {
 	hsts   string   // value of Strict-Transport-Security, or ""
 	id     []string // value of X-Request-Id, as backends get it
 	duplex bool     // net/http's server does not look after the rest of the body
-	trace  bool     // a trusted peer wants to see the way of the request
+	shown  *shown   // what is shown of the request's way; nil: nothing
 	head   bool     // the request's method is HEAD
 	old    bool     // the client speaks HTTP/1.0
 
@@ -156,8 +156,8 @@ func (ex *exchange) complete(status int) http.Header {
 	if ex.duplex && ex.body.Err() != io.EOF {
 		h["Connection"] = []string{"close"} // it may take the rest for the next request
 	}
-	if ex.trace {
-		h["X-Route-Trace"] = []string{traceOf(ex.rec)}
+	if ex.shown != nil {
+		ex.shown.add(h, ex.rec, time.Now())
 	}
 	return h
 }
