@@ -320,6 +320,9 @@ func (s *Server) learn(ex *exchange, r *http.Request, rec *transit.Record) {
 		m.Tag = tags[0]
 	}
 	for part, value := range rec.Notes() {
+		if _, own := value.(annotation); own {
+			return
+		}
 		m.Notes = append(m.Notes, memo.Note{Part: part, Value: slog.AnyValue(value).Resolve()})
 	}
 	s.memos.Learn(m)
