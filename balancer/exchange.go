@@ -149,6 +149,9 @@ func (x *exchange) LogValue() slog.Value {
 	return slog.StringValue(b.String())
 }
 
+// Attempts are how many there were, and where the last one went: for who traces.
+func (x *exchange) Attempts() (n int, backend string) { return len(x.before) + 1, x.last.backend }
+
 // Took is how long the last attempt took to its header: for who shows it.
 func (x *exchange) Took() time.Duration { return x.took }
 
@@ -165,11 +168,12 @@ type try struct {
 	cancel   context.CancelFunc // nil: there is no such limit
 	call     http1.Call         // over the pool's own connections
 	answer   answer
-	body     body         // of the answer
-	ahead    ahead        // of that, if it is read ahead
-	released atomic.Int32 // see left
-	answered bool         // a header has come
-	steered  bool         // the client, or whoever made its cookie, has picked the backend
+	body     body                        // of the answer
+	ahead    ahead                       // of that, if it is read ahead
+	released atomic.Int32                // see left
+	answered bool                        // a header has come
+	traced   func(status int, err error) // ends the attempt's span; nil: there is none
+	steered  bool                        // the client, or whoever made its cookie, has picked the backend
 
 	// Through any other transport:
 	mu        sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -207,6 +208,9 @@ func (t *try) roundTrip() (*answer, error) {
 		t.end()
 		return nil, ErrRefused
 	}
+	if x.rec.Span != nil {
+		t.span(x.rec.Span)
+	}
 	err := t.send(t.way.transport)
 	if err == nil {
 		t.answered = true
@@ -228,8 +232,28 @@ func (t *try) roundTrip() (*answer, error) {
 	return nil, err
 }
 
+// span begins the attempt's span, of which its backend is told. A copy of the header
+// says so: a transport may still look at that of the attempt before.
+func (t *try) span(of transit.Span) {
+	parent, state, end := of.Try(t.entry.Name)
+	t.traced = end
+	if parent == "" {
+		return
+	}
+	h := maps.Clone(t.exchange.header)
+	h["Traceparent"] = []string{parent}
+	delete(h, "Tracestate")
+	if state != "" {
+		h["Tracestate"] = []string{state}
+	}
+	t.exchange.header = h
+}
+
 // tried tells what became of an attempt.
 func (t *try) tried(now time.Time, status int, err error) {
+	if t.traced != nil {
+		t.traced(status, err)
+	}
 	trace := t.exchange.pool.opts.Trace
 	if trace == nil || trace.Tried == nil {
 		return

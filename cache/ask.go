@@ -207,7 +207,7 @@ func (a *ask) detached(url []byte) *ask {
 	b.found = [2]*memory.Entry{}
 	b.url = string(url)
 	b.noStore = !a.site.cache.opts.IgnoreNoStore && law.NoStore(a.r.Header["Cache-Control"])
-	b.strange = strange(a.r.Header, a.site.cache.opts.FillFields)
+	b.strange = strange(a.r, a.site.cache.opts.FillFields)
 	return b
 }
 

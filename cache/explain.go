@@ -102,7 +102,7 @@ func steps(a *ask, e *memory.Entry, d decision) (out []string) {
 	if !a.site.cache.opts.IgnoreNoStore && law.NoStore(a.r.Header["Cache-Control"]) {
 		out = append(out, "not stored, as the request wants it")
 	}
-	if odd := strange(a.r.Header, a.site.cache.opts.FillFields); len(odd) > 0 {
+	if odd := strange(a.r, a.site.cache.opts.FillFields); len(odd) > 0 {
 		slices.Sort(odd)
 		out = append(out, "not stored, unless it varies on "+strings.Join(odd, ", "))
 	}

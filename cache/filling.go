@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
 )
 
 // BrowserFields returns the names of the fields that browsers send when they
@@ -47,12 +48,15 @@ func fillFields(list []string) ([]string, error) {
 
 // strange returns the fields of a request with which its answer does not fill
 // the cache, unless it says that it varies on them: see [Options.FillFields].
-func strange(h http.Header, may []string) []string {
+func strange(r *http.Request, may []string) []string {
 	if may == nil {
 		return nil
 	}
 	var out []string
-	for as := range h {
+	for as := range r.Header {
+		if (as == "Traceparent" || as == "Tracestate") && transit.From(r.Context()).Trace != "" {
+			continue // which edge has judged or made
+		}
 		if name := textproto.CanonicalMIMEHeaderKey(as); !narrows(name) && !fields.Names(may).Match(name) {
 			out = append(out, name)
 		}

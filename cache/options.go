@@ -111,8 +111,8 @@ type Options struct {
 	// else's page. [BrowserFields] are the usual ones, those of an application
 	// and of proxies in front come on top, Via for one. Fields that the cache
 	// and the tier look after themselves need not be named: Accept-Encoding,
-	// Authorization, Cache-Control, Cookie, conditions and ranges, X-Request-Id
-	// and those of a connection. Nil means that all may, empty that no other.
+	// Authorization, Cache-Control, Cookie, conditions and ranges, X-Request-Id,
+	// traceparent where an edge looks after it, and those of a connection. Nil means that all may, empty that no other.
 	FillFields []string
 	// Compress is what text is compressed with once it is stored, the coding first that
 	// is sent rather where a client wants several alike (RFC 9110, section 12.5.3):

@@ -118,7 +118,7 @@ func ofOne(name string) bool {
 // ofAll reports whether a field goes to other hosts than the visitor's too.
 func ofAll(name string) bool {
 	switch name {
-	case "Accept", "Accept-Language", "User-Agent", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id", "Forwarded", "Via":
+	case "Accept", "Accept-Language", "User-Agent", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id", "Traceparent", "Tracestate", "Forwarded", "Via":
 		return true
 	}
 	return false

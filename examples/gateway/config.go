@@ -50,6 +50,7 @@ type config struct {
 	purgeFrom     []netip.Prefix
 	purgeByHost   bool
 	trust         []netip.Prefix
+	trace         string         // pass, begin or clients
 	observers     []netip.Prefix // who are shown how their requests went
 	cert, key     string
 	pages         map[int][]byte
@@ -172,6 +173,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.purge, "purge-from", "", "`CIDR,...` of clients who may PURGE a URL, or tags by PURGE, BAN and PURGEKEYS, and whose Cache-Control and Pragma the cache obeys (empty: nobody)")
 	fs.BoolVar(&f.c.purgeByHost, "purge-by-host", false, "a purge by tags counts for the host that it is sent to alone: for several shops behind one gateway")
 	fs.StringVar(&f.trust, "trust", "", "`CIDR,...` of proxies in front whose X-Forwarded-For and -Proto count (empty: nobody)")
+	fs.StringVar(&f.c.trace, "trace", "pass", "`WHAT` becomes of traceparent and tracestate (W3C Trace Context): pass (as they came), begin (that of -trust counts, of all others a trace is begun; the log has its id) or clients (that of all counts, as for pages measured in the browser)")
 	fs.StringVar(&f.observers, "observers", "", "`CIDR,...` of clients who are shown how their requests went: Server-Timing on every answer, and X-Route-Trace if they send a field of that name (empty: nobody)")
 	fs.StringVar(&f.c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
 	fs.StringVar(&f.c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
@@ -294,6 +296,9 @@ func (f *flags) checkListening() {
 	}
 	c.trust, err = prefixes(f.trust)
 	f.check("trust", f.trust, err)
+	if c.trace != "pass" && c.trace != "begin" && c.trace != "clients" {
+		f.check("trace", c.trace, errors.New("want pass, begin or clients"))
+	}
 	c.observers, err = prefixes(f.observers)
 	f.check("observers", f.observers, err)
 }

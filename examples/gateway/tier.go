@@ -290,6 +290,7 @@ func (t *tier) listen() error {
 		Addr:        c.listen,
 		Trusted:     c.trust,
 		Observers:   c.observers,
+		Tracing:     edge.Tracing{Begin: c.trace != "pass", Anybody: c.trace == "clients"},
 		Pages:       c.pages,
 		Linger:      cmp.Or(c.linger, -1), // of which edge knows 0 as its default
 		Logger:      t.log,

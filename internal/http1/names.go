@@ -31,7 +31,7 @@ var names = append([]string{
 	"Proxy-Connection", "Range", "Referer", "Save-Data", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode",
 	"Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Sec-Purpose", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions", "Te",
 	"Upgrade-Insecure-Requests", "User-Agent", "Via", "X-Csrf-Token", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto",
-	"X-Real-Ip", "X-Request-Id", "X-Requested-With",
+	"X-Real-Ip", "X-Request-Id", "X-Requested-With", "Traceparent", "Tracestate", "Baggage",
 	// of responses
 	"Accept-Ranges", "Access-Control-Allow-Origin", "Age", "Alt-Svc", "Cache-Tag", "Content-Disposition", "Content-Language", "Content-Location",
 	"Content-Range", "Content-Security-Policy", "Date", "Etag", "Expires", "Last-Modified", "Link", "Location", "Referrer-Policy", "Retry-After",

@@ -14,6 +14,8 @@ type Orders struct {
 	// the request itself, so that it is judged like whatever the visitor asks. Set
 	// by edge, and by a router if nobody above has; nil: whom the stage wraps.
 	Front http.Handler
+	// Span is the request's in somebody's tracing, or nil. Set by edge.
+	Span Span
 	// Composes is what a stage above makes of answers that ask for it, as a member
 	// of Surrogate-Capability (Edge Architecture Specification), such as
 	// a="ESI/1.0". It is what backends are told of beside a cache's own, whatever

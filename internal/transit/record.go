@@ -84,7 +84,7 @@ func With(ctx context.Context) (context.Context, *Record) {
 // it, a cache's fetch, and the record of its own in that context: of the same
 // visitor and under the same orders.
 //
-// The context carries nothing else of the request's but [http.ServerContextKey]:
+// The context carries nothing else of the request's but its span and [http.ServerContextKey]:
 // httputil.ReverseProxy reports a truncated body, by panicking with
 // [http.ErrAbortHandler], only to a server.
 func Detach(ctx context.Context) (context.Context, *Record) {
@@ -92,7 +92,11 @@ func Detach(ctx context.Context) (context.Context, *Record) {
 	if srv == nil {
 		srv = new(http.Server)
 	}
-	return renew(context.WithValue(context.Background(), http.ServerContextKey, srv), ctx)
+	detached := context.WithValue(context.Background(), http.ServerContextKey, srv)
+	if r, ok := Lookup(ctx); ok && r.Span != nil {
+		detached = r.Span.Context(detached)
+	}
+	return renew(detached, ctx)
 }
 
 // Aside returns r with a record of its own, of the same visitor and under the

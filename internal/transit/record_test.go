@@ -87,6 +87,26 @@ func TestCopiesForgetNoField(t *testing.T) {
 
 type private struct{}
 
+type span struct{}
+
+func (span) Context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, span{}, "its")
+}
+
+func (span) Try(string) (traceparent, tracestate string, end func(int, error)) { return "", "", nil }
+
+// TestAFetchIsPartOfItsLeadersTrace: it finds the span where the leader does.
+func TestAFetchIsPartOfItsLeadersTrace(t *testing.T) {
+	ctx, rec := With(context.Background())
+	if d, _ := Detach(ctx); d.Value(span{}) != nil {
+		t.Error("there is none")
+	}
+	rec.Span = span{}
+	if d, _ := Detach(ctx); d.Value(span{}) != "its" {
+		t.Error("it finds none")
+	}
+}
+
 // fill sets all fields of v to something.
 func fill(t *testing.T, v reflect.Value) {
 	for i := range v.NumField() {
@@ -96,6 +116,8 @@ func fill(t *testing.T, v reflect.Value) {
 			f.Set(reflect.ValueOf(netip.MustParseAddr("192.0.2.1")))
 		case f.Type() == reflect.TypeFor[Turn]():
 			f.Set(reflect.ValueOf(turn{}))
+		case f.Type() == reflect.TypeFor[Span]():
+			f.Set(reflect.ValueOf(span{}))
 		case f.Type() == reflect.TypeFor[http.Handler]():
 			f.Set(reflect.ValueOf(http.NotFoundHandler()))
 		case f.Kind() == reflect.Struct:

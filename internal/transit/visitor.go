@@ -13,6 +13,7 @@ type Visitor struct {
 	Client netip.Addr
 	Scheme string // "http" or "https", as the client sees it
 	ID     string // names the request in logs and in X-Request-Id
+	Trace  string // the trace-id of its traceparent, which edge has judged or made; empty: it has not looked
 	// Vetted says that the request's forwarding headers have been cleaned by
 	// [github.com/foretier/foretier/internal/fields.Clean]: what is left of
 	// them comes from a trusted peer.

@@ -22,6 +22,11 @@
 // from a cache and the tier's own errors too; what a backend says of it is replaced. What
 // could not be read as a request has none.
 //
+// With [Options.Tracing] a request is part of a trace, too (W3C Trace Context): who is
+// believed has its traceparent go on, for the rest one is begun, the line has its id, and
+// spans of any system's are begun and ended with what the line says; the pools below tell
+// of each attempt, and each backend of its own. [Annotate] adds what users know.
+//
 // The line goes to any handler of slog. It costs least, and no memory, with the tier's
 // own handler before its own writer, which nobody waits for; what they write is what
 // slog does:

@@ -130,6 +130,9 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record, beg
 	if rec.Scheme == "https" {
 		ex.hsts = s.hsts
 	}
+	if s.opts.Tracing.traces() {
+		r = s.trace(ex, r, rec, began, trusted)
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		src := r.Body
 		switch limit := s.opts.Limits.BodyStall; {
@@ -286,7 +289,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 	}
 	s.stats.status(status, gone)
 	s.stats.sent.Add(uint64(max(ex.bytes, 0)))
-	if s.opts.NoAccessLog && s.lines == nil && rec.Cause() == nil {
+	if s.opts.NoAccessLog && s.lines == nil && rec.Cause() == nil && ex.span == nil {
 		return // which looks at no clock
 	}
 	line := accessOf(ex, r, rec, status)

@@ -44,7 +44,7 @@ var meanings = func() (t [256]meaning) {
 			"Accept", "Accept-Charset", "Accept-Language", "Dnt", "Keep-Alive", "Origin", "Priority", "Referer", "Save-Data", "Sec-Ch-Ua",
 			"Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc",
 			"Sec-Purpose", "Upgrade-Insecure-Requests", "User-Agent", "Via", "X-Requested-With",
-			"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-Ip", "X-Request-Id", // which the log may show
+			"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-Ip", "X-Request-Id", "Traceparent", "Tracestate", "Baggage", // which the log may show
 		},
 		ofConnection: {"Connection"},
 		ofCodings:    {"Accept-Encoding"},
@@ -274,7 +274,8 @@ var (
 // logInstant writes the line of what is being answered.
 func (c *conn) logInstant(status int, bytes int64, cause error) {
 	s, in := c.srv, &c.instant
-	if s.opts.NoAccessLog && s.lines == nil {
+	traces := s.opts.Tracing.Spans != nil
+	if s.opts.NoAccessLog && s.lines == nil && !traces {
 		return
 	}
 	line := access{
@@ -286,6 +287,9 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 	}
 	if in.memo.HTTPS {
 		line.scheme = "https"
+	}
+	if traces || s.opts.Tracing.Begin {
+		c.traceInstant(&line)
 	}
 	s.log(s.base, &line)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -85,6 +86,7 @@ type twin struct {
 	zip      *compress.Compressor
 	lines    lines
 	combined testkit.Log
+	spans    testkit.Log
 	comers   comers
 	conns    map[string]*pipeClient
 	said     string // the version of what its backend says
@@ -149,6 +151,14 @@ func newTwin(seed uint64, noInstant bool) *twin {
 		HSTS: time.Duration(w.rnd.IntN(2)) * time.Hour, AnonymousLog: w.rnd.IntN(4) == 0, Linger: -1,
 		Limits: edge.Limits{Fields: 24, Headers: 2000, Target: 200},
 	}
+	switch w.rnd.IntN(4) {
+	case 0:
+		edges.Tracing.Begin = true
+	case 1:
+		edges.Tracing.Begin, edges.Tracing.Anybody = true, true
+	case 2:
+		edges.Tracing.Spans = w.span
+	}
 	if w.rnd.IntN(3) == 0 {
 		edges.Combined = &w.combined
 	}
@@ -159,6 +169,33 @@ func newTwin(seed uint64, noInstant bool) *twin {
 	ctx, w.stop = context.WithCancel(context.Background())
 	w.ended.Go(func() { _ = w.srv.Run(ctx) })
 	return w
+}
+
+// span begins one, of which each tenth is none.
+func (w *twin) span(a edge.Asked) edge.Span {
+	if strings.HasPrefix(a.Target, "/lang") {
+		return nil
+	}
+	a.ID = ""
+	return &twinSpan{asked: a, to: &w.spans}
+}
+
+// A twinSpan tells how it was begun and ended.
+type twinSpan struct {
+	asked edge.Asked
+	to    io.Writer
+}
+
+func (*twinSpan) Context(ctx context.Context) context.Context   { return ctx }
+func (s *twinSpan) Traceparent() (string, string)               { return s.asked.Traceparent, s.asked.Tracestate }
+func (*twinSpan) Try(string) (string, string, func(int, error)) { return "", "", func(int, error) {} }
+func (s *twinSpan) End(attrs []slog.Attr) {
+	for i, a := range attrs {
+		if a.Key == "id" || a.Key == "trace" {
+			attrs[i].Value = slog.IntValue(len(a.Value.String()))
+		}
+	}
+	fmt.Fprintln(s.to, s.asked, attrs)
 }
 
 // marked is middleware that answers by more than the URL.
@@ -477,7 +514,7 @@ func (p *twins) request() head {
 		version = "HTTP/1.0"
 	}
 	h.line = fmt.Sprintf("%s %s %s\r\n%s: %s\r\n", h.method, to, version, pick(rnd, "Host", "host"), host)
-	likely := fieldLines[:12]
+	likely := fieldLines[:13]
 	if rnd.IntN(4) == 0 {
 		likely = fieldLines
 	}
@@ -505,6 +542,7 @@ var fieldLines = [][]string{
 	{"X-Forwarded-Proto: https", "X-Forwarded-Proto: http", "X-Forwarded-Proto: wss", "X-Forwarded-Proto: HTTPS"},
 	{"X-Request-Id: abc", "X-Request-Id: a b"},
 	{"Connection: keep-alive", "Connection: Keep-Alive"},
+	{"Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nTracestate: a=1\r\ntracestate: b=2", "Traceparent: 01", "Tracestate: a=1", "Baggage: a=1"},
 	{"Referer: http://a/", "Sec-Fetch-Mode: navigate", "Priority: u=1", "Via: 1.1 x", "Origin: http://a"},
 	{"Dnt: 1"},
 	{"If-None-Match: \"0\"", "If-None-Match: W/\"0\", \"1\"", "If-None-Match: *", "If-None-Match: \"1\"", "If-None-Match:"},
@@ -577,6 +615,9 @@ func (w *twin) logged() string {
 			if id, _ := m["id"].(string); len(id) == 16 {
 				delete(m, "id")
 			}
+			if trace, _ := m["trace"].(string); trace != "" && !strings.HasPrefix(trace, "4bf9") {
+				m["trace"] = len(trace)
+			}
 			delete(m, "addr")
 			delete(m, "stack")
 			text, _ := json.Marshal(m)
@@ -584,7 +625,7 @@ func (w *twin) logged() string {
 		}
 		b.WriteString(line)
 	}
-	return b.String() + w.combined.String()
+	return b.String() + w.combined.String() + w.spans.String()
 }
 
 // reports are those of all parts, but for what memory they take.

@@ -24,6 +24,8 @@ type access struct {
 	began         time.Time
 	took          time.Duration
 	id            requestID
+	trace         string // of which trace it is part; empty: nobody knows
+	span          Span   // to be ended with what the line says; nil: none
 	client        netip.Addr
 	method        string
 	scheme        string
@@ -40,11 +42,26 @@ type access struct {
 	lent          bool // its texts are a connection's, which reuses them
 }
 
-// log writes a's line: see [transit.Grade].
+// logged is a client as logs have it.
+func (s *Server) logged(client netip.Addr) netip.Addr {
+	if s.opts.AnonymousLog {
+		return anonymous(client)
+	}
+	return client
+}
+
+// log ends a's span and writes a's line: see [transit.Grade].
 func (s *Server) log(ctx context.Context, a *access) {
 	level, message := transit.Grade(a.status, a.cause, a.aborted, a.gone)
-	if s.opts.AnonymousLog {
-		a.client = anonymous(a.client)
+	a.client = s.logged(a.client)
+	if a.span != nil {
+		l := attrLists.Get().(*attrList)
+		l.attrs = a.appendAttempts(a.appendAttrs(l.attrs))
+		for i := range l.attrs {
+			l.attrs[i].Value = l.attrs[i].Value.Resolve()
+		}
+		a.span.End(l.attrs)
+		l.free()
 	}
 	if s.lines != nil {
 		l := logLines.Get().(*logline.Line)
@@ -73,6 +90,9 @@ func (h *LogHandler) access(a *access, level slog.Level, message string) bool {
 		l.String("id", a.id.given)
 	} else {
 		l.Word("id", string(a.id.made[:])) // which takes no memory
+	}
+	if a.trace != "" {
+		l.Word("trace", a.trace)
 	}
 	l.Addr("client", a.client)
 	l.String("method", a.method)
@@ -117,16 +137,28 @@ func (s *Server) logRecord(ctx context.Context, a *access, level slog.Level, mes
 	if !s.opts.Logger.Enabled(ctx, level) {
 		return
 	}
+	l := attrLists.Get().(*attrList)
+	defer l.free()
+	l.attrs = a.appendAttrs(l.attrs)
+	// Not by LogAttrs, which looks up for each line where it is called.
+	line := slog.NewRecord(a.began.Add(a.took), level, message, here)
+	line.AddAttrs(l.attrs...)
+	_ = s.opts.Logger.Handler().Handle(ctx, line) // as LogAttrs does
+}
+
+// appendAttrs appends what a's line says, for whoever may keep it.
+func (a *access) appendAttrs(attrs []slog.Attr) []slog.Attr {
 	keep := func(text string) string {
 		if a.lent {
 			return strings.Clone(text)
 		}
 		return text
 	}
-	l := attrLists.Get().(*attrList)
-	defer l.free()
-	l.attrs = append(l.attrs,
-		slog.String("id", keep(a.id.String())),
+	attrs = append(attrs, slog.String("id", keep(a.id.String())))
+	if a.trace != "" {
+		attrs = append(attrs, slog.String("trace", keep(a.trace)))
+	}
+	attrs = append(attrs,
 		slog.String("client", a.client.String()),
 		slog.String("method", a.method),
 		slog.String("scheme", a.scheme),
@@ -138,29 +170,40 @@ func (s *Server) logRecord(ctx context.Context, a *access, level slog.Level, mes
 		slog.Float64("took_s", seconds(a.took)),
 	)
 	if a.referer != "" {
-		l.attrs = append(l.attrs, slog.String("referer", keep(transit.Clip(a.referer))))
+		attrs = append(attrs, slog.String("referer", keep(transit.Clip(a.referer))))
 	}
 	if a.agent != "" {
-		l.attrs = append(l.attrs, slog.String("agent", keep(transit.Clip(a.agent))))
+		attrs = append(attrs, slog.String("agent", keep(transit.Clip(a.agent))))
 	}
 	for _, n := range a.notes {
-		l.attrs = append(l.attrs, slog.Attr{Key: n.Part, Value: n.Value})
+		attrs = append(attrs, slog.Attr{Key: n.Part, Value: n.Value})
 	}
 	if a.record != nil {
 		for part, value := range a.record.Notes() {
-			l.attrs = append(l.attrs, slog.Any(part, value))
+			attrs = append(attrs, slog.Any(part, value))
 		}
 	}
 	if a.aborted {
-		l.attrs = append(l.attrs, slog.Bool("aborted", true))
+		attrs = append(attrs, slog.Bool("aborted", true))
 	}
 	if a.cause != nil {
-		l.attrs = append(l.attrs, slog.String("cause", a.cause.Error()))
+		attrs = append(attrs, slog.String("cause", a.cause.Error()))
 	}
-	// Not by LogAttrs, which looks up for each line where it is called.
-	line := slog.NewRecord(a.began.Add(a.took), level, message, here)
-	line.AddAttrs(l.attrs...)
-	_ = s.opts.Logger.Handler().Handle(ctx, line) // as LogAttrs does
+	return attrs
+}
+
+// appendAttempts appends what a pool did for the request.
+func (a *access) appendAttempts(attrs []slog.Attr) []slog.Attr {
+	if a.record == nil {
+		return attrs
+	}
+	for _, value := range a.record.Notes() {
+		if pool, ok := value.(interface{ Attempts() (int, string) }); ok {
+			n, backend := pool.Attempts()
+			attrs = append(attrs, slog.String("backend", backend), slog.Int("attempts", n))
+		}
+	}
+	return attrs
 }
 
 // here is what a handler with AddSource says of a request's line.
@@ -191,6 +234,6 @@ func accessOf(ex *exchange, r *http.Request, rec *transit.Record, status int) ac
 		method: r.Method, host: r.Host, target: r.RequestURI, proto: r.Proto,
 		status: status, bytes: ex.bytes,
 		referer: r.Header.Get("Referer"), agent: r.Header.Get("User-Agent"),
-		record: rec, cause: rec.Cause(),
+		record: rec, cause: rec.Cause(), trace: rec.Trace, span: ex.span,
 	}
 }

@@ -59,6 +59,9 @@ type Options struct {
 	// removed. X-Forwarded-Host and Forwarded are nobody's: a proxy in front
 	// must leave Host as the client sent it.
 	Trusted []netip.Prefix
+	// Tracing says what becomes of traceparent and tracestate, and begins spans. The zero
+	// value lets them through as they came.
+	Tracing Tracing
 	// Observers are clients who are shown how their requests went: every answer has a
 	// Server-Timing for the browser's own tools, with what each part did and how long the
 	// header took, and X-Route-Trace with the same in words if the request has a field of

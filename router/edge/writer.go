@@ -40,6 +40,7 @@ type exchange struct {
 	hsts   string   // value of Strict-Transport-Security, or ""
 	id     []string // value of X-Request-Id, as backends get it
 	duplex bool     // net/http's server does not look after the rest of the body
+	span   Span     // in somebody's tracing; nil: none
 	shown  *shown   // what is shown of the request's way; nil: nothing
 	head   bool     // the request's method is HEAD
 	old    bool     // the client speaks HTTP/1.0

@@ -212,7 +212,7 @@ func isError(status int) bool {
 // one client that it asks for. The request that a variant would be matched with
 // does not have it yet, and no two clients would share one.
 func variesByClient(lines []string) bool {
-	for _, name := range [...]string{"X-Forwarded-For", "Forwarded", "X-Request-Id", "Via"} {
+	for _, name := range [...]string{"X-Forwarded-For", "Forwarded", "X-Request-Id", "Traceparent", "Tracestate", "Via"} {
 		if len(lines) > 0 && fields.HasToken(lines, name) {
 			return true
 		}

@@ -1,0 +1,239 @@
+package edge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/internal/testkit"
+	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/edge"
+)
+
+const (
+	brought = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	spanned = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+)
+
+// TestTraceContext: whose traceparent goes on, and where one is begun.
+func TestTraceContext(t *testing.T) {
+	begun := regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`)
+	type sent struct{ parents, states []string }
+	for name, c := range map[string]struct {
+		tracing edge.Tracing
+		trusted []netip.Prefix
+		came    sent
+		want    sent // "begun": one that is
+		logged  string
+	}{
+		"nothing is looked at":            {edge.Tracing{}, nil, sent{[]string{"any", "thing"}, []string{"a", "b"}}, sent{[]string{"any", "thing"}, []string{"a", "b"}}, ""},
+		"nor made":                        {edge.Tracing{}, loopback, sent{}, sent{}, ""},
+		"who counts without Begin":        {edge.Tracing{Anybody: true}, nil, sent{}, sent{}, ""},
+		"begun":                           {edge.Tracing{Begin: true}, nil, sent{}, sent{[]string{"begun"}, nil}, "begun"},
+		"a stranger's":                    {edge.Tracing{Begin: true}, nil, sent{[]string{brought}, []string{"a=1"}}, sent{[]string{"begun"}, nil}, "begun"},
+		"a proxy's":                       {edge.Tracing{Begin: true}, loopback, sent{[]string{brought}, []string{"a=1", "b=2"}}, sent{[]string{brought}, []string{"a=1", "b=2"}}, "4bf92f3577b34da6a3ce929d0e0e4736"},
+		"a browser's, which counts":       {edge.Tracing{Begin: true, Anybody: true}, nil, sent{[]string{brought}, nil}, sent{[]string{brought}, nil}, "4bf92f3577b34da6a3ce929d0e0e4736"},
+		"a proxy's that is none":          {edge.Tracing{Begin: true}, loopback, sent{[]string{"00-4BF9-1-01"}, []string{"a=1"}}, sent{[]string{"begun"}, nil}, "begun"},
+		"two":                             {edge.Tracing{Begin: true}, loopback, sent{[]string{brought, spanned}, []string{"a=1"}}, sent{[]string{"begun"}, nil}, "begun"},
+		"a state of nothing":              {edge.Tracing{Begin: true}, loopback, sent{nil, []string{"a=1"}}, sent{[]string{"begun"}, nil}, "begun"},
+		"a span's":                        {edge.Tracing{Spans: new(spans).begin}, loopback, sent{[]string{brought}, []string{"a=1"}}, sent{[]string{spanned}, []string{"o=1"}}, "0af7651916cd43dd8448eb211c80319c"},
+		"a span of nothing":               {edge.Tracing{Spans: (&spans{mute: true}).begin}, loopback, sent{[]string{brought}, []string{"a=1"}}, sent{[]string{brought}, []string{"a=1"}}, "4bf92f3577b34da6a3ce929d0e0e4736"},
+		"no span":                         {edge.Tracing{Spans: func(edge.Asked) edge.Span { return nil }}, loopback, sent{[]string{brought}, nil}, sent{[]string{brought}, nil}, "4bf92f3577b34da6a3ce929d0e0e4736"},
+		"no span, of what brings nothing": {edge.Tracing{Spans: func(edge.Asked) edge.Span { return nil }}, nil, sent{[]string{brought}, nil}, sent{[]string{"begun"}, nil}, "begun"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told sent
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				told = sent{r.Header["Traceparent"], r.Header["Tracestate"]}
+			})
+			var log lines
+			n := 0
+			overEach(t, h, edge.Options{Tracing: c.tracing, Trusted: c.trusted, Logger: log.Logger()}, func(t *testing.T, url string, client *http.Client) {
+				r, err := http.NewRequest("GET", url, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header["Traceparent"], r.Header["Tracestate"] = c.came.parents, c.came.states
+				res, err := client.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Body.Close()
+				parents := slices.Clone(told.parents)
+				if len(c.want.parents) == 1 && c.want.parents[0] == "begun" && len(parents) == 1 && begun.MatchString(parents[0]) && parents[0] != brought {
+					parents[0] = "begun"
+				}
+				if !slices.Equal(parents, c.want.parents) || !slices.Equal(told.states, c.want.states) {
+					t.Errorf("the handler gets %v, want %v", told, c.want)
+				}
+				n++
+				waitFor(t, func() bool { return len(requests(log.all(t))) == n })
+				logged, _ := requests(log.all(t))[n-1]["trace"].(string)
+				want := c.logged
+				if want == "begun" && len(told.parents) == 1 {
+					want = told.parents[0][3:35]
+				}
+				if logged != want {
+					t.Errorf("logged as %q, want %q", logged, want)
+				}
+			})
+		})
+	}
+}
+
+// spans keeps those that were begun.
+type spans struct {
+	mute bool // they make no traceparent
+
+	mu  sync.Mutex
+	all []*span // guarded by mu
+}
+
+func (s *spans) begin(a edge.Asked) edge.Span {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := &span{asked: a, mute: s.mute}
+	s.all = append(s.all, one)
+	return one
+}
+
+// ended waits for n that have, and returns them.
+func (s *spans) ended(t *testing.T, n int) []*span {
+	t.Helper()
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		done := 0
+		for _, one := range s.all {
+			if one.attrs != nil {
+				done++
+			}
+		}
+		return done >= n
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
+type span struct {
+	asked edge.Asked
+	mute  bool
+	attrs map[string]any
+}
+
+type spanKey struct{}
+
+func (s *span) Context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, spanKey{}, s)
+}
+
+func (s *span) Traceparent() (traceparent, tracestate string) {
+	if s.mute {
+		return "", ""
+	}
+	return spanned, "o=1"
+}
+
+func (s *span) Try(string) (traceparent, tracestate string, end func(int, error)) {
+	return "", "", func(int, error) {}
+}
+
+func (s *span) End(attrs []slog.Attr) {
+	if s.attrs != nil {
+		panic("ended twice")
+	}
+	s.attrs = make(map[string]any)
+	for _, a := range attrs {
+		s.attrs[a.Key] = a.Value.Any()
+	}
+}
+
+// TestSpans: whatever becomes of a request, its span ends once, with what its line says.
+func TestSpans(t *testing.T) {
+	h := http.NewServeMux()
+	h.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(spanKey{}) == nil {
+			t.Error("the handler finds no span")
+		}
+		transit.From(r.Context()).Note("router", note("shop"))
+		edge.Annotate(r.Context(), slog.Int("queries", 3))
+		io.WriteString(w, "page")
+	})
+	h.HandleFunc("/fails", func(w http.ResponseWriter, r *http.Request) { transit.Fail(w, r, 502, errors.New("refused")) })
+	h.HandleFunc("/panics", func(w http.ResponseWriter, r *http.Request) { panic("a bug") })
+	h.HandleFunc("/breaks", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100000")
+		io.WriteString(w, strings.Repeat("x", 50_000))
+		panic(http.ErrAbortHandler)
+	})
+	for name, quiet := range map[string]bool{"logged": false, "not logged": true} {
+		t.Run(name, func(t *testing.T) {
+			var all spans
+			opts := edge.Options{Tracing: edge.Tracing{Spans: all.begin}, NoAccessLog: quiet, AnonymousLog: true, Logger: new(lines).Logger()}
+			n := 0
+			overEach(t, h, opts, func(t *testing.T, url string, c *http.Client) {
+				for path, status := range map[string]int64{"/page?a=b": 200, "/fails": 502, "/panics": 500, "/breaks": 200, "/not-there": 404} {
+					res, err := c.Get(url + path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, _ = io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+					n++
+					got := all.ended(t, n)[n-1]
+					if got.asked.Target != path || got.asked.Client.String() != "127.0.0.0" || got.asked.ID != res.Header.Get("X-Request-Id") || got.asked.Method != "GET" || got.asked.Came.IsZero() {
+						t.Errorf("%s: begun of %+v", path, got.asked)
+					}
+					if got.attrs["status"] != status || got.attrs["id"] != got.asked.ID || got.attrs["client"] != "127.0.0.0" {
+						t.Errorf("%s: ended with %v", path, got.attrs)
+					}
+					switch {
+					case status == 502 && got.attrs["cause"] != "refused",
+						strings.HasPrefix(path, "/page") && fmt.Sprint(got.attrs["router"], " ", got.attrs["queries"]) != "shop 3",
+						path == "/breaks" && got.attrs["aborted"] != true:
+						t.Errorf("%s: ended with %v", path, got.attrs)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestInstantSpans: what is answered from its head has one, too.
+func TestInstantSpans(t *testing.T) {
+	for _, path := range []string{"/1000", "/300000"} { // the second goes out in several writes
+		var all spans
+		shop := newShop(t, edge.Options{Tracing: edge.Tracing{Spans: all.begin}, Trusted: loopback, NoAccessLog: true}, cache.Options{})
+		c := testkit.Dial(t, shop.srv.Addr().String())
+		defer c.Close()
+		n := 0
+		for shop.instant() < 2 {
+			if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: a\r\nTraceparent: "+brought+"\r\nTracestate: a=1\r\nX-Request-Id: one\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			readAnswer(t, c)
+			if n++; n > 10 {
+				t.Fatal("no answer from the head")
+			}
+		}
+		got := all.ended(t, n)[n-1]
+		if a := got.asked; a.Traceparent != brought || a.Tracestate != "a=1" || a.ID != "one" || a.Client.String() != "192.0.2.1" || a.Target != path || a.Host != "a" || a.Proto != "HTTP/1.1" || a.Scheme != "http" {
+			t.Errorf("begun of %+v", a)
+		}
+		want := fmt.Sprint("200 shop hit ", spanned[3:35])
+		if a := got.attrs; fmt.Sprint(a["status"], " ", a["router"], " ", a["cache"], " ", a["trace"]) != want {
+			t.Errorf("ended with %v, want %s", a, want)
+		}
+	}
+}
