@@ -102,7 +102,7 @@ type spans struct {
 func (s *spans) begin(a edge.Asked) edge.Span {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := &span{asked: a, mute: s.mute}
+	one := &span{asked: a, of: s}
 	s.all = append(s.all, one)
 	return one
 }
@@ -128,8 +128,8 @@ func (s *spans) ended(t *testing.T, n int) []*span {
 
 type span struct {
 	asked edge.Asked
-	mute  bool
-	attrs map[string]any
+	of    *spans
+	attrs map[string]any // guarded by of.mu
 }
 
 type spanKey struct{}
@@ -139,7 +139,7 @@ func (s *span) Context(ctx context.Context) context.Context {
 }
 
 func (s *span) Traceparent() (traceparent, tracestate string) {
-	if s.mute {
+	if s.of.mute {
 		return "", ""
 	}
 	return spanned, "o=1"
@@ -150,6 +150,8 @@ func (s *span) Try(string) (traceparent, tracestate string, end func(int, error)
 }
 
 func (s *span) End(attrs []slog.Attr) {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
 	if s.attrs != nil {
 		panic("ended twice")
 	}
