@@ -45,6 +45,7 @@ const (
 	modified      // a 304 for what is stored: entry has been updated
 	covered       // an error in whose place the stale entry is served
 	failed        // an error of the tier's own, the same for everybody
+	unlike        // an answer to the URL that stood for the leader's, of which it says nothing
 	again         // a 304 for something else: to be asked without conditions
 	found         // nothing was asked: it has been stored meanwhile
 	closed        // nothing was asked: the cache is closed
@@ -67,4 +68,6 @@ var (
 	// errNotTheRest ends the fetch of a rest that does not belong to the stored
 	// beginning.
 	errNotTheRest = errors.New("cache: not the rest of what is stored")
+	// errUnlike ends the fetch of what does not answer who asked.
+	errUnlike = errors.New("cache: nobody's answer")
 )

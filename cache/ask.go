@@ -105,12 +105,12 @@ func (a *ask) fits(e *memory.Entry) bool {
 	}
 	m := e.More
 	if m == nil {
-		return a.parts == ""
+		return a.parts == "" && a.covers(e)
 	}
 	if m.Parts != a.parts || e.Flags&memory.Part != 0 && !fitsPart(a.r, e) {
 		return false
 	}
-	return a.sameVariant(e)
+	return a.sameVariant(e) && a.covers(e)
 }
 
 // sameVariant reports whether the request selects e (RFC 9111, section 4.1).

@@ -13,13 +13,15 @@ import (
 // A Cache holds responses for every handler that it wraps. Its methods are
 // safe for concurrent use.
 type Cache struct {
-	opts    Options
-	seed    maphash.Seed
-	store   *memory.Store
-	log     log
-	markers markers
-	running running
-	coders  *coders
+	opts     Options
+	seed     maphash.Seed
+	store    *memory.Store
+	log      log
+	markers  markers
+	searches searches
+	sites    atomic.Uint64 // how many there are
+	running  running
+	coders   *coders
 
 	follower *follower // nil: without a feed
 	second   *second   // nil: without a second level; else there is a feed

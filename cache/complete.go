@@ -30,7 +30,7 @@ func (a *ask) continues(e *memory.Entry) bool {
 		return false
 	}
 	etag := e.Field("Etag")
-	return etag != "" && !strings.HasPrefix(etag, "W/") && a.sameVariant(e) && a.use(e) == law.Fresh
+	return etag != "" && !strings.HasPrefix(etag, "W/") && a.sameVariant(e) && a.covers(e) && a.use(e) == law.Fresh
 }
 
 // askRest makes r a request for what follows e.

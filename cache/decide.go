@@ -118,7 +118,7 @@ func (s *site) look(a *ask, r *http.Request, buf []byte) (url []byte, e *memory.
 		return url, nil, decision{act: passByRule, reason: "bypass", why: a.plan.Why}
 	}
 	e = s.cache.store.Get(url, a.fits)
-	return url, e, decide(a.situation(e, url))
+	return s.lookAlike(a, r, url, e, decide(a.situation(e, url)))
 }
 
 // situation returns what decides about a, for which e is stored under url, or

@@ -25,6 +25,9 @@ func (h *handler) Explain(r *http.Request) health.Decision {
 	out.Verdict, out.Why = verdict(d)
 	if d.act != passUnseen {
 		out.Steps = append(out.Steps, fmt.Sprintf("key: %s, https %t, parts %q", url, a.https, a.plan.Key))
+		if a.bent() {
+			out.Steps = append(out.Steps, fmt.Sprintf("that URL stands for this one: the last response of the path had No-Vary-Search: %s", a.plan.Query.modulo.Text))
+		}
 		out.Steps = append(out.Steps, steps(&a, e, d)...)
 	}
 	switch d.act {

@@ -244,7 +244,7 @@ func (f *fetch) settle(an answer) {
 		if an.renewed != nil {
 			f.stored = f.h.cache.keep(f.ask, f.position, an.renewed, 0)
 		}
-	case again:
+	case again, unlike:
 		if an.cause != nil {
 			f.cancel(an.cause)
 		}

@@ -108,6 +108,8 @@ func (h *history) noteLocked(at Position, m matcher) {
 		}
 	case m.url != "":
 		h.urls[m.url] = h.urls[m.url].with(at, m.hard)
+		alike := tagged{tag: family(m.url)} // which of them, nobody need know
+		h.tags[alike] = h.tags[alike].with(at, m.hard)
 	default:
 		h.rest = append(h.rest, placed{at, m})
 	}

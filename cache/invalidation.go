@@ -178,6 +178,7 @@ func (c *Cache) applyHere(m matcher) Invalidated {
 	case m.url != "":
 		removed += c.store.ByURL(m.url, hit)
 		removed += c.store.ByTag(nameTag(m.url), func(e *memory.Entry) bool { return nameOf(e.URL) == m.url && hit(e) })
+		removed += c.store.ByTag(family(m.url), func(e *memory.Entry) bool { return answers(e, nameOf(e.URL), m.url) && hit(e) })
 	case len(m.tags) > 0:
 		for _, tag := range m.tags {
 			removed += c.store.ByTag(tag, hit)
@@ -300,7 +301,12 @@ func (c *Cache) add(asked Position, e *memory.Entry, reserved int64) bool {
 		beaten = beaten || yes && old.Purged() == 0 && c.log.names(asked, e.URL)
 		return yes
 	}
-	return c.store.Add(e, reserved, same, func() bool { return !beaten && c.stands(asked, e, name) })
+	c.admit(e, name)
+	if !c.store.Add(e, reserved, same, func() bool { return !beaten && c.stands(asked, e, name) }) {
+		return false
+	}
+	c.learn(e)
+	return true
 }
 
 // stands reports whether e, which has a name and for which the backend was asked at a

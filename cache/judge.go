@@ -141,6 +141,9 @@ func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement
 	if answer["Date"] == nil {
 		answer["Date"] = []string{now.UTC().Format(http.TimeFormat)} // RFC 9110, section 6.6.1
 	}
+	if lines := answer[noVarySearch]; len(lines) > 1 {
+		answer[noVarySearch] = []string{strings.Join(lines, ", ")} // which is the same (RFC 9110, section 5.3)
+	}
 	e := &memory.Entry{
 		URL: a.url, Head: memory.FormatHead(answer), Status: uint16(status), HTTPS: a.https,
 		Born: now.Add(-j.Age).UnixNano(), FreshUntil: now.Add(v.Fresh).UnixNano(),
@@ -155,7 +158,8 @@ func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement
 	}
 	vary := law.SelectingOf(a.r.Header, answer)
 	name := nameOf(a.url)
-	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url {
+	spread := a.spread(name, answer)
+	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url && spread == nil {
 		return e
 	}
 	e.More = &memory.More{Parts: a.parts, Vary: vary}
@@ -165,6 +169,10 @@ func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement
 	e.More.Tags = hashTags(v.Tags)
 	if name != a.url {
 		e.More.Tags = append(e.More.Tags, nameTag(name))
+	}
+	if spread != nil {
+		e.Flags |= memory.Spread
+		e.More.Tags = append(e.More.Tags, spread...)
 	}
 	return e
 }

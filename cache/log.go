@@ -32,7 +32,7 @@ func (m *matcher) match(e *memory.Entry, name string) bool {
 			return m.matchHost(name)
 		}
 	}
-	return m.all || m.matchName(name)
+	return m.all || m.matchName(name) || m.url != "" && answers(e, name, m.url)
 }
 
 // spares reports whether e, whose name is given, may be stored although the invalidation

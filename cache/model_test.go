@@ -214,6 +214,12 @@ func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", [modelPages]string{"max-age=3600", "max-age=3600, must-revalidate", "max-age=5, stale-while-revalidate=30", "s-maxage=60"}[page])
 	h.Set("Cache-Tag", fmt.Sprint("page-", page))
+	if said := searches[page]; said != "" {
+		if d.IntN(10) == 0 {
+			said += ", other-words"
+		}
+		h.Set("No-Vary-Search", said)
+	}
 	fmt.Fprint(w, int64(asked))
 }
 
@@ -274,6 +280,18 @@ func (m *model) play() {
 	}
 }
 
+// searches is what the pages say of their queries in No-Vary-Search.
+var searches = [modelPages]string{`params, except=("id")`, `params=("utm"), key-order`, `params`, ""}
+
+// address returns one of the URLs of a page.
+func address(r *rand.Rand, page int) string {
+	url := fmt.Sprintf("http://shop.example/%d", page)
+	if searches[page] != "" && r.IntN(2) == 0 {
+		url += fmt.Sprintf("?utm=%d", r.IntN(4))
+	}
+	return url
+}
+
 func (m *model) step(r *rand.Rand) {
 	at, page := r.IntN(modelGateways), r.IntN(modelPages)
 	link := &m.links[r.IntN(2)][at]
@@ -281,12 +299,13 @@ func (m *model) step(r *rand.Rand) {
 	case n < 56:
 		for range 1 + r.IntN(3) {
 			n := m.tier[at]
-			m.doing.Go(func() { m.visit(n, page) })
+			url := address(r, page)
+			m.doing.Go(func() { m.visit(n, page, url) })
 			at = r.IntN(modelGateways)
 		}
 	case n < 73:
-		n, how := m.tier[at], r.IntN(8)
-		m.doing.Go(func() { m.edit(n, page, how) })
+		n, how, url := m.tier[at], r.IntN(8), address(r, page)
+		m.doing.Go(func() { m.edit(n, page, how, url) })
 	case n < 80:
 		m.say("a link of %d breaks: %t", at, !link.broken.Load())
 		link.broken.Store(!link.broken.Load())
@@ -356,8 +375,8 @@ func (m *model) turnBack() {
 	m.old = now
 }
 
-// visit asks a gateway for a page.
-func (m *model) visit(n *node, page int) {
+// visit asks a gateway for a page by one of its URLs.
+func (m *model) visit(n *node, page int, url string) {
 	m.mu.Lock()
 	past := m.purges[:len(m.purges):len(m.purges)]
 	m.mu.Unlock()
@@ -378,10 +397,10 @@ func (m *model) visit(n *node, page int) {
 	cut := false
 	func() {
 		defer func() { cut = recover() != nil }()
-		n.front.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprintf("http://shop.example/%d", page), nil))
+		n.front.ServeHTTP(w, httptest.NewRequest("GET", url, nil))
 	}()
 	status := w.Header().Get("Cache-Status")
-	m.say("visit of %d at %d since %v: %d %s %s", page, n.at, begin, w.Code, w.Body, status)
+	m.say("visit of %s at %d since %v: %d %s %s", url, n.at, begin, w.Code, w.Body, status)
 	if n.down.Load() {
 		return
 	}
@@ -401,21 +420,21 @@ func (m *model) visit(n *node, page int) {
 	}
 }
 
-// edit purges a page, one way or another.
-func (m *model) edit(n *node, page, how int) {
+// edit purges a page, one way or another, by one of its URLs.
+func (m *model) edit(n *node, page, how int, url string) {
 	called := m.now()
 	p := purge{page: page, called: called, by: n}
-	m.say("purge of %d at %d, way %d", page, n.at, how)
+	m.say("purge of %s at %d, way %d", url, n.at, how)
 	inv := cache.Invalidation{Hard: how%2 == 0}
 	switch how {
 	case 0, 1, 2:
-		inv.URL = fmt.Sprintf("http://shop.example/%d", page)
+		inv.URL = url
 	case 3, 4:
 		inv.Tags = []string{fmt.Sprint("page-", page)}
 	case 5:
 		inv.All, p.page = true, -1
 	default:
-		m.purgeEverywhere(&p)
+		m.purgeEverywhere(&p, url)
 		return
 	}
 	done, err := n.Invalidate(context.Background(), inv)
@@ -426,8 +445,8 @@ func (m *model) edit(n *node, page, how int) {
 }
 
 // purgeEverywhere waits for the others.
-func (m *model) purgeEverywhere(p *purge) {
-	r := httptest.NewRequest("PURGE", fmt.Sprintf("http://shop.example/%d", p.page), nil)
+func (m *model) purgeEverywhere(p *purge, url string) {
+	r := httptest.NewRequest("PURGE", url, nil)
 	r.RemoteAddr = "192.0.2.1:1"
 	r.Header.Set("Prefer", "wait=20")
 	w := httptest.NewRecorder()

@@ -89,6 +89,16 @@ type Options struct {
 	// misses: RFC 9111, section 5.2.1.5, gives each visitor a say in that, and each
 	// such request is one to a backend. False obeys.
 	IgnoreNoStore bool
+	// IgnoreNoVarySearch has URLs be told apart whatever a response says of their
+	// parameters in No-Vary-Search (draft-ietf-httpbis-no-vary-search). False goes by it:
+	// by params=("utm_source") a response answers for all URLs that differ in that
+	// parameter only, and is asked for by the one without, for each rule of a router and
+	// each handler of the cache by itself. A purge of any of them is one of it. Set it
+	// where something before the cache puts into a request what it has read in the query,
+	// and answers do not vary on that; what is below the cache, a router too, counts as
+	// the origin. A value of more than 1 KiB is not heeded, nor are more than 4,096 such
+	// responses of one path.
+	IgnoreNoVarySearch bool
 	// IgnoreCookies names cookies that have no bearing on a response, those of
 	// analytics as a rule ([Analytics]); "_ga*" names all that begin with _ga. They are
 	// taken off a request that is looked up, before anything else is decided;

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/target"
 )
@@ -21,11 +22,16 @@ type Query struct {
 	// Sort puts the parameters in order of their names, those of one name as
 	// they came, so that a=1&b=2 and b=2&a=1 are one response.
 	Sort bool
+
+	modulo *law.Search // what a response has said of it, where that is gone by
 }
 
 // apply returns the query without what has no bearing. What stays keeps its
 // bytes.
-func (q Query) apply(raw string) string {
+func (q Query) apply(raw string) string { return q.modulo.Normal(q.plain(raw)) }
+
+// plain returns it without what has none by the rule.
+func (q Query) plain(raw string) string {
 	if raw == "" || len(q.Drop) == 0 && !q.Sort {
 		return raw
 	}

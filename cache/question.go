@@ -155,6 +155,7 @@ const (
 	askApart        // it was another's variant: to be told apart from it
 	askAlone        // it was for its leader only
 	askPlainly      // the conditions were in vain
+	askItself       // what stands for its URL does not say so
 	noFetch         // the cache is closed
 )
 
@@ -171,6 +172,8 @@ func (q question) after(n next, f *flight) question {
 		q.alone = true
 	case askPlainly:
 		q.plain = true
+	case askItself:
+		q.ask, q.stale, q.begun, q.selecting, q.plain = q.ask.itself(), nil, nil, "", false
 	}
 	q.alone = q.alone || q.rounds >= patience
 	return q

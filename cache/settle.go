@@ -77,6 +77,9 @@ func (q *question) judged(r response, header http.Header, length int64) answer {
 		why = q.unfit(r, v, j, header, length)
 	}
 	if !v.Store || why != "" {
+		if q.ask.bent() && r.status < 500 {
+			return answer{kind: unlike, cause: errUnlike, mark: q.markFor(r.status, r.header)}
+		}
 		return answer{kind: private, status: r.status, why: why, retention: v, mark: q.markFor(r.status, r.header)}
 	}
 	an := answer{kind: shared, status: r.status, header: header, length: length, aged: header["Age"] != nil, unmark: true, retention: v}
@@ -113,6 +116,9 @@ func (q *question) unfit(r response, v Retention, j law.Judgement, header http.H
 func (q *question) roomless(an answer) answer {
 	if an.completes {
 		return answer{kind: again, cause: errNotTheRest}
+	}
+	if q.ask.bent() {
+		return answer{kind: unlike, cause: errUnlike}
 	}
 	return answer{kind: private, status: an.status, why: "no room", retention: an.retention}
 }

@@ -74,6 +74,9 @@ func (h *handler) use(w http.ResponseWriter, a *ask, f *flight, leads bool) next
 	case shared, modified:
 		return h.follow(w, a, f, leads)
 	case covered:
+		if !a.covers(f.answer.held) {
+			return askItself
+		}
 		if !h.cover(w, a, f) {
 			return askAlone
 		}
@@ -108,8 +111,11 @@ func (h *handler) find(w http.ResponseWriter, a *ask, f *flight, leads bool) nex
 
 // fail answers with an error of the tier's own, if it is one for all.
 func (h *handler) fail(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
-	if f.answer.cause == nil {
-		return askAlone // it is private
+	if f.answer.kind == unlike || f.answer.cause == nil { // else it is private
+		if a.bent() {
+			return askItself
+		}
+		return askAlone
 	}
 	if f.answer.kind == failed {
 		if leads && f.panicked != nil {
@@ -184,6 +190,12 @@ func gone(w http.ResponseWriter, r *http.Request) {
 
 // follow serves a response from the fetch that brings it.
 func (h *handler) follow(w http.ResponseWriter, a *ask, f *flight, leads bool) next {
+	if !a.covers(f.answer.entry) {
+		if leads && f.first != nil {
+			f.first.close()
+		}
+		return askItself
+	}
 	if !leads && f.answer.forOne {
 		return askAlone
 	}

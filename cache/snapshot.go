@@ -224,6 +224,7 @@ func (l *loading) add(heat memory.Heat) error {
 		e.Purge(l.began)
 	}
 	name := nameOf(e.URL)
+	c.admit(e, name)
 	stored, full := c.store.Restore(e, heat,
 		func(old *memory.Entry) bool { return sameKey(old, e) },
 		func() bool { return c.stands(l.position, e, name) })
@@ -232,6 +233,7 @@ func (l *loading) add(heat memory.Heat) error {
 		return errFull
 	case stored:
 		l.stored++
+		c.learn(e)
 		c.figures.restored.Add(1)
 	}
 	return nil

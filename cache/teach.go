@@ -25,7 +25,7 @@ func (h *handler) lesson(r *http.Request) *transit.Lesson {
 // The edge gives a lesson to those only that have neither body nor ranges nor orders.
 func (h *handler) teach(l *transit.Lesson, a *ask, e *memory.Entry) {
 	rules := &h.cache.opts.Rules
-	if rules.Plan != nil && !rules.PlanByURL || len(a.plan.Classes) > 0 {
+	if rules.Plan != nil && !rules.PlanByURL || len(a.plan.Classes) > 0 || a.bent() {
 		return
 	}
 	if vary, _ := e.Vary(); e.Status != http.StatusOK || e.Flags&(memory.Part|memory.Validate) != 0 || vary != "" && vary != acceptEncoding {

@@ -90,6 +90,7 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 		}
 	}
 	rec.Rule = rule.Name
+	rec.Rules = rec.Rules*31 + rule.hash
 	if rule.terms != (transit.Terms{}) {
 		rec.Terms = rule.terms
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -93,6 +94,7 @@ func RuleName(ctx context.Context) string {
 type compiled struct {
 	Rule
 	words   string       // its condition
+	hash    uint64       // of its name, the same in every process
 	handler http.Handler // Use around To
 	terms   transit.Terms
 	stats   *ruleStats
@@ -101,7 +103,7 @@ type compiled struct {
 
 func compileRule(r Rule) (*compiled, error) {
 	r.Use = slices.Clone(r.Use)
-	c := &compiled{Rule: r, words: "everything", handler: r.To}
+	c := &compiled{Rule: r, words: "everything", hash: hash(r.Name), handler: r.To}
 	switch {
 	case r.Name == "":
 		return nil, errors.New("a rule has no name")
@@ -140,6 +142,13 @@ func compileRule(r Rule) (*compiled, error) {
 	c.MaxBody = cmp.Or(r.MaxBody, DefaultMaxBody)
 	c.terms = transit.Terms{Header: r.Timeouts.Header, Idle: r.Timeouts.Idle, Total: r.Timeouts.Total, Retry: transit.Retry(r.Retry), Streams: r.Streams}
 	return c, nil
+}
+
+// hash returns the FNV-1a hash of a name.
+func hash(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64()
 }
 
 // matches reports whether the rule takes the request, seen as v.

@@ -29,6 +29,9 @@ type Orders struct {
 	// keeps it in its keys. Empty for nearly all; the arm of a split otherwise.
 	// Set by router.
 	Space string
+	// Rules tells apart the rules by which requests have come here: a hash of their names,
+	// of routers within routers too. Zero: there was none. Set by router.
+	Rules uint64
 	// Turn is the request's place among those that its rule serves at once, or
 	// nil. Set by router.
 	Turn Turn

@@ -65,6 +65,7 @@ const (
 	Public                      // says itself that it is for all, those with Authorization too
 	Part                        // holds a part: see More.Range
 	Codable                     // may have forms: see Store.AddForm
+	Spread                      // answers for more than its own URL
 	endOfFlags
 )
 

@@ -297,6 +297,13 @@ func (s *Store) ByTag(tag uint64, f func(*Entry) (remove bool)) int {
 	return s.applyLocked(append([]*Entry(nil), s.tags[tag]...), f)
 }
 
+// Tagged returns how many entries carry a tag.
+func (s *Store) Tagged(tag uint64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tags[tag])
+}
+
 func (s *Store) applyLocked(found []*Entry, f func(*Entry) bool) (removed int) {
 	for _, e := range found {
 		if f(e) {
