@@ -2,6 +2,7 @@ package foretier_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -39,6 +40,7 @@ import (
 	"github.com/foretier/foretier/router/edge/acme"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/php"
+	"github.com/foretier/foretier/session/sqlstore"
 )
 
 // TestMetricNames holds each metric of each part against the rule that
@@ -279,6 +281,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	}
 
 	return []health.Reporter{apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
+		must(sqlstore.New(new(sql.DB), sqlstore.MySQL, sqlstore.Options{})),
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 
