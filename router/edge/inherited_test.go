@@ -17,11 +17,19 @@ import (
 	"github.com/foretier/foretier/router/edge"
 )
 
-// The child of TestInherited serves on what it was passed.
+// The child of TestInherited serves on what it was passed, those of TestHandOver likewise.
 func TestMain(m *testing.M) {
-	if os.Getenv("EDGE_TEST_CHILD") == "" {
+	switch os.Getenv("EDGE_TEST_CHILD") {
+	case "":
 		os.Exit(m.Run())
+	case "inherits":
+		inherits()
+	default:
+		succeeds(os.Getenv("EDGE_TEST_CHILD"))
 	}
+}
+
+func inherits() {
 	os.Setenv("LISTEN_PID", fmt.Sprint(os.Getpid())) // as the service manager does between fork and exec
 	ls, err := edge.Inherited()
 	if again, _ := edge.Inherited(); err != nil || len(ls) != 1 || again != nil || os.Getenv("LISTEN_FDS") != "" {
@@ -53,7 +61,7 @@ func TestInherited(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "EDGE_TEST_CHILD=1", "LISTEN_FDS=1")
+	cmd.Env = append(os.Environ(), "EDGE_TEST_CHILD=inherits", "LISTEN_FDS=1")
 	cmd.ExtraFiles = []*os.File{f}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

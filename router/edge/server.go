@@ -38,6 +38,10 @@ var (
 	ErrNotServing = errors.New("edge: not serving")
 	// ErrDraining is why a server is not ready once Run's context has ended.
 	ErrDraining = errors.New("edge: draining")
+	// ErrHandedOver is the cause with which a context of Run is cancelled once another
+	// process serves on the same socket: nobody has to notice, so Run does not wait for
+	// Linger. See [HandOver].
+	ErrHandedOver = errors.New("edge: another process has taken over")
 	// ErrRun is what a second Run returns.
 	ErrRun = errors.New("edge: a server runs once")
 )
@@ -243,10 +247,14 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	case <-above:
 	}
 	close(draining)
+	linger := max(s.opts.Linger, 0)
+	if errors.Is(context.Cause(ctx), ErrHandedOver) {
+		linger = 0
+	}
 	s.opts.Logger.LogAttrs(base, slog.LevelInfo, "draining", s.where(),
-		slog.Float64("linger_s", max(s.opts.Linger, 0).Seconds()), slog.Float64("drain_s", max(s.opts.Drain, 0).Seconds()))
+		slog.Float64("linger_s", linger.Seconds()), slog.Float64("drain_s", max(s.opts.Drain, 0).Seconds()))
 	if !broken {
-		s.drain(served)
+		s.drain(linger, served)
 	}
 	err = errors.Join(err, s.shutdown(base))
 	s.upgrades.closeAll()
@@ -286,15 +294,15 @@ func (s *Server) serve() error {
 
 // drain says that the server should get no more connections, and waits for the
 // balancers in front to see it.
-func (s *Server) drain(served <-chan error) {
+func (s *Server) drain(linger time.Duration, served <-chan error) {
 	s.phase.Store(phaseDraining)
-	if s.opts.Linger <= 0 {
+	if linger == 0 {
 		return
 	}
-	linger := time.NewTimer(s.opts.Linger)
-	defer linger.Stop()
+	over := time.NewTimer(linger)
+	defer over.Stop()
 	select {
-	case <-linger.C:
+	case <-over.C:
 	case <-served:
 	}
 }

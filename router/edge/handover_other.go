@@ -1,0 +1,13 @@
+//go:build !unix
+
+package edge
+
+import (
+	"errors"
+	"net"
+	"os"
+)
+
+func descriptorOf(net.Listener) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func closeOnExec(int) {}
