@@ -57,8 +57,8 @@ func (c *loopedConn) Write(p []byte) (int, error) { return len(p), nil }
 func (c *loopedConn) NetConn() net.Conn { return c.Conn }
 
 // chain has a request come again and again through an edge and a table of rules, of
-// which the last leads to h.
-func chain(b *testing.B, fields string, h http.Handler) {
+// which the last leads to h. They log nothing, unless opts have a Logger.
+func chain(b *testing.B, fields string, h http.Handler, opts edge.Options) {
 	quiet := slog.New(slog.DiscardHandler)
 	front, err := router.New(router.Options{Logger: quiet},
 		router.Rule{Name: "admin", When: router.Admin("/admin"), To: http.NotFoundHandler()},
@@ -68,8 +68,12 @@ func chain(b *testing.B, fields string, h http.Handler) {
 		b.Fatal(err)
 	}
 	l := &looped{request: "GET /page HTTP/1.1\r\nHost: shop.example\r\n" + fields + "\r\n", b: b, done: make(chan bool)}
-	srv, err := edge.New(front, edge.Options{Addr: "127.0.0.1:0", Linger: -1, Logger: quiet, NoAccessLog: true, NoInstant: true,
-		Wrap: func(inner net.Listener) net.Listener { l.Listener = inner; return l }})
+	opts.Addr, opts.Linger = "127.0.0.1:0", -1
+	opts.Wrap = func(inner net.Listener) net.Listener { l.Listener = inner; return l }
+	if opts.Logger == nil {
+		opts.Logger, opts.NoAccessLog = quiet, true
+	}
+	srv, err := edge.New(front, opts)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -108,7 +112,25 @@ func BenchmarkHit(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer c.Close()
-			chain(b, fields, c.Handler(origin))
+			chain(b, fields, c.Handler(origin), edge.Options{NoInstant: true})
+		})
+	}
+	text := slog.New(edge.NewLogHandler(io.Discard, edge.LogOptions{}))
+	json := slog.New(edge.NewLogHandler(io.Discard, edge.LogOptions{JSON: true}))
+	for name, log := range map[string]edge.Options{
+		"head":          {},
+		"head/text":     {Logger: text},
+		"head/json":     {Logger: json},
+		"head/combined": {Logger: text, Combined: io.Discard},
+		"chain/text":    {Logger: text, NoInstant: true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			c, err := cache.New(cache.Options{IgnoreCookies: []string{"_ga", "_fbp"}, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			chain(b, heads["browser"], c.Handler(origin), log)
 		})
 	}
 }
@@ -148,7 +170,7 @@ func BenchmarkProxied(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer pool.Close()
-			chain(b, fields, pool)
+			chain(b, fields, pool, edge.Options{NoInstant: true})
 		})
 	}
 }
