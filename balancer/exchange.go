@@ -133,6 +133,7 @@ func (x *exchange) broke(err error) {
 // noteTry notes for the log line where the request went.
 func (x *exchange) noteTry(t *try, err error) {
 	x.last, x.took = failed{t.entry.Name, err}, time.Since(t.start)
+	x.rec.Hit = false // a fallback's first handler may have had one
 	x.rec.Note("pool", x)
 }
 

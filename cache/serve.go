@@ -35,7 +35,7 @@ func (h *handler) hold(w http.ResponseWriter, a *ask, url []byte, e *memory.Entr
 		if early(e, a.now) {
 			h.refresh(a.detached(url), e)
 		}
-		h.note(a.r, noteHit)
+		h.noteHit(a.r)
 		h.serve(w, a, e, d.detail)
 	case serveInGrace:
 		h.cache.figures.stale.Add(1)

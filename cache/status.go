@@ -65,6 +65,14 @@ var (
 	noteSick  slog.LogValuer = note("stale, the backend is sick")
 )
 
+// noteHit leaves for the log line that the answer is a hit.
+func (s *site) noteHit(r *http.Request) {
+	if rec, ok := transit.Lookup(r.Context()); ok {
+		rec.Hit = true
+		rec.Note("cache", noteHit)
+	}
+}
+
 // note leaves n for the log line. What is served from the store alone makes no
 // record: where there is none nobody logs.
 func (s *site) note(r *http.Request, n slog.LogValuer) {

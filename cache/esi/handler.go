@@ -44,7 +44,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if out.act == again {
 		h.processor.figures.repeated.Add(1)
 		restore(w.Header(), before)
-		rec.Unproven = false // was the first answer's
+		rec.Unproven, rec.Hit = false, false // were the first answer's
 		rec.Lesson.Answer(nil)
 		how = plain
 		out = h.serve(w, r, rec, how, mark)
@@ -52,6 +52,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case out.act != pass:
 		rec.Lesson.Answer(nil) // its like is not to be answered without us
+		rec.Hit = false
 		rec.Note("esi", out.note())
 	case how == plain && r.Method == http.MethodGet && out.status == http.StatusOK:
 		h.marks.clear(mark)

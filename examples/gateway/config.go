@@ -59,6 +59,7 @@ type config struct {
 	actFrom       []netip.Prefix
 	act           string // for a gateway that runs; empty: this one is to
 	log           string
+	logHits       int // of so many hits one has its line
 	linger        time.Duration
 }
 
@@ -192,6 +193,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 		return nil
 	})
 	fs.StringVar(&f.c.log, "log", "text", "access log on standard error: text, json or off")
+	fs.IntVar(&f.c.logHits, "log-hits", 1, "`NUMBER` of hits in the cache of which one, by chance, has its line in the log, which says so by sampled=NUMBER; what fails, takes a second or asks a backend has its line always")
 }
 
 // lists splits what holds several.
@@ -293,6 +295,9 @@ func (f *flags) checkListening() {
 	}
 	if c.log != "text" && c.log != "json" && c.log != "off" {
 		f.check("log", c.log, errors.New("want text, json or off"))
+	}
+	if c.logHits < 1 {
+		f.check("log-hits", strconv.Itoa(c.logHits), errors.New("want a number such as 100, or 1 for a line of each"))
 	}
 	c.trust, err = prefixes(f.trust)
 	f.check("trust", f.trust, err)

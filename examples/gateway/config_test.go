@@ -49,6 +49,7 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"redis, no use":     {[]string{someBackends, "-redis", "redis://a"}, []string{"-redis", "want -sticky NAME"}},
 		"two pages":         {[]string{someBackends, "-error-page", "503=" + file("one", 9), "-error-page", "503=" + file("two", 9)}, []string{"there are two for 503"}},
 		"trust, mapped":     {[]string{someBackends, "-trust", "::ffff:0:0/90"}, []string{"-trust", "neither a network of IPv4 nor one of IPv6"}},
+		"log-hits":          {[]string{someBackends, "-log-hits", "0"}, []string{`-log-hits "0"`, "such as 100"}},
 		"trace":             {[]string{someBackends, "-trace", "all"}, []string{`-trace "all"`, "pass, begin or clients"}},
 		"observers":         {[]string{someBackends, "-observers", "office"}, []string{`-observers "office"`, "127.0.0.1"}},
 		"backend, ftp":      {[]string{"-backends", "ftp://a"}, []string{"want a URL that starts with http://"}},

@@ -295,6 +295,7 @@ func (t *tier) listen() error {
 		Linger:      cmp.Or(c.linger, -1), // of which edge knows 0 as its default
 		Logger:      t.log,
 		NoAccessLog: c.log == "off",
+		SampleHits:  c.logHits,
 	}
 	var err error
 	if t.certificates, err = certificatesOf(c); err != nil {

@@ -24,6 +24,11 @@ type Journal struct {
 	// response's header is handed up; nil if no pool was asked.
 	Sent http.Header
 
+	// Hit says that the answer is a fresh one that was stored, for which nobody below was
+	// asked. Set by a cache before the response's header is handed up, and taken back by
+	// whoever asks all the same, or makes something else of it.
+	Hit bool
+
 	awaits atomic.Int64 // see Await
 
 	mu     sync.Mutex

@@ -283,7 +283,7 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 		method: http.MethodGet, host: in.head.Host, target: in.head.Target, proto: "HTTP/1.1",
 		status: status, bytes: bytes, notes: in.memo.Notes,
 		referer: in.head.Value(referer), agent: in.head.Value(userAgent),
-		cause: cause, aborted: cause != nil, gone: cause != nil, lent: true,
+		cause: cause, aborted: cause != nil, gone: cause != nil, hit: true, lent: true,
 	}
 	if in.memo.HTTPS {
 		line.scheme = "https"

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -39,6 +40,8 @@ type access struct {
 	notes         []memo.Note
 	cause         error
 	aborted, gone bool
+	hit           bool // it was answered from a cache alone
+	sampled       int  // for how many requests the line stands; 0: for itself
 	lent          bool // its texts are a connection's, which reuses them
 }
 
@@ -72,12 +75,31 @@ func (s *Server) log(ctx context.Context, a *access) {
 	if (s.opts.NoAccessLog || s.lines != nil) && (a.cause == nil || level < slog.LevelWarn) {
 		return
 	}
+	if a.sampled = s.samples(a); a.sampled < 0 {
+		return
+	}
 	if s.plain != nil {
 		if !s.plain.Enabled(ctx, level) || s.plain.access(a, level, message) {
 			return
 		}
 	}
 	s.logRecord(ctx, a, level, message)
+}
+
+// slowHit is how long a hit takes whose line is never left out.
+const slowHit = time.Second
+
+// samples returns for how many requests a's line stands, 0 for itself alone, and a
+// negative number if others stand for it: see [Options.SampleHits].
+func (s *Server) samples(a *access) int {
+	n := s.opts.SampleHits
+	switch {
+	case n <= 1 || !a.hit || a.cause != nil || a.status >= http.StatusBadRequest || a.took >= slowHit:
+		return 0
+	case rand.IntN(n) != 0:
+		return -1
+	}
+	return n
 }
 
 // access writes a's line, if it is all of kinds that are known here.
@@ -119,6 +141,9 @@ func (h *LogHandler) access(a *access, level slog.Level, message string) bool {
 	}
 	if a.aborted {
 		l.True("aborted")
+	}
+	if a.sampled > 0 {
+		l.Int("sampled", int64(a.sampled))
 	}
 	if a.cause != nil {
 		l.String("cause", a.cause.Error())
@@ -186,6 +211,9 @@ func (a *access) appendAttrs(attrs []slog.Attr) []slog.Attr {
 	if a.aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
+	if a.sampled > 0 {
+		attrs = append(attrs, slog.Int("sampled", a.sampled))
+	}
 	if a.cause != nil {
 		attrs = append(attrs, slog.String("cause", a.cause.Error()))
 	}
@@ -234,6 +262,6 @@ func accessOf(ex *exchange, r *http.Request, rec *transit.Record, status int) ac
 		method: r.Method, host: r.Host, target: r.RequestURI, proto: r.Proto,
 		status: status, bytes: ex.bytes,
 		referer: r.Header.Get("Referer"), agent: r.Header.Get("User-Agent"),
-		record: rec, cause: rec.Cause(), trace: rec.Trace, span: ex.span,
+		record: rec, cause: rec.Cause(), hit: rec.Hit, trace: rec.Trace, span: ex.span,
 	}
 }

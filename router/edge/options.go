@@ -119,6 +119,12 @@ type Options struct {
 	// serve. It gets several lines at once, and none waits for it: see
 	// [LogWriter].
 	Combined io.Writer
+	// SampleHits has one line of so many written for what is answered from a cache alone,
+	// chosen by chance; each says so by "sampled", the number of requests that it stands
+	// for. What fails or takes a second, and what a backend was asked for, has its line
+	// always. Zero, one and negative mean all, the default. It may not be set beside
+	// Combined, of which no line could say so.
+	SampleHits int
 	// AnonymousLog shortens clients' addresses in logs to /24 and /48.
 	AnonymousLog bool
 }
@@ -176,6 +182,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.HostPages, err = cloneHostPages(o.HostPages); err != nil {
 		return o, err
+	}
+	if o.SampleHits > 1 && o.Combined != nil {
+		return o, errors.New("edge: SampleHits beside Combined: its lines cannot say for how many they stand")
 	}
 	if o.HSTS > 0 && o.HSTS < time.Second {
 		return o, fmt.Errorf("edge: HSTS of %s: want a second or more, since max-age=0 switches it off", o.HSTS)
