@@ -10,7 +10,7 @@ import (
 
 const (
 	liveEvery   = 500 * time.Millisecond // or so seldom that it takes liveShare, with all readers
-	liveShare   = 0.008                  // of one processor; some more goes into making connections wait
+	liveShare   = 0.004                  // of one processor, by the clock; collecting its garbage takes as much again
 	liveLeast   = 10 * time.Second
 	mostReaders = 16 // at once
 	readerStall = 10 * time.Second

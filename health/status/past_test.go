@@ -186,12 +186,25 @@ func TestPause(t *testing.T) {
 		want       time.Duration
 	}{
 		{time.Millisecond, 0, 1, 500 * time.Millisecond},
-		{4 * time.Millisecond, time.Millisecond, 4, time.Second},
-		{8 * time.Millisecond, 0, 16, time.Second},
+		{4 * time.Millisecond, time.Millisecond, 4, 2 * time.Second},
+		{8 * time.Millisecond, 0, 16, 2 * time.Second},
 		{time.Second, 0, 1, liveLeast},
 	} {
 		if got := pause(c.make, c.send, c.readers); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
+	}
+}
+
+// BenchmarkShow makes what a page of 200 backends shows.
+func BenchmarkShow(b *testing.B) {
+	h, err := New([]health.Reporter{&shop{began: time.Now(), backends: 200}}, Options{Name: "gw"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h.past.tick(time.Now(), h.Report)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.SetBytes(int64(len(h.show())))
 	}
 }

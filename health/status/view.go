@@ -43,6 +43,7 @@ type panel struct {
 type table struct {
 	Kind   string   `json:"kind"`
 	Titles []string `json:"titles"`
+	Wide   []bool   `json:"wide"` // those that have shares
 	Rows   []row    `json:"rows"`
 }
 
@@ -109,7 +110,7 @@ func (t *table) add(part, was *health.Report, seconds float64, acts bool) {
 			i := slices.Index(t.Titles, c[0])
 			if i < 0 {
 				i = len(t.Titles)
-				t.Titles, r.Cells = append(t.Titles, c[0]), append(r.Cells, "")
+				t.Titles, t.Wide, r.Cells = append(t.Titles, c[0]), append(t.Wide, f.shared()), append(r.Cells, "")
 			}
 			r.Cells[i] = c[1]
 		}
@@ -169,7 +170,7 @@ func (f *family) now(seconds float64) [][2]string {
 	switch {
 	case first.Kind == health.Histogram:
 		return [][2]string{{title + " p50", duration(quantile(first, f.was[0], 0.5))}, {title + " p99", duration(quantile(first, f.was[0], 0.99))}}
-	case first.Kind == health.Counter && len(first.Labels) > 0:
+	case f.shared():
 		return [][2]string{{title, f.shares()}}
 	case first.Kind == health.Counter:
 		return [][2]string{{title + " /s", amount(first.Unit, growth(first, f.was[0])/seconds)}}
@@ -178,6 +179,9 @@ func (f *family) now(seconds float64) [][2]string {
 	}
 	return [][2]string{{title, amount(first.Unit, first.Value)}}
 }
+
+// shared reports whether it is told how the family is shared out.
+func (f *family) shared() bool { return f.of[0].Kind == health.Counter && len(f.of[0].Labels) > 0 }
 
 // shares tells how what was counted of late is shared out, the most first; of nothing of
 // late, how all is that was counted ever.
