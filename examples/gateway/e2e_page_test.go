@@ -194,6 +194,8 @@ func TestE2EPageOfManyBackends(t *testing.T) {
 	if share > pageShare {
 		t.Errorf("the page takes %.2f%% of a processor", 100*share)
 	}
+	drawn := `[...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === '` + names[0] + `').querySelector('canvas')`
+	b.until(`(c => c.width === 135 && c.getContext('2d').getImageData(0, 0, 135, 24).data.some(v => v))(` + drawn + `)`)
 	for line := range strings.Lines(b.output.String()) {
 		if strings.Contains(line, "CONSOLE") {
 			t.Errorf("the page complains: %s", line)
