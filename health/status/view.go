@@ -94,7 +94,7 @@ func panelOf(part, was *health.Report, seconds float64, acts bool) panel {
 }
 
 // notInRows are figures that a table has no room for.
-var notInRows = []string{"memory_max_bytes", "latency_seconds"}
+var notInRows = []string{"memory_max_bytes", "latency_seconds", "drained"}
 
 // add adds a row for a part. Not all need have all figures of the others.
 func (t *table) add(part, was *health.Report, seconds float64, acts bool) {
