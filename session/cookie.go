@@ -26,6 +26,7 @@ const (
 	idSize   = 32 + 4
 	idLength = idSize * 4 / 3
 	tagSize  = 16
+	idHash   = sha256.Size
 )
 
 func newTicket(now time.Time, tag string) ticket {
@@ -77,7 +78,7 @@ func isBase64URL(s string) bool {
 // key returns where the store keeps the session with this ticket. The name is
 // the manager's, so that a ticket of one manager opens nothing at another
 // which shares its store.
-func (t ticket) key(name string) string { return sessionPrefix + digest(name, t.id, sha256.Size) }
+func (t ticket) key(name string) string { return sessionPrefix + digest(name, t.id, idHash) }
 
 const sessionPrefix = "s-"
 

@@ -68,6 +68,11 @@ func (d draft) create(ctx context.Context, m *Manager, v values) (draft, error) 
 		return d, err
 	}
 	t := newTicket(now, p.tag(m.name))
+	if m.opts.Listed && p.Subject != "" {
+		if err := m.enlist(ctx, p, t.key(m.name)); err != nil {
+			return d, fmt.Errorf("session: listing: %w", err)
+		}
+	}
 	err = m.call(ctx, func(ctx context.Context) error {
 		return m.store.Create(ctx, t.key(m.name), data, p.remaining(now, m.opts))
 	})

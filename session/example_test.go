@@ -109,6 +109,58 @@ func ExampleOptions_header() {
 	// "" <nil>
 }
 
+// A page of one's devices, each of which can be logged out.
+func ExampleManager_Sessions() {
+	sessions, err := session.New(session.Memory(), session.Options{Listed: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sessions.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		if s.Subject("ann") == nil && s.Set("user", "ann") == nil && s.Set("browser", r.UserAgent()) == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	mux.HandleFunc("GET /devices", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		user, _, err := session.Value[string](s, "user")
+		if err != nil {
+			return
+		}
+		all, err := sessions.Sessions(r.Context(), user)
+		for _, l := range all {
+			browser, _, _ := session.Value[string](l, "browser")
+			fmt.Fprintln(w, browser, l.Is(s), err) // and a button that posts l.ID
+		}
+	})
+	mux.HandleFunc("POST /devices/{id}/end", func(w http.ResponseWriter, r *http.Request) {
+		user, ok, err := session.Value[string](session.From(r.Context()), "user")
+		if err != nil || !ok || sessions.End(r.Context(), user, r.PathValue("id")) != nil {
+			http.Error(w, "not ended", http.StatusServiceUnavailable)
+		}
+	})
+
+	shop := sessions.Handler(mux)
+	var cookie string
+	for _, browser := range []string{"phone", "laptop"} {
+		r := httptest.NewRequest("POST", "https://shop.example/login", nil)
+		r.Header.Set("User-Agent", browser)
+		w := httptest.NewRecorder()
+		shop.ServeHTTP(w, r)
+		cookie = w.Header().Get("Set-Cookie")
+	}
+	r := httptest.NewRequest("GET", "https://shop.example/devices", nil)
+	r.Header.Set("Cookie", cookie)
+	w := httptest.NewRecorder()
+	shop.ServeHTTP(w, r)
+	fmt.Print(w.Body)
+	// Output:
+	// laptop true <nil>
+	// phone false <nil>
+}
+
 // A message that is shown once, on the next page.
 func ExamplePop() {
 	sessions, err := session.New(session.Memory(), session.ShopOptions())

@@ -47,6 +47,9 @@ type Options struct {
 	Remember time.Duration
 	// Persistent lets the cookie outlive the browser's window, by Max-Age.
 	Persistent bool
+	// Listed keeps a list of each subject's sessions, for [Manager.Sessions] and
+	// [Manager.End]: two calls to the store more at a login or renewal, and none else.
+	Listed bool
 	// AllowInsecure serves sessions to clients on plain HTTP: their cookie has
 	// neither prefix nor Secure, and is not read on HTTPS. Without it such
 	// clients are sent the Secure cookie, which most will not return. It is

@@ -122,6 +122,18 @@ func (m *Manager) entomb(ctx context.Context, key string, old Record, tombstone 
 	return m.call(ctx, func(ctx context.Context) error { return m.store.Update(ctx, key, old, data, retired) })
 }
 
+// destroy replaces what is at key by a tombstone that shows nothing, if it is still
+// record.
+func (m *Manager) destroy(ctx context.Context, key string, record Record) error {
+	err := m.entomb(ctx, key, record, payload{Created: time.Now().Unix(), Ended: destroyed})
+	if errors.Is(err, ErrFull) {
+		// There is no room for a tombstone, but a logout must be one. Who is
+		// under way finds nothing, and brings nothing back.
+		err = m.call(ctx, func(ctx context.Context) error { return m.store.Delete(ctx, key, record) })
+	}
+	return err
+}
+
 // retire destroys what is at key: it puts a tombstone in its place that shows
 // nothing, whatever it has become meanwhile. record is what it was. ended is
 // false if there was nothing left to be destroyed.
@@ -140,12 +152,7 @@ func (m *Manager) retire(ctx context.Context, key string, record Record) (ended 
 				return false, err
 			}
 		}
-		err = m.entomb(ctx, key, record, payload{Created: time.Now().Unix(), Ended: destroyed})
-		if errors.Is(err, ErrFull) {
-			// There is no room for a tombstone, but a logout must be one. Who is
-			// under way finds nothing, and brings nothing back.
-			err = m.call(ctx, func(ctx context.Context) error { return m.store.Delete(ctx, key, record) })
-		}
+		err = m.destroy(ctx, key, record)
 		switch {
 		case err == nil:
 			return true, nil

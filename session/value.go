@@ -9,6 +9,11 @@ import (
 	"unicode/utf8"
 )
 
+// A Holder holds values that can be looked at: a *[Session], or a [Listed].
+type Holder interface {
+	value(key string) (json.RawMessage, bool, error)
+}
+
 // Value returns a copy of what the session holds under key, decoded from JSON
 // into a T. ok is false, and v zero, if it holds nothing there. Changing v
 // changes nothing in the session.
@@ -18,7 +23,10 @@ import (
 // uint64 or a [json.Number].
 //
 // The error is ErrUnavailable, or says that the value is no T.
-func Value[T any](s *Session, key string) (v T, ok bool, err error) {
+func Value[T any](s Holder, key string) (v T, ok bool, err error) {
+	if s == nil {
+		return v, false, ErrNoManager
+	}
 	raw, ok, err := s.value(key)
 	if err != nil || !ok {
 		return v, false, err
