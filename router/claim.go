@@ -145,6 +145,9 @@ type Counterexample struct {
 func (c *Counterexample) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "router: %s %s (host %s", c.Request.Method, c.Request.RequestURI, c.Request.Host)
+	if c.Request.TLS != nil {
+		b.WriteString(", https")
+	}
 	for name, values := range c.Request.Header {
 		fmt.Fprintf(&b, ", %s: %s", name, strings.Join(values, ", "))
 	}

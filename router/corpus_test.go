@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -37,9 +38,9 @@ func (c corpus) matcher(depth int) router.Matcher {
 		}
 		return ms
 	}
-	n := 8
+	n := 13
 	if depth > 0 {
-		n = 14
+		n = 19
 	}
 	switch c.IntN(n) {
 	case 0:
@@ -60,13 +61,23 @@ func (c corpus) matcher(depth int) router.Matcher {
 		return router.Client(nets...)
 	case 6:
 		return pick(c, router.Admin("/a"), router.Admin("/a", "/m").Except("/a/b", "/m/x/*"))
-	case 8, 9:
+	case 7:
+		return router.Query("q", some(c, "1", "2", "zz", "a b")...)
+	case 8:
+		return pick(c, router.Query("q"), router.Query("p"), router.Scheme("http"), router.Scheme("https"))
+	case 9:
+		return router.HeaderContains("X-V", some(c, "1", "12", "z", "2", "zz")...)
+	case 10:
+		return pick(c, router.HeaderRegexp("X-V", "^1"), router.HeaderRegexp("X-W", "."))
+	case 11:
+		return router.PathSuffix(some(c, "b", "/b", ".png", "x.png", "/", "zz")...)
+	case 13, 14:
 		return router.All(parts()...)
-	case 10, 11:
+	case 15, 16:
 		return router.Any(parts()...)
-	case 12:
+	case 17:
 		return router.Not(c.matcher(depth - 1))
-	case 13:
+	case 18:
 		return pick[router.Matcher](c, router.Test("long", isLong), moved)
 	}
 	return router.Path(some(c, corpusPaths...)...)
@@ -83,14 +94,20 @@ var moved = func() router.Matcher {
 func isLong(r *http.Request) bool { return len(r.RequestURI) > 8 }
 
 var corpusTargets = []string{"/", "/a", "/a/b", "/a/", "/a/zz/zz", "/a/1/b", "/a/x/b", "/x/b", "/7", "/x.png", "/zz", "/m/", "/m/x/y", "/A", "/%61/b",
-	"//a", "/x/../a/b", "/a;x/b", "/index.php/a", "/%20a", "/a/%2e%2e/m", "/a%2Fb", "/../x", "/a%00", "/t%C3%BCr", "/long/long/long", "/a/b/?q=1"}
+	"//a", "/x/../a/b", "/a;x/b", "/index.php/a", "/%20a", "/a/%2e%2e/m", "/a%2Fb", "/../x", "/a%00", "/t%C3%BCr", "/long/long/long", "/a/b/?q=1", "/a/x.png", "/zz.png", "/b?q=2&q=1", "/a/b?%71=a+b&p", "/x/y/b?q", "/a/zz?q=3"}
 
 func (c corpus) request() *http.Request {
 	r := request(pick(c, "GET", "GET", "POST", "HEAD", "PUT", "ZZ"), pick(c, corpusTargets...))
 	r.Host = pick(c, "shop.example", "shop.example:80", "a.shop.example", "zz.shop.example", "b.example", "[::1]:8080", "other", "")
 	r.RemoteAddr = pick(c, "10.0.0.1:1", "10.130.0.1:1", "10.200.0.1:1", "10.1.2.3:1", "[2001:db8::1]:1", "[2001:db8:8000::1]:1", "[2001:db9::1]:1", "192.0.2.1:1", "unknown")
 	for range c.IntN(3) {
-		r.Header.Add("X-V", pick(c, "1", "2", "3", "zz"))
+		r.Header.Add("X-V", pick(c, "1", "2", "3", "zz", "12", "21", "31x"))
+	}
+	if c.IntN(4) == 0 {
+		r.TLS = new(tls.ConnectionState)
+	}
+	if c.IntN(4) == 0 {
+		r.Header.Set("X-W", "x")
 	}
 	var cookies []string
 	for range c.IntN(3) {

@@ -35,17 +35,25 @@ func (m headerMatcher) match(v *view) bool {
 func (m headerMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
 func (m headerMatcher) String() string             { return list("Header", append([]string{m.name}, m.values...)) }
 func (m headerMatcher) check() error {
-	switch {
-	case m.name == "":
-		return notEmpty("Header", 0)
-	case !fields.Token(m.name):
-		return fmt.Errorf("Header(%q) is no name of a field: want one without colon and value, such as X-Beta", m.name)
-	case m.name == "Host":
-		return fmt.Errorf("Header(%q) never matches: want Host(...)", m.name)
-	case m.name == "Transfer-Encoding" || m.name == "Trailer":
-		return fmt.Errorf("Header(%q) never matches: the server takes it off", m.name)
+	if err := checkField("Header", m.name); err != nil {
+		return err
 	}
 	return checkValues("Header", m.name, m.values)
+}
+
+// checkField says why no request has a field of that name.
+func checkField(kind, name string) error {
+	switch {
+	case name == "":
+		return notEmpty(kind, 0)
+	case !fields.Token(name):
+		return fmt.Errorf("%s(%q) is no name of a field: want one without colon and value, such as X-Beta", kind, name)
+	case name == "Host":
+		return fmt.Errorf("%s(%q) never matches: want Host(...)", kind, name)
+	case name == "Transfer-Encoding" || name == "Trailer":
+		return fmt.Errorf("%s(%q) never matches: the server takes it off", kind, name)
+	}
+	return nil
 }
 
 // checkValues says which value no request can have: a field's and a cookie's
@@ -59,14 +67,18 @@ func checkValues(kind, name string, values []string) error {
 	return nil
 }
 
-func (m headerMatcher) key() string { return "header " + m.name }
-
-func (m headerMatcher) tell(d *proof.Space) {
-	for _, v := range append([]string{d.Word()}, m.values...) {
-		d.AddSeveral(m.key(), v, func(r *http.Request) { r.Header.Add(m.name, v) })
-	}
-}
+func (m headerMatcher) tell(d *proof.Space) { tellLines(d, m.name, m.values...) }
 
 func (m headerMatcher) says(d *proof.Space, _ *proof.Class) proof.Formula {
-	return d.Set(m.key(), m.String(), m.Match)
+	return d.Set(lineKey(m.name), m.String(), m.Match)
+}
+
+// lineKey is the dimension of the lines of a field.
+func lineKey(name string) string { return "header " + name }
+
+// tellLines adds lines of a field to a space, and one that none of its conditions means.
+func tellLines(d *proof.Space, name string, lines ...string) {
+	for _, line := range append([]string{d.Word()}, lines...) {
+		d.AddSeveral(lineKey(name), line, func(r *http.Request) { r.Header.Add(name, line) })
+	}
 }

@@ -28,7 +28,7 @@ func learns(rt *Router, p *pupil, path string) (bool, []transit.Stage) {
 }
 
 // TestALessonGoesOnlyWhereNothingElseWasRead: of a rule that asks for more than
-// method, host and path, and of what stands behind one that was asked, an edge
+// method, scheme, host and target, and of what stands behind one that was asked, an edge
 // learns nothing.
 func TestALessonGoesOnlyWhereNothingElseWasRead(t *testing.T) {
 	yes := Test("yes", func(*http.Request) bool { return false })
@@ -52,6 +52,9 @@ func TestALessonGoesOnlyWhereNothingElseWasRead(t *testing.T) {
 		"behind another":            {rules: []Rule{{When: Path("/b")}, {}}, want: true},
 		"header":                    {rules: []Rule{{When: Not(Header("X-Beta"))}}},
 		"cookie":                    {rules: []Rule{{When: Not(Cookie("beta"))}}},
+		"query, scheme, suffix":     {rules: []Rule{{When: All(Not(Query("beta")), Scheme("http"), PathSuffix("b"))}}, want: true},
+		"a part of a header":        {rules: []Rule{{When: Not(HeaderContains("X-Beta", "1"))}}},
+		"an expression":             {rules: []Rule{{When: Not(HeaderRegexp("X-Beta", "1"))}}},
 		"client":                    {rules: []Rule{{When: Client(net)}}},
 		"function":                  {rules: []Rule{{When: Not(yes)}}},
 		"behind a header":           {rules: []Rule{{When: Header("X-Beta")}, {}}},

@@ -47,7 +47,7 @@ type view struct {
 }
 
 // readsMore says that the condition reads of the request more than its method,
-// host and path. Whoever does calls it: what an edge has learned of one request
+// scheme, host and target. Whoever does calls it: what an edge has learned of one request
 // holds for others that only differ there.
 func (v *view) readsMore() {
 	if v.rd != nil {

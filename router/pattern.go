@@ -70,7 +70,7 @@ func (p *pattern) String() string { return p.text }
 func (p *pattern) Covers(other proof.Pattern) bool {
 	n, ok := other.(*pattern)
 	if !ok {
-		return false
+		return p.text == "/*"
 	}
 	if p.rest && strings.HasPrefix(n.prefix, p.prefix) {
 		return true

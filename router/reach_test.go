@@ -64,6 +64,21 @@ func TestRulesThatAreNeverReached(t *testing.T) {
 		"paths below":                   {path("/p/*"), path("/p/", "/p/{x}", "/p/{x}/{y}"), true},
 		"what looks like a parameter's": {path("/{y}g"), path("/{x}.png"), false},
 		"not below":                     {not(path("/p/*")), path("/q"), false}, // that they are apart is not known
+		"a query's value":               {router.Query("q"), router.Query("q", "1"), true},
+		"another value":                 {router.Query("q", "1"), router.Query("q", "1", "2"), false},
+		"both schemes":                  {any(router.Scheme("http"), router.Scheme("https")), path("/x"), true},
+		"one scheme":                    {router.Scheme("http"), path("/x"), false},
+		"a shorter part":                {router.HeaderContains("X-V", "a"), router.HeaderContains("X-V", "ab"), true},
+		"a part of a value":             {router.HeaderContains("X-V", "a"), header("X-V", "cab"), true},
+		"a longer part":                 {router.HeaderContains("X-V", "ab"), router.HeaderContains("X-V", "a"), false},
+		"an expression's field":         {header("X-V"), router.HeaderRegexp("X-V", "a"), true},
+		"a value of an expression":      {router.HeaderRegexp("X-V", "a"), header("X-V", "a"), false}, // it is not looked into
+		"a shorter ending":              {router.PathSuffix(".png"), router.PathSuffix("x.png", "y.png"), true},
+		"a longer ending":               {router.PathSuffix("x.png"), router.PathSuffix(".png"), false},
+		"an ending of a path":           {router.PathSuffix(".png"), path("/a.png", "/{x}.png", "/{x}/{n:[0-9]{2}}.png"), true},
+		"an ending of a parameter":      {router.PathSuffix(".png"), path("/{x}"), false},
+		"an ending of what is below":    {router.PathSuffix("g"), path("/png*"), false},
+		"all paths":                     {path("/*"), router.PathSuffix(".png"), true},
 		"what matches nothing":          {path("/a"), all(method("GET"), method("POST")), false},
 	}
 	for name, c := range cases {

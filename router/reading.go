@@ -19,7 +19,11 @@ type readings struct {
 	// cookies are the request's by name, once matchers have looked often.
 	cookies map[string][]string
 	looks   int // at cookies
-	// beyond says that somebody has wanted to know more than method, host and path.
+	// query is the request's by name, likewise.
+	query   map[string][]string
+	queries int // looks at it
+	// beyond says that somebody has wanted to know more than method, scheme, host and
+	// target.
 	beyond bool
 }
 

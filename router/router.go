@@ -150,12 +150,13 @@ func (c *compiled) counts(t *turn, rec *transit.Record) (end func()) {
 // and the handler's type where it cannot see.
 //
 // It walks the classes that the matchers of all rules and of the claim divide
-// requests into, by method, host, header, cookie, client and path; of a header it
-// knows that it may have several lines, and of cookies that several may have one
-// name. Of paths it tries some of each class: each pattern filled in, alone and
+// requests into, by method, scheme, host, header, cookie, query, client and path; of a
+// header it knows that it may have several lines, and of cookies and parameters that
+// several may have one name. Of paths it tries some of each class: each pattern filled in, alone and
 // behind each admin prefix that is resolved away, and each prefix in the forms that
 // readings tell apart. A function in [Test], and whether a regular expression in a
-// [Path] also takes the other paths of its class, is tried both ways.
+// [Path] also takes the other paths of its class, or that of a [HeaderRegexp] a line, is
+// tried both ways.
 //
 // The tier's own answers reach nobody, so claims hold for them: [Maintenance],
 // [NotAuthority], [Redirect], the 403 of Allow, http.NotFoundHandler and

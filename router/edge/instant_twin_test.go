@@ -258,6 +258,14 @@ func (w *twin) matcher(depth int) router.Matcher {
 		return router.Cookie("_ga")
 	case 4:
 		return router.Client(netip.MustParsePrefix("192.0.2.0/25"))
+	case 5:
+		return pick(w.rnd, router.Query("b", "c"), router.Query("utm_source"), router.Not(router.Query("b")))
+	case 6:
+		return router.Scheme(pick(w.rnd, "http", "https"))
+	case 7:
+		return pick(w.rnd, router.HeaderContains("Accept-Language", "e"), router.HeaderRegexp("Dnt", "1"))
+	case 8:
+		return router.PathSuffix("/1", "y")
 	case 24:
 		return router.All(two()...)
 	case 25:
@@ -312,6 +320,9 @@ func (w *twin) backend(name string) http.Handler {
 		h.Set("Cache-Tag", "t"+strconv.Itoa(len(r.URL.Path)%3))
 		h.Set("Etag", `"`+w.said+`"`)
 		body := fmt.Sprintf("%s %s %s %s %d %s\n", name, transitScheme(r), r.Host, r.URL, asked, w.said)
+		if strings.HasPrefix(r.URL.Path, "/a/") && len(w.said) > 1 { // it changes its mind
+			h.Set("No-Vary-Search", map[bool]string{true: "params", false: `params=("utm_source")`}[len(w.said) == 2])
+		}
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/coded"):
 			h.Set("Vary", "Accept-Encoding")

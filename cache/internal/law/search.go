@@ -86,7 +86,7 @@ func parameterNames(m httpsfv.Member) (names []string, ok bool) {
 		if !ok {
 			return nil, false
 		}
-		if name = decodeForm(name); !utf8.ValidString(name) {
+		if name = target.DecodeForm(name); !utf8.ValidString(name) {
 			return nil, false // see Normal
 		}
 		names = append(names, strings.Clone(name))
@@ -113,7 +113,7 @@ func (s *Search) Normal(query string) string {
 			continue
 		}
 		name, _, _ := strings.Cut(text, "=")
-		if name = decodeForm(name); !utf8.ValidString(name) {
+		if name = target.DecodeForm(name); !utf8.ValidString(name) {
 			return query
 		}
 		if _, listed := slices.BinarySearch(s.names, name); listed == s.only {
@@ -132,27 +132,6 @@ func (s *Search) Normal(query string) string {
 	}
 	if string(b) == query {
 		return query
-	}
-	return string(b)
-}
-
-// decodeForm decodes a name of a form (WHATWG URL, section 5.1): a percent sign that
-// begins no escape is one.
-func decodeForm(s string) string {
-	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '+':
-			b = append(b, ' ')
-		case target.IsEscape(s[i:]):
-			b = append(b, target.Unescape(s[i+1], s[i+2]))
-			i += 2
-		default:
-			b = append(b, s[i])
-		}
 	}
 	return string(b)
 }

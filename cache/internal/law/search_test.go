@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/foretier/foretier/internal/target"
 )
 
 func TestReadSearch(t *testing.T) {
@@ -102,12 +104,8 @@ func same(s *Search, a, b string) bool {
 		return a == b
 	}
 	parse := func(query string) (list [][2]string) {
-		for text := range strings.SplitSeq(query, "&") {
-			if text == "" {
-				continue
-			}
-			name, value, _ := strings.Cut(text, "=")
-			pair := [2]string{decodeUTF8(decodeForm(name)), decodeUTF8(decodeForm(value))}
+		for name, value := range target.Parameters(query) {
+			pair := [2]string{decodeUTF8(name), decodeUTF8(value)}
 			if slices.Contains(s.names, pair[0]) == s.only {
 				list = append(list, pair)
 			}

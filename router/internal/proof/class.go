@@ -26,3 +26,10 @@ type Pattern interface {
 	// by saying no.
 	Covers(Pattern) bool
 }
+
+// An Ender is a pattern of all paths that have one ending.
+type Ender interface {
+	Pattern
+	// Ending returns it.
+	Ending() string
+}

@@ -48,7 +48,47 @@ func (d *Space) classes(bases []string) (out []*Class) {
 			add(pattern.Filled(strings.Trim(p, "/"), d.word))
 		}
 	}
+	for _, ending := range endings(patterns) {
+		for _, path := range d.ended(ending, patterns, prefixes) {
+			add(path)
+		}
+	}
 	return slices.DeleteFunc(out, func(c *Class) bool { return c.Readings.Refusal != "" })
+}
+
+// endings returns the endings that patterns tell apart, none among them.
+func endings(patterns []Pattern) (out []string) {
+	for _, pattern := range patterns {
+		if e, ok := pattern.(Ender); ok {
+			out = append(out, e.Ending())
+		}
+	}
+	if out == nil {
+		return nil
+	}
+	return append(out, "")
+}
+
+// ended returns paths with an ending: of each pattern that leaves room for it, and of
+// each form of a prefix. What stands before the ending makes no longer one of it.
+func (d *Space) ended(ending string, patterns []Pattern, prefixes []string) (out []string) {
+	last := d.word + d.gap + ending
+	out = append(out, "/"+last)
+	if strings.HasPrefix(ending, "/") {
+		out = append(out, ending)
+	}
+	for _, pattern := range patterns {
+		out = append(out, pattern.Filled(last, d.word))
+		if dir, ok := strings.CutSuffix(pattern.String(), "*"); ok && strings.HasPrefix(dir, "/") {
+			out = append(out, pattern.Filled(d.word+"/"+last, d.word))
+		}
+	}
+	for _, p := range prefixes {
+		for _, form := range forms(p, d.word) {
+			out = append(out, form+"/"+last, form+ending)
+		}
+	}
+	return out
 }
 
 // forms are the forms of a prefix that readings tell apart.

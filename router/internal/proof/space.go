@@ -10,6 +10,7 @@ import (
 // A Space is all that some conditions tell apart.
 type Space struct {
 	word     string // that no condition names, for whatever is none of what they name
+	gap      string // a byte that none of them holds
 	list     []dimension
 	index    map[string]int     // of list, by key
 	shown    map[string]bool    // values of dimensions with several
@@ -42,7 +43,7 @@ type Condition interface {
 
 // NewSpace returns what the conditions tell apart, of which nil ones tell nothing.
 func NewSpace(ms []Condition) *Space {
-	d := &Space{word: unnamed(ms), index: make(map[string]int), shown: make(map[string]bool), sets: make(map[string]Formula)}
+	d := &Space{word: unnamed(ms), gap: unheld(ms), index: make(map[string]int), shown: make(map[string]bool), sets: make(map[string]Formula)}
 	d.Add("method", func(r *http.Request) { r.Method = http.MethodGet })
 	d.Add("host", func(r *http.Request) { r.Host = "shop.example" })
 	d.Add("host", func(r *http.Request) { r.Host = d.word + ".invalid" })
@@ -74,6 +75,27 @@ func unnamed(ms []Condition) string {
 	}
 	return word
 }
+
+// unheld returns a byte that stands in none of the conditions, and in paths, fields and
+// queries for itself.
+func unheld(ms []Condition) string {
+	var named strings.Builder
+	for _, m := range ms {
+		if m != nil {
+			named.WriteString(m.String())
+		}
+	}
+	for _, c := range "~!$@0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
+		if !strings.ContainsRune(named.String(), c) {
+			return string(c)
+		}
+	}
+	return "~"
+}
+
+// Gap returns a byte that no condition holds: what is between two of them is beside
+// nothing else that a condition names.
+func (d *Space) Gap() string { return d.gap }
 
 // Word returns a word that no condition names: it stands for all such.
 func (d *Space) Word() string { return d.word }
