@@ -51,13 +51,15 @@ func TestSteering(t *testing.T) {
 	stored := func() string { return fmt.Sprint(metricOf(t, pages.Report(), "responses_stored")) }
 	primary := func() (names string) {
 		for _, b := range db.Report().Parts {
-			if metricOf(t, b, "primary") == 1 {
-				names += b.Name
+			for _, m := range b.Metrics { // who was not probed yet has none
+				if m.Name == "primary" && m.Value == 1 {
+					names += b.Name
+				}
 			}
 		}
 		return names
 	}
-	testkit.Within(t, 10e9, "a primary is known", func() bool { return len(db.Report().Parts[0].Metrics) > 6 && primary() != "" })
+	testkit.Within(t, 10e9, "a primary is known", func() bool { return primary() != "" })
 	other := map[string]string{"db1": "db2", "db2": "db1"}[primary()]
 	front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://shop.example/7", nil))
 
