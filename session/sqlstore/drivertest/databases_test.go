@@ -50,9 +50,14 @@ func mariaDB(t *testing.T, args ...string) *database {
 		c.Logger = log.New(io.Discard, "", 0)
 		c.Params = make(map[string]string)
 		for _, s := range settings {
-			if name, value := cut(s); name == "user" {
+			switch name, value := cut(s); name {
+			case "user":
 				c.User = value
-			} else {
+			case "clientFoundRows":
+				c.ClientFoundRows = true
+			case "interpolateParams":
+				c.InterpolateParams = true
+			default:
 				c.Params[name] = value
 			}
 		}
@@ -66,7 +71,7 @@ func mariaDB(t *testing.T, args ...string) *database {
 }
 
 func postgreSQL(t *testing.T) *database {
-	server := servertest.PostgreSQL(t)
+	server := servertest.PostgreSQL(t, "-c", "max_connections=300")
 	d := &database{name: "PostgreSQL", dialect: sqlstore.PostgreSQL, server: server, link: newLink(t, server.Addr)}
 	d.open = func(settings ...string) *sql.DB {
 		c, err := pgx.ParseConfig("postgres://admin@127.0.0.1:1/postgres?sslmode=disable")
@@ -77,8 +82,14 @@ func postgreSQL(t *testing.T) *database {
 			return d.link.DialContext(ctx, network, "")
 		}
 		for _, s := range settings {
-			name, value := cut(s)
-			c.RuntimeParams[name] = value
+			switch name, value := cut(s); value {
+			case "exec":
+				c.DefaultQueryExecMode = pgx.QueryExecModeExec
+			case "simple_protocol":
+				c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+			default:
+				c.RuntimeParams[name] = value
+			}
 		}
 		return kept(t, stdlib.OpenDB(*c))
 	}
@@ -89,11 +100,10 @@ func sqlite(t *testing.T) *database {
 	file := filepath.Join(t.TempDir(), "sessions.db")
 	d := &database{name: "SQLite", dialect: sqlstore.SQLite}
 	d.open = func(settings ...string) *sql.DB {
-		dsn := "file:" + file + "?_pragma=journal_mode(WAL)"
-		for _, s := range settings {
-			dsn += "&" + s
+		if settings == nil {
+			settings = []string{"_pragma=journal_mode(WAL)"} // which the file then keeps
 		}
-		db, err := sql.Open("sqlite", dsn)
+		db, err := sql.Open("sqlite", "file:"+file+"?"+strings.Join(settings, "&"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -275,6 +275,56 @@ func working(t *testing.T, store session.Store, key string, want session.Record)
 	}
 }
 
+// TestALockedRow: who waits for another's transaction waits no longer than its call,
+// and what it wanted is then made once or not at all.
+func TestALockedRow(t *testing.T) {
+	onEach(t, func(t *testing.T, d *database) {
+		var settings []string
+		if d.dialect == sqlstore.SQLite {
+			settings = []string{"_pragma=busy_timeout(5000)"} // longer than the call has
+		}
+		store := d.store(t, d.open(settings...))
+		if err := store.Create(t.Context(), "s-a", []byte("a"), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		records, err := store.Load(t.Context(), "s-a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := d.open().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), "UPDATE sessions SET data = 'locked' WHERE id = 's-a'"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		err = store.Update(ctx, "s-a", records[0], []byte("ab"), time.Hour)
+		if took := time.Since(begun); took > time.Second || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v after %v", err, took)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		// What was left behind may still come to be done: a change of what is there then
+		// is made on top of it, or before it, when it comes too late.
+		w := &writer{name: "w", store: store}
+		for {
+			if err := w.add(t.Context(), "s-a", "c"); err == nil {
+				break
+			} else if !errors.Is(err, session.ErrConflict) {
+				t.Fatal(err)
+			}
+		}
+		records, err = store.Load(t.Context(), "s-a")
+		if data := string(records[0].Data); err != nil || data != "ac" && data != "abc" {
+			t.Errorf("holds %q, %v", data, err)
+		}
+	})
+}
+
 // TestARestart: a database that is gone fails at once, and a restarted one is used by
 // the same store.
 func TestARestart(t *testing.T) {
