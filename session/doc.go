@@ -1,5 +1,6 @@
 // Package session keeps what a tier must remember of a visitor: which backend
-// serves them ([Sticky]), and their data, on Redis or memcached ([Manager]).
+// serves them ([Sticky]), and their data, on Redis, on memcached or in a SQL database
+// ([Manager]).
 //
 //	sessions, err := session.New(redisstore.New(client), session.ShopOptions())
 //	http.ListenAndServe(addr, sessions.Handler(mux))
@@ -16,6 +17,12 @@
 // first byte of its response. A write that finds the session changed meanwhile
 // runs its [Update] functions again on the new values. A write that finds it
 // destroyed is dropped, so that a slow request cannot undo a logout.
+//
+// A login is [Session.Subject], and for whoever is to be remembered beyond the
+// browser's window [Session.Remember]. [Manager.Revoke] ends all sessions of a subject;
+// with [Options].Listed they can be listed, and ended one by one: [Manager.Sessions],
+// [Manager.End]. Clients without cookies send their session in a field:
+// [Options].Header.
 //
 // A request that does not use its session costs no call to the store. One that
 // does while the store is out is answered 503, whatever the handler makes of

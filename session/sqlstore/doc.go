@@ -30,7 +30,8 @@
 // was done: then the row is looked at, which tells by its version, and what was not
 // done is made again, up to twice. If somebody else has changed the row meanwhile
 // nobody can tell any more, and the call fails: answering [session.ErrConflict] would
-// have the change made on top of itself.
+// have the change made on top of itself. Of any call that fails for the database's
+// sake, what it was to change may be changed, once, or not.
 //
 // # The database
 //
