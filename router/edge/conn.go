@@ -31,6 +31,19 @@ type conn struct {
 	closed   bool // guarded by mu
 }
 
+// loopback is where those are who come over a socket of this machine.
+var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+
+// RemoteAddr implements [net.Conn]. Who comes over a socket of this machine is as one
+// who comes over its loopback.
+func (c *conn) RemoteAddr() net.Addr {
+	addr := c.Conn.RemoteAddr()
+	if addr == nil || addr.Network() == "unix" {
+		return loopback
+	}
+	return addr
+}
+
 // Begun serves [h1.Owner]: behind the PROXY protocol it is known by now who
 // comes.
 func (c *conn) Begun() (idle time.Duration, ok bool) {

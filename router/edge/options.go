@@ -25,7 +25,9 @@ type Options struct {
 	// Addr is what to listen on, host:port; empty means ":80", or ":443" with
 	// TLS. Not looked at if Listener is set.
 	Addr string
-	// Listener is used instead of Addr. The server closes it.
+	// Listener is used instead of Addr. The server closes it. It may be of a socket of
+	// this machine (net.Listen with "unix"): whoever comes over that counts as 127.0.0.1,
+	// which stands in Trusted if it is a proxy, and only its file's mode says who may.
 	Listener net.Listener
 	// NoPort has New listen on nothing, whatever Addr says. The server gets its
 	// listener by [Server.Listen], before Run; or it gets none, and is mounted in an
