@@ -66,6 +66,13 @@ func (a *accounts) add(client netip.Addr, due account, now time.Time) {
 	a.own[client] = later(due, now).Add(a.every)
 }
 
+// back takes one request off the account of a client that has one of its own.
+func (a *accounts) back(client netip.Addr) {
+	if due, ok := a.own[client]; ok {
+		a.own[client] = due.Add(-a.every)
+	}
+}
+
 func later(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b

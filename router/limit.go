@@ -165,3 +165,17 @@ func (l *limiter) addLocked(s sum, now time.Time) {
 	l.sites.add(s.site, s.siteDue, now)
 	l.v6.add(s.client, s.due, now)
 }
+
+// back takes off a client's account what was counted and is not to count.
+func (l *limiter) back(client netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	network := transit.Network(client)
+	if !network.Is6() {
+		l.v4.back(network)
+		return
+	}
+	p, _ := network.Prefix(48) // an IPv6 address has 48 bits
+	l.sites.back(p.Addr())
+	l.v6.back(network)
+}

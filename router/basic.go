@@ -1,0 +1,310 @@
+package router
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
+	"github.com/foretier/foretier/internal/transit"
+)
+
+const (
+	basicRemember = 5 * time.Minute // for which a pair that was right is known without its hash
+	basicPairs    = 4096            // that are remembered
+	basicWaiting  = 64              // pairs that wait for a processor to be hashed
+	basicCost     = 14              // the most that a hash may take: a second or so
+	basicSize     = 1 << 10         // bytes of an Authorization that are read
+
+	// What one client may get wrong: ten at once, and then one in 30 s.
+	basicFailures = 10
+	basicRate     = 1.0 / 30
+)
+
+// BasicOptions for [NewBasic].
+type BasicOptions struct {
+	// Realm is what browsers show to who is asked for a password; empty means
+	// "Restricted".
+	Realm string
+	// Users are the bcrypt hashes of their passwords by name, as [ParseHtpasswd] reads
+	// them. With none nobody is let in.
+	Users map[string]string
+	// Header names the field in which the handlers below are told the name, such as
+	// X-Remote-User, of which a client's own is removed. Empty: they are not told.
+	Header string
+}
+
+// A Basic asks for a name and a password (RFC 7617), for a shop that nobody is to see
+// yet, or its tools. The password travels as it is: over https alone.
+//
+// Hashing is dear, on purpose. So a pair that was right is remembered for 5 minutes, by a
+// hash with a key of this process; pairs are hashed by half of the processors at most,
+// and one client may fail ten times at once and then every 30 s, beyond which it gets 429.
+// The Authorization goes no further. What is cached below is whoever's a rule without it
+// lets there. A Basic is safe for concurrent use.
+type Basic struct {
+	challenge string
+	header    string // canonical; empty: none
+	users     atomic.Pointer[basicUsers]
+	key       []byte
+	failures  *limiter
+	flights   singleflight.Group
+	places    chan struct{} // those who hash
+	waiting   atomic.Int64
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]time.Time // guarded by mu: until when a pair is
+}
+
+// NewBasic returns one.
+func NewBasic(opts BasicOptions) (*Basic, error) {
+	realm := opts.Realm
+	if realm == "" {
+		realm = "Restricted"
+	}
+	if strings.ContainsAny(realm, "\"\\\r\n") || len(realm) > 100 {
+		return nil, fmt.Errorf("router: basic: realm %q: want a few words without quotes", realm)
+	}
+	if opts.Header != "" && !fields.Token(opts.Header) {
+		return nil, fmt.Errorf("router: basic: %q is no name of a field: want one such as X-Remote-User", opts.Header)
+	}
+	b := &Basic{
+		challenge: fmt.Sprintf("Basic realm=\"%s\", charset=\"UTF-8\"", realm), header: http.CanonicalHeaderKey(opts.Header),
+		key: []byte(rand.Text()), failures: newLimiter(Limit{Rate: basicRate, Burst: basicFailures}),
+		places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), known: make(map[[sha256.Size]byte]time.Time),
+	}
+	return b, b.Update(opts.Users)
+}
+
+// Update replaces the users. Who is no longer among them, or has another password, is
+// asked again at once. On an error nothing has changed.
+func (b *Basic) Update(users map[string]string) error {
+	most := bcrypt.MinCost
+	for name, hash := range users {
+		cost, err := bcrypt.Cost([]byte(hash))
+		switch {
+		case name == "" || strings.ContainsAny(name, ":\r\n"):
+			return fmt.Errorf("router: basic: %q is no name: want one without a colon", name)
+		case err != nil:
+			return fmt.Errorf("router: basic: the hash of %q is none of bcrypt: want one such as htpasswd -B makes", name)
+		case cost > basicCost:
+			return fmt.Errorf("router: basic: the hash of %q has a cost of %d: want %d at most, so that it is done in a second", name, cost, basicCost)
+		}
+		most = max(most, cost)
+	}
+	nobody, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), most)
+	if err != nil {
+		return fmt.Errorf("router: basic: %w", err)
+	}
+	b.users.Store(&basicUsers{maps.Clone(users), nobody})
+	return nil
+}
+
+// basicUsers are the hashes by name, and one for names that nobody has: to refuse them
+// takes as long.
+type basicUsers struct {
+	hashes map[string]string
+	nobody []byte
+}
+
+// ParseHtpasswd reads users from what htpasswd -B writes: a name, a colon and a hash in
+// each line. Empty lines and those that begin with # are left out.
+func ParseHtpasswd(text []byte) (map[string]string, error) {
+	users := make(map[string]string)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, hash, ok := strings.Cut(line, ":")
+		if _, err := bcrypt.Cost([]byte(hash)); !ok || name == "" || err != nil {
+			return nil, fmt.Errorf("router: htpasswd: line %d: want a name, a colon and a hash of bcrypt, as htpasswd -B writes them", n)
+		}
+		if _, twice := users[name]; twice {
+			return nil, fmt.Errorf("router: htpasswd: line %d: %q is there twice", n, name)
+		}
+		users[name] = hash
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("router: htpasswd: %w", err)
+	}
+	return users, nil
+}
+
+// Handler is middleware for Rule.Use.
+func (b *Basic) Handler(next http.Handler) http.Handler { return &basic{b, next} }
+
+type basic struct {
+	*Basic
+	next http.Handler
+}
+
+var (
+	errNoPassword = transit.Meant(errors.New("router: no name and password"))
+	errPassword   = errors.New("router: wrong name or password")
+	errGuesses    = errors.New("router: too many wrong passwords from one client")
+	errHashing    = errors.New("router: too many passwords to be hashed")
+)
+
+// ServeHTTP implements [http.Handler].
+func (b *basic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name, password, ok := credentials(r)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", b.challenge)
+		transit.Fail(w, r, http.StatusUnauthorized, errNoPassword)
+		return
+	}
+	wait, err := b.verify(r.Context(), transit.Client(r), name, password)
+	switch {
+	case err == nil:
+		b.next.ServeHTTP(w, b.onward(r, name))
+	case errors.Is(err, errPassword):
+		w.Header().Set("WWW-Authenticate", b.challenge)
+		transit.Fail(w, r, http.StatusUnauthorized, err)
+	case errors.Is(err, errGuesses):
+		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+		transit.Fail(w, r, http.StatusTooManyRequests, err)
+	case r.Context().Err() != nil:
+		transit.Fail(w, r, transit.StatusGone, err)
+	default:
+		transit.Fail(w, r, http.StatusServiceUnavailable, err)
+	}
+}
+
+// credentials returns the name and the password of a request with one Authorization.
+func credentials(r *http.Request) (name, password string, ok bool) {
+	if lines := r.Header["Authorization"]; len(lines) != 1 || len(lines[0]) > basicSize {
+		return "", "", false
+	}
+	return r.BasicAuth()
+}
+
+// onward returns what goes on: without the password, and with the name where it is
+// wanted.
+func (b *basic) onward(r *http.Request, name string) *http.Request {
+	out := new(http.Request)
+	*out = *r
+	out.Header = maps.Clone(r.Header)
+	delete(out.Header, "Authorization")
+	if b.header != "" {
+		out.Header[b.header] = []string{name}
+	}
+	return out
+}
+
+// verify returns nil if it is the password, at once if that is remembered. With
+// errGuesses wait is when the client may try again.
+func (b *Basic) verify(ctx context.Context, client netip.Addr, name, password string) (wait time.Duration, err error) {
+	users := b.users.Load()
+	hash, known := users.hashes[name]
+	pair := b.pair(name, password, hash)
+	if known && b.remembers(pair, time.Now()) {
+		return 0, nil
+	}
+	against := []byte(hash)
+	if !known {
+		against = users.nobody
+	}
+	// A page's images come with the same pair at once: it is hashed for all of them.
+	result := b.flights.DoChan(string(pair[:])+transit.Network(client).String(), func() (any, error) {
+		wait, ok := b.failures.rate(client, time.Now(), true)
+		if !ok {
+			return wait, errGuesses
+		}
+		err := b.hash(against, password)
+		if err == nil && !known {
+			err = errPassword
+		}
+		switch {
+		case err == nil:
+			b.remember(pair, time.Now())
+			b.failures.back(client)
+		case errors.Is(err, errHashing):
+			b.failures.back(client)
+		}
+		return wait, err
+	})
+	select {
+	case res := <-result:
+		return res.Val.(time.Duration), res.Err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+// hash compares a password with a hash, when it is its turn.
+func (b *Basic) hash(hash []byte, password string) error {
+	defer b.waiting.Add(-1)
+	if b.waiting.Add(1) > basicWaiting {
+		return errHashing
+	}
+	b.places <- struct{}{}
+	defer func() { <-b.places }()
+	if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil {
+		return errPassword
+	}
+	return nil
+}
+
+// pair returns what stands for a name and its password, as long as its hash is this one.
+func (b *Basic) pair(name, password, hash string) (out [sha256.Size]byte) {
+	mac := hmac.New(sha256.New, b.key)
+	for _, part := range []string{name, password, hash} {
+		fmt.Fprintf(mac, "%d:%s", len(part), part)
+	}
+	mac.Sum(out[:0])
+	return out
+}
+
+func (b *Basic) remembers(pair [sha256.Size]byte, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return now.Before(b.known[pair])
+}
+
+func (b *Basic) remember(pair [sha256.Size]byte, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.known) >= basicPairs {
+		maps.DeleteFunc(b.known, func(_ [sha256.Size]byte, until time.Time) bool { return !now.Before(until) })
+	}
+	for other := range b.known { // any other
+		if len(b.known) < basicPairs {
+			break
+		}
+		delete(b.known, other)
+	}
+	b.known[pair] = now.Add(basicRemember)
+}
+
+// Wraps returns the handler below.
+func (b *basic) Wraps() []http.Handler { return []http.Handler{b.next} }
+
+// Explain implements [health.Explainer]. It hashes nothing.
+func (b *basic) Explain(r *http.Request) health.Decision {
+	name, _, ok := credentials(r)
+	if !ok {
+		return health.Decision{Part: "basic", Verdict: "401", Why: "no name and password"}
+	}
+	return health.Decision{Part: "basic", Verdict: "asks for the password", Why: fmt.Sprintf("of %q; what follows is for the right one", name),
+		Next: []health.Decision{health.Explain(b.next, b.onward(r, name))}}
+}
