@@ -103,25 +103,6 @@ func (t *tier) takeBackends(contents [][]byte) (string, error) {
 	return fmt.Sprintf("%d backends%s", len(urls), difference(before, urls)), nil
 }
 
-// parseBackends reads the URLs of application servers, one a line.
-func parseBackends(content []byte) (urls []string, err error) {
-	err = eachLine(content, func(line string) error {
-		err := checkBackend(line)
-		if slices.Contains(urls, line) {
-			err = errors.New("it is there twice: want it once")
-		}
-		if err != nil {
-			return fmt.Errorf("%.200q: %w", line, err)
-		}
-		urls = append(urls, line)
-		return nil
-	})
-	if err == nil && len(urls) == 0 {
-		err = errors.New("it names no backend: want one a line, such as http://10.0.0.11:8080")
-	}
-	return urls, err
-}
-
 // difference says which of the names are new, and which are gone.
 func difference(before, after []string) string {
 	var b strings.Builder

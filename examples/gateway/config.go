@@ -13,6 +13,7 @@ import (
 
 // A config is what the flags say, checked: nothing listens before it is whole.
 type config struct {
+	args          []string // which it was made of
 	listen        string
 	backends      []string
 	backendsFile  string // which holds these; empty: none does
@@ -92,6 +93,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	f := &flags{set: make(map[string]bool)}
+	f.c.args = args
 	f.register(fs)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -136,7 +138,7 @@ func parse(args []string, out io.Writer) (config, error) {
 
 func (f *flags) register(fs *flag.FlagSet) {
 	f.c.linger = defaultLinger
-	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket)")
+	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket; a second one is -status's)")
 	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required)")
 	fs.StringVar(&f.c.redirects, "redirects", "", "`FILE` of what has moved, CSV with a line such as /old,/new or shop.example/old,https://new.example/,308 for each")
 	fs.StringVar(&f.c.block, "block", "", "`FILE` of addresses and networks, one a line, whose requests are answered 403")

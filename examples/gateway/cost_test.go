@@ -44,7 +44,7 @@ func TestNoFieldBuysWork(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.stickyKey = make([]byte, minStickyKey)
-			tier, err := build(c, slog.New(slog.DiscardHandler))
+			tier, err := build(c, sockets{main: testkit.Listen(t)}, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}

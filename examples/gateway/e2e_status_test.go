@@ -160,7 +160,7 @@ func TestE2EStatusPage(t *testing.T) {
 	b.until(`document.querySelector('#decision').textContent.includes('rule "admin"')`)
 
 	if path := os.Getenv("FORETIER_PICTURE"); path != "" {
-		<-time.After(2 * time.Minute) // so that there is something in the plots
+		<-time.After(2 * time.Minute)              // so that there is something in the plots
 		b.do(chromedp.EmulateViewport(1200, 2200)) // what is not in sight is not drawn
 		b.run(`scrollTo(0, 0); document.activeElement.blur(); document.querySelector('header').style.position = 'static'`)
 		picture, err := chromedp.Run(b, chromedp.FullScreenshot(100))

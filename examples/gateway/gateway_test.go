@@ -35,7 +35,12 @@ func startGateway(t *testing.T, args ...string) (addr string, log *testkit.Log) 
 	if c.sticky != "" && c.stickyKey == nil {
 		c.stickyKey = sharedKey(t.Context(), c, logger)
 	}
-	tier, err := build(c, logger)
+	on, err := listenOn(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = on.close() }) // that of -status, which nobody serves
+	tier, err := build(c, on, logger)
 	if err != nil {
 		t.Fatal(err)
 	}

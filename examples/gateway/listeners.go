@@ -15,22 +15,28 @@ import (
 // listeners are those of -status.
 type listeners []net.Listener
 
-// listenStatus listens where -status says.
-func listenStatus(value string) (all listeners, err error) {
-	for _, at := range list(value) {
-		var l net.Listener
-		if isSocket(at) {
-			path, mode, _ := socketOf(at) // parse has refused what is none
-			l, err = status.ListenUnix(path, mode)
-		} else if l, err = net.Listen("tcp", at); err != nil {
+// listenStatus listens where one address of -status says, or has what is passed on for it,
+// which is nil if nothing is.
+func listenStatus(at string, passed net.Listener) (l net.Listener, err error) {
+	path, mode, socket := "", fs.FileMode(0), isSocket(at)
+	if socket {
+		path, mode, _ = socketOf(at) // parse has refused what is none
+	}
+	switch l = passed; {
+	case passed != nil && socket:
+		l, err = status.TakeOverUnix(passed, path)
+	case passed != nil:
+	case socket:
+		l, err = status.ListenUnix(path, mode)
+	default:
+		if l, err = net.Listen("tcp", at); err != nil {
 			err = fmt.Errorf("%w: want a free port of this machine", err)
 		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("-status %q: %w", at, err), all.Close())
-		}
-		all = append(all, l)
 	}
-	return all, nil
+	if err != nil {
+		return nil, fmt.Errorf("-status %q: %w", at, err)
+	}
+	return l, nil
 }
 
 // String is where they listen.

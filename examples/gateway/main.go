@@ -10,6 +10,9 @@
 // Garbage is collected at four times Go's usual distance (GOGC=400), up to a memory
 // limit that grows with -cache. Set GOGC or GOMEMLIMIT to have it otherwise.
 //
+// SIGTERM drains it, SIGHUP has it read its files again, SIGUSR2 has another gateway, the
+// program that lies there now, take over.
+//
 // Wrong flags, URLs, sizes, networks, files and ports in use are told before
 // anything is served, with exit code 2.
 package main
@@ -71,35 +74,67 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 	}
 	// Every mistake shows before the first connection is accepted: a port in
 	// use, too.
-	pages, err := listenStatus(c.status)
+	on, err := listenOn(c)
 	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
 		return 2
 	}
-	t, err := build(c, logger, lines)
+	t, err := build(c, on, logger, lines)
 	if err != nil {
-		err = errors.Join(err, pages.Close())
+		_ = on.close() // or the server has
 		fmt.Fprintf(stderr, "gateway: %v\n", err)
 		return 2
 	}
-	hup := make(chan os.Signal, 1) // one that waits is enough: files are read when it is heard
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	t.files.hup = hup
-	background := t.background
-	if len(pages) > 0 {
-		background = append(background, t.status) // which keeps what its plots show
-	}
-	for _, l := range pages {
-		background = append(background, status.Server{Listener: l, Handler: t.status})
-	}
-	logger.Info("gateway", "what", describe(c), "status_addr", pages.String()) // where it serves is said when it does
-	err = errors.Join(t.srv.Run(ctx, background...), t.Close())
-	if err != nil {
+	logger.Info("gateway", "what", describe(c), "status_addr", on.status.String()) // where it serves is said when it does
+	out, _ := stderr.(*os.File)
+	if err := t.run(ctx, out); err != nil {
 		fmt.Fprintf(lines, "gateway: %v\n", err)
 		return 1
 	}
 	return 0
+}
+
+// run serves until ctx ends, or another gateway has taken over, and all is drained. out
+// is where the log of another goes; nil: there can be none.
+func (t *tier) run(ctx context.Context, out *os.File) error {
+	on := t.sockets
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	over, isOver := context.WithCancel(context.Background())
+	defer isOver()
+	leave := func() {
+		for _, l := range on.status {
+			status.LeaveUnix(l)
+		}
+		isOver()
+		end(edge.ErrHandedOver) // nobody has to notice
+	}
+	hup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1) // one that waits is enough
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	onHandOver(usr2)
+	defer signal.Stop(usr2)
+	t.files.hup = hup
+
+	background := append(t.background, before(ctx, succession{t.config.args, out, on, t.snapshot, t.log, usr2, leave}))
+	if len(on.status) > 0 {
+		background = append(background, t.status) // which keeps what its plots show
+	}
+	for _, l := range on.status {
+		background = append(background, before(over, status.Server{Listener: on.gate.behind(l), Handler: t.status}))
+	}
+	var failed error
+	if on.gate != nil {
+		background = append(background, arrival{t.apps, on.gate, t.log, func(err error) {
+			failed = err
+			leave()
+		}})
+	}
+	err := t.srv.Run(ctx, background...)
+	if failed != nil && t.snapshot != nil {
+		t.snapshot.passed = true // of a cache that has served nobody
+	}
+	return errors.Join(err, failed, t.Close())
 }
 
 // silent keeps go-redis from writing lines of its own form among ours: whoever

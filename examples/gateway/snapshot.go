@@ -19,11 +19,13 @@ type snapshot struct {
 	pages *cache.Cache
 	path  string
 	log   *slog.Logger
+	// passed says that another gateway has taken over, with what was saved for it.
+	passed bool
 }
 
 // load fills the cache, which serves nothing yet. A snapshot that cannot be read is no
 // reason not to serve.
-func (s snapshot) load() {
+func (s *snapshot) load() {
 	begin := time.Now()
 	n, err := s.pages.Load(context.Background(), s.path)
 	switch {
@@ -35,16 +37,23 @@ func (s snapshot) load() {
 	}
 }
 
-// Close saves what is in the cache, which serves no more.
-func (s snapshot) Close() error {
+// Close saves what is in the cache, which serves no more, unless somebody else does.
+func (s *snapshot) Close() error {
+	if !s.passed {
+		s.save(context.Background()) // a second signal ends it
+	}
+	return nil // all was served
+}
+
+// save saves what is in the cache.
+func (s *snapshot) save(ctx context.Context) {
 	begin := time.Now()
-	n, err := s.pages.Save(context.Background(), s.path) // a second signal ends it
+	n, err := s.pages.Save(ctx, s.path)
 	if err != nil {
 		s.log.Error("the cache will start empty", "cause", err)
-		return nil // all was served
+		return
 	}
 	s.log.Info("the cache is saved", "responses", n, "took_s", time.Since(begin).Seconds())
-	return nil
 }
 
 // rulesVersion names what decides here on keys and on what is stored. Another release

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,6 +54,7 @@ const (
 // A tier is the gateway, built and not yet serving.
 type tier struct {
 	config     config
+	sockets    sockets
 	log        *slog.Logger
 	srv        *edge.Server
 	background []edge.Runner
@@ -68,6 +70,7 @@ type tier struct {
 	front         *router.Router
 	claims        []router.Claim          // proved before anything is served
 	certificates  *edge.CertificateSource // nil: plain
+	snapshot      *snapshot               // nil: none
 
 	// What follows is what files have said last; it belongs to whoever takes them up.
 	files    files
@@ -87,23 +90,16 @@ func (t *tier) Close() error {
 
 // build joins the packages as the configuration says. The status page shows the
 // others too.
-func build(c config, logger *slog.Logger, others ...health.Reporter) (*tier, error) {
-	t := &tier{config: c, log: logger, reporters: others, admin: c.adminPaths(), backends: c.backends, files: files{log: logger}}
+func build(c config, on sockets, logger *slog.Logger, others ...health.Reporter) (*tier, error) {
+	t := &tier{config: c, sockets: on, log: logger, reporters: others, admin: c.adminPaths(), backends: c.backends, files: files{log: logger}}
 	var err error
 	if t.apps, err = t.newApps(); err != nil {
 		return nil, err
 	}
 	var shop http.Handler = t.apps
 	if c.cacheSize > 0 {
-		pages, err := t.pages()
-		if err != nil {
+		if shop, err = t.cached(t.apps); err != nil {
 			return nil, err
-		}
-		shop = pages.Handler(t.apps)
-		if len(c.purgeFrom) > 0 {
-			if t.purge, err = pages.PurgeHandler(c.purgeFrom); err != nil {
-				return nil, fmt.Errorf("-purge-from: %w", err)
-			}
 		}
 	}
 	if c.esi {
@@ -214,6 +210,20 @@ func (t *tier) compressed(shop http.Handler) (http.Handler, error) {
 	return zip.Handler(shop), nil
 }
 
+// cached returns the shop with the cache before it, and has purges go to that.
+func (t *tier) cached(shop http.Handler) (http.Handler, error) {
+	pages, err := t.pages()
+	if err != nil {
+		return nil, err
+	}
+	if from := t.config.purgeFrom; len(from) > 0 {
+		if t.purge, err = pages.PurgeHandler(from); err != nil {
+			return nil, fmt.Errorf("-purge-from: %w", err)
+		}
+	}
+	return pages.Handler(shop), nil
+}
+
 // pages returns the cache.
 func (t *tier) pages() (*cache.Cache, error) {
 	c := t.config
@@ -261,9 +271,9 @@ func (t *tier) pages() (*cache.Cache, error) {
 	t.background = append(t.background, pages)
 	t.reporters = append(t.reporters, pages)
 	if c.snapshot != "" {
-		s := snapshot{pages, c.snapshot, t.log}
-		s.load()
-		t.closers = append(t.closers, s)
+		t.snapshot = &snapshot{pages: pages, path: c.snapshot, log: t.log}
+		t.snapshot.load()
+		t.closers = append(t.closers, t.snapshot)
 	}
 	return pages, nil
 }
@@ -287,7 +297,7 @@ func (t *tier) composed(shop http.Handler) (http.Handler, error) {
 func (t *tier) listen() error {
 	c := t.config
 	opts := edge.Options{
-		Addr:        c.listen,
+		Listener:    t.sockets.gate.behind(t.sockets.main),
 		Trusted:     c.trust,
 		Observers:   c.observers,
 		Tracing:     edge.Tracing{Begin: c.trace != "pass", Anybody: c.trace == "clients"},
@@ -302,16 +312,8 @@ func (t *tier) listen() error {
 		return err
 	}
 	opts.Certificates = t.certificates
-	// A service manager may hold the socket open while the gateway is replaced.
-	inherited, err := edge.Inherited()
-	if err != nil {
-		return err
-	}
-	if len(inherited) > 0 {
-		opts.Listener = inherited[0]
-	}
 	if t.srv, err = edge.New(t.front, opts); err != nil {
-		return fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
+		return err
 	}
 	parts := append([]health.Reporter{t.srv, t.front}, t.reporters...)
 	t.status, err = status.New(parts, status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts, Explain: t.srv, Act: mayAct(c), Metrics: metrics.Handler(t.log, parts...), Logger: t.log})
@@ -381,7 +383,11 @@ func gatewayName(listen string) string {
 	if err != nil || port == "" || port == "0" {
 		return ""
 	}
-	return net.JoinHostPort(host, port)
+	name := net.JoinHostPort(host, port)
+	if edge.Succeeds() { // the one before is still there, and will say that it leaves
+		name += "/" + strconv.Itoa(os.Getpid())
+	}
+	return name
 }
 
 // phpSessions opens the store where PHP keeps its sessions.

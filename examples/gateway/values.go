@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,25 @@ func checkBackend(s string) error {
 		return checkPort(p, 1)
 	}
 	return nil
+}
+
+// parseBackends reads the URLs of application servers, one a line.
+func parseBackends(content []byte) (urls []string, err error) {
+	err = eachLine(content, func(line string) error {
+		err := checkBackend(line)
+		if slices.Contains(urls, line) {
+			err = errors.New("it is there twice: want it once")
+		}
+		if err != nil {
+			return fmt.Errorf("%.200q: %w", line, err)
+		}
+		urls = append(urls, line)
+		return nil
+	})
+	if err == nil && len(urls) == 0 {
+		err = errors.New("it names no backend: want one a line, such as http://10.0.0.11:8080")
+	}
+	return urls, err
 }
 
 func checkPath(s, example string) error {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -53,7 +54,30 @@ func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	if err = errors.Join(err, statErr); err != nil {
 		return nil, errors.Join(fmt.Errorf("status: socket: %w", err), l.Close())
 	}
-	return &socket{l, path, file}, nil
+	return &socket{UnixListener: l, path: path, file: file}, nil
+}
+
+// TakeOverUnix returns l, which a process that made it at path by [ListenUnix] has passed
+// on to this one, as ListenUnix returns one.
+func TakeOverUnix(l net.Listener, path string) (net.Listener, error) {
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, fmt.Errorf("status: socket %s: a listener at %v was passed on: want one of that socket", path, l.Addr())
+	}
+	u.SetUnlinkOnClose(false)
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, fmt.Errorf("status: socket: %w", err)
+	}
+	return &socket{UnixListener: u, path: path, file: file}, nil
+}
+
+// LeaveUnix has the Close of a listener of [ListenUnix] leave its file where it is, for a
+// process that has taken it over. Of other listeners it is a call for nothing.
+func LeaveUnix(l net.Listener) {
+	if s, ok := l.(*socket); ok {
+		s.left.Store(true)
+	}
 }
 
 // vacant returns why no socket can be made at path, or nil.
@@ -83,6 +107,7 @@ type socket struct {
 	*net.UnixListener
 	path string
 	file os.FileInfo // at path
+	left atomic.Bool // to another process
 }
 
 // Addr implements [net.Listener].
@@ -99,7 +124,7 @@ func (s *socket) Accept() (net.Conn, error) {
 
 // Close implements [net.Listener]. What another process has put in the file's place stays.
 func (s *socket) Close() error {
-	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.file) {
+	if now, err := os.Lstat(s.path); !s.left.Load() && err == nil && os.SameFile(now, s.file) {
 		_ = os.Remove(s.path) // a file that stays is replaced by the next
 	}
 	return s.UnixListener.Close()

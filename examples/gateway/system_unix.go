@@ -4,6 +4,8 @@ package main
 
 import (
 	"io/fs"
+	"os"
+	"os/signal"
 	"syscall"
 )
 
@@ -15,3 +17,6 @@ func number(info fs.FileInfo) uint64 {
 	}
 	return 0
 }
+
+// onHandOver has c told when another process is to take over.
+func onHandOver(c chan<- os.Signal) { signal.Notify(c, syscall.SIGUSR2) }
