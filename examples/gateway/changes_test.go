@@ -168,6 +168,9 @@ func TestFilesOfARunningGateway(t *testing.T) {
 	c.reread("level=INFO", "flag=-maintenance", "maintenance is over")
 	c.wants("GET", "/", "200 web2")
 
+	c.write("moved", "/by-itself,/new\n") // which nobody says
+	c.log.Wants(t, "level=INFO", "flag=-redirects", "1 redirects, before 1")
+	c.wants("GET", "/by-itself", "301 /new")
 	c.write("moved", "nonsense\n")
 	c.reread("level=ERROR", "flag=-redirects", "line 1")
 	for path, words := range map[string][]string{

@@ -64,6 +64,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // serve builds the gateway and serves until ctx ends and all is drained.
 func serve(ctx context.Context, c config, stderr io.Writer) int {
 	tuneMemory(c.cacheSize)
+	// Who sends these while the gateway starts does not want it to end.
+	hup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1) // one that waits is enough
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	onHandOver(usr2)
+	defer signal.Stop(usr2)
 	var logger *slog.Logger
 	// Nobody waits for whoever reads the log.
 	lines := edge.NewLogWriter(stderr, func(n uint64) { logger.Error("lines of the log were dropped: its reader stands still", "lines", n) })
@@ -86,17 +92,18 @@ func serve(ctx context.Context, c config, stderr io.Writer) int {
 		return 2
 	}
 	logger.Info("gateway", "what", describe(c), "status_addr", on.status.String()) // where it serves is said when it does
+	t.files.hup = hup
 	out, _ := stderr.(*os.File)
-	if err := t.run(ctx, out); err != nil {
+	if err := t.run(ctx, out, usr2); err != nil {
 		fmt.Fprintf(lines, "gateway: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-// run serves until ctx ends, or another gateway has taken over, and all is drained. out
-// is where the log of another goes; nil: there can be none.
-func (t *tier) run(ctx context.Context, out *os.File) error {
+// run serves until ctx ends, or another gateway has taken over at usr2, and all is
+// drained. out is where the log of another goes; nil: there can be none.
+func (t *tier) run(ctx context.Context, out *os.File, usr2 <-chan os.Signal) error {
 	on := t.sockets
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -109,13 +116,6 @@ func (t *tier) run(ctx context.Context, out *os.File) error {
 		isOver()
 		end(edge.ErrHandedOver) // nobody has to notice
 	}
-	hup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1) // one that waits is enough
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	onHandOver(usr2)
-	defer signal.Stop(usr2)
-	t.files.hup = hup
-
 	background := append(t.background, before(ctx, succession{t.config.args, out, on, t.snapshot, t.log, usr2, leave}))
 	if len(on.status) > 0 {
 		background = append(background, t.status) // which keeps what its plots show

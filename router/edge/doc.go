@@ -45,6 +45,13 @@
 // middleware anywhere between, the chain answers. A request with any field that
 // could matter, or that nobody here knows, is the chain's, too.
 //
+// # While it serves
+//
+// [Server.Block] changes who is refused, a [CertificateSource] takes up other
+// certificates, and a router's Update other rules; nobody is interrupted. Another process
+// takes over by [HandOver], which passes the listening sockets on, or by a service manager
+// that holds them; the other finds them by [Inherited].
+//
 // # Mounted in a server of one's own
 //
 // A [Server] is an [http.Handler], too, for who has an http.Server to mount a front
