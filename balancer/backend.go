@@ -12,6 +12,7 @@ import (
 
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/target"
 )
@@ -128,5 +129,5 @@ func (b Backend) label() string {
 	if b.Name != "" {
 		return b.Name
 	}
-	return fmt.Sprintf("%q", b.URL)
+	return fmt.Sprintf("%q", fields.WithoutLogin(b.URL))
 }

@@ -8,6 +8,7 @@ import (
 	"net/textproto"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
 )
 
@@ -71,6 +72,7 @@ func (t *try) once(ctx context.Context, rt http.RoundTripper) (*http.Response, e
 		}
 	}
 	res, err := rt.RoundTrip(out)
+	err = fields.Mute(err)
 	t.timer.Stop()
 	if err == nil {
 		if err = http1.Sound(x.header, res); err != nil {

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // ErrTurnedAway is wrapped by a probe's error if the backend is there and does
@@ -224,7 +226,7 @@ func (p *HTTPProbe) Probe(ctx context.Context, t Target) (Result, error) {
 	}
 	res, err := rt.RoundTrip(req)
 	if err != nil {
-		return Result{}, fmt.Errorf("health: probe: %w", err)
+		return Result{}, fmt.Errorf("health: probe: %w", fields.Mute(err))
 	}
 	defer res.Body.Close()
 	// Some servers log an error when nobody takes their answer.

@@ -134,8 +134,16 @@ func (f *flags) require() error {
 // check takes what is wrong with a flag's value, or nil.
 func (f *flags) check(name, value string, err error) {
 	if err != nil && f.err == nil {
-		f.err = fmt.Errorf("-%s %q: %w", name, value, err)
+		f.err = fmt.Errorf("-%s %q: %w", name, shown(value), err)
 	}
+}
+
+// shown is a flag's value as an error shows it: without a user and password.
+func shown(value string) string {
+	if at := strings.LastIndexByte(value, '@'); at > 0 {
+		return "..." + value[at:]
+	}
+	return value
 }
 
 func (f *flags) checkAddresses() {
@@ -247,7 +255,7 @@ func list(s string) []string {
 
 func checkBackend(s string) error {
 	if !strings.Contains(s, "://") {
-		return fmt.Errorf("the scheme is missing: want tcp:// or tls://, a host and a port, such as tcp://%s", s)
+		return fmt.Errorf("the scheme is missing: want tcp:// or tls://, a host and a port, such as tcp://%s", shown(s))
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "tcp" && u.Scheme != "tls" || u.Hostname() == "" || u.Port() == "" ||

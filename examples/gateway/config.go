@@ -218,7 +218,7 @@ func (f *flags) lists() {
 // check takes what is wrong with a flag's value, or nil.
 func (f *flags) check(name, value string, err error) {
 	if err != nil && f.err == nil {
-		f.err = fmt.Errorf("-%s %q: %w", name, value, err)
+		f.err = fmt.Errorf("-%s %q: %w", name, shown(value), err)
 	}
 }
 
@@ -233,6 +233,14 @@ func (f *flags) readBackends(file string) error {
 	}
 	f.c.backendsFile = file
 	return nil
+}
+
+// shown is a flag's value as an error shows it: without a user and password.
+func shown(value string) string {
+	if at := strings.LastIndexByte(value, '@'); at > 0 {
+		return "..." + value[at:]
+	}
+	return value
 }
 
 func (f *flags) checkBackends() {

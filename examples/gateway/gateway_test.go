@@ -35,6 +35,12 @@ func startGateway(t *testing.T, args ...string) (addr string, log *testkit.Log) 
 	if c.sticky != "" && c.stickyKey == nil {
 		c.stickyKey = sharedKey(t.Context(), c, logger)
 	}
+	return startTier(t, c, logger).srv.Addr().String(), log
+}
+
+// startTier serves until the test ends.
+func startTier(t *testing.T, c config, logger *slog.Logger) *tier {
+	t.Helper()
 	on, err := listenOn(c)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +59,7 @@ func startGateway(t *testing.T, args ...string) (addr string, log *testkit.Log) 
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return tier.srv.Addr().String(), log
+	return tier
 }
 
 // TestProbeHost: a shop that redirects whoever does not ask for its name is

@@ -33,7 +33,7 @@ func checkBackend(s string) error {
 	case strings.HasPrefix(s, "unix:") || strings.HasPrefix(s, "/") || strings.Contains(s, "://unix:"):
 		return errors.New("sockets of this machine are not reached: want the server to listen on an address, such as http://127.0.0.1:8080")
 	case !strings.Contains(s, "://"):
-		return fmt.Errorf("the scheme is missing: want http://%s", s)
+		return fmt.Errorf("the scheme is missing: want http://%s", shown(s))
 	case err != nil:
 		return errors.New("not a URL: want one such as http://10.0.0.11:8080")
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
@@ -124,6 +124,10 @@ func checkPort(s string, least int) error {
 
 func checkRedis(s string) error {
 	if _, err := redis.ParseURL(s); err != nil {
+		var whole *url.Error // says the URL, with its password
+		if errors.As(err, &whole) {
+			err = whole.Err
+		}
 		return fmt.Errorf("%w: want a URL such as redis://10.0.0.20:6379/0", err)
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"strconv"
@@ -143,7 +144,11 @@ func checkFlags(listen, redisURL, memcached string) error {
 	}
 	if redisURL != "" {
 		if _, err := redis.ParseURL(redisURL); err != nil {
-			return fmt.Errorf("-redis %q: %w: want a URL such as redis://127.0.0.1:6379/0", redisURL, err)
+			var whole *url.Error // says the URL, with its password
+			if errors.As(err, &whole) {
+				err = whole.Err
+			}
+			return fmt.Errorf("-redis: %w: want a URL such as redis://127.0.0.1:6379/0", err)
 		}
 	}
 	if memcached != "" {

@@ -195,7 +195,7 @@ func chunkSize(line []byte) (size int64, err error) {
 			break
 		}
 		if size > math.MaxInt64>>4 || n == 16 {
-			return 0, refuse(http.StatusBadRequest, "a chunk of too many bytes: %q", clip(line))
+			return 0, refuse(http.StatusBadRequest, "a chunk of too many bytes: %s", beginning(line))
 		}
 		size = size<<4 | int64(d)
 		n++
@@ -207,7 +207,7 @@ func chunkSize(line []byte) (size int64, err error) {
 		ok = ok && len(bytes.Trim(rest, " \t")) == 0 // some pad it
 	}
 	if n == 0 || !ok {
-		return 0, refuse(http.StatusBadRequest, "malformed line of a chunk: %q", clip(line))
+		return 0, refuse(http.StatusBadRequest, "malformed line of a chunk: %s", beginning(line))
 	}
 	return size, nil
 }

@@ -83,11 +83,11 @@ func (h *Head) requestLine(line []byte, from int, lim *Limits) error {
 	method, rest, ok := cut(line, ' ')
 	switch {
 	case !ok && whole && len(method) <= maxMethod:
-		return refuse(http.StatusBadRequest, "malformed request line %q", clip(line))
+		return refuse(http.StatusBadRequest, "malformed request line: %s", beginning(line))
 	case len(method) > maxMethod:
-		return refuse(http.StatusNotImplemented, "a method of more than %d bytes: %q", maxMethod, clip(method))
+		return refuse(http.StatusNotImplemented, "a method of more than %d bytes: %s", maxMethod, beginning(method))
 	case !isToken(method):
-		return refuse(http.StatusBadRequest, "malformed method %q", clip(method))
+		return refuse(http.StatusBadRequest, "malformed method: %s", beginning(method))
 	}
 	path, version, ok := cut(rest, ' ')
 	switch limit := bound(lim.Target); {
@@ -104,7 +104,7 @@ func (h *Head) requestLine(line []byte, from int, lim *Limits) error {
 		if isVersion(version) {
 			return refuse(http.StatusHTTPVersionNotSupported, "version %s", version[:len(version)-1])
 		}
-		return refuse(http.StatusBadRequest, "malformed request line %q", clip(line))
+		return refuse(http.StatusBadRequest, "malformed request line: %s", beginning(line))
 	}
 	h.method = spanOf(from, from+len(method))
 	from = int(h.method.to) + 1
@@ -165,7 +165,7 @@ func (h *Head) judgeTarget() error {
 	case h.Target != "" && h.Target[0] == '/':
 	case h.Method == http.MethodConnect:
 		if !fields.Host(h.Target) {
-			return refuse(http.StatusBadRequest, "target %q is no host", clip([]byte(h.Target)))
+			return refuse(http.StatusBadRequest, "target %q is no host", clip([]byte(fields.AfterLogin(h.Target))))
 		}
 		h.Host = h.Target
 	default:
@@ -178,14 +178,14 @@ func (h *Head) judgeTarget() error {
 	}
 	if h.Method != http.MethodConnect || h.Target[0] == '/' {
 		if !target.Valid(h.Target) {
-			return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", clip([]byte(h.Target)))
+			return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", told(h.Target))
 		}
 		if !escapesEnd(h.Target) {
-			return refuse(http.StatusBadRequest, "a percent sign in target %q begins no escape", clip([]byte(h.Target)))
+			return refuse(http.StatusBadRequest, "a percent sign in target %q begins no escape", told(h.Target))
 		}
 	}
 	if !fields.Host(h.Host) && (h.Host != "" || h.Minor > 0) || !fields.HostBytes(sent) {
-		return refuse(http.StatusBadRequest, "host %q", clip([]byte(h.Host)))
+		return refuse(http.StatusBadRequest, "host %q", clip([]byte(fields.AfterLogin(h.Host))))
 	}
 	return nil
 }

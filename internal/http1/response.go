@@ -69,13 +69,13 @@ func (h *Head) statusLine(line []byte) error {
 	code, _, _ := cut(rest, ' ')
 	switch {
 	case !ok:
-		return refuse(http.StatusBadGateway, "malformed HTTP response %q", clip(line))
+		return refuse(http.StatusBadGateway, "malformed HTTP response: %s", beginning(line))
 	case len(code) != 3 || !isDigit(code[0]) || !isDigit(code[1]) || !isDigit(code[2]):
-		return refuse(http.StatusBadGateway, "malformed HTTP status code %q", clip(code))
+		return refuse(http.StatusBadGateway, "malformed HTTP status code: %s", beginning(code))
 	// What says that it is HTTP/2 here would get HTTP/2's trust in the end of a
 	// body.
 	case len(version) != len("HTTP/1.1") || str(version[:7]) != "HTTP/1." || !isDigit(version[7]):
-		return refuse(http.StatusBadGateway, "malformed version %s", clip(version))
+		return refuse(http.StatusBadGateway, "malformed version: %s", beginning(version))
 	}
 	h.Minor = int(version[7] - '0')
 	h.Status = int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0')

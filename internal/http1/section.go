@@ -94,9 +94,9 @@ func malformed(line []byte, n int) error {
 	case isBlank(line[0]):
 		return refuse(http.StatusBadRequest, "a folded line in the header")
 	case n == 0 || n == len(line) || !isBlank(line[n]) && line[n] != ':':
-		return refuse(http.StatusBadRequest, "malformed field line %q", clip(line))
+		return refuse(http.StatusBadRequest, "malformed field line %s", shape(line))
 	case line[n] != ':':
-		return refuse(http.StatusBadRequest, "a blank in or behind the name of a field: %q", clip(line))
+		return refuse(http.StatusBadRequest, "a blank in or behind the name of a field: %s", shape(line))
 	}
 	return refuse(http.StatusBadRequest, "a line of the header ends without CR")
 }
@@ -164,7 +164,7 @@ func (h *Head) forgivenField(b []byte, from int, line []byte) error {
 		name = bytes.ReplaceAll(name, []byte{' '}, nil)
 	}
 	if !ok || !isToken(name) || !isValue(value) {
-		return refuse(http.StatusBadGateway, "malformed field line %q", clip(line))
+		return refuse(http.StatusBadGateway, "malformed field line %s", shape(line))
 	}
 	if !h.dropped {
 		end := from + len(line)
@@ -176,7 +176,7 @@ func (h *Head) forgivenField(b []byte, from int, line []byte) error {
 // unfold appends a folded line to the value before it (RFC 9112, section 5.2).
 func (h *Head) unfold(b []byte, more []byte) error {
 	if len(h.fields) == 0 && !h.dropped || !isValue(more) {
-		return refuse(http.StatusBadGateway, "malformed folded line %q", clip(more))
+		return refuse(http.StatusBadGateway, "malformed folded line of %d bytes", len(more))
 	}
 	if h.dropped {
 		return nil

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+
+	"github.com/foretier/foretier/internal/fields"
 )
 
 // Enter returns r with a record in its context, and the record. made says that
@@ -50,7 +52,7 @@ func Log(log *slog.Logger, part string, r *http.Request, rec *Record) {
 	attrs = append(attrs,
 		slog.String("part", part),
 		slog.String("method", r.Method),
-		slog.String("host", r.Host),
+		slog.String("host", fields.AfterLogin(r.Host)),
 		slog.String("target", Clip(target)),
 	)
 	if status != 0 { // else another's has gone out
@@ -88,8 +90,9 @@ func Grade(status int, cause error, aborted, gone bool) (level slog.Level, messa
 	return slog.LevelInfo, message
 }
 
-// Clip shortens what a client sent for a log line.
+// Clip shortens what a client sent for a log line, and leaves out a login in a URL.
 func Clip(s string) string {
+	s = fields.WithoutLogin(s)
 	if len(s) > 200 {
 		return s[:200] + "..."
 	}

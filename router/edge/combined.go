@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/router/edge/internal/logline"
 )
 
@@ -21,14 +22,14 @@ func appendCombined(b []byte, a *access) []byte {
 	b = append(b, combinedTime.String(a.began)...)
 	b = append(b, "] "...)
 	b = append(b, '"')
-	b = escape(append(escape(append(escape(b, a.method), ' '), a.target), ' '), a.proto)
+	b = escape(append(escape(append(escape(b, a.method), ' '), fields.WithoutLogin(a.target)), ' '), a.proto)
 	b = append(b, '"')
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(a.status), 10)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, a.bytes, 10)
 	b = append(b, ' ')
-	b = quote(b, a.referer)
+	b = quote(b, fields.WithoutLogin(a.referer))
 	b = append(b, ' ')
 	b = quote(b, a.agent)
 	return append(b, '\n')

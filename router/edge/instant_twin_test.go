@@ -626,7 +626,7 @@ func (w *twin) logged() string {
 			if id, _ := m["id"].(string); len(id) == 16 {
 				delete(m, "id")
 			}
-			if trace, _ := m["trace"].(string); trace != "" && !strings.HasPrefix(trace, "4bf9") {
+			if trace, _ := m["trace"].(string); trace != "" && trace != "4bf92f3577b34da6a3ce929d0e0e4736" {
 				m["trace"] = len(trace)
 			}
 			delete(m, "addr")

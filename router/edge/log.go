@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge/internal/logline"
 	"github.com/foretier/foretier/router/edge/internal/memo"
@@ -259,7 +260,7 @@ func seconds(d time.Duration) float64 { return d.Round(time.Microsecond).Seconds
 func accessOf(ex *exchange, r *http.Request, rec *transit.Record, status int) access {
 	return access{
 		id: requestID{given: rec.ID}, client: rec.Client, scheme: rec.Scheme,
-		method: r.Method, host: r.Host, target: r.RequestURI, proto: r.Proto,
+		method: r.Method, host: fields.AfterLogin(r.Host), target: r.RequestURI, proto: r.Proto,
 		status: status, bytes: ex.bytes,
 		referer: r.Header.Get("Referer"), agent: r.Header.Get("User-Agent"),
 		record: rec, cause: rec.Cause(), hit: rec.Hit, trace: rec.Trace, span: ex.span,

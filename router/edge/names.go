@@ -116,9 +116,9 @@ func (s *Server) misdirected(r *http.Request) *refusal {
 		}
 	}
 	if err != nil {
-		return refuse(http.StatusMisdirectedRequest, "host %q on a connection for %q: no handshake for it: %w", transit.Clip(r.Host), transit.Clip(r.TLS.ServerName), err)
+		return refuse(http.StatusMisdirectedRequest, "host %q on a connection for %q: no handshake for it: %w", transit.Clip(fields.AfterLogin(r.Host)), transit.Clip(r.TLS.ServerName), err)
 	}
-	return refuse(http.StatusMisdirectedRequest, "host %q on a connection for %q, which asks for other client certificates", transit.Clip(r.Host), transit.Clip(r.TLS.ServerName))
+	return refuse(http.StatusMisdirectedRequest, "host %q on a connection for %q, which asks for other client certificates", transit.Clip(fields.AfterLogin(r.Host)), transit.Clip(r.TLS.ServerName))
 }
 
 // config returns what a handshake like hello for name is made with.

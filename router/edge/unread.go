@@ -32,9 +32,21 @@ func (s *Server) unread(c *conn, level slog.Level, status int, cause, line strin
 		peer = anonymous(peer)
 	}
 	attrs := []slog.Attr{slog.String("client", peer.String()), slog.Int("status", status), slog.String("cause", cause), slog.Int("others", others)}
-	if method, rest, ok := strings.Cut(line, " "); ok {
-		target, _, _ := strings.Cut(rest, " ")
+	method, rest, _ := strings.Cut(line, " ")
+	target, _, _ := strings.Cut(rest, " ")
+	if isRequest(method, target) {
 		attrs = append(attrs, slog.String("method", transit.Clip(method)), slog.String("target", transit.Clip(target)))
 	}
 	s.opts.Logger.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+// isRequest reports whether a line that begins so may be told: it may be of a body, with
+// a password in it.
+func isRequest(method, target string) bool {
+	for i := range len(method) {
+		if c := method[i]; (c < 'A' || c > 'Z') && c != '-' {
+			return false
+		}
+	}
+	return method != "" && (strings.HasPrefix(target, "/") || strings.Contains(target, "://") || target == "*")
 }

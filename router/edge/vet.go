@@ -56,7 +56,7 @@ func vet(r *http.Request, limits *Limits) *refusal {
 		return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", transit.Clip(r.RequestURI))
 	}
 	if !fields.Host(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
-		return refuse(http.StatusBadRequest, "host %q", transit.Clip(r.Host))
+		return refuse(http.StatusBadRequest, "host %q", transit.Clip(fields.AfterLogin(r.Host)))
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (s Schemes) Parse(raw string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is no URL: want one such as %s", shown, s.Example)
 	}
-	return u, s.complete(raw, u)
+	return u, s.complete(shown, u)
 }
 
 // spelled says what is wrong with the beginning of a URL: to net/url web1:8080 has
@@ -74,17 +74,17 @@ func socketAt(path string) (*url.URL, error) {
 }
 
 // complete says what a URL has too little or too much.
-func (s Schemes) complete(raw string, u *url.URL) error {
+func (s Schemes) complete(shown string, u *url.URL) error {
 	switch port := u.Port(); {
 	case u.Hostname() == "":
-		return fmt.Errorf("%q: the URL names no host", raw)
+		return fmt.Errorf("%q: the URL names no host", shown)
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.ForceQuery:
-		return fmt.Errorf("%s: the URL has a host and perhaps a path, no query, fragment or user", u.Redacted())
+		return fmt.Errorf("%s: the URL has a host and perhaps a path, no query, fragment or user", shown)
 	case s.Port && (port == "" || u.Path != ""):
-		return fmt.Errorf("%q: want a host and a port, such as %s", raw, s.Example)
+		return fmt.Errorf("%q: want a host and a port, such as %s", shown, s.Example)
 	case port != "":
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return fmt.Errorf("%q: port %s: want one from 1 to 65535", raw, port)
+			return fmt.Errorf("%q: port %s: want one from 1 to 65535", shown, port)
 		}
 	}
 	return nil
