@@ -155,6 +155,13 @@ func TestE2EStatusPage(t *testing.T) {
 		[...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === '` + names[1] + `').querySelector('button:nth-of-type(2)').click()`)
 	b.until(rowOf(names[1]) + `.includes('set to drain')`)
 
+	// Purge, by keyboard.
+	b.run(`document.querySelector('form.order select').value = 'purge host'`)
+	b.do(chromedp.Focus(chromedp.CSS(`form.order input`)), chromedp.KeyEvent("shop.example"+kb.Enter))
+	b.until(`document.body.innerText.includes('purge of the host shop.example, responses: 0')`)
+	b.do(chromedp.Focus(chromedp.CSS(`form.order input`)), chromedp.KeyEvent("/*"+kb.Enter))
+	b.until(`document.querySelector('#said').textContent.includes('want a host')`)
+
 	// Explain, by keyboard.
 	b.do(chromedp.Focus(chromedp.CSS(`form input[name=url]`)), chromedp.KeyEvent("http://shop.example//%61dmin/users"+kb.Enter))
 	b.until(`document.querySelector('#decision').textContent.includes('rule "admin"')`)

@@ -189,24 +189,41 @@ func growth(m, was *health.Metric) float64 {
 	return m.Value - was.Value
 }
 
-// pulse returns how often in a second a part was asked, by its requests_total if it has
-// that, else by its first counter, and how long all but one in a hundred took, by its
-// first histogram.
+// pulse returns how often in a second a part was asked, by its own requests_total, else
+// that of its parts, else by its first counter, and how long all but one in a hundred took,
+// by its first histogram.
 func pulse(part, was *health.Report, seconds float64) (rate, p99 float64) {
-	rate, p99 = math.NaN(), math.NaN()
-	counter := ""
-	for i := range part.Metrics {
-		m := &part.Metrics[i]
-		switch {
-		case m.Kind == health.Counter && (counter == "" || counter != "requests_total" && m.Name == "requests_total"):
-			counter, rate = m.Name, growth(m, metricOf(was, i, m))
-		case m.Kind == health.Counter && m.Name == counter: // with another label
-			rate += growth(m, metricOf(was, i, m))
-		case m.Kind == health.Histogram && math.IsNaN(p99):
-			p99 = quantile(m, metricOf(was, i, m), 0.99)
+	grown, ok := grownBy(part, was, "requests_total")
+	if !ok {
+		for i := range part.Parts {
+			if of, has := grownBy(&part.Parts[i], partOf(was, i, &part.Parts[i]), "requests_total"); has {
+				grown, ok = grown+of, true
+			}
 		}
 	}
-	return rate / seconds, p99
+	if first := slices.IndexFunc(part.Metrics, func(m health.Metric) bool { return m.Kind == health.Counter }); !ok && first >= 0 {
+		grown, ok = grownBy(part, was, part.Metrics[first].Name)
+	}
+	rate, p99 = math.NaN(), math.NaN()
+	if ok {
+		rate = grown / seconds
+	}
+	if first := slices.IndexFunc(part.Metrics, func(m health.Metric) bool { return m.Kind == health.Histogram }); first >= 0 {
+		m := &part.Metrics[first]
+		p99 = quantile(m, metricOf(was, first, m), 0.99)
+	}
+	return rate, p99
+}
+
+// grownBy returns by how much a part's counter of that name has grown, with all labels, and
+// whether it has one.
+func grownBy(part, was *health.Report, name string) (n float64, ok bool) {
+	for i := range part.Metrics {
+		if m := &part.Metrics[i]; m.Kind == health.Counter && m.Name == name {
+			n, ok = n+growth(m, metricOf(was, i, m)), true
+		}
+	}
+	return n, ok
 }
 
 // quantile estimates one of what a histogram has counted since it was so, NaN if that is

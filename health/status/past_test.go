@@ -208,3 +208,31 @@ func BenchmarkShow(b *testing.B) {
 		b.SetBytes(int64(len(h.show())))
 	}
 }
+
+// TestPulse: what a plot shows of a part is how often it is asked, however it counts that.
+func TestPulse(t *testing.T) {
+	count := func(name string, n uint64) health.Metric { return health.Count(name, "", n) }
+	backends := func(n ...uint64) (out []health.Report) {
+		for i, v := range n {
+			out = append(out, health.Report{Kind: "backend", Name: fmt.Sprint(i), Metrics: []health.Metric{count("requests_failed_total", 7*v), count("requests_total", v)}})
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		was, now health.Report
+		want     float64
+	}{
+		"its own":        {health.Report{Metrics: []health.Metric{count("retries_total", 1), count("requests_total", 10)}}, health.Report{Metrics: []health.Metric{count("retries_total", 9), count("requests_total", 40)}, Parts: backends(5)}, 3},
+		"of its parts":   {health.Report{Metrics: []health.Metric{count("retries_total", 1)}, Parts: backends(10, 20)}, health.Report{Metrics: []health.Metric{count("retries_total", 9)}, Parts: backends(30, 50)}, 5},
+		"its first":      {health.Report{Metrics: []health.Metric{count("saved_total", 1)}}, health.Report{Metrics: []health.Metric{count("saved_total", 21)}}, 2},
+		"none":           {health.Report{}, health.Report{Metrics: []health.Metric{health.Level("in_hand", "", "", 5)}}, -1},
+		"a new part":     {health.Report{Parts: backends(10)}, health.Report{Parts: backends(20, 50)}, -1},
+		"begun anew":     {health.Report{Metrics: []health.Metric{count("requests_total", 10)}}, health.Report{Metrics: []health.Metric{count("requests_total", 4)}}, -1},
+		"without a past": {health.Report{}, health.Report{Metrics: []health.Metric{count("requests_total", 4)}}, -1},
+	} {
+		rate, _ := pulse(&c.now, &c.was, 10)
+		if got := plotted(rate); float64(got) != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
