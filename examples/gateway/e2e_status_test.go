@@ -168,9 +168,14 @@ func TestE2EStatusPage(t *testing.T) {
 
 	if path := os.Getenv("FORETIER_PICTURE"); path != "" {
 		<-time.After(2 * time.Minute)              // so that there is something in the plots
-		b.do(chromedp.EmulateViewport(1200, 2200)) // what is not in sight is not drawn
+		b.do(chromedp.EmulateViewport(1200, 3000)) // what is not in sight is not drawn
 		b.run(`scrollTo(0, 0); document.activeElement.blur(); document.querySelector('header').style.position = 'static'`)
-		picture, err := chromedp.Run(b, chromedp.FullScreenshot(100))
+		height, err := chromedp.Run(b, chromedp.Evaluate[int64](`Math.ceil(document.querySelector('main').getBoundingClientRect().bottom)`))
+		b.do(chromedp.EmulateViewport(1200, height))
+		var picture []byte
+		if err == nil {
+			picture, err = chromedp.Run(b, chromedp.FullScreenshot(100))
+		}
 		if err == nil {
 			err = os.WriteFile(path, picture, 0o644)
 		}
