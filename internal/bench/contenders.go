@@ -27,6 +27,7 @@ var conf embed.FS
 type setup struct {
 	Cache, TLS, Log bool
 	Compress        bool
+	Watched         bool   // its status page is open, its metrics are asked for
 	Trust           bool   // 127.0.0.0/8 is a load balancer in front
 	Shop            bool   // /admin has a server of its own, visitors with a session come back to the same
 	Apps            int    // backends; 0: one
@@ -35,6 +36,7 @@ type setup struct {
 
 	// What the run adds.
 	Port     int
+	Status   int // of the gateway's status page, if it is watched
 	Dir      string
 	Backends []string // host:port
 	Origin   string   // the same of the server for /admin
@@ -130,6 +132,7 @@ func gateway(p programs, s setup) []string {
 	add(!s.Cache, "-cache", "0")
 	add(!s.Log, "-log", "off")
 	add(!s.Compress, "-compress", "off")
+	add(s.Watched, "-status", "127.0.0.1:"+strconv.Itoa(s.Status))
 	add(s.Trust, "-trust", "127.0.0.0/8")
 	add(s.TLS, "-tls-cert", s.Dir+"/cert.pem", "-tls-key", s.Dir+"/key.pem")
 	add(s.Shop, "-origin", "http://"+s.Origin, "-admin", "/admin", "-sticky", "pin")
@@ -156,6 +159,7 @@ type running struct {
 	row      *Row
 	measured []string // the last one in a round
 	count    *counter // nil: its allocations are not counted
+	watcher  *watcher // nil: nobody looks at it
 }
 
 // A counter asks a gateway for its allocations: see conf/allocations.go.txt.
@@ -185,6 +189,9 @@ func (b *bench) open(ctx context.Context, e entrant, w *workload, p programs, co
 		e.change(s)
 	}
 	if s.Port, err = freePort(); err != nil {
+		return nil, err
+	}
+	if s.Status, err = freePort(); err != nil {
 		return nil, err
 	}
 	s.Dir, s.Origin, s.Backends = c.dir, b.origin.addr, []string{b.origin.addr}
@@ -219,10 +226,19 @@ func (b *bench) open(ctx context.Context, e entrant, w *workload, p programs, co
 		c.close()
 		return nil, err
 	}
+	if s.Watched {
+		if c.watcher, err = watch(ctx, "127.0.0.1:"+strconv.Itoa(s.Status)); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
 func (c *running) close() {
+	if c.watcher != nil {
+		c.watcher.close()
+	}
 	c.stop()
 	if c.count != nil {
 		c.count.close()

@@ -97,7 +97,7 @@ func page(f Figures, results, module string) string {
 	fmt.Fprintf(&b, "| workload | %s |\n|---|%s\n", strings.Join(peers, " | "), strings.Repeat("---|", len(peers)))
 	for _, w := range workloads {
 		r, ok := f.of(w.name)
-		if !ok || w.idle {
+		if !ok || w.idle || w.alone() {
 			continue
 		}
 		fmt.Fprintf(&b, "| [%s](#%s) |", w.name, w.name)

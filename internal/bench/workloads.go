@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -64,6 +65,11 @@ func hit(name, title string, r request, bytes int) workload {
 
 func proxied(name, title string, r request, bytes int) workload {
 	return workload{name: name, group: "Proxied", title: title, ask: is(r), by: proxying, load: wrk(conns), bytes: bytes}
+}
+
+// alone reports whether only the gateway takes part.
+func (w *workload) alone() bool {
+	return !slices.ContainsFunc(w.by, func(e entrant) bool { return e.kind != ours.kind })
 }
 
 // but returns a workload with changes.
@@ -140,6 +146,9 @@ var workloads = append([]workload{
 
 	hit("log-hit-1k", "hit of 1 KiB, with and without a log", get("/c1024/page"), kib).but(logged),
 	proxied("log-proxied-1k", "proxied, 1 KiB, with and without a log", get("/n1024/page"), kib).but(logged),
+
+	hit("watched-hit-1k", "hit of 1 KiB, with the status page open and the metrics asked for each 5 s, and without", get("/c1024/page"), kib).but(watched),
+	proxied("watched-proxied-1k", "proxied, 1 KiB, likewise", get("/n1024/page"), kib).but(watched),
 
 	{
 		name: "shop", group: "A shop", title: "80% hits on 1,000 pages of 8 KiB, 15% a cart of 16 KiB, 3% logins, 2% admin; browser's heads",
