@@ -18,6 +18,7 @@ import (
 	"github.com/foretier/foretier/balancer/sqlprobe"
 	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/health/metrics"
 	"github.com/foretier/foretier/health/status"
 )
 
@@ -92,7 +93,7 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 			return f, err
 		}
 	}
-	f.page, err = status.New(reporters, status.Options{Hosts: c.statusHosts, Ready: func() error {
+	f.page, err = status.New(reporters, status.Options{Hosts: c.statusHosts, Metrics: metrics.Handler(logger, reporters...), Logger: logger, Ready: func() error {
 		if f.draining.Load() {
 			return errDraining
 		}
