@@ -229,7 +229,7 @@ func TestE2ETakeOverFails(t *testing.T) {
 	}
 	put(bin, program)
 	addr := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
-	l := startLineage(t, nil, bin, "-listen", addr, "-backends", backend, "-probe", "/healthz", "-log", "off", "-cache", "0")
+	l := startLineage(t, nil, bin, "-listen", addr, "-backends", backend, "-probe", "/healthz", "-log", "off", "-cache", "0", "-linger", "0")
 	l.says(1, "msg=serving")
 	crowd := startCrowd(t, "http://"+addr, shopPage)
 	crowd.passes(t, 50)
@@ -259,10 +259,28 @@ func TestE2ETakeOverFails(t *testing.T) {
 	with("-backends nonsense")
 	fails(5, "exit status 2")
 	put(bin, program)
-	l.takeOver(pid, 1)
+	next := l.takeOver(pid, 1)
 	l.endsWell()
 	crowd.passes(t, 50)
 	crowd.ends(t)
+
+	// Who is told to end ends with the one that is about to take over.
+	put(bin, []byte("#!/bin/sh\necho it hangs >&2\nexec sleep 600\n"))
+	if err := syscall.Kill(next, syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	l.says(1, "it hangs")
+	if err := syscall.Kill(next, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	l.says(1, "this gateway ends, and so does the one that was to take over")
+	until(t, "nobody on the socket", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
 }
 
 // A service manager holds the socket while one gateway ends and the next one starts:

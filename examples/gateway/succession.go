@@ -41,7 +41,12 @@ func (s succession) Run(ctx context.Context) error {
 			return nil
 		case <-s.ordered:
 		}
-		if err := s.handOver(ctx); err != nil {
+		err := s.handOver(ctx)
+		if err != nil && ctx.Err() != nil {
+			s.log.Warn("this gateway ends, and so does the one that was to take over")
+			return nil
+		}
+		if err != nil {
 			s.log.Error("no other gateway has taken over, this one goes on", "cause", err)
 			continue
 		}
