@@ -25,7 +25,9 @@ func TestNothingSecretIsLogged(t *testing.T) {
 				t.Errorf("answered %q", out)
 			}
 		}
-		waitFor(t, func() bool { return strings.Contains(combined.String(), "/fine") && strings.Contains(log.String(), "/fine") })
+		waitFor(t, func() bool {
+			return strings.Contains(combined.String(), "/fine") && strings.Contains(log.String(), "/fine")
+		})
 		for line := range strings.Lines(log.String() + combined.String()) {
 			if strings.Contains(line, "s3cr3t") {
 				t.Errorf("net/http %t: %s", netHTTP, line)
