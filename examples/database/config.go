@@ -37,6 +37,7 @@ type config struct {
 	authorities    *x509.CertPool
 	serveTLS       bool
 	status         string
+	steer          string   // a socket's path
 	statusHosts    []string // further names of the status page
 	linger         time.Duration
 }
@@ -108,6 +109,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.key, "key", "", "`FILE` with the certificate's key in PEM")
 	fs.StringVar(&f.ca, "ca", "", "`FILE` with the authorities in PEM that must have signed the other side's certificate (empty for tls:// servers: the system's)")
 	fs.StringVar(&f.c.status, "status", "", "`HOST:PORT` for /healthz, /readyz, /status.json and /metrics (empty: none)")
+	fs.StringVar(&f.c.steer, "steer", "", "`PATH` of a socket of this machine with the same page, over which the user that the program runs as may steer: make a server primary, drain it (empty: none; nobody may)")
 	fs.Func("status-hosts", "`NAMES` under which /status.json and /metrics are asked for, such as db1.internal (localhost, the host's name and its addresses always are)", func(s string) error {
 		f.c.statusHosts = list(s)
 		return nil

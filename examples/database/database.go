@@ -10,6 +10,7 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -24,12 +25,12 @@ import (
 
 // A front is the program, listening and not yet serving.
 type front struct {
-	log    *slog.Logger
-	db     *tcp.Pool
-	probe  io.Closer // nil: nothing to close
-	ports  []port
-	status net.Listener // nil: none
-	page   *status.Handler
+	log   *slog.Logger
+	db    *tcp.Pool
+	probe io.Closer // nil: nothing to close
+	ports []port
+	pages []net.Listener // where page is to be had
+	page  *status.Handler
 
 	linger   time.Duration
 	draining atomic.Bool
@@ -93,7 +94,7 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 			return f, err
 		}
 	}
-	f.page, err = status.New(reporters, status.Options{Hosts: c.statusHosts, Metrics: metrics.Handler(logger, reporters...), Logger: logger, Ready: func() error {
+	f.page, err = status.New(reporters, status.Options{Hosts: c.statusHosts, Metrics: metrics.Handler(logger, reporters...), Logger: logger, Act: mayAct, Ready: func() error {
 		if f.draining.Load() {
 			return errDraining
 		}
@@ -106,11 +107,28 @@ func build(c config, logger *slog.Logger) (f *front, err error) {
 		return f, fmt.Errorf("-status-hosts: %w", err)
 	}
 	if c.status != "" {
-		if f.status, err = net.Listen("tcp", c.status); err != nil {
+		l, err := net.Listen("tcp", c.status)
+		if err != nil {
 			return f, fmt.Errorf("-status: %w", err)
 		}
+		f.pages = append(f.pages, l)
+	}
+	if c.steer != "" {
+		l, err := status.ListenUnix(c.steer, 0o600)
+		if err != nil {
+			return f, fmt.Errorf("-steer: %w", err)
+		}
+		f.pages = append(f.pages, l)
 	}
 	return f, nil
+}
+
+// mayAct lets those steer who may connect to -steer.
+func mayAct(r *http.Request) error {
+	if !status.OverSocket(r) {
+		return errors.New("orders are taken over -steer alone")
+	}
+	return nil
 }
 
 // open is how a server is asked for its role: by the way that clients take,
@@ -168,10 +186,12 @@ func (f *front) run(stop context.Context) error {
 	for _, p := range f.ports {
 		go func() { ended <- p.pool.Serve(ctx, p) }()
 	}
-	if f.status != nil {
-		serving += 2
+	if len(f.pages) > 0 {
+		serving += 1 + len(f.pages)
 		go func() { ended <- f.page.Run(ctx) }()
-		go func() { ended <- status.Server{Listener: f.status, Handler: f.page}.Run(ctx) }()
+	}
+	for _, l := range f.pages {
+		go func() { ended <- status.Server{Listener: l, Handler: f.page}.Run(ctx) }()
 	}
 	var errs []error
 	for range serving {
@@ -188,8 +208,8 @@ func (f *front) close() error {
 	for _, p := range f.ports {
 		_ = p.Close()
 	}
-	if f.status != nil {
-		_ = f.status.Close()
+	for _, l := range f.pages {
+		_ = l.Close()
 	}
 	var errs []error
 	if f.db != nil {
