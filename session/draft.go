@@ -17,10 +17,19 @@ type draft struct {
 	changes []change // in order
 	renew   bool
 	destroy bool
+	long    length // whether it shall be remembered
 	subject *login // whose the session shall be; nil: as it was
-	long    *bool  // whether it shall be remembered; nil: as it was, and after a login no
 	from    grave  // of the session whose tombstone the draft rests on; no key: none
 }
+
+// length is for how long a session shall live.
+type length uint8
+
+const (
+	asItWas    length = iota // and after a login as any
+	asAny                    // for Lifetime, and Idle
+	remembered               // for Remember
+)
 
 // login is whose a session shall be.
 type login struct{ name, epoch string }
@@ -251,8 +260,8 @@ func (d draft) payload(now time.Time, v values) payload {
 	if d.subject != nil {
 		p.Subject, p.Epoch, p.Long = d.subject.name, d.subject.epoch, false
 	}
-	if d.long != nil {
-		p.Long = *d.long
+	if d.long != asItWas {
+		p.Long = d.long == remembered
 	}
 	if d.ticket.id != "" && !d.isYoung(now) {
 		p.From = ""

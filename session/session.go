@@ -39,12 +39,12 @@ type Session struct {
 
 // A view is what a request knows of its session once it has used it.
 type view struct {
-	err      error // why it could not be loaded
-	readOnly bool
+	err      error  // why it could not be loaded
 	ended    string // how the session had ended when it was loaded; see payload
 	browser  ticket // what the browser has and is good
-	present  bool   // the browser has sent something, good or not
-	logout   bool   // Destroy was called
+	readOnly bool
+	present  bool // the browser has sent something, good or not
+	logout   bool // Destroy was called
 	draft    draft
 	now      values          // the draft's base with its changes
 	version  int             // of now
@@ -117,7 +117,11 @@ func (s *Session) Subject(subject string) error {
 // the browser's window. It belongs beside Subject, in the request of a login, before
 // or after it; the next login forgets it. It implies [Session.Renew].
 func (s *Session) Remember(on bool) error {
-	return s.alter(true, func() { s.draft.long, s.draft.renew = &on, true })
+	long := asAny
+	if on {
+		long = remembered
+	}
+	return s.alter(true, func() { s.draft.long, s.draft.renew = long, true })
 }
 
 // Destroy ends the session: its values are gone, also under an id that it had
@@ -127,7 +131,7 @@ func (s *Session) Destroy() error {
 	return s.alter(false, func() {
 		d := &s.draft
 		d.destroy = d.destroy || d.record.Version != 0 || d.from.key != ""
-		d.changes, d.renew, d.subject, d.long = nil, false, nil, nil
+		d.changes, d.renew, d.subject, d.long = nil, false, nil, asItWas
 		s.now, s.read = nil, nil
 		s.logout = true
 		s.version++
