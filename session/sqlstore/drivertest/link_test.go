@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ type link struct {
 	down  bool // nobody gets through to the server
 	mute  bool // what the server answers from now on gets nowhere
 	sever int  // of so many answers from now on the connection is cut instead
+	worry int  // of one in so many, for as long as it is not 0
 	quiet chan struct{}
 }
 
@@ -96,8 +98,8 @@ func (l *link) carry(c net.Conn, server string) {
 // pass says what becomes of an answer of the server's: it has done what it answers.
 func (l *link) pass() error {
 	l.mu.Lock()
-	if l.sever > 0 {
-		l.sever--
+	if l.sever > 0 || l.worry > 0 && rand.N(l.worry) == 0 {
+		l.sever = max(0, l.sever-1)
 		l.mu.Unlock()
 		return errSevered
 	}
