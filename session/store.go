@@ -29,6 +29,11 @@ var (
 // by another request in between.
 var ErrConflict = errors.New("session: changed meanwhile")
 
+// ErrUnknown means that a store cannot tell whether it has done what it was asked: the
+// answer was lost, and somebody else has written since. It is a failure like others. A
+// [Store] must not answer ErrConflict then: the change would be made on top of itself.
+var ErrUnknown = errors.New("session: not known whether it was done: the answer was lost and the record changed meanwhile")
+
 // A Store keeps records until they expire. All writes compare and set, so that
 // no write undoes another that it has not seen.
 //

@@ -43,7 +43,8 @@ const headSize = 16
 //
 // A version is a random number, and the one that a write makes is sent along
 // with it. So a write that the client library sends a second time, since the
-// first one's answer was lost, is known again and not taken for a conflict.
+// first one's answer was lost, is known again and not taken for a conflict. What was
+// sent twice and is then found changed may be either: [session.ErrUnknown].
 type Store struct {
 	client redis.UniversalClient
 	leash  *breaker.Leash // nil: the client heeds its contexts
@@ -186,9 +187,20 @@ func (s *Store) Delete(ctx context.Context, key string, old session.Record) erro
 
 // run runs a script on key, which answers 1 for done, -1 for no such key, and
 // 0 for lost.
-func (s *Store) run(ctx context.Context, script *redis.Script, lost error, key string, args ...any) error {
+func (s *Store) run(ctx context.Context, script *redis.Script, lost error, key string, first []byte, more ...any) error {
 	answer, err := do(ctx, s, func() (int, error) {
-		return script.Run(ctx, s.client, []string{prefix + key}, args...).Int()
+		sent := &counted{bytes: first}
+		args := append([]any{sent}, more...)
+		cmd := script.EvalSha(ctx, s.client, []string{prefix + key}, args...)
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			sent.times-- // that one has done nothing
+			cmd = script.Eval(ctx, s.client, []string{prefix + key}, args...)
+		}
+		answer, err := cmd.Int()
+		if err == nil && answer == 0 && sent.times > 1 {
+			err = session.ErrUnknown
+		}
+		return answer, err
 	})
 	switch {
 	case err != nil:
@@ -199,6 +211,19 @@ func (s *Store) run(ctx context.Context, script *redis.Script, lost error, key s
 		return lost
 	}
 	return nil
+}
+
+// counted is an argument that knows how often the client library has sent it: it
+// writes a command anew each time, and does not tell.
+type counted struct {
+	bytes []byte
+	times int
+}
+
+// MarshalBinary implements [encoding.BinaryMarshaler].
+func (c *counted) MarshalBinary() ([]byte, error) {
+	c.times++
+	return c.bytes, nil
 }
 
 // failure says what an error of a call is worth. A server that answers one with

@@ -2,13 +2,17 @@ package redisstore_test
 
 import (
 	"errors"
+	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/redisstore"
 	"github.com/foretier/foretier/session/storetest"
@@ -89,6 +93,85 @@ func TestRefusalsAndOutages(t *testing.T) {
 			}
 			if _, err := store.Load(t.Context(), "s-a"); (err == nil) != (c.want != nil) {
 				t.Errorf("a look: %v", err)
+			}
+		})
+	}
+}
+
+// TestAnAnswerIsLost: the client library sends again what it got no answer to. What was
+// done then is known again; if somebody has changed it since, nobody knows, and it is no
+// conflict, after which it would be done twice.
+func TestAnAnswerIsLost(t *testing.T) {
+	server := servertest.Redis(t)
+	direct := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true})
+	defer direct.Close()
+	other := redisstore.New(direct)
+	ctx := t.Context()
+	load := func(key string) session.Record {
+		t.Helper()
+		records, err := other.Load(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return records[0]
+	}
+	// lost is called once in place of an answer, after which the connection is cut.
+	var lost atomic.Pointer[func()]
+	addr := testkit.Backend(t, func(c net.Conn) {
+		s := testkit.Dial(t, server.Addr)
+		go func() {
+			_, _ = io.Copy(s, c)
+			_ = s.Close()
+		}()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := s.Read(buf)
+			if f := lost.Swap(nil); err == nil && f != nil {
+				(*f)()
+				return
+			}
+			if err != nil {
+				return
+			}
+			if _, err := c.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	})
+	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
+	defer client.Close()
+	store := redisstore.New(client)
+	if err := errors.Join(store.Create(ctx, "warm", nil, time.Minute), store.Update(ctx, "warm", load("warm"), nil, time.Minute)); err != nil {
+		t.Fatal(err) // the scripts are there, so that each call is one command
+	}
+	for name, c := range map[string]struct {
+		meanwhile func(key string)
+		want      error
+		holds     string
+	}{
+		"nobody else": {func(string) {}, nil, "mine"},
+		"somebody else changes it": {func(key string) {
+			if err := other.Update(ctx, key, load(key), append(load(key).Data, " and theirs"...), time.Minute); err != nil {
+				t.Error(err)
+			}
+		}, session.ErrUnknown, "mine and theirs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := strings.ReplaceAll(name, " ", "-")
+			if err := store.Create(ctx, key, nil, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			first := load(key)
+			meanwhile := func() { c.meanwhile(key) }
+			lost.Store(&meanwhile)
+			if err := store.Update(ctx, key, first, []byte("mine"), time.Minute); !errors.Is(err, c.want) || c.want == nil && err != nil {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if got := string(load(key).Data); lost.Load() != nil || got != c.holds {
+				t.Errorf("holds %q, want %q", got, c.holds)
+			}
+			if err := store.Update(ctx, key, first, nil, time.Minute); !errors.Is(err, session.ErrConflict) {
+				t.Errorf("a conflict: %v", err)
 			}
 		})
 	}

@@ -89,7 +89,7 @@ func (c change) outcome(version int64, doubt bool) (repeat bool, err error) {
 	case version == 0:
 		return false, session.ErrNotFound
 	case doubt:
-		return false, ErrUnknown
+		return false, session.ErrUnknown
 	}
 	return false, c.lost
 }

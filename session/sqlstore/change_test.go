@@ -38,7 +38,7 @@ func TestChanges(t *testing.T) {
 		{"a deadlock", deadlock, [4]error{}, [4]int{2, 2, 2, 2}},
 		{"somebody came first", first, [4]error{2: session.ErrConflict, 1: session.ErrConflict, 3: session.ErrConflict, 0: session.ErrExists}, [4]int{1, 1, 1, 1}},
 		{"a key that is there", firstKey, [4]error{session.ErrExists, session.ErrConflict, session.ErrConflict, session.ErrConflict}, [4]int{1, 1, 1, 1}},
-		{"the answer is lost and somebody changes it", onTop, [4]error{ErrUnknown, ErrUnknown, ErrUnknown, ErrUnknown}, [4]int{1, 1, 1, 1}},
+		{"the answer is lost and somebody changes it", onTop, [4]error{session.ErrUnknown, session.ErrUnknown, session.ErrUnknown, session.ErrUnknown}, [4]int{1, 1, 1, 1}},
 		{"the answer is lost and somebody deletes it", gone, [4]error{nil, session.ErrNotFound, session.ErrNotFound, nil}, [4]int{3, 1, 1, 1}},
 		{"no writes here", readOnly, [4]error{session.ErrRefused, session.ErrRefused, session.ErrRefused, session.ErrRefused}, [4]int{1, 1, 1, 1}},
 		{"no room", full, [4]error{session.ErrFull, session.ErrFull, session.ErrFull, session.ErrFull}, [4]int{1, 1, 1, 1}},

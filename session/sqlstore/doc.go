@@ -29,8 +29,7 @@
 // call's context ends. When a connection is lost, nobody knows whether its statement
 // was done: then the row is looked at, which tells by its version, and what was not
 // done is made again, up to twice. If somebody else has changed the row meanwhile
-// nobody can tell any more, and the call fails: answering [session.ErrConflict] would
-// have the change made on top of itself. Of any call that fails for the database's
+// nobody can tell any more, and the call fails: [session.ErrUnknown]. Of any call that fails for the database's
 // sake, what it was to change may be changed, once, or not.
 //
 // # The database

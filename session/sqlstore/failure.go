@@ -10,11 +10,6 @@ import (
 	"github.com/foretier/foretier/session"
 )
 
-// ErrUnknown means that the connection was lost while a change was under way, and
-// that somebody else has changed the record since: whether the change was made nobody
-// can tell any more.
-var ErrUnknown = errors.New("sqlstore: not known whether it was done: the connection was lost and the record changed meanwhile")
-
 // A verdict is what an error of the database's means for a statement.
 type verdict uint8
 
