@@ -241,10 +241,15 @@ func (m *Manager) newEpoch(ctx context.Context, key string, epoch []byte) error 
 	})
 }
 
-// Report implements [health.Reporter].
+// Report implements [health.Reporter]. The store's is a part of it, if it has one.
 func (m *Manager) Report() health.Report {
 	r := health.Report{Kind: "session", Name: m.name, State: health.Up, Metrics: m.stats.metrics()}
 	r.Metrics = append(r.Metrics, health.Count("trips_total", "Trips of the breaker, each of which gives the store up for a moment.", m.breaker.Trips()))
+	if store, ok := m.store.(health.Reporter); ok {
+		part := store.Report()
+		r.Parts = []health.Report{part}
+		r.State, r.Why = part.State, part.Why
+	}
 	if time.Since(time.Unix(0, m.refused.Load())) < refusedFor {
 		r.State, r.Why = health.Degraded, "the store refuses changes: requests that change a session get 503"
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/session"
 )
 
@@ -130,5 +131,30 @@ func TestKeys(t *testing.T) {
 	}
 	if len(f.done) != 0 {
 		t.Errorf("asked the database: %q", f.done)
+	}
+}
+
+// TestReport: a table that is not cleaned up is degraded, until it is again.
+func TestReport(t *testing.T) {
+	f := new(fake)
+	s := f.newStore(t)
+	for _, step := range []struct {
+		fault func(*fake, func()) error
+		want  health.State
+	}{
+		{nil, health.Up},
+		{func(*fake, func()) error { return errNumber{1290} }, health.Degraded},
+		{nil, health.Up},
+	} {
+		f.version, f.fault = 0, step.fault
+		_, err := s.Sweep(t.Context())
+		m, failed := session.New(s, session.Options{})
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		r := m.Report()
+		if r.State != step.want || len(r.Parts) != 1 || (err != nil) != (step.want != health.Up) || (err != nil) != strings.Contains(r.Why, "what has expired is not deleted") {
+			t.Errorf("swept: %v; report: %v, %q, %d parts", err, r.State, r.Why, len(r.Parts))
+		}
 	}
 }

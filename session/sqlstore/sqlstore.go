@@ -41,7 +41,8 @@ type Store struct {
 	// Prepared when they are first used; nil: not yet, or not at all (see stmt).
 	stmts [7]atomic.Pointer[sql.Stmt]
 
-	swept, stumbled atomic.Uint64 // rows deleted by Run; sweeps of it that failed
+	swept, stumbled atomic.Uint64         // rows that were deleted; sweeps that failed
+	trouble         atomic.Pointer[error] // why the last one did; nil: it did not
 }
 
 // New returns a Store on db, which stays the caller's to close. It does not call the

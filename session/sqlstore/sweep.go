@@ -34,7 +34,6 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		}
 		if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.stumbled.Add(1)
 			s.logger.Error("sqlstore: deleting what has expired: tried again in a minute", "table", s.table.name, "error", err)
 		}
 	}
@@ -49,6 +48,7 @@ func (s *Store) Sweep(ctx context.Context) (deleted int, err error) {
 	if errors.Is(err, session.ErrExists) {
 		return 0, nil
 	}
+	defer func() { s.note(err) }()
 	for until := time.Now().Add(sweepFor); err == nil && time.Now().Before(until); {
 		var n, found int
 		n, found, err = s.step(ctx)
@@ -64,6 +64,16 @@ func (s *Store) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 	}
 	return deleted, err
+}
+
+// note keeps how a sweep has ended, for the report.
+func (s *Store) note(err error) {
+	if err == nil {
+		s.trouble.Store(nil)
+		return
+	}
+	s.stumbled.Add(1)
+	s.trouble.Store(&err)
 }
 
 // takeTurn is [session.ErrExists] while it is somebody else's.
@@ -115,10 +125,15 @@ func (d Dialect) removeAll(t table, n int) string {
 	return d.number("DELETE FROM " + d.quote(t.schema, t.name) + " WHERE id IN (?" + strings.Repeat(", ?", n-1) + ") AND expires + 0 <= " + d.now())
 }
 
-// Report implements [health.Reporter].
+// Report implements [health.Reporter]: degraded while what has expired cannot be
+// deleted. It is a part of the report of its [session.Manager].
 func (s *Store) Report() health.Report {
-	return health.Report{Kind: "session_table", Name: s.table.name, State: health.Up, Metrics: []health.Metric{
+	r := health.Report{Kind: "session_table", Name: s.table.name, State: health.Up, Metrics: []health.Metric{
 		health.Count("rows_deleted_total", "Rows deleted since they had expired.", s.swept.Load()),
 		health.Count("sweeps_failed_total", "Sweeps for what has expired that failed.", s.stumbled.Load()),
 	}}
+	if err := s.trouble.Load(); err != nil {
+		r.State, r.Why = health.Degraded, "what has expired is not deleted: "+(*err).Error()
+	}
+	return r
 }
