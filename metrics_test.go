@@ -22,6 +22,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/go-sql-driver/mysql"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
@@ -252,7 +253,8 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	apps := must(balancer.New([]balancer.Backend{{Name: "web1", Handler: none}}, balancer.Options{Name: "apps"}))
 	db := must(tcp.New([]tcp.Backend{{URL: "tcp://192.0.2.1:3306"}}, tcp.Options{Name: "db", Probe: primaryProbe, Logger: slog.New(slog.DiscardHandler)}))
 	pages := must(cache.New(cache.Options{Feed: new(cachetest.Log).Join("gateway"), Store: new(cachetest.Store).Join("gateway")}))
-	sessions := must(session.New(session.Memory(), session.Options{}))
+	table := must(sqlstore.New(must(sql.Open("mysql", "shop@tcp(192.0.2.1:3306)/shop")), sqlstore.MySQL, sqlstore.Options{}))
+	sessions := must(session.New(table, session.Options{}))
 	sticky := must(session.NewSticky(make([]byte, 32), session.StickyOptions{}))
 	reader := must(php.New(must(php.Memcached("192.0.2.1:11211")), php.Options{}))
 	front := must(router.New(router.Options{}, router.Rule{Name: "shop",
@@ -281,7 +283,6 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	}
 
 	return []health.Reporter{apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
-		must(sqlstore.New(new(sql.DB), sqlstore.MySQL, sqlstore.Options{})),
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 
