@@ -114,7 +114,7 @@ func (s *sketch) count(name []byte, why string) {
 	}
 	s.counts[i]++
 	if why != unstoredLately || s.whys[i] == "" {
-		s.whys[i] = why
+		s.whys[i] = transit.Clip(why)
 	}
 }
 
@@ -127,7 +127,7 @@ func (s *sketch) addTo(found map[string]health.Ranked) {
 		of := found[name]
 		of.Name, of.Count = strings.ToValidUTF8(name, "?"), of.Count+s.counts[i]-s.over[i]
 		if why := s.whys[i]; why != unstoredLately || of.Why == "" {
-			of.Why = strings.ToValidUTF8(transit.Clip(why), "?")
+			of.Why = strings.ToValidUTF8(why, "?")
 		}
 		found[name] = of
 	}

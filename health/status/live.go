@@ -20,6 +20,7 @@ const (
 // for concurrent use.
 type live struct {
 	mu   sync.Mutex
+	busy bool          // guarded by mu: somebody makes text
 	at   time.Time     // guarded by mu: when text was made
 	took time.Duration // guarded by mu: what that takes; see latest
 	text []byte        // guarded by mu
@@ -29,16 +30,27 @@ type live struct {
 // how long it takes to make.
 func (l *live) latest(now time.Time, age time.Duration, show func() []byte) (text []byte, took time.Duration) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.text == nil || now.Sub(l.at) >= age {
-		l.text, l.at = show(), now
-		took := time.Since(now)
-		if l.took > 0 {
-			took = min(took, l.took+l.took/4) // it may have waited for a processor
-		}
-		l.took = took
+	if l.text != nil && (l.busy || now.Sub(l.at) < age) {
+		defer l.mu.Unlock()
+		return l.text, l.took
 	}
-	return l.text, l.took
+	l.busy = true
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.busy = false; text != nil { // else a part has panicked
+			l.text, l.at, l.took = text, now, took
+		}
+	}()
+	text = show()
+	took = time.Since(now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.took > 0 {
+		took = min(took, l.took+l.took/4) // it may have waited for a processor
+	}
+	return text, took
 }
 
 // pause is how long to wait between reports that take so long to make, and so long to send

@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"math"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ const (
 // reckoned against. Its zero value is empty, and its methods are safe for concurrent use.
 type past struct {
 	mu    sync.Mutex
+	busy  bool             // guarded by mu: somebody takes a point
 	ticks [2]moment        // guarded by mu: the latest last
 	plots map[string]*plot // guarded by mu: by path
 	n     int              // guarded by mu: ticks so far
@@ -42,11 +44,21 @@ type plot struct {
 // tick takes the next point, if it is time for it, and reports whether it was.
 func (p *past) tick(now time.Time, report func() health.Report) bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.ticks[1].at) < step {
+	due := !p.busy && now.Sub(p.ticks[1].at) >= step
+	p.busy = p.busy || due
+	p.mu.Unlock()
+	if !due {
 		return false
 	}
-	p.takeLocked(moment{now, report()})
+	var m moment // none, if a part panics
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.busy = false; !m.at.IsZero() {
+			p.takeLocked(m)
+		}
+	}()
+	m = moment{now, report()}
 	return true
 }
 
@@ -94,6 +106,7 @@ func plotted(v float64) float32 {
 	if v == 0 {
 		return 0
 	}
+	v = min(v, math.MaxFloat32)
 	unit := math.Pow(10, math.Floor(math.Log10(v))-2)
 	return float32(math.Round(v/unit) * unit)
 }
@@ -133,13 +146,24 @@ func (h *Handler) Run(ctx context.Context) error {
 	t := time.NewTicker(step)
 	defer t.Stop()
 	for {
-		h.past.tick(time.Now(), h.Report)
+		h.tick()
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// tick takes the next point. A part that panics is told of, and ends nothing: nobody waits
+// for a plot.
+func (h *Handler) tick() {
+	defer func() {
+		if v := recover(); v != nil {
+			h.opts.Logger.Error("status: a part panicked when it was to report", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	h.past.tick(time.Now(), h.Report)
 }
 
 // each calls f for each part that a page shows, two floors deep, with the same part as it

@@ -3,22 +3,31 @@ package status
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // A shop is a pool whose backends answer a hundred times a second, in 2 to 5 ms.
 type shop struct {
 	began    time.Time
-	backends int
+	backends atomic.Int32
 	took     health.Durations
+}
+
+func newShop(backends int32) *shop {
+	s := &shop{began: time.Now()}
+	s.backends.Store(backends)
+	return s
 }
 
 func (s *shop) Report() health.Report {
@@ -31,7 +40,7 @@ func (s *shop) Report() health.Report {
 		health.Count("connections_total", "", n/100), health.Count("requests_total", "", n*9/10, health.Label{Name: "outcome", Value: "hit"}),
 		health.Count("requests_total", "", n/10, health.Label{Name: "outcome", Value: "miss"}), health.Count("requests_total", "", 0, health.Label{Name: "outcome", Value: "pass"}),
 	}, Events: []health.Event{{Time: s.began, Part: "web1", Text: "up"}}, Verbs: []string{"purge tag"}}
-	for i := range s.backends {
+	for i := range s.backends.Load() {
 		r.Parts = append(r.Parts, health.Report{Kind: "backend", Name: fmt.Sprint("web", i), State: health.Down, Why: "refused", Verbs: []string{"drain"},
 			Metrics: []health.Metric{health.Level("requests_in_flight", "", "", 3), health.Distribution("wait_seconds", "", &s.took), health.Count("requests_total", "", n)}})
 	}
@@ -41,7 +50,7 @@ func (s *shop) Report() health.Report {
 // TestPast: who opens the page sees what was before that.
 func TestPast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &shop{began: time.Now(), backends: 2}
+		s := newShop(2)
 		h, err := New([]health.Reporter{s}, Options{Name: "gw", Act: func(*http.Request) error { return nil }})
 		if err != nil {
 			t.Fatal(err)
@@ -70,7 +79,7 @@ func TestPast(t *testing.T) {
 			t.Errorf("nothing new: %v", curves)
 		}
 		// Whoever has gone is no longer drawn, and forgotten once all of it is old.
-		s.backends = 1
+		s.backends.Store(1)
 		time.Sleep(step)
 		if curves, _ = h.past.curves(0); len(curves) != 2 {
 			t.Errorf("without web1: %d", len(curves))
@@ -90,7 +99,7 @@ func TestPast(t *testing.T) {
 			t.Errorf("after a sleep: %v", curves["pool\napps"][0])
 		}
 		// More parts than anybody has.
-		s.backends = 3 * mostPlots
+		s.backends.Store(3 * mostPlots)
 		time.Sleep(step)
 		h.past.tick(time.Now(), h.Report)
 		if len(h.past.plots) != mostPlots {
@@ -99,10 +108,57 @@ func TestPast(t *testing.T) {
 	})
 }
 
+// A patient is a part that panics when it is to report, but for the first time.
+type patient struct{ asked atomic.Int32 }
+
+func (p *patient) Report() health.Report {
+	if p.asked.Add(1) > 1 {
+		panic("no")
+	}
+	return health.Report{Kind: "part", Name: "sick", State: health.Up}
+}
+
+// TestAPartThatPanics ends neither what keeps the past nor what others are shown.
+func TestAPartThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log testkit.Log
+		sick := new(patient)
+		h, err := New([]health.Reporter{sick}, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(ctx) }()
+		time.Sleep(step + time.Second)
+		if !strings.Contains(log.String(), "a part panicked") || !strings.Contains(log.String(), "panic=no") {
+			t.Errorf("logged %s", log.String())
+		}
+		for range 2 { // no lock is left held
+			func() {
+				defer func() { _ = recover() }()
+				h.live.latest(time.Now(), 0, h.show)
+			}()
+		}
+		sick.asked.Store(-100)
+		if text, _ := h.live.latest(time.Now(), 0, h.show); !strings.Contains(string(text), "sick") {
+			t.Errorf("then: %s", text)
+		}
+		time.Sleep(step)
+		if _, ticks := h.past.curves(0); ticks != 1 {
+			t.Errorf("%d ticks", ticks)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestView: figures in words, of late where they are counted.
 func TestView(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &shop{began: time.Now(), backends: 2}
+		s := newShop(2)
 		h, err := New([]health.Reporter{s}, Options{Name: "gw", Act: func(*http.Request) error { return nil }})
 		if err != nil {
 			t.Fatal(err)
@@ -198,7 +254,7 @@ func TestPause(t *testing.T) {
 
 // BenchmarkShow makes what a page of 200 backends shows.
 func BenchmarkShow(b *testing.B) {
-	h, err := New([]health.Reporter{&shop{began: time.Now(), backends: 200}}, Options{Name: "gw"})
+	h, err := New([]health.Reporter{newShop(200)}, Options{Name: "gw"})
 	if err != nil {
 		b.Fatal(err)
 	}
