@@ -125,6 +125,9 @@ func (c corpus) rules(to func(name string) http.Handler) []router.Rule {
 		var rules []router.Rule
 		for i := range 1 + c.IntN(6) {
 			rule := router.Rule{Name: fmt.Sprint("r", i), When: c.matcher(2)}
+			for c.IntN(4) == 0 {
+				rule.Use = append(rule.Use, c.turning())
+			}
 			switch rule.To = to(rule.Name); c.IntN(6) {
 			case 0:
 				rule.Allow = []netip.Prefix{netip.MustParsePrefix(pick(c, corpusNets...))}
@@ -142,6 +145,17 @@ func (c corpus) rules(to func(name string) http.Handler) []router.Rule {
 			return rules
 		}
 	}
+}
+
+// turning is one that rules can have in Use.
+func (c corpus) turning() func(http.Handler) http.Handler {
+	switch c.IntN(3) {
+	case 0:
+		return router.StripPrefix(pick(c, "/a", "/m", "/a/b"))
+	case 1:
+		return router.AddPrefix(pick(c, "/a", "/m", "/x"))
+	}
+	return pick(c, router.Rewrite("/a/{x}", "/m/{x}"), router.Rewrite("/a/*", "/*"), router.Rewrite("/x/*", "/a/*"), router.Rewrite("/{x}/b", "/a/{x}.png"), router.Rewrite("/{x}", "/{x}/b"))
 }
 
 // handler is one of those that rules can have. At the bottom, those of bottom answer.

@@ -54,3 +54,56 @@ func ExampleRouter_Explain() {
 	// router: rule "admin" (Admin("/admin") matches /admin)
 	//   handler: called (http.HandlerFunc does not explain itself)
 }
+
+// A preview for editors, by a parameter, and pictures from a server of their own,
+// wherever they are.
+func ExampleQuery() {
+	server := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, name) })
+	}
+	front, err := router.New(router.Options{},
+		router.Rule{Name: "http", When: router.Not(router.Scheme("https")), To: router.Redirect(308, "https://shop.example{path}{query}")},
+		router.Rule{Name: "preview", When: router.Query("preview", "1"), To: server("preview")},
+		router.Rule{Name: "bots", When: router.HeaderContains("User-Agent", "bot", "crawler"), To: server("bots")},
+		router.Rule{Name: "pictures", When: router.PathSuffix(".png", ".webp"), To: server("pictures")},
+		router.Rule{Name: "shop", To: server("shop")},
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, target := range []string{"https://shop.example/p?preview=1", "https://shop.example/p/a.png?v=2", "https://shop.example/p", "http://shop.example/p?q"} {
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		fmt.Println(target, "->", w.Body.String()+w.Header().Get("Location"))
+	}
+	// Output:
+	// https://shop.example/p?preview=1 -> preview
+	// https://shop.example/p/a.png?v=2 -> pictures
+	// https://shop.example/p -> shop
+	// http://shop.example/p?q -> https://shop.example/p?q
+}
+
+// An application that knows nothing of the path under which the tier shows it. What
+// becomes of paths is proved like what rules say.
+func ExampleStripPrefix() {
+	blog := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.RequestURI()) })
+	admin, origin := router.Admin("/admin"), http.NotFoundHandler()
+	front, err := router.New(router.Options{},
+		router.Rule{Name: "admin", When: admin, To: origin},
+		router.Rule{Name: "blog", When: router.Path("/blog", "/blog/*"), To: blog,
+			Use: []func(http.Handler) http.Handler{router.StripPrefix("/blog")}},
+		router.Rule{Name: "rest", To: origin},
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	w := httptest.NewRecorder()
+	front.ServeHTTP(w, httptest.NewRequest("GET", "/blog/caf%C3%A9?page=2", nil))
+	fmt.Println(w.Body)
+	fmt.Println(front.Prove(router.Only(origin).For(admin)) == nil) // /blog/admin becomes /admin
+	// Output:
+	// /caf%C3%A9?page=2
+	// false
+}

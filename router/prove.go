@@ -48,7 +48,7 @@ func (c *chart) table(t *table) *proof.Table {
 	out := new(proof.Table)
 	c.drawn[t] = out
 	for _, rule := range *t {
-		drawn := proof.Rule{Name: rule.Name, When: asCondition(rule.When), To: c.handler(rule.To, nil)}
+		drawn := proof.Rule{Name: rule.Name, When: asCondition(rule.When), To: c.handler(rule.handler, nil)}
 		if len(rule.Allow) > 0 {
 			drawn.Allow = asCondition(rule.allowed())
 		}

@@ -163,8 +163,10 @@ func (c *compiled) counts(t *turn, rec *transit.Record) (end func()) {
 // http.RedirectHandler.
 //
 // Of a handler it looks at what it wraps (Wraps) and, at the bottom, at the
-// base paths that a pool adds (BasePaths). Middleware in Use is trusted not to
-// rewrite paths; where that is not so, only a pool's Refuse holds.
+// base paths that a pool adds (BasePaths). What [Rewrite], [StripPrefix] and [AddPrefix]
+// in Use make of paths is followed: a claim holds for what comes out, too. Other
+// middleware in Use is trusted not to rewrite paths; where that is not so, only a pool's
+// Refuse holds.
 func (rt *Router) Prove(c Claim) error { return rt.rules.Load().prove(c) }
 
 // check implements checker: the rules were checked with conditions of their own.

@@ -134,8 +134,16 @@ func compileRule(r Rule) (*compiled, error) {
 		if use == nil {
 			return nil, fmt.Errorf("rule %q: Use holds a nil middleware", r.Name)
 		}
+		outer := use(c.handler)
+		if h, ok := outer.(*rewriting); ok { // which says itself what it does
+			if h.err != nil {
+				return nil, fmt.Errorf("rule %q: %w", r.Name, h.err)
+			}
+			c.handler = outer
+			continue
+		}
 		// What it hides is shown to who asks what would be done with a request.
-		if c.handler = health.Wrap(use(c.handler), c.handler); c.handler == nil {
+		if c.handler = health.Wrap(outer, c.handler); c.handler == nil {
 			return nil, fmt.Errorf("rule %q: a middleware in Use returned nil", r.Name)
 		}
 	}

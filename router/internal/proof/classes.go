@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// classes returns a path for each class that the conditions, and base paths before
-// a path, tell apart, as far as patterns and prefixes show it.
-func (d *Space) classes(bases []string) (out []*Class) {
+// classes returns a path for each class that the conditions, base paths before a path,
+// and turns that it takes one after another, tell apart, as far as patterns and prefixes
+// show it.
+func (d *Space) classes(bases []string, turns [][]*Turn) (out []*Class) {
 	prefixes := slices.Clone(d.prefixes)
 	slices.Sort(prefixes)
 	prefixes = slices.Compact(prefixes)
@@ -51,6 +52,17 @@ func (d *Space) classes(bases []string) (out []*Class) {
 	for _, ending := range endings(patterns) {
 		for _, path := range d.ended(ending, patterns, prefixes) {
 			add(path)
+		}
+	}
+	for _, class := range slices.Clone(out) {
+		for _, row := range turns {
+			paths := []string{class.raw}
+			for _, turn := range slices.Backward(row) {
+				paths = turn.before(paths)
+				for _, path := range paths {
+					add(path)
+				}
+			}
 		}
 	}
 	return slices.DeleteFunc(out, func(c *Class) bool { return c.Readings.Refusal != "" })

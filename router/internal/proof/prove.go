@@ -23,6 +23,7 @@ type Handler struct {
 	Handler  http.Handler
 	Allowed  bool     // requests may reach it, or it answers by itself
 	Table    *Table   // of a router
+	Turn     *Turn    // of the path, on its one way; may be nil
 	Ways     []Way    // to the handlers below
 	Backends bool     // without table and ways: it is known that backends are below
 	Bases    []string // what it puts before paths on the way to them
@@ -64,6 +65,10 @@ type prover struct {
 // that it must not, or nil if there is none.
 func Prove(t *Table, of Condition) (*Reached, error) {
 	conditions, bases := t.parts(nil, nil, make(map[*Table]bool))
+	turns, ok := t.turns(nil, nil, nil)
+	if !ok {
+		return nil, ErrTooHard
+	}
 	if of != nil {
 		conditions = append(conditions, of)
 	}
@@ -71,13 +76,13 @@ func Prove(t *Table, of Condition) (*Reached, error) {
 	bases = slices.Compact(bases)
 	p := &prover{of: of, space: NewSpace(conditions)}
 	var opaque *Reached
-	for _, class := range p.space.classes(bases) {
+	for _, class := range p.space.classes(bases, turns) {
 		// As it comes: whatever the claim is about must not reach others.
 		err := state(nil).satisfy(says(of, p.space, class), func(s state) error {
 			return p.walk(t, class, s, false)
 		})
-		if err == nil && of != nil && len(bases) > 0 {
-			// As it goes out: nor what a base path turns into it.
+		if err == nil && of != nil && len(bases)+len(turns) > 0 {
+			// As it goes out: nor what a base path or a turn makes it.
 			err = p.walk(t, class, nil, true)
 		}
 		var found *Reached
@@ -103,6 +108,9 @@ func (t *Table) parts(conditions []Condition, bases []string, seen map[*Table]bo
 	var below func(h *Handler)
 	below = func(h *Handler) {
 		bases = append(bases, h.Bases...)
+		if h.Turn != nil && h.Turn.Looks != nil {
+			conditions = append(conditions, h.Turn.Looks)
+		}
 		if h.Table != nil {
 			conditions, bases = h.Table.parts(conditions, bases, seen)
 		}
@@ -122,6 +130,44 @@ func (t *Table) parts(conditions []Condition, bases []string, seen map[*Table]bo
 		below(rule.To)
 	}
 	return conditions, bases
+}
+
+// maxTurns is how many rows of turns there may be.
+const maxTurns = 1000
+
+// turns adds to rows the turns that paths take one after another on their ways through a
+// table and what is below it, behind those of before. It is not ok if there are too many.
+func (t *Table) turns(rows [][]*Turn, before []*Turn, above []*Table) ([][]*Turn, bool) {
+	if slices.Contains(above, t) {
+		return rows, true
+	}
+	above = append(slices.Clip(above), t)
+	var below func(h *Handler, before []*Turn) bool
+	below = func(h *Handler, before []*Turn) bool {
+		if h.Allowed {
+			return true
+		}
+		if h.Turn != nil {
+			before = append(slices.Clip(before), h.Turn)
+			if rows = append(rows, before); len(rows) > maxTurns {
+				return false
+			}
+		}
+		ok := true
+		if h.Table != nil {
+			rows, ok = h.Table.turns(rows, before, above)
+		}
+		for _, w := range h.Ways {
+			ok = ok && below(w.To, before)
+		}
+		return ok
+	}
+	for _, rule := range t.Rules {
+		if !below(rule.To, before) {
+			return rows, false
+		}
+	}
+	return rows, true
 }
 
 // walk follows all requests of a class and state down the rules: as they come, or if
@@ -170,6 +216,8 @@ func mayBreak(h *Handler, outgoing bool, above []*Table) bool {
 	switch {
 	case h.Allowed, slices.Contains(above, h.Table):
 		return false
+	case h.Turn != nil:
+		return mayBreak(h.Ways[0].To, false, above) // what goes out is another path
 	case h.Table != nil:
 		above = append(above, h.Table)
 		return slices.ContainsFunc(h.Table.Rules, func(r Rule) bool { return mayBreak(r.To, outgoing, above) })
@@ -184,6 +232,11 @@ func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, outgoing b
 	switch {
 	case h.Allowed:
 		return nil
+	case h.Turn != nil:
+		if class = class.turned(h.Turn); class == nil {
+			return nil
+		}
+		return p.reach(rule, h.Ways[0].To, class, s, outgoing)
 	case h.Table != nil:
 		return p.walk(h.Table, class, s, outgoing)
 	case len(h.Ways) > 0:
@@ -197,7 +250,11 @@ func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, outgoing b
 	case !outgoing:
 		return p.found(rule, h, class, s, "")
 	}
-	for _, base := range h.Bases {
+	bases := h.Bases
+	if len(bases) == 0 && class.came != nil {
+		bases = []string{""}
+	}
+	for _, base := range bases {
 		out := newClass(joinPath(base, class.raw))
 		err := s.satisfy(says(p.of, p.space, out), func(s state) error {
 			return p.found(rule, h, class, s, out.raw)
@@ -212,7 +269,7 @@ func (p *prover) reach(rule *Rule, h *Handler, class *Class, s state, outgoing b
 // found returns a request of a class and state as an error, so that no other is
 // looked for.
 func (p *prover) found(rule *Rule, h *Handler, class *Class, s state, path string) error {
-	return &Reached{Request: p.space.request(class, s), Rule: rule.Name, Handler: h.Handler, Opaque: path == "" && !h.Backends,
+	return &Reached{Request: p.space.request(class.first(), s), Rule: rule.Name, Handler: h.Handler, Opaque: path == "" && !h.Backends,
 		Outgoing: path, Assuming: p.space.assumed(s)}
 }
 
