@@ -1,13 +1,11 @@
 package router
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 
@@ -85,8 +83,12 @@ func (s *Split) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	arm, pinned := s.choose(r)
 	out := s.forward(r, rec, arm)
 	if !pinned {
-		w = &pinWriter{ResponseWriter: w, cookie: &http.Cookie{Name: s.cookie, Value: arm.Name, Path: "/", MaxAge: splitAge,
-			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: transit.Scheme(r) == "https"}}
+		cookie := &http.Cookie{Name: s.cookie, Value: arm.Name, Path: "/", MaxAge: splitAge,
+			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: transit.Scheme(r) == "https"}
+		w = &headWriter{ResponseWriter: w, final: func(_ int, h http.Header) {
+			h.Add("Set-Cookie", cookie.String())
+			fields.CacheControl(h, "no-store")
+		}}
 	}
 	arm.To.ServeHTTP(w, out)
 }
@@ -169,54 +171,4 @@ func (s *Split) Explain(r *http.Request) health.Decision {
 		d.Steps = []string{"not stored: the answer sets the cookie"}
 	}
 	return d
-}
-
-// A pinWriter adds a cookie to the final header.
-type pinWriter struct {
-	http.ResponseWriter
-	cookie *http.Cookie // nil once it is added
-}
-
-// Unwrap serves [http.ResponseController].
-func (w *pinWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *pinWriter) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		w.pin()
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *pinWriter) Write(p []byte) (int, error) {
-	w.pin()
-	return w.ResponseWriter.Write(p)
-}
-
-// FlushError serves [http.ResponseController].
-func (w *pinWriter) FlushError() error {
-	w.pin()
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-// Hijack implements [http.Hijacker]: httputil.ReverseProxy answers an upgrade on
-// the connection itself, with what stands in Header.
-func (w *pinWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil {
-		w.pin()
-	}
-	return c, rw, err
-}
-
-// Flush implements [http.Flusher].
-func (w *pinWriter) Flush() { _ = w.FlushError() } // a Flusher cannot report
-
-func (w *pinWriter) pin() {
-	if w.cookie == nil {
-		return
-	}
-	h := w.Header()
-	h.Add("Set-Cookie", w.cookie.String())
-	fields.CacheControl(h, "no-store")
-	w.cookie = nil
 }

@@ -41,6 +41,14 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 		h.Del(name)
 	}
 	fields.CacheControl(h, "no-store")
+	ShowError(w, r, status, nil)
+}
+
+// ShowError writes an answer of an error status whose header is otherwise in w: page, if
+// it is not empty, or the operator's for that status, or a line of text; JSON for those
+// who accept that and no page. 503 gets a Retry-After.
+func ShowError(w http.ResponseWriter, r *http.Request, status int, page []byte) {
+	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "30")
@@ -50,13 +58,19 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 		h.Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		id := ""
-		if rec.ID != "" {
+		if rec, ok := Lookup(r.Context()); ok && rec.ID != "" {
 			id = fmt.Sprintf(",\"request_id\":%q", rec.ID)
 		}
 		fmt.Fprintf(w, "{\"status\":%d,\"error\":%q%s}\n", status, text, id)
 		return
 	}
-	if rec.Page != nil && rec.Page(w, r, status) {
+	if len(page) > 0 {
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = w.Write(page) // the client may have gone
+		return
+	}
+	if rec, ok := Lookup(r.Context()); ok && rec.Page != nil && rec.Page(w, r, status) {
 		return
 	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
