@@ -107,3 +107,57 @@ func ExampleStripPrefix() {
 	// /caf%C3%A9?page=2
 	// false
 }
+
+// An application that redirects to its own name and path, shown under another.
+func ExampleNewAnswers() {
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Powered-By", "app/1.0")
+		w.Header().Set("Set-Cookie", "sid=1; Path=/app")
+		http.Redirect(w, r, "http://app.internal:8080/app/cart", http.StatusSeeOther)
+	})
+	answers, err := router.NewAnswers(router.AnswerOptions{
+		Hosts: []string{"app.internal:8080"}, From: "/app", To: "/shop",
+		Delete: []string{"X-Powered-By"},
+		Set:    http.Header{"Referrer-Policy": {"same-origin"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	w := httptest.NewRecorder()
+	answers.Handler(app).ServeHTTP(w, httptest.NewRequest("POST", "/shop/add", nil))
+	for _, name := range []string{"Location", "Set-Cookie", "X-Powered-By", "Referrer-Policy"} {
+		fmt.Printf("%s: %q\n", name, w.Header().Get(name))
+	}
+	// Output:
+	// Location: "/shop/cart"
+	// Set-Cookie: "sid=1; Path=/shop"
+	// X-Powered-By: ""
+	// Referrer-Policy: "same-origin"
+}
+
+// A page of one's own in place of what a backend says of what it has not got; JSON for
+// those who ask for that.
+func ExampleNewErrorPages() {
+	pages, err := router.NewErrorPages(map[int][]byte{404: []byte("<h1>This page has moved to a better place</h1>\n"), 503: nil})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	front, err := router.New(router.Options{}, router.Rule{Name: "shop", To: http.NotFoundHandler(),
+		Use: []func(http.Handler) http.Handler{pages.Handler}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, accept := range []string{"text/html", "application/json"} {
+		r := httptest.NewRequest("GET", "/old", nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, r)
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// 404 <h1>This page has moved to a better place</h1>
+	// 404 {"status":404,"error":"Not Found"}
+}
