@@ -280,3 +280,53 @@ func TestOpeningsSubside(t *testing.T) {
 		})
 	}
 }
+
+// A lateListener gives its connection when it is being closed, as one does whose accept
+// has just returned.
+type lateListener struct {
+	net.Listener
+	conn   net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	<-l.closed
+	time.Sleep(50 * time.Millisecond) // as long as it was not given a processor
+	if c := l.conn; c != nil {
+		l.conn = nil
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *lateListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// TestTheLastConnectionIsServed though it was accepted while the listener was closed.
+func TestTheLastConnectionIsServed(t *testing.T) {
+	l := testkit.Listen(t)
+	client := testkit.Dial(t, l.Addr().String())
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page") })
+	srv, err := New(page, Options{Listener: &lateListener{Listener: l, conn: conn, closed: make(chan struct{})}, Linger: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := srv.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if answer, err := io.ReadAll(client); !strings.HasSuffix(string(answer), "page") {
+		t.Errorf("%q, %v", answer, err)
+	}
+}

@@ -231,9 +231,12 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	if s.opts.Issuer != nil {
 		wg.Go(func() { s.run(bg, s.opts.Issuer) })
 	}
-	served := make(chan error, 1)
+	served, accepted := make(chan error, 1), make(chan struct{})
 	if s.listener != nil {
-		wg.Go(func() { served <- s.serve() })
+		wg.Go(func() {
+			defer close(accepted)
+			served <- s.serve()
+		})
 	}
 	wg.Go(s.serveStandard)
 
@@ -256,7 +259,7 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	if !broken {
 		s.drain(linger, served)
 	}
-	err = errors.Join(err, s.shutdown(base))
+	err = errors.Join(err, s.shutdown(base, accepted))
 	s.upgrades.closeAll()
 	_ = s.standard.Close() // which cannot fail
 	s.wires.Close()
@@ -307,8 +310,9 @@ func (s *Server) drain(linger time.Duration, served <-chan error) {
 	}
 }
 
-// shutdown lets requests end, then closes what is left.
-func (s *Server) shutdown(ctx context.Context) error {
+// shutdown lets requests end, then closes what is left. Accepted is closed once no
+// connection is accepted any more.
+func (s *Server) shutdown(ctx context.Context, accepted <-chan struct{}) error {
 	s.phase.Store(phaseDraining)
 	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, settle))
 	defer cancel()
@@ -319,6 +323,10 @@ func (s *Server) shutdown(ctx context.Context) error {
 		return nil
 	}
 	_ = s.listener.Close()            // one that does not close cannot be helped
+	select {
+	case <-accepted: // so that one which was accepted just now is not forgotten
+	case <-ctx.Done():
+	}
 	s.opening.subside(ctx, freshWait) // who takes longer is closed
 	var wg sync.WaitGroup
 	var standard error
