@@ -110,9 +110,6 @@ func (t *tier) run(ctx context.Context, out *os.File, usr2 <-chan os.Signal) err
 	over, isOver := context.WithCancel(context.Background())
 	defer isOver()
 	leave := func() {
-		for _, l := range on.status {
-			status.LeaveUnix(l)
-		}
 		isOver()
 		end(edge.ErrHandedOver) // nobody has to notice
 	}

@@ -38,7 +38,7 @@ const predecessorPID = "FORETIER_PREDECESSOR_PID"
 //
 // If the other process ends before it serves, or does not serve before ctx ends, it is
 // ended, and the error says so: this process goes on. The listeners are those of package
-// net, before anything wraps them, and stay open. cmd must not have been made by
+// net and of [ListenUnix], before anything wraps them, and stay open. cmd must not have been made by
 // exec.CommandContext; its Stdout and Stderr are files or nil, as is what outlives this
 // process, and it has no ExtraFiles. Systems without descriptors that processes inherit
 // answer with [errors.ErrUnsupported].
@@ -89,8 +89,11 @@ func HandOver(ctx context.Context, cmd *exec.Cmd, listeners ...net.Listener) (er
 		return fmt.Errorf("edge: the process that was to take over ended before it served: %w", errors.Join(ended, errUnsaid))
 	}
 	for _, l := range listeners {
-		if u, ok := l.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(false) // its name is the other's
+		switch l := l.(type) { // its file is the other's
+		case *net.UnixListener:
+			l.SetUnlinkOnClose(false)
+		case interface{ Leave() }:
+			l.Leave()
 		}
 	}
 	_ = cmd.Process.Release() // which cannot fail on what runs

@@ -26,7 +26,7 @@ type Options struct {
 	// TLS. Not looked at if Listener is set.
 	Addr string
 	// Listener is used instead of Addr. The server closes it. It may be of a socket of
-	// this machine (net.Listen with "unix"): whoever comes over that counts as 127.0.0.1,
+	// this machine, of [ListenUnix] for one: whoever comes over that counts as 127.0.0.1,
 	// which stands in Trusted if it is a proxy, and only its file's mode says who may.
 	Listener net.Listener
 	// NoPort has New listen on nothing, whatever Addr says. The server gets its

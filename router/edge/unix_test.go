@@ -41,7 +41,7 @@ func TestASocketOfThisMachine(t *testing.T) {
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			path := filepath.Join(dir, "gateway.sock")
-			l, err := net.Listen("unix", path)
+			l, err := edge.ListenUnix(path, 0o600)
 			if err != nil {
 				t.Fatal(err)
 			}
