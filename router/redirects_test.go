@@ -236,3 +236,30 @@ func BenchmarkRedirects(b *testing.B) {
 		})
 	}
 }
+
+// What has moved is taken up while the router serves.
+func ExampleReadRedirects() {
+	moved, err := router.ReadRedirects(strings.NewReader("/old.html,/new\n/sale,https://offers.example/,302\n"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	front, err := router.New(router.Options{},
+		router.Rule{Name: "moved", When: moved, To: moved},
+		router.Rule{Name: "shop", To: http.NotFoundHandler()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, target := range []string{"/old.html?utm_source=mail", "/sale"} {
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		fmt.Println(target, "->", w.Code, w.Header().Get("Location"))
+	}
+	_, err = router.ReadRedirects(strings.NewReader("/a,/b\n/b,/a\n"))
+	fmt.Println(err)
+	// Output:
+	// /old.html?utm_source=mail -> 301 /new?utm_source=mail
+	// /sale -> 302 https://offers.example/
+	// router: line 1: it leads back to where it began, by line 2: want a target that is not redirected
+}

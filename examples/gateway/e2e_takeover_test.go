@@ -146,18 +146,26 @@ func shopPage(n int64) string { return fmt.Sprint("/", n%shopPages) }
 
 // A gateway is followed by another three times under load, over HTTP and HTTPS: no
 // request is lost, by kept connections nor by new ones, and nothing that was in the cache
-// is asked for again.
+// is asked for again; without -redis-cache, where nobody knows what has been purged, each
+// page is once, behind the visitors' back.
 func TestE2ETakeOver(t *testing.T) {
 	bin := buildGateway(t)
-	for _, scheme := range []string{"http", "https"} {
-		t.Run(scheme, func(t *testing.T) {
+	for name, c := range map[string]struct {
+		scheme string
+		again  int64 // how often each page may be asked for again
+	}{"http": {"http", 0}, "https": {"https", 0}, "alone": {"http", 3}} {
+		t.Run(name, func(t *testing.T) {
+			scheme := c.scheme
 			arrived, answer := make(chan struct{}), make(chan struct{})
 			backend, asked := pagedShop(t, func() { close(arrived); <-answer })
 			dir := t.TempDir()
 			addr := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
 			status := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
 			args := []string{"-listen", addr, "-backends", backend, "-probe", "/healthz", "-status", status, "-log", "off",
-				"-redis-cache", "redis://" + servertest.Redis(t).Addr, "-cache-snapshot", filepath.Join(dir, "pages")}
+				"-cache-snapshot", filepath.Join(dir, "pages")}
+			if c.again == 0 {
+				args = append(args, "-redis-cache", "redis://"+servertest.Redis(t).Addr)
+			}
 			if scheme == "https" {
 				cert, key := testkit.Files(t, dir, "shop", testkit.NewAuthority(t).Issue(t, "shop.example"))
 				args = append(args, "-tls-cert", cert, "-tls-key", key)
@@ -199,8 +207,8 @@ func TestE2ETakeOver(t *testing.T) {
 			}
 			l.endsWell()
 			crowd.ends(t)
-			if n := asked.Load() - before; n != 0 {
-				t.Errorf("%d pages were asked for again", n)
+			if n := asked.Load() - before; n > c.again*shopPages {
+				t.Errorf("pages were asked for again %d times", n)
 			}
 			if n := strings.Count(l.text(), `msg="the cache is as it was" responses=20`); n != 3 {
 				t.Errorf("%d caches were as they were", n)
