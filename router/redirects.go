@@ -74,11 +74,14 @@ type move struct {
 // Errors name the line and what would be right. Errors too are: two lines for one place, a
 // redirect that leads back to where it began or through more than ten others, and more
 // than a million lines. A table of none is one that matches nothing.
-func ReadRedirects(r io.Reader) (*Redirects, error) {
+func ReadRedirects(r io.Reader) (*Redirects, error) { return readRedirects(r, maxRedirects) }
+
+// readRedirects reads up to most of them.
+func readRedirects(r io.Reader, most int) (*Redirects, error) {
 	digest := crc32.NewIEEE()
 	in := csv.NewReader(io.TeeReader(r, digest))
 	in.Comment, in.FieldsPerRecord, in.TrimLeadingSpace, in.ReuseRecord = '#', -1, true, true
-	out := &reader{Redirects: &Redirects{from: make(map[place]int32)}}
+	out := &reader{Redirects: &Redirects{from: make(map[place]int32)}, most: most}
 	for first := true; ; first = false {
 		row, err := in.Read()
 		if err == io.EOF {
@@ -116,6 +119,7 @@ func (m *Redirects) Len() int { return len(m.moves) }
 type reader struct {
 	*Redirects
 	ways []way // of moves
+	most int   // of them
 }
 
 // A way is one redirect for who follows it.
@@ -127,8 +131,8 @@ type way struct {
 func (m *reader) add(row []string, line int) error {
 	status := http.StatusMovedPermanently
 	switch {
-	case len(m.moves) == maxRedirects:
-		return fmt.Errorf("want %d redirects at most", maxRedirects)
+	case len(m.moves) == m.most:
+		return fmt.Errorf("want %d redirects at most", m.most)
 	case len(row) == 1 && strings.Contains(row[0], ";"):
 		return fmt.Errorf("%q has no comma: want /from,/to with commas, not semicolons", transit.Clip(row[0]))
 	case len(row) < 2 || len(row) > 3:
