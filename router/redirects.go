@@ -34,7 +34,7 @@ const (
 //
 // It reaches no backend, so every [Claim] holds for it. Redirects are immutable and safe
 // for concurrent use; [Router.Update] takes others up. A question costs the same however
-// many there are, and 100,000 take some 30 MB.
+// many there are, and 100,000 take some 20 MB.
 type Redirects struct {
 	noParams
 	words          string
