@@ -210,6 +210,14 @@ func TestNoFiles(t *testing.T) {
 	})
 }
 
+// A password in a line that is refused is told to nobody.
+func TestRefusalsKeepPasswords(t *testing.T) {
+	_, err := parseBackends([]byte("http://shop:hunter2@10.0.0.11:8080\n"))
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "10.0.0.11") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEachLine(t *testing.T) {
 	var got []string
 	err := eachLine([]byte("\ufeff# comment\r\n\r\n  a  # b\r\nc#d\t#e\n\n#\nlast"), func(line string) error {

@@ -57,6 +57,9 @@ func parseBackends(content []byte) (urls []string, err error) {
 			err = errors.New("it is there twice: want it once")
 		}
 		if err != nil {
+			if u, malformed := url.Parse(line); malformed == nil {
+				line = u.Redacted() // the log is no place for passwords
+			}
 			return fmt.Errorf("%.200q: %w", line, err)
 		}
 		urls = append(urls, line)
