@@ -615,7 +615,7 @@ func (w *twin) ask(peer, raw string, methods []string) string {
 }
 
 // made is a name that a request has got by chance.
-var made = regexp.MustCompile("X-Request-Id: [0-9a-f]{16}\\b")
+var made = regexp.MustCompile(`X-Request-Id: [0-9a-f]{16}\b`)
 
 // logged is the log, but for what is random.
 func (w *twin) logged() string {
