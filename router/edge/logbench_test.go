@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
@@ -45,3 +46,14 @@ func BenchmarkLog(b *testing.B) {
 type hit struct{}
 
 func (hit) LogValue() slog.Value { return slog.StringValue("hit") }
+
+// BenchmarkLogWriter is a line's way into it: nobody waits for its reader.
+func BenchmarkLogWriter(b *testing.B) {
+	w := edge.NewLogWriter(io.Discard, nil)
+	defer w.Close()
+	line := bytes.Repeat([]byte("x"), 400)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = w.Write(line)
+	}
+}

@@ -57,9 +57,6 @@ func (l *LogWriter) Write(p []byte) (int, error) {
 		l.dropped++
 		return len(p), nil
 	}
-	if l.pending == nil {
-		l.pending, l.spare = l.spare[:0], nil
-	}
 	l.pending = append(l.pending, p...)
 	l.scheduleLocked()
 	return len(p), nil
@@ -107,7 +104,7 @@ func (l *LogWriter) drain() {
 	l.mu.Lock()
 	for more := true; more; more = len(l.pending) > 0 && l.urgentLocked() {
 		p, untold := l.pending, l.untold
-		l.pending, l.untold, l.taken = nil, 0, len(p)
+		l.pending, l.spare, l.untold, l.taken = l.spare[:0], nil, 0, len(p)
 		l.mu.Unlock()
 		_, _ = l.w.Write(p) // see Write
 		l.free()
@@ -115,7 +112,7 @@ func (l *LogWriter) drain() {
 			l.lost(untold)
 		}
 		l.mu.Lock()
-		if cap(p) <= 2*manyLines {
+		if cap(p) <= 2*manyLines || len(p) >= manyLines { // a larger one for as long as much comes
 			l.spare = p
 		}
 	}
