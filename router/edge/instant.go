@@ -285,6 +285,9 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 		referer: in.head.Value(referer), agent: in.head.Value(userAgent),
 		cause: cause, aborted: cause != nil, gone: cause != nil, hit: true, lent: true,
 	}
+	if cause == nil {
+		line.memo = in.memo
+	}
 	if in.memo.HTTPS {
 		line.scheme = "https"
 	}

@@ -151,6 +151,9 @@ func newTwin(seed uint64, noInstant bool) *twin {
 		HSTS: time.Duration(w.rnd.IntN(2)) * time.Hour, AnonymousLog: w.rnd.IntN(4) == 0, Linger: -1,
 		Limits: edge.Limits{Fields: 24, Headers: 2000, Target: 200},
 	}
+	if w.rnd.IntN(2) == 0 {
+		edges.Logger = slog.New(edge.NewLogHandler(&w.lines, edge.LogOptions{JSON: true}))
+	}
 	switch w.rnd.IntN(4) {
 	case 0:
 		edges.Tracing.Begin = true

@@ -39,6 +39,7 @@ type access struct {
 	agent         string
 	record        *transit.Record // whose notes it tells; nil: notes are those
 	notes         []memo.Note
+	memo          *memo.Memo // whose answer has gone out as it is; nil: another's
 	cause         error
 	aborted, gone bool
 	hit           bool // it was answered from a cache alone
@@ -118,13 +119,12 @@ func (h *LogHandler) access(a *access, level slog.Level, message string) bool {
 		l.Word("trace", a.trace)
 	}
 	l.Addr("client", a.client)
-	l.String("method", a.method)
-	l.Word("scheme", a.scheme)
-	l.String("host", a.host)
-	clipped(l, "target", a.target)
-	l.String("proto", a.proto)
-	l.Int("status", int64(a.status))
-	l.Int("bytes", a.bytes)
+	said := h.said(a)
+	if said != nil {
+		l.Raw(said.Request)
+	} else {
+		a.writeRequest(l)
+	}
 	l.Seconds("took_s", a.took)
 	if a.referer != "" {
 		clipped(l, "referer", a.referer)
@@ -132,8 +132,10 @@ func (h *LogHandler) access(a *access, level slog.Level, message string) bool {
 	if a.agent != "" {
 		clipped(l, "agent", a.agent)
 	}
-	for _, n := range a.notes {
-		ok = ok && l.Value(n.Part, n.Value)
+	if said != nil {
+		l.Raw(said.Notes)
+	} else {
+		ok = a.writeNotes(l) && ok
 	}
 	if a.record != nil {
 		ok = a.record.EachNote(func(part string, value slog.LogValuer) bool {
@@ -153,6 +155,48 @@ func (h *LogHandler) access(a *access, level slog.Level, message string) bool {
 		_ = h.end(l) // a log that cannot be written must not stop the shop
 	}
 	return ok
+}
+
+// said is what a's line says as the one before of the same answer did, or nil.
+func (h *LogHandler) said(a *access) *memo.Said {
+	if a.memo == nil {
+		return nil
+	}
+	s := a.memo.Said.Load()
+	if s == nil || s.JSON != h.opts.JSON {
+		l := logline.Line{JSON: h.opts.JSON}
+		l.Continue() // behind the client
+		a.writeRequest(&l)
+		n := len(l.B)
+		odd := !a.writeNotes(&l)
+		s = &memo.Said{JSON: h.opts.JSON, Odd: odd, Request: l.B[:n:n], Notes: l.B[n:]}
+		a.memo.Said.Store(s)
+	}
+	if s.Odd {
+		return nil
+	}
+	return s
+}
+
+// writeRequest writes what was asked and answered.
+func (a *access) writeRequest(l *logline.Line) {
+	l.String("method", a.method)
+	l.Word("scheme", a.scheme)
+	l.String("host", a.host)
+	clipped(l, "target", a.target)
+	l.String("proto", a.proto)
+	l.Int("status", int64(a.status))
+	l.Int("bytes", a.bytes)
+}
+
+// writeNotes writes a memo's notes, if they are all of kinds that are known here.
+func (a *access) writeNotes(l *logline.Line) bool {
+	for _, n := range a.notes {
+		if !l.Value(n.Part, n.Value) {
+			return false
+		}
+	}
+	return true
 }
 
 // clipped writes what a client sent.

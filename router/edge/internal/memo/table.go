@@ -31,6 +31,7 @@ type Memo struct {
 	Stages []transit.Stage
 	Notes  []Note // for the log line
 	Tag    string // the ETag of the answer; empty: it has none
+	Said   atomic.Pointer[Said]
 
 	table  *Table
 	hash   uint64
@@ -45,13 +46,29 @@ type Note struct {
 	Value slog.Value // resolved: it is the same each time
 }
 
+// Said is what the log line of each such answer says alike, as it has been written once.
+type Said struct {
+	JSON    bool   // else text
+	Odd     bool   // it has to be written anew each time
+	Request []byte // from the method to the bytes sent
+	Notes   []byte
+}
+
+// saidSize is what Said takes, but for what the client has sent, of which lines have no
+// more than saidMost.
+const (
+	saidSize = 288
+	saidMost = 256
+)
+
 // memoSize is what a memo takes beside its texts: itself, its place in the table
 // and beside the stored response, and that response's page.
-const memoSize = 480
+const memoSize = 488
 
 // Size returns how many bytes m takes.
 func (m *Memo) Size() int64 {
 	n := memoSize + len(m.Host) + len(m.Target) + len(m.Tag) + 32*len(m.Stages) + 40*len(m.Notes)
+	n += saidSize + min(len(m.Host), saidMost) + min(len(m.Target), saidMost)
 	return int64(n + m.Answer.Size() + 8*len(m.Answer.Head))
 }
 
