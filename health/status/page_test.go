@@ -201,6 +201,9 @@ func TestAct(t *testing.T) {
 		if r.Header.Get("Authorization") != "yes" {
 			return errors.New("who are you?")
 		}
+		if name := r.Header.Get("User"); name != "" {
+			r.RemoteAddr = name
+		}
 		return nil
 	}})
 	order := func(kind, name, part, verb, arg string) url.Values {
@@ -218,7 +221,7 @@ func TestAct(t *testing.T) {
 		{order("pool", "apps", "web2", "drain", ""), []string{"Authorization", "yes"}, 409},
 		{order("pool", "apps", "web1", "stop", ""), []string{"Authorization", "yes"}, 409},
 		{order("cache", "apps", "web1", "drain", ""), []string{"Authorization", "yes"}, 409},
-		{order("pool", "apps", "web1", "drain", "no"), []string{"Authorization", "yes"}, 409},
+		{order("pool", "apps", "web1", "drain", "no"), []string{"Authorization", "yes", "User", "anna"}, 409},
 		{order("pool", "apps", "web1", "drain", strings.Repeat("x", 17<<10)), []string{"Authorization", "yes"}, 400},
 	} {
 		if w := ask(h, "POST", "http://localhost/act", c.form, c.header...); w.Code != c.status {
@@ -231,7 +234,7 @@ func TestAct(t *testing.T) {
 	if got := strings.Join(pool.told, ", "); got != "drain web1 , drain web1 no" {
 		t.Errorf("told %q", got)
 	}
-	for _, want := range []string{`msg=act verb=drain pool=apps of=web1`, `cause="pool: not now"`, `level=WARN`, `it does drain"`, `msg="act refused" from=192.0.2.1:1234 cause="who are you?"`} {
+	for _, want := range []string{`msg=act verb=drain pool=apps of=web1`, `from=anna cause="pool: not now"`, `level=WARN`, `it does drain"`, `msg="act refused" from=192.0.2.1:1234 cause="who are you?"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%s is not in the log: %s", want, log.String())
 		}
@@ -249,7 +252,7 @@ func TestAct(t *testing.T) {
 		`drain web2 of pool apps, by 192.0.2.1:1234, refused: status: pool "apps" does no "drain" to "web2": it does nothing`,
 		`stop web1 of pool apps, by 192.0.2.1:1234, refused: status: pool "apps" does no "stop" to "web1": it does drain`,
 		`drain web1 of cache apps, by 192.0.2.1:1234, refused: status: there is no cache "apps": /status.json lists all parts, with their verbs`,
-		"drain web1 no of pool apps, by 192.0.2.1:1234, refused: pool: not now",
+		"drain web1 no of pool apps, by anna, refused: pool: not now",
 	}; !slices.Equal(told, want) {
 		t.Errorf("told\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // A Server serves a page at an address of its own: a background for edge's Server.Run,
-// with which the page is there through the drain, too.
+// with which the page is there through the drain, too. Its [Handler.Run] is another.
 type Server struct {
 	net.Listener
 	http.Handler // the page

@@ -3,11 +3,14 @@
 //
 //	page, err := status.New([]health.Reporter{origin, apps, pages, front, srv}, status.Options{Ready: srv.Ready, Explain: srv})
 //	...
-//	http.ListenAndServe("127.0.0.1:8081", page)
+//	l, err := net.Listen("tcp", "127.0.0.1:8081")
+//	...
+//	srv.Run(ctx, origin, apps, pages, page, status.Server{Listener: l, Handler: page})
 //
 // A person opens http://127.0.0.1:8081/ and sees each part with its state and why, its
-// figures and how they move, live for as long as the page is open; and asks what would
-// become of a request. Who may, steers from there.
+// figures and how they have moved in the latest 15 minutes, live for as long as the page is
+// open; and asks what would become of a request. Who may, steers from there, or over a
+// socket of the machine: see [Options.Act], [ListenUnix] and [OverSocket].
 //
 // It answers to whoever reaches it: listen on loopback or a private network. A
 // browser there can be made to reach it by a stranger's page, whose name then
@@ -44,12 +47,13 @@ type Options struct {
 	// edge's server, or a router. It tells who asks what rules, caches and pools
 	// there are, as the report does. Nil means that the page does not ask.
 	Explain http.Handler
-	// Act returns nil if who sends r may steer: drain a backend, for one. It is asked
-	// for each order, which no page of another origin can have sent (see
-	// [http.CrossOriginProtection]), and is safe for concurrent use. Nil means that
-	// nobody may.
+	// Act returns nil if who sends r may steer: drain a backend or purge a cache, for
+	// two. It is asked for each order, which no page of another origin can have sent
+	// (see [http.CrossOriginProtection]), and is safe for concurrent use. r.RemoteAddr,
+	// which it may set to whoever it has found out that r is from, is told in the log
+	// and on the page. Nil means that nobody may.
 	Act func(r *http.Request) error
-	// Logger gets a line for each order. Nil means slog.Default().
+	// Logger gets a line for each order, and some of those who may not give any. Nil means slog.Default().
 	Logger *slog.Logger
 	// Metrics answers /metrics: that of package health/metrics, for Prometheus. Nil
 	// means that there is no such page.
