@@ -36,8 +36,11 @@ var clients = map[string][]string{
 	"go.uber.org/zap":                  {"router/edge/acme"},
 	"github.com/foretier/foretier/ex":  {}, // nobody imports the examples
 
-	module + "/internal/testkit":    {"internal/servertest"}, // but tests
-	module + "/internal/servertest": {},
+	"github.com/chromedp/": {"internal/browsertest"},
+
+	module + "/internal/testkit":     {"internal/servertest", "internal/browsertest"}, // but tests
+	module + "/internal/servertest":  {"internal/browsertest"},
+	module + "/internal/browsertest": {},
 }
 
 var features = []string{"balancer", "session", "cache", "router"}

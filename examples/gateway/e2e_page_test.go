@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,10 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/tracing"
 	"github.com/chromedp/chromedp"
 
+	"github.com/foretier/foretier/internal/browsertest"
 	"github.com/foretier/foretier/internal/servertest"
 )
 
@@ -27,90 +25,6 @@ const (
 	longestTask = 50 * time.Millisecond // of the page's, so that it answers whoever types
 	pageShare   = 0.01                  // of a processor, that an open page may take of the gateway
 )
-
-// A task is what Chromium's trace says of one on a page's main thread.
-type task struct {
-	took time.Duration // by the clock
-	used time.Duration // of a processor
-	at   time.Duration
-}
-
-// trace has Chromium trace while do runs, and returns the tasks of the page's main
-// thread.
-func (b *browser) trace(do func()) (tasks []task) {
-	b.t.Helper()
-	type event struct {
-		Name, Ph string
-		PID, TID int
-		TS       float64 // in µs, as the others
-		Dur      float64
-		TDur     float64
-		Args     struct{ Name string }
-	}
-	var mu sync.Mutex
-	var events []event
-	done := make(chan struct{})
-	ctx, cancel := context.WithCancel(b)
-	defer cancel()
-	err := chromedp.Listen(ctx, func(ev any) {
-		switch ev := ev.(type) {
-		case *tracing.EventDataCollected:
-			mu.Lock()
-			defer mu.Unlock()
-			for _, v := range ev.Value {
-				var e event
-				if json.Unmarshal(v, &e) == nil {
-					events = append(events, e)
-				}
-			}
-		case *tracing.EventTracingComplete:
-			close(done)
-		}
-	})
-	if err == nil {
-		_, err = chromedp.Call(ctx, tracing.Start, tracing.StartParams{TraceConfig: &tracing.TraceConfig{IncludedCategories: []string{"toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline", "__metadata"}}})
-	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	do()
-	if _, err := chromedp.Call(ctx, tracing.End, cdp.Empty{}); err != nil {
-		b.t.Fatal(err)
-	}
-	<-done
-	mu.Lock()
-	defer mu.Unlock()
-	// The page's process is the one whose main thread has handled its events.
-	type thread struct{ pid, tid int }
-	main, ours := make(map[thread]bool), make(map[int]int)
-	for _, e := range events {
-		switch {
-		case e.Name == "thread_name" && e.Args.Name == "CrRendererMain":
-			main[thread{e.PID, e.TID}] = true
-		case e.Name == "FunctionCall" || e.Name == "TimerFire":
-			ours[e.PID]++
-		}
-	}
-	page := 0
-	for pid, n := range ours {
-		if n > ours[page] {
-			page = pid
-		}
-	}
-	first := 0.0
-	for _, e := range events {
-		if !main[thread{e.PID, e.TID}] || e.PID != page || e.Ph != "X" || e.Name != "RunTask" && e.Name != "ThreadControllerImpl::RunTask" {
-			continue
-		}
-		if first == 0 {
-			first = e.TS
-		}
-		us := func(v float64) time.Duration { return time.Duration(v * float64(time.Microsecond)) }
-		tasks = append(tasks, task{us(e.Dur), us(e.TDur), us(e.TS - first)})
-	}
-	slices.SortFunc(tasks, func(a, b task) int { return cmp.Compare(b.took, a.took) })
-	return tasks
-}
 
 // TestE2EPageOfManyBackends: with 200 backends under load no task of the page takes longer
 // than 50 ms, the first that builds it neither, and it costs the gateway a hundredth of a
@@ -147,42 +61,42 @@ func TestE2EPageOfManyBackends(t *testing.T) {
 		}
 	})
 
-	b := openBrowser(t, "about:blank")
-	told := func(what string, tasks []task) {
+	b := browsertest.Open(t, "about:blank")
+	told := func(what string, tasks []browsertest.Task) {
 		if len(tasks) < 20 {
 			t.Fatalf("%s: the trace has %d tasks", what, len(tasks))
 		}
 		longest := tasks[0]
-		used := slices.MaxFunc(tasks, func(a, b task) int { return cmp.Compare(a.used, b.used) })
-		t.Logf("%s: %d tasks, the longest %v (%v of a processor), the busiest %v of one", what, len(tasks), longest.took, longest.used, used.used)
+		used := slices.MaxFunc(tasks, func(a, b browsertest.Task) int { return cmp.Compare(a.Used, b.Used) })
+		t.Logf("%s: %d tasks, the longest %v (%v of a processor), the busiest %v of one", what, len(tasks), longest.Took, longest.Used, used.Used)
 		for _, task := range tasks {
 			// A task that has waited for a processor for a quarter of its time was kept from
 			// its work by whatever else the machine does.
-			if task.used > longestTask || task.took > longestTask && task.used > task.took*3/4 {
-				t.Errorf("%s: a task of %v, %v of a processor, after %v", what, task.took, task.used, task.at)
+			if task.Used > longestTask || task.Took > longestTask && task.Used > task.Took*3/4 {
+				t.Errorf("%s: a task of %v, %v of a processor, after %v", what, task.Took, task.Used, task.At)
 			}
 		}
 	}
-	told("while it opens", b.trace(func() {
-		b.do(chromedp.Navigate("http://" + at + "/"))
-		b.until(`document.querySelectorAll('tr').length > 200`)
-		b.until(rowOf(names[199]) + `.includes('up')`)
+	told("while it opens", b.Trace(func() {
+		b.Do(chromedp.Navigate("http://" + at + "/"))
+		b.Until(`document.querySelectorAll('tr').length > 200`)
+		b.Until(rowOf(names[199]) + `.includes('up')`)
 	}))
-	told("while it is open", b.trace(func() {
-		b.until(`!(window.seen = 0)`)
-		b.run(`events.addEventListener('message', () => seen++)`)
-		b.until(`seen >= 8`)
+	told("while it is open", b.Trace(func() {
+		b.Until(`!(window.seen = 0)`)
+		b.Run(`events.addEventListener('message', () => seen++)`)
+		b.Until(`seen >= 8`)
 	}))
-	b.until(`/^[0-9]/.test(` + cellOf(names[150], "requests /s") + `)`)
+	b.Until(`/^[0-9]/.test(` + cellOf(names[150], "requests /s") + `)`)
 
 	// What is spent while it is open, and while it is not, in turns.
 	const each = 6 * time.Second
 	var spent [2]time.Duration
 	for range 3 {
 		for i, url := range []string{"about:blank", "http://" + at + "/"} {
-			b.do(chromedp.Navigate(url))
+			b.Do(chromedp.Navigate(url))
 			if i == 1 {
-				b.until(`document.querySelectorAll('tr').length > 200`)
+				b.Until(`document.querySelectorAll('tr').length > 200`)
 			}
 			was := gateway.CPU()
 			<-time.After(each) // it is measured for so long
@@ -195,10 +109,8 @@ func TestE2EPageOfManyBackends(t *testing.T) {
 		t.Errorf("the page takes %.2f%% of a processor", 100*share)
 	}
 	drawn := `[...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === '` + names[0] + `').querySelector('canvas')`
-	b.until(`(c => c.width === 135 && c.getContext('2d').getImageData(0, 0, 135, 24).data.some(v => v))(` + drawn + `)`)
-	for line := range strings.Lines(b.output.String()) {
-		if strings.Contains(line, "CONSOLE") {
-			t.Errorf("the page complains: %s", line)
-		}
+	b.Until(`(c => c.width === 135 && c.getContext('2d').getImageData(0, 0, 135, 24).data.some(v => v))(` + drawn + `)`)
+	for _, line := range b.Complaints() {
+		t.Errorf("the page complains: %s", line)
 	}
 }

@@ -20,56 +20,10 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/foretier/foretier/internal/browsertest"
 	"github.com/foretier/foretier/internal/servertest"
 	"github.com/foretier/foretier/internal/testkit"
 )
-
-// A browser shows a page, and what the page complains of is in its output.
-type browser struct {
-	context.Context
-	t      *testing.T
-	output testkit.Log
-}
-
-// openBrowser opens url in Chromium.
-func openBrowser(t *testing.T, url string) *browser {
-	t.Helper()
-	b := &browser{t: t}
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(servertest.Require(t, "chromium")), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("enable-logging", "stderr"), chromedp.CombinedOutput(&b.output))...)
-	t.Cleanup(cancel)
-	b.Context, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	b.do(chromedp.Navigate(url))
-	return b
-}
-
-func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	if err := chromedp.Do(b, steps...); err != nil {
-		b.t.Fatalf("%v\n%s", err, b.output.String())
-	}
-}
-
-// run runs a script.
-func (b *browser) run(script string) {
-	b.t.Helper()
-	if _, err := chromedp.Run(b, chromedp.Evaluate[any](script)); err != nil {
-		b.t.Fatalf("%s: %v", script, err)
-	}
-}
-
-// until waits until the script is true, and returns how long that took.
-func (b *browser) until(script string) time.Duration {
-	b.t.Helper()
-	began := time.Now()
-	if _, err := chromedp.Run(b, chromedp.Poll[bool](script, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(30*time.Second))); err != nil {
-		text, _ := chromedp.Run(b, chromedp.Evaluate[string]("document.body.innerText"))
-		b.t.Fatalf("%s: %v\n%s", script, err, text)
-	}
-	return time.Since(began)
-}
 
 // runGateway runs a gateway as main does, with a status page at that address, and
 // returns where it serves.
@@ -135,43 +89,43 @@ func TestE2EStatusPage(t *testing.T) {
 		}
 	})
 
-	b := openBrowser(t, "http://"+at+"/")
+	b := browsertest.Open(t, "http://"+at+"/")
 	for _, name := range names {
-		b.until(rowOf(name) + `.includes('up')`)
+		b.Until(rowOf(name) + `.includes('up')`)
 	}
-	b.until(`document.title.startsWith('up')`)
-	b.until(`/^[1-9]/.test(` + cellOf(names[1], "requests /s") + `)`)
+	b.Until(`document.title.startsWith('up')`)
+	b.Until(`/^[1-9]/.test(` + cellOf(names[1], "requests /s") + `)`)
 
 	servers[2].Listener.Close()
 	servers[2].CloseClientConnections()
-	took := b.until(rowOf(names[2]) + `.includes('down')`)
+	took := b.Until(rowOf(names[2]) + `.includes('down')`)
 	t.Logf("a killed backend is shown after %v", took)
 	if took > 2*time.Second {
 		t.Errorf("a killed backend is shown after %v", took)
 	}
 
 	// Drain, by click.
-	b.run(`window.confirm = () => true;
+	b.Run(`window.confirm = () => true;
 		[...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === '` + names[1] + `').querySelector('button:nth-of-type(2)').click()`)
-	b.until(rowOf(names[1]) + `.includes('set to drain')`)
+	b.Until(rowOf(names[1]) + `.includes('set to drain')`)
 
 	// Purge, by keyboard.
-	b.run(`document.querySelector('form.order select').value = 'purge host'`)
-	b.do(chromedp.Focus(chromedp.CSS(`form.order input`)), chromedp.KeyEvent("shop.example/*"+kb.Enter))
-	b.until(`document.querySelector('#said').textContent.includes('want a host')`)
-	b.do(chromedp.Focus(chromedp.CSS(`form.order input`)), chromedp.KeyEvent(kb.Backspace+kb.Backspace+kb.Enter))
-	b.until(`document.body.innerText.includes('purge of the host shop.example, responses: 0')`)
+	b.Run(`document.querySelector('form.order select').value = 'purge host'`)
+	b.Do(chromedp.Focus(chromedp.CSS(`form.order input`)), chromedp.KeyEvent("shop.example/*"+kb.Enter))
+	b.Until(`document.querySelector('#said').textContent.includes('want a host')`)
+	b.Do(chromedp.Focus(chromedp.CSS(`form.order input`)), chromedp.KeyEvent(kb.Backspace+kb.Backspace+kb.Enter))
+	b.Until(`document.body.innerText.includes('purge of the host shop.example, responses: 0')`)
 
 	// Explain, by keyboard.
-	b.do(chromedp.Focus(chromedp.CSS(`form input[name=url]`)), chromedp.KeyEvent("http://shop.example//%61dmin/users"+kb.Enter))
-	b.until(`document.querySelector('#decision').textContent.includes('rule "admin"')`)
+	b.Do(chromedp.Focus(chromedp.CSS(`form input[name=url]`)), chromedp.KeyEvent("http://shop.example//%61dmin/users"+kb.Enter))
+	b.Until(`document.querySelector('#decision').textContent.includes('rule "admin"')`)
 
 	if path := os.Getenv("FORETIER_PICTURE"); path != "" {
 		<-time.After(2 * time.Minute)              // so that there is something in the plots
-		b.do(chromedp.EmulateViewport(1200, 3000)) // what is not in sight is not drawn
-		b.run(`scrollTo(0, 0); document.activeElement.blur(); document.querySelector('header').style.position = 'static'`)
+		b.Do(chromedp.EmulateViewport(1200, 3000)) // what is not in sight is not drawn
+		b.Run(`scrollTo(0, 0); document.activeElement.blur(); document.querySelector('header').style.position = 'static'`)
 		height, err := chromedp.Run(b, chromedp.Evaluate[int64](`Math.ceil(document.querySelector('main').getBoundingClientRect().bottom)`))
-		b.do(chromedp.EmulateViewport(1200, height))
+		b.Do(chromedp.EmulateViewport(1200, height))
 		var picture []byte
 		if err == nil {
 			picture, err = chromedp.Run(b, chromedp.FullScreenshot(100))
@@ -183,10 +137,8 @@ func TestE2EStatusPage(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for line := range strings.Lines(b.output.String()) {
-		if strings.Contains(line, "CONSOLE") {
-			t.Errorf("the page complains: %s", line)
-		}
+	for _, line := range b.Complaints() {
+		t.Errorf("the page complains: %s", line)
 	}
 }
 
