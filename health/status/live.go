@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,37 +21,37 @@ const (
 // for concurrent use.
 type live struct {
 	mu   sync.Mutex
-	busy bool          // guarded by mu: somebody makes text
-	at   time.Time     // guarded by mu: when text was made
-	took time.Duration // guarded by mu: what that takes; see latest
-	text []byte        // guarded by mu
+	busy bool             // guarded by mu: somebody makes text
+	at   time.Time        // guarded by mu: when text was made
+	took [4]time.Duration // guarded by mu: what the latest have taken to make; 0: none yet
+	text []byte           // guarded by mu
 }
 
 // latest returns what is shown, which show makes anew if the last is as old as that, and
-// how long it takes to make.
+// how long it takes to make: as the least of the latest have, since the others may have
+// waited for a processor, and nothing until there are some.
 func (l *live) latest(now time.Time, age time.Duration, show func() []byte) (text []byte, took time.Duration) {
 	l.mu.Lock()
-	if l.text != nil && (l.busy || now.Sub(l.at) < age) {
-		defer l.mu.Unlock()
-		return l.text, l.took
+	defer l.mu.Unlock()
+	if l.text == nil || !l.busy && now.Sub(l.at) >= age {
+		l.makeLocked(now, show)
 	}
+	return l.text, slices.Min(l.took[:])
+}
+
+// makeLocked has text made, without the lock.
+func (l *live) makeLocked(now time.Time, show func() []byte) {
 	l.busy = true
 	l.mu.Unlock()
+	var text []byte // none, if a part panics
 	defer func() {
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.busy = false; text != nil { // else a part has panicked
-			l.text, l.at, l.took = text, now, took
+		if l.busy = false; text != nil {
+			copy(l.took[:], l.took[1:])
+			l.text, l.at, l.took[len(l.took)-1] = text, now, time.Since(now)
 		}
 	}()
 	text = show()
-	took = time.Since(now)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.took > 0 {
-		took = min(took, l.took+l.took/4) // it may have waited for a processor
-	}
-	return text, took
 }
 
 // pause is how long to wait between reports that take so long to make, and so long to send

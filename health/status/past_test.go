@@ -233,6 +233,22 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestTakes: what one report took that had to wait for a processor does not make those
+// wait who look.
+func TestTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l live
+		for i, c := range []struct{ takes, want time.Duration }{
+			{300, 0}, {2, 0}, {500, 0}, {3, 2}, {900, 2}, {900, 3}, {900, 3}, {900, 900}, {1, 1},
+		} {
+			text, took := l.latest(time.Now(), 0, func() []byte { time.Sleep(c.takes * time.Millisecond); return []byte{byte(i)} })
+			if took != c.want*time.Millisecond || text[0] != byte(i) {
+				t.Errorf("report %d: %v, want %v ms", i, took, int64(c.want))
+			}
+		}
+	})
+}
+
 // TestPause: however long reports take, and however many read, it is a hundredth of a
 // processor together, or the least that is of use.
 func TestPause(t *testing.T) {
