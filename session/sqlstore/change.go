@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -19,10 +18,15 @@ type change struct {
 	args     []any
 	from, to int64 // the versions before and after it; 0: there is no row
 	lost     error // against another
+
+	doubt error // why it is not known whether it has been made; nil: it is
+	cut   int   // how often that was so
 }
 
-// lostTries is how often a statement is made whose connection is lost.
-const lostTries = 3
+const (
+	lostTries = 3   // how often a statement is made whose connection is lost
+	allTries  = 100 // and any, where a context has no end
+)
 
 // change makes c once, whatever becomes of the connections on the way.
 func (s *Store) change(ctx context.Context, c change) error {
@@ -30,55 +34,59 @@ func (s *Store) change(ctx context.Context, c change) error {
 		return fmt.Errorf("sqlstore: %w: key %.80q: want letters, digits, hyphens and underscores, 64 at most", session.ErrRefused, c.key)
 	}
 	return s.do(ctx, func() error {
-		var doubt error // why it is not known whether c has been made
-		for try, cut := 0, 0; ; try++ {
-			done, err := s.exec(ctx, c.stmt, c.text, c.args...)
-			if err == nil && done > 0 {
-				return nil
-			}
-			if err != nil {
-				switch s.dialect.judge(err) {
-				case again:
-					if !pause(ctx, try) {
-						return s.dialect.failure(err)
-					}
-					continue
-				case lost:
-					doubt = err
-					if cut++; ctx.Err() != nil {
-						return s.dialect.failure(err)
-					}
-				case duplicate:
-				default:
-					return s.dialect.failure(err)
-				}
-			}
-			version, err := s.look(ctx, c.key)
-			if err != nil {
+		for try := 1; ; try++ {
+			repeat, err := s.attempt(ctx, &c)
+			if !repeat || try == allTries || !pause(ctx, try) {
 				return err
-			}
-			repeat, err := c.outcome(version, doubt != nil)
-			if !repeat {
-				return err
-			}
-			if doubt != nil && (cut == lostTries || !pause(ctx, try)) {
-				return s.dialect.failure(doubt)
-			}
-			if c.from == 0 && s.dialect == MySQL { // what is there and not seen has expired
-				if _, err := s.exec(ctx, unprepared, s.texts.removeOld, c.key); err != nil && s.dialect.judge(err) != again {
-					return s.dialect.failure(err)
-				}
-			}
-			if try > 100 {
-				return fmt.Errorf("sqlstore: key %q: neither there nor not there", c.key)
 			}
 		}
 	})
 }
 
+// attempt makes c, and finds out what came of it. repeat says that it has not been
+// made and that it may be made again; then err is for whoever does not.
+func (s *Store) attempt(ctx context.Context, c *change) (repeat bool, err error) {
+	made, err := s.exec(ctx, c.stmt, c.text, c.args...)
+	if err == nil && made > 0 {
+		return false, nil
+	}
+	if err != nil {
+		switch s.dialect.judge(err) {
+		case again:
+			return true, s.dialect.failure(err)
+		case lost:
+			c.doubt, c.cut = s.dialect.failure(err), c.cut+1
+			if ctx.Err() != nil {
+				return false, c.doubt
+			}
+		case duplicate:
+		default:
+			return false, s.dialect.failure(err)
+		}
+	}
+	version, err := s.look(ctx, c.key)
+	if err != nil {
+		return false, err
+	}
+	if repeat, err := c.outcome(version); !repeat {
+		return false, err
+	}
+	if s.dialect == MySQL && c.from == 0 { // which puts no row in the place of what has expired
+		if _, err := s.exec(ctx, unprepared, s.texts.removeOld, c.key); err != nil {
+			v := s.dialect.judge(err)
+			return v == again || v == lost, s.dialect.failure(err)
+		}
+	}
+	if c.doubt != nil {
+		return c.cut < lostTries, c.doubt
+	}
+	return true, fmt.Errorf("sqlstore: key %q: neither there nor not there", c.key)
+}
+
 // outcome says what has become of a change that did nothing or, in doubt, may have
 // done it, from the version that stands there now. Versions never come back.
-func (c change) outcome(version int64, doubt bool) (repeat bool, err error) {
+func (c change) outcome(version int64) (repeat bool, err error) {
+	doubt := c.doubt != nil
 	switch {
 	case version == c.to && c.from != c.to && (version != 0 || doubt):
 		return false, nil // as c leaves it
@@ -136,69 +144,6 @@ func (s *Store) persist(ctx context.Context, read func() error) error {
 			return s.dialect.failure(err)
 		}
 	}
-}
-
-// What is prepared; see [Store.stmts].
-const (
-	load1 = iota
-	load2
-	look
-	create
-	update
-	touch
-	remove
-	unprepared
-)
-
-// prepared returns a statement that is prepared, or nil if it is not to be. A
-// statement is a round trip then and not two or three; where several prepare it at
-// once, one's stays. PostgreSQL's drivers keep what they have prepared by
-// themselves, unless they are told that a pooler would lose it.
-func (s *Store) prepared(ctx context.Context, i int, text string) (*sql.Stmt, error) {
-	if i == unprepared || s.dialect == PostgreSQL {
-		return nil, nil
-	}
-	if stmt := s.stmts[i].Load(); stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := s.db.PrepareContext(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	if !s.stmts[i].CompareAndSwap(nil, stmt) {
-		_ = stmt.Close() // nobody has used it
-		return s.stmts[i].Load(), nil
-	}
-	return stmt, nil
-}
-
-func (s *Store) query(ctx context.Context, i int, text string, args ...any) (*sql.Rows, error) {
-	stmt, err := s.prepared(ctx, i, text)
-	switch {
-	case err != nil:
-		return nil, err
-	case stmt != nil:
-		return stmt.QueryContext(ctx, args...)
-	}
-	return s.db.QueryContext(ctx, text, args...)
-}
-
-// exec returns how many rows a statement has changed.
-func (s *Store) exec(ctx context.Context, i int, text string, args ...any) (int64, error) {
-	stmt, err := s.prepared(ctx, i, text)
-	if err != nil {
-		return 0, err
-	}
-	var res sql.Result
-	if stmt != nil {
-		res, err = stmt.ExecContext(ctx, args...)
-	} else {
-		res, err = s.db.ExecContext(ctx, text, args...)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
 }
 
 // pause waits a moment, longer with each try, and reports whether to go on.

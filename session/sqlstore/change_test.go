@@ -76,6 +76,30 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestAnExpiredRowInTheWay: MySQL says that its key is there, and it is not to be seen.
+// It makes room, also where the first attempt was lost, or its removal meets another.
+func TestAnExpiredRowInTheWay(t *testing.T) {
+	for name, faults := range map[string][]error{
+		"at once":               {errNumber{1062}},
+		"a lost attempt before": {errCut, nil, errNumber{1062}},
+		"a deadlock":            {errNumber{1062}, errNumber{1213}, errNumber{1062}},
+	} {
+		f := new(fake)
+		f.fault = func(f *fake, do func()) error {
+			if len(faults) == 0 {
+				do()
+				return nil
+			}
+			err := faults[0]
+			faults = faults[1:]
+			return err
+		}
+		if err := f.newStore(t).Create(t.Context(), "s-a", nil, time.Minute); err != nil || f.version == 0 || len(faults) > 0 {
+			t.Errorf("%s: %v, %q", name, err, f.done)
+		}
+	}
+}
+
 // TestADeadConnectionIsTriedThreeTimes and no longer: the database is out.
 func TestADeadConnectionIsTriedThreeTimes(t *testing.T) {
 	f := &fake{version: 7, fault: func(*fake, func()) error { return errCut }}

@@ -124,6 +124,9 @@ func (d Dialect) schema(t table) []string {
 	}
 }
 
+// sweepStep is how many rows a sweep deletes in a statement, of up to 64 KiB each.
+const sweepStep = 100
+
 // texts are the statements of a store.
 type texts struct {
 	load1, load2             string // of one key, of two

@@ -15,7 +15,6 @@ const (
 	sweepEvery = time.Minute           // how often one of all gateways sweeps
 	sweepFor   = 50 * time.Second      // how long it does so at most: its turn ends after sweepEvery
 	stepFor    = 10 * time.Second      // how long a statement may take
-	sweepStep  = 100                   // rows in a statement, of up to 64 KiB each
 	sweepRest  = 20 * time.Millisecond // between two, for everybody else
 	sweepKey   = "sweeper"             // whose turn it is: no session's key
 )
