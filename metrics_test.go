@@ -253,7 +253,8 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	apps := must(balancer.New([]balancer.Backend{{Name: "web1", Handler: none}}, balancer.Options{Name: "apps"}))
 	db := must(tcp.New([]tcp.Backend{{URL: "tcp://192.0.2.1:3306"}}, tcp.Options{Name: "db", Probe: primaryProbe, Logger: slog.New(slog.DiscardHandler)}))
 	pages := must(cache.New(cache.Options{Feed: new(cachetest.Log).Join("gateway"), Store: new(cachetest.Store).Join("gateway")}))
-	table := must(sqlstore.New(must(sql.Open("mysql", "shop@tcp(192.0.2.1:3306)/shop")), sqlstore.MySQL, sqlstore.Options{}))
+	base := must(sql.Open("mysql", "shop@tcp(192.0.2.1:3306)/shop"))
+	table := must(sqlstore.New(base, sqlstore.MySQL, sqlstore.Options{}))
 	sessions := must(session.New(table, session.Options{}))
 	sticky := must(session.NewSticky(make([]byte, 32), session.StickyOptions{}))
 	reader := must(php.New(must(php.Memcached("192.0.2.1:11211")), php.Options{}))
@@ -263,7 +264,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	zip := must(compress.New(compress.Options{}))
 	issued := must(acme.New(acme.Options{Hosts: []string{"shop.example"}, Storage: acme.Folder(t.TempDir())}))
 	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard, Issuer: issued}))
-	for _, c := range []io.Closer{issued, apps, db, pages, sessions, reader, srv} {
+	for _, c := range []io.Closer{issued, apps, db, pages, sessions, base, reader, srv} {
 		t.Cleanup(func() { _ = c.Close() })
 	}
 

@@ -22,7 +22,8 @@ type Options struct {
 	// are like all others. Persistent and AllowInsecure say nothing then, Domain and
 	// SameSite are refused: TLS is the caller's to see to.
 	//
-	// A second manager with the same store and Name, and no Header, has the same
+	// Below a shared cache choose Authorization: caches keep what was asked for with it
+	// apart. A second manager with the same store and Name, and no Header, has the same
 	// sessions for browsers.
 	Header string
 	// Domain lets the hosts below it share the session; empty means this host
