@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// maxListed is how many sessions of one subject are listed: the latest.
-const maxListed = 100
+const (
+	maxListed = 100 // how many sessions of one subject are listed: the latest
+	slack     = 25  // how many more a list may have, so that not each login has to look at all
+)
 
 // A Listed is one of a subject's sessions, as [Manager.Sessions] found it. [Value]
 // reads what it holds.
@@ -71,7 +73,7 @@ func (m *Manager) Sessions(ctx context.Context, subject string) ([]Listed, error
 		return nil, fmt.Errorf("session: listing: %w", err)
 	}
 	slices.Reverse(found)
-	return found, nil
+	return found[:min(len(found), maxListed)], nil
 }
 
 // End ends one of subject's sessions, with all that can be seen under ids which it
@@ -210,7 +212,7 @@ func (m *Manager) enlist(ctx context.Context, p payload, key string) error {
 func (m *Manager) room(ctx context.Context, subject string, l list) (list, error) {
 	now := time.Now().Unix()
 	l.Sessions = slices.DeleteFunc(l.Sessions, func(e listing) bool { return e.Ends <= now })
-	if len(l.Sessions) < maxListed {
+	if len(l.Sessions) < maxListed+slack {
 		return l, nil
 	}
 	found, err := m.living(ctx, subject, l.Sessions)

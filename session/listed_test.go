@@ -145,14 +145,17 @@ func TestListedManyLogins(t *testing.T) {
 		count(at)
 		kept := newBrowser(h)
 		kept.do("POST", "/login?user=ann")
-		for range 100 { // of which only the last goes on
+		for range 130 { // of which only the last goes on
 			kept.do("POST", "/renew")
 		}
 		count(at + 1)
-		for range 120 {
+		for range 150 {
 			newBrowser(h).do("POST", "/login?user=ann")
 		}
 		count(100)
+		if all, err := m.Sessions(t.Context(), "ann"); err != nil || all[0].Is(nil) || !slices.IsSortedFunc(all, func(a, b session.Listed) int { return b.Begun.Compare(a.Begun) }) {
+			t.Errorf("not the latest first: %v", err)
+		}
 	})
 }
 
@@ -186,6 +189,27 @@ func TestListedFor(t *testing.T) {
 			t.Errorf("a month later: %+v, %v", all, err)
 		}
 	})
+}
+
+// TestAFullListIsLookedAtSeldom: whoever logs in again and again, and never out, does not
+// have all of their sessions loaded each time.
+func TestAFullListIsLookedAtSeldom(t *testing.T) {
+	store := newFake()
+	m := manager(t, store, session.Options{Listed: true})
+	h := devices(m)
+	most, before := 0, 0
+	for range 300 {
+		store.taken()
+		newBrowser(h).do("POST", "/login?user=ann")
+		n := len(store.taken())
+		most = max(most, n)
+		if n > 4 {
+			before++
+		}
+	}
+	if most != 5 || before > 300/25 {
+		t.Errorf("%d calls at most, more than usual at %d of 300 logins", most, before)
+	}
 }
 
 // TestListedFails: without a list nobody logs in unseen; what cannot be read is left,
