@@ -87,7 +87,7 @@ func (s *Store) Schema() string {
 func (s *Store) CreateTable(ctx context.Context) error {
 	return s.do(ctx, func() error {
 		err := s.check(ctx)
-		for try := 0; err != nil && !errors.Is(err, ErrManual); try++ {
+		for try := 0; err != nil && !errors.Is(err, ErrAutocommitOff); try++ {
 			made := s.create(ctx)
 			if err = s.check(ctx); err != nil && made != nil {
 				err = made
@@ -118,9 +118,9 @@ func (s *Store) create(ctx context.Context) error {
 	return nil
 }
 
-// ErrManual means that the connections to MySQL do not commit by themselves: nothing
+// ErrAutocommitOff means that the connections to MySQL do not commit by themselves: nothing
 // that is written would be kept.
-var ErrManual = errors.New("sqlstore: the connections have autocommit off: take it out of the DSN, and out of init_connect")
+var ErrAutocommitOff = errors.New("sqlstore: the connections have autocommit off: take it out of the DSN, and out of init_connect")
 
 // Check asks the database, which New does not, whether it answers and has the table.
 func (s *Store) Check(ctx context.Context) error {
@@ -143,7 +143,7 @@ func (s *Store) check(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: %w", err)
 	}
 	if !auto {
-		return ErrManual
+		return ErrAutocommitOff
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func TestConnectionsThatDoNotCommit(t *testing.T) {
 	}
 	defer s.Close()
 	for what, err := range map[string]error{"Check": s.Check(t.Context()), "CreateTable": s.CreateTable(t.Context())} {
-		if !errors.Is(err, sqlstore.ErrManual) {
+		if !errors.Is(err, sqlstore.ErrAutocommitOff) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
