@@ -40,15 +40,21 @@ func (m cookieMatcher) match(v *view) bool {
 // in order: for fewer they are gone through each time, which costs less.
 const manyLooks = 4
 
+// many counts a look, and reports whether there were many before.
+func many(looks *uint8) bool {
+	if *looks >= manyLooks {
+		return true
+	}
+	*looks++
+	return false
+}
+
 // cookies yields the cookies of a name, as they were sent. Rules that look at
 // cookies may be many, each is asked for every reading of the path, and a hostile
 // header holds hundreds.
 func (v *view) cookies(name string) iter.Seq[string] {
 	rd := v.rd
-	if rd != nil {
-		rd.looks++
-	}
-	if rd == nil || rd.looks <= manyLooks {
+	if rd == nil || !many(&rd.looks) {
 		return func(yield func(string) bool) {
 			for sent, pair := range fields.Cookies(v.r.Header) {
 				if sent == name && !yield(pair) {

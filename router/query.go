@@ -41,10 +41,7 @@ func (m queryMatcher) match(v *view) bool {
 // each is asked for every reading of the path, and a hostile query holds thousands.
 func (v *view) query(name string) iter.Seq[string] {
 	rd := v.rd
-	if rd != nil {
-		rd.queries++
-	}
-	if rd == nil || rd.queries <= manyLooks {
+	if rd == nil || !many(&rd.queries) {
 		return func(yield func(string) bool) {
 			for sent, value := range target.Parameters(v.r.URL.RawQuery) {
 				if sent == name && !yield(value) {

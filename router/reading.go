@@ -18,10 +18,10 @@ type readings struct {
 	host string
 	// cookies are the request's by name, once matchers have looked often.
 	cookies map[string][]string
-	looks   int // at cookies
 	// query is the request's by name, likewise.
-	query   map[string][]string
-	queries int // looks at it
+	query map[string][]string
+	// looks are those at cookies, and queries those at the query, as long as they are few.
+	looks, queries uint8
 	// beyond says that somebody has wanted to know more than method, scheme, host and
 	// target.
 	beyond bool
