@@ -106,7 +106,7 @@ var (
 	trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 
 	targets = []string{
-		"/", "/page/1", "/page/1", "/page/2", "/page/2?utm_source=a", "/page/2?b=1", "/vary/1", "/swr/1", "/swr/1", "/public/1", "/private/1", "/private/1",
+		"/", "/page/1", "/page/1", "/page/2", "/page/2?utm_source=a", "/page/2?b=1", "/page/2?b=2", "/page/1?c=1&b=3", "/vary/1", "/swr/1", "/swr/1", "/public/1", "/private/1", "/private/1",
 		"/login", "/cart", "/media/1", "/media/gone", "/gone", "/hold/1", "/hold/4", "/stream/1", "/old/1", "/base/secret",
 		"/page/1", "/page/2", "/swr/1", "/swr/1", "/public/1", "/vary/1", "/media/1", "/hold/1", "/hold/2", "/stream/1", "/private/1", "/cart",
 		"/admin", "/admin/x", "/%61dmin", "//admin", "/x/../admin", "/admin;x", "/index.php/admin", "/ADMIN", "/%2561dmin", "/page/../media/1", "/media/%2e%2e/page/1",

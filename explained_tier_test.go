@@ -184,7 +184,13 @@ func (ti *tier) router(name string, to func(string) http.Handler) *router.Router
 		for i := range ti.IntN(5) {
 			rule := router.Rule{Name: fmt.Sprint("r", i), When: ti.matcher(1)}
 			rule.To = to(rule.Name)
-			switch ti.IntN(9) {
+			switch ti.IntN(13) {
+			case 9:
+				rule.Use = []func(http.Handler) http.Handler{oneOf(ti.maker, router.StripPrefix("/page"), router.AddPrefix("/page"), router.Rewrite("/page/{x}", "/media/{x}"))}
+			case 10:
+				rule.To = must(router.NewAnswers(router.AnswerOptions{To: "/x", Set: http.Header{"X-Tier": {"1"}}})).Handler(rule.To)
+			case 11:
+				rule.Use = []func(http.Handler) http.Handler{must(router.NewErrorPages(map[int][]byte{404: []byte("none")})).Handler}
 			case 0:
 				rule.Allow = []netip.Prefix{netip.MustParsePrefix(oneOf(ti.maker, "10.0.0.0/8", "192.0.2.0/25"))}
 			case 1:
@@ -211,9 +217,9 @@ func (ti *tier) router(name string, to func(string) http.Handler) *router.Router
 }
 
 func (ti *tier) matcher(depth int) router.Matcher {
-	n := 6
+	n := 8
 	if depth > 0 {
-		n = 10
+		n = 12
 	}
 	parts := func() []router.Matcher { return []router.Matcher{ti.matcher(depth - 1), ti.matcher(depth - 1)} }
 	switch ti.IntN(n) {
@@ -227,11 +233,13 @@ func (ti *tier) matcher(depth int) router.Matcher {
 		return oneOf(ti.maker, router.Cookie("sid"), router.Cookie("_ga"), router.Cookie("group", "b"))
 	case 4:
 		return router.Client(netip.MustParsePrefix(oneOf(ti.maker, "10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32")))
-	case 6:
-		return router.All(parts()...)
-	case 7:
-		return router.Any(parts()...)
+	case 5:
+		return oneOf(ti.maker, router.Query("b"), router.Query("b", "2"), router.PathSuffix("/1"), router.Scheme("https"), router.HeaderContains("X-V", "1"))
 	case 8:
+		return router.All(parts()...)
+	case 9:
+		return router.Any(parts()...)
+	case 10:
 		return router.Not(ti.matcher(depth - 1))
 	}
 	return router.Path(someOf(ti.maker, "/page/*", "/media/*", "/private/*", "/hold/*", "/swr/*", "/secret", "/{x}/1")...)
@@ -307,6 +315,8 @@ func (ti *tier) server(name string) http.Handler {
 				w.WriteHeader(http.StatusNotFound)
 				return
 			}
+		case "page":
+			h.Set("No-Vary-Search", `params=("b")`)
 		case "vary":
 			h.Set("Vary", "Accept-Language")
 		case "swr":

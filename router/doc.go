@@ -32,6 +32,13 @@
 // with 400, and so is one whose readings hold more than 64 KiB together: of a path of
 // up to 2,000 bytes they never do.
 //
+// # Other paths, other answers
+//
+// What stands in a rule's Use may hand on another path ([StripPrefix], [AddPrefix],
+// [Rewrite]), which proofs follow, change the header of answers ([NewAnswers]), among it
+// the addresses and cookies of backends that call themselves otherwise, and show pages
+// of the operator's in place of backends' errors ([NewErrorPages]).
+//
 // It is not a framework for handlers: a chi router fits into a rule, and a
 // Router fits into chi.
 package router
