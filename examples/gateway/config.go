@@ -54,6 +54,9 @@ type config struct {
 	trace         string         // pass, begin or clients
 	observers     []netip.Prefix // who are shown how their requests went
 	cert, key     string
+	acme          acmeConfig
+	redirect      string // plain HTTP that is redirected; empty: none
+	httpsPort     int    // to which
 	pages         map[int][]byte
 	status        string
 	statusHosts   []string // further names of the status page
@@ -79,6 +82,7 @@ type flags struct {
 	memcached, purge, trust, statusHosts, streaming, fill string
 	act, observers                                        string
 	warm                                                  string
+	acme, acmeCA                                          string
 	pages                                                 []string
 	set                                                   map[string]bool // those that were given
 	err                                                   error           // the first that check was told
@@ -127,6 +131,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.checkBackends()
 	f.checkLimits()
 	f.checkListening()
+	f.checkHTTPS()
 	f.checkSessions()
 	f.checkCache()
 	f.checkShop()
@@ -180,6 +185,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.observers, "observers", "", "`CIDR,...` of clients who are shown how their requests went: Server-Timing on every answer, and X-Route-Trace if they send a field of that name (empty: nobody)")
 	fs.StringVar(&f.c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
 	fs.StringVar(&f.c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
+	f.registerHTTPS(fs)
 	fs.Func("error-page", "`STATUS=FILE`: a self-contained HTML page for the tier's own errors, such as 503=sorry.html (may be repeated)", func(s string) error {
 		f.pages = append(f.pages, s)
 		return nil
@@ -402,6 +408,9 @@ func (f *flags) readFiles() (err error) {
 		return err
 	}
 	if err := checkPair(c.cert, c.key); err != nil {
+		return err
+	}
+	if c.acme.roots, err = readRoots(f.acmeCA); err != nil {
 		return err
 	}
 	if c.warm, err = readURLs(f.warm); err != nil {

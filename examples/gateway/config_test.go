@@ -40,7 +40,9 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"an argument":       {[]string{someBackends, "serve"}, []string{`"serve" is no flag`}},
 		"backend, no URL":   {[]string{"-backends", "10.0.0.11:8080"}, []string{"-backends", "10.0.0.11:8080", "http://"}},
 		"backend, name":     {[]string{"-backends", "web1:8080"}, []string{"-backends", "want http://web1:8080"}},
-		"backend, socket":   {[]string{"-backends", "http://unix:/run/shop.sock"}, []string{"sockets of this machine"}},
+		"backend, socket":   {[]string{"-backends", "http://unix:/run/shop.sock"}, []string{"unix:///run/shop.sock"}},
+		"socket, relative":  {[]string{"-backends", "unix://run/shop.sock"}, []string{"unix:///run/shop.sock"}},
+		"socket, folder":    {[]string{"-backends", "unix:///run/"}, []string{"-backends", "unix:///run/shop.sock"}},
 		"purge, no cache":   {[]string{someBackends, "-cache", "0", "-purge-from", "10.0.0.0/8"}, []string{"-purge-from", "nothing with -cache 0"}},
 		"ttl, no cache":     {[]string{someBackends, "-cache", "0", "-cache-ttl", "60s"}, []string{"-cache-ttl", "nothing with -cache 0"}},
 		"fields, no cache":  {[]string{someBackends, "-cache", "0", "-cache-fields", "X-Store"}, []string{"-cache-fields", "nothing with -cache 0"}},
@@ -139,6 +141,18 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"key alone":         {[]string{someBackends, "-tls-key", "a"}, []string{"-tls-cert is missing"}},
 		"cert, no file":     {[]string{someBackends, "-tls-key", "none", "-tls-cert", "none"}, []string{"-tls-cert", "none", "want PEM files"}},
 		"cert, no PEM":      {[]string{someBackends, "-tls-key", file("p", 9), "-tls-cert", file("q", 9)}, []string{"-tls-cert", "want PEM files"}},
+		"acme, no store":    {[]string{someBackends, "-acme", "shop.example"}, []string{"-acme-store", "want a directory"}},
+		"acme, wildcard":    {[]string{someBackends, "-acme", "*.shop.example", "-acme-store", "a"}, []string{`-acme "*.shop.example"`, "certificate of your own"}},
+		"acme, URL":         {[]string{someBackends, "-acme", "https://shop.example", "-acme-store", "a"}, []string{"without scheme and port"}},
+		"acme, store":       {[]string{someBackends, "-acme", "shop.example", "-acme-store", "s3://bucket"}, []string{"-acme-store", "directory or a redis://"}},
+		"acme, Redis":       {[]string{someBackends, "-acme", "shop.example", "-acme-store", "redis://a:b:c"}, []string{"-acme-store", "redis://10.0.0.20:6379"}},
+		"acme, directory":   {[]string{someBackends, "-acme", "shop.example", "-acme-store", "a", "-acme-directory", "http://ca"}, []string{"-acme", "authority's directory"}},
+		"acme, no CA":       {[]string{someBackends, "-acme", "shop.example", "-acme-store", "a", "-acme-ca", "none"}, []string{"-acme-ca", "no such file"}},
+		"acme, no PEM":      {[]string{someBackends, "-acme", "shop.example", "-acme-store", "a", "-acme-ca", file("ca", 9)}, []string{"-acme-ca", "want certificates in PEM"}},
+		"store alone":       {[]string{someBackends, "-acme-store", "a"}, []string{"-acme-store", "-acme NAMES"}},
+		"redirect alone":    {[]string{someBackends, "-https-redirect", ":80"}, []string{"-https-redirect", "-tls-cert or -acme"}},
+		"redirect, no port": {[]string{someBackends, "-https-redirect", "80", "-acme", "shop.example", "-acme-store", "a"}, []string{"-https-redirect", "HOST:PORT"}},
+		"https port":        {[]string{someBackends, "-https-port", "0"}, []string{"-https-port", "from 1 to 65535"}},
 		"error page":        {[]string{someBackends, "-error-page", "503"}, []string{"STATUS=FILE"}},
 		"error page, 200":   {[]string{someBackends, "-error-page", "200=a"}, []string{"400 to 599"}},
 		"error page, none":  {[]string{someBackends, "-error-page", "503=none.html"}, []string{"no such file"}},
@@ -207,7 +221,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices compress cache-bypass-cookie cache-bypass-session " +
-		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log") {
+		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log acme acme-store acme-email acme-directory acme-ca https-redirect https-port") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)
 		}

@@ -13,12 +13,14 @@ import (
 // gateway that this one takes over from, or its own.
 type sockets struct {
 	main   net.Listener
+	plain  net.Listener // that of -https-redirect; nil: none
 	status listeners
 	// gate is closed for a gateway that takes over until it is ready to; nil for others.
 	gate *gate
 }
 
-// listenOn returns the sockets. Those that are passed on are -listen's, and then -status's.
+// listenOn returns the sockets. Those that are passed on are -listen's, then
+// -https-redirect's, and then -status's.
 func listenOn(c config) (s sockets, err error) {
 	passed, err := edge.Inherited()
 	if err != nil {
@@ -41,9 +43,12 @@ func listenOn(c config) (s sockets, err error) {
 	if edge.Succeeds() {
 		s.gate = newGate()
 	}
-	if s.main = inherited(); s.main == nil {
-		if s.main, err = net.Listen("tcp", c.listen); err != nil {
-			return s, fmt.Errorf("-listen %q: %w: want a free port of this machine", c.listen, err)
+	if s.main, err = listenTCP("listen", c.listen, inherited()); err != nil {
+		return s, err
+	}
+	if c.redirect != "" {
+		if s.plain, err = listenTCP("https-redirect", c.redirect, inherited()); err != nil {
+			return s, err
 		}
 	}
 	for _, at := range list(c.status) {
@@ -54,18 +59,37 @@ func listenOn(c config) (s sockets, err error) {
 		s.status = append(s.status, l)
 	}
 	if n := len(passed); n > 0 {
-		return s, fmt.Errorf("%d sockets too many are passed on, which nobody would serve: want one for -listen, and with -status others for that", n)
+		return s, fmt.Errorf("%d sockets too many are passed on, which nobody would serve: want one for -listen, and others for -https-redirect and -status where these are given", n)
 	}
 	return s, nil
 }
 
-// list are the sockets as they are handed over.
-func (s sockets) list() []net.Listener { return append([]net.Listener{s.main}, s.status...) }
+// listenTCP listens at addr, or returns what is passed on for it, which is nil if nothing
+// is.
+func listenTCP(flag, addr string, passed net.Listener) (net.Listener, error) {
+	if passed != nil {
+		return passed, nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("-%s %q: %w: want a free port of this machine", flag, addr, err)
+	}
+	return l, nil
+}
 
-func (s sockets) close() error {
-	err := s.status.Close()
-	if s.main != nil {
-		err = errors.Join(err, s.main.Close())
+// list are the sockets as they are handed over.
+func (s sockets) list() (all []net.Listener) {
+	for _, l := range []net.Listener{s.main, s.plain} {
+		if l != nil {
+			all = append(all, l)
+		}
+	}
+	return append(all, s.status...)
+}
+
+func (s sockets) close() (err error) {
+	for _, l := range s.list() {
+		err = errors.Join(err, l.Close())
 	}
 	return err
 }

@@ -312,8 +312,18 @@ func (t *tier) listen() error {
 		return err
 	}
 	opts.Certificates = t.certificates
+	issued, err := t.issuer()
+	if err != nil {
+		return err
+	}
+	if issued != nil {
+		opts.Issuer = issued
+	}
 	if t.srv, err = edge.New(t.front, opts); err != nil {
 		return err
+	}
+	if err := t.redirect(issued, opts); err != nil {
+		return errors.Join(err, t.srv.Close())
 	}
 	parts := append([]health.Reporter{t.srv, t.front}, t.reporters...)
 	t.status, err = status.New(parts, status.Options{Ready: t.srv.Ready, Hosts: c.statusHosts, Explain: t.srv, Act: mayAct(c), Metrics: metrics.Handler(t.log, parts...), Logger: t.log})

@@ -30,8 +30,10 @@ func list(s string) []string {
 func checkBackend(s string) error {
 	u, err := url.Parse(s)
 	switch {
+	case strings.HasPrefix(s, "unix:///"):
+		return nil // the pool says what is wrong with the path
 	case strings.HasPrefix(s, "unix:") || strings.HasPrefix(s, "/") || strings.Contains(s, "://unix:"):
-		return errors.New("sockets of this machine are not reached: want the server to listen on an address, such as http://127.0.0.1:8080")
+		return errors.New("want unix:// and the absolute path of the socket, such as unix:///run/shop.sock")
 	case !strings.Contains(s, "://"):
 		return fmt.Errorf("the scheme is missing: want http://%s", shown(s))
 	case err != nil:

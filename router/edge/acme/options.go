@@ -72,6 +72,12 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Check says what is wrong with the options, as [New] does, and makes nothing.
+func Check(opts Options) error {
+	_, err := opts.withDefaults()
+	return err
+}
+
 // withDefaults returns a checked copy that shares no list with o.
 func (o Options) withDefaults() (Options, error) {
 	o.Directory = cmp.Or(o.Directory, LetsEncrypt)
