@@ -96,3 +96,37 @@ func TestAnAppWithABasePath(t *testing.T) {
 		t.Errorf("the app was asked %d times", n)
 	}
 }
+
+// TestRulesThatReadWhatResponsesDoNot: an editors' preview is chosen by a parameter of
+// which both its pages and the shop's say that it is of no matter.
+func TestRulesThatReadWhatResponsesDoNot(t *testing.T) {
+	server := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("No-Vary-Search", "params")
+			io.WriteString(w, name+r.URL.RequestURI())
+		})
+	}
+	pages := must(cache.New(cache.Options{}))
+	defer pages.Close()
+	front := must(router.New(router.Options{},
+		router.Rule{Name: "preview", When: router.All(router.Path("/p"), router.Query("preview")), To: pages.Handler(server("draft "))},
+		router.Rule{Name: "shop", To: pages.Handler(server("shop "))},
+	))
+	for range 3 {
+		for path, want := range map[string]string{
+			"/p?preview=1": "draft /p?preview=1", "/p?preview=2": "draft /p?preview=2", "/p": "shop /p", "/p?x": "shop /p?x",
+		} {
+			w := httptest.NewRecorder()
+			if front.ServeHTTP(w, httptest.NewRequest("GET", path, nil)); w.Body.String() != want {
+				t.Errorf("%s: got %q", path, w.Body)
+			}
+		}
+		for i, want := range []string{"shop /q?0", "shop /q", "shop /q"} { // where no rule reads it
+			w := httptest.NewRecorder()
+			if front.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprint("/q?", i), nil)); w.Body.String() != want {
+				t.Errorf("/q?%d: got %q", i, w.Body)
+			}
+		}
+	}
+}

@@ -19,7 +19,7 @@ type Cache struct {
 	log      log
 	markers  markers
 	searches searches
-	sites    atomic.Uint64 // how many there are
+	sites    atomic.Uint64 // how many handlers there are
 	running  running
 	coders   *coders
 

@@ -31,9 +31,9 @@
 // URLs that differ in what a response says to be of no matter, by No-Vary-Search
 // (draft-ietf-httpbis-no-vary-search), are one: from the second of them on they are
 // looked up, and asked for, without that, and in order if order does not matter. A
-// response answers for others only by its own word, never for another rule of a router,
-// and not for what may be one visitor's; a purge by any of its URLs means it. They are
-// answered by the chain, not by an edge from the head. See
+// response answers for others only by its own word, and not for what may be one
+// visitor's, nor where rules of a router read the query; a purge by any of its URLs means
+// it. They are answered by the chain, not by an edge from the head. See
 // [Options.IgnoreNoVarySearch].
 //
 // Text is compressed once it is stored, if [Options.Compress] says by what, and sent in the

@@ -27,8 +27,9 @@ func (c *Cache) Handler(next http.Handler) http.Handler {
 }
 
 func newHandler(c *Cache, next http.Handler) *handler {
-	h := &handler{site: site{cache: c, number: c.sites.Add(1), next: next}, refreshing: make(chan struct{}, maxRefreshing)}
+	h := &handler{site: site{cache: c, next: next}, refreshing: make(chan struct{}, maxRefreshing)}
 	h.flights.log = &c.log
+	c.sites.Add(1)
 	h.findOwners(next)
 	return h
 }

@@ -158,8 +158,8 @@ func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement
 	}
 	vary := law.SelectingOf(a.r.Header, answer)
 	name := nameOf(a.url)
-	spread := a.spread(name, answer)
-	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url && spread == nil {
+	spreads := a.spreads(answer)
+	if vary == "" && a.parts == "" && len(v.Tags) == 0 && name == a.url && !spreads {
 		return e
 	}
 	e.More = &memory.More{Parts: a.parts, Vary: vary}
@@ -170,9 +170,9 @@ func (a *ask) entry(status int, answer http.Header, v Retention, j law.Judgement
 	if name != a.url {
 		e.More.Tags = append(e.More.Tags, nameTag(name))
 	}
-	if spread != nil {
+	if spreads {
 		e.Flags |= memory.Spread
-		e.More.Tags = append(e.More.Tags, spread...)
+		e.More.Tags = append(e.More.Tags, family(name))
 	}
 	return e
 }

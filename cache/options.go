@@ -92,12 +92,15 @@ type Options struct {
 	// IgnoreNoVarySearch has URLs be told apart whatever a response says of their
 	// parameters in No-Vary-Search (draft-ietf-httpbis-no-vary-search). False goes by it:
 	// by params=("utm_source") a response answers for all URLs that differ in that
-	// parameter only, and is asked for by the one without, for each rule of a router and
-	// each handler of the cache by itself. A purge of any of them is one of it. Set it
-	// where something before the cache puts into a request what it has read in the query,
-	// and answers do not vary on that; what is below the cache, a router too, counts as
-	// the origin. A value of more than 1 KiB is not heeded, nor are more than 4,096 such
-	// responses of one path.
+	// parameter only, and is asked for by the one without. A purge of any of them is one
+	// of it.
+	//
+	// Requests are told apart all the same where the query has a say in which rule of a
+	// router takes them, and where the cache has several handlers and there is no router
+	// above. What is below the cache, a router too, counts as the origin. Set it where
+	// something of your own before the cache reads the query and puts into requests what
+	// answers do not vary on. A value of more than 1 KiB is not heeded, nor are more than
+	// 4,096 such responses of one path.
 	IgnoreNoVarySearch bool
 	// IgnoreCookies names cookies that have no bearing on a response, those of
 	// analytics as a rule ([Analytics]); "_ga*" names all that begin with _ga. They are

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bytes"
-	"encoding/binary"
 	"hash/maphash"
 	"net/http"
 	"slices"
@@ -20,8 +19,11 @@ import (
 // the others: what a visitor adds to a URL is then in nobody else's page. So a request
 // whose own URL has no fresh response is looked up, and fetched, under the normal form,
 // as the latest response of its path has it. That is where to look, no more: what is
-// found or fetched answers the request only if it says so itself, in the same words, and
-// has come the same way. Else the request is answered as if there were no such field.
+// found or fetched answers the request only if it says so itself, in the same words. Else
+// the request is answered as if there were no such field.
+//
+// So it is, too, where rules above have read the query, or may have: the normal form might
+// be for another one of them, of whose answers this one's say nothing.
 
 const (
 	noVarySearch = "No-Vary-Search"
@@ -73,7 +75,7 @@ func (s *site) lookAlike(a *ask, r *http.Request, url []byte, e *memory.Entry, d
 		return url, e, d
 	}
 	said := s.cache.searches.of(s.cache.seed, url)
-	if said == nil {
+	if said == nil || s.byQuery(r) {
 		return url, e, d
 	}
 	b := *a
@@ -105,6 +107,14 @@ func (s *site) lookAlike(a *ask, r *http.Request, url []byte, e *memory.Entry, d
 	return normal, found, alike
 }
 
+// byQuery reports whether the query may have had a say in which handler r has come to.
+func (s *site) byQuery(r *http.Request) bool {
+	if rec, ok := transit.Lookup(r.Context()); ok && rec.Choice != transit.NoChoice {
+		return rec.Choice == transit.ByQuery
+	}
+	return s.cache.sites.Load() > 1 // whoever chooses among several is not known
+}
+
 // release releases what was found, if anything was.
 func (s *site) release(e *memory.Entry) {
 	if e != nil {
@@ -128,20 +138,7 @@ func (a *ask) itself() *ask {
 // covers reports whether e, which is stored under the URL that a is looked up by,
 // answers a's own.
 func (a *ask) covers(e *memory.Entry) bool {
-	return !a.bent() ||
-		e.Flags&memory.Spread != 0 && e.Field(noVarySearch) == a.plan.Query.modulo.Text && e.HasTag(a.way())
-}
-
-// way returns the tag of what has come the way that a's request goes. Rules above may
-// read the query: what one of them had fetched does not answer what another takes. So do
-// the handlers that one cache wraps.
-func (a *ask) way() uint64 {
-	rule := uint64(0)
-	if rec, ok := transit.Lookup(a.r.Context()); ok {
-		rule = rec.Rules
-	}
-	text := binary.AppendUvarint([]byte("no-vary-search by "), a.site.number)
-	return hashTag(string(binary.AppendUvarint(text, rule)))
+	return !a.bent() || e.Flags&memory.Spread != 0 && e.Field(noVarySearch) == a.plan.Query.modulo.Text
 }
 
 // family returns the tag of all that answers for more than its own URL, of the path of
@@ -151,14 +148,11 @@ func family(name string) uint64 {
 	return hashTag("no-vary-search of " + path)
 }
 
-// spread returns the tags of a response that says by its header, of one line, that it
-// answers for more than its own URL; else nil.
-func (a *ask) spread(name string, header http.Header) []uint64 {
+// spreads reports whether a response says by its header, of one line, that it answers for
+// more than its own URL.
+func (a *ask) spreads(header http.Header) bool {
 	lines := header[noVarySearch]
-	if len(lines) == 0 || a.site.cache.opts.IgnoreNoVarySearch || law.ReadSearch(lines[0]) == nil {
-		return nil
-	}
-	return []uint64{family(name), a.way()}
+	return len(lines) > 0 && !a.site.cache.opts.IgnoreNoVarySearch && law.ReadSearch(lines[0]) != nil
 }
 
 // admit has e, which has a name and is about to be stored, answer for its own URL alone

@@ -120,34 +120,49 @@ func TestNoVarySearchThatDiffers(t *testing.T) {
 	}
 }
 
-// by has h asked by a rule of a router.
-func by(h http.Handler, rule uint64) http.Handler {
+// by has h asked by rules that have gone by something.
+func by(h http.Handler, choice transit.Choice) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, rec, _ := transit.Enter(r)
-		rec.Rules = rule
+		rec.Choice = choice
 		h.ServeHTTP(w, r)
 	})
 }
 
 // Rules may read the query. What one of them has had fetched does not answer what
-// another takes, nor does one handler's answer another's.
+// another takes, nor does one handler's answer another's, where nobody knows who chooses.
 func TestNoVarySearchKeepsRulesApart(t *testing.T) {
-	live, preview := asked(`params=("preview")`), asked(`params=("preview")`)
-	c, h := open(t, Options{}, live)
-	other := c.Handler(preview)
-	for name, draft := range map[string]http.Handler{"another handler": other, "another rule": by(h, 2)} {
+	for name, c := range map[string]struct {
+		handlers int
+		choice   transit.Choice
+		apart    bool
+	}{
+		"one handler":                    {1, transit.NoChoice, false},
+		"several, and nobody knows":      {2, transit.NoChoice, true},
+		"several, by rules":              {2, transit.ByTheRest, false},
+		"rules that have read the query": {1, transit.ByQuery, true},
+	} {
 		t.Run(name, func(t *testing.T) {
-			host := "http://" + strings.ReplaceAll(name, " ", "-")
-			live.calls.Store(0)
-			preview.calls.Store(10)
-			want(t, get(by(h, 1), host+"/p"), 200, "1 /p")
-			want(t, get(by(h, 1), host+"/p?preview=0"), 200, "1 /p")
-			body := get(draft, host+"/p?preview=1").Body.String()
-			if body != "2 /p?preview=1" && body != "11 /p?preview=1" {
-				t.Errorf("got %q", body)
+			live, preview := asked(`params=("preview")`), asked(`params=("preview")`)
+			pages, shop := open(t, Options{}, live)
+			draft := shop
+			if c.handlers > 1 {
+				draft = pages.Handler(preview)
 			}
-			want(t, get(draft, host+"/p?preview=1"), 200, body)
-			want(t, get(by(h, 1), host+"/p?preview=2"), 200, "1 /p")
+			shop, draft = by(shop, c.choice), by(draft, c.choice)
+			for _, url := range []string{"/p?preview=1", "/p?preview=2", "/p", "/p?preview=3"} {
+				h := draft
+				if url == "/p" {
+					h = shop
+				}
+				body := get(h, url).Body.String()
+				if apart := strings.HasSuffix(body, " "+url); apart != c.apart && url != "/p" && url != "/p?preview=1" {
+					t.Errorf("%s: got %q", url, body)
+				}
+			}
+			if n := live.calls.Load() + preview.calls.Load(); c.apart && n != 4 || !c.apart && n != 2 {
+				t.Errorf("%d fetches", n)
+			}
 		})
 	}
 }

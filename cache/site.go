@@ -13,7 +13,6 @@ import (
 // that it wraps there.
 type site struct {
 	cache   *Cache
-	number  uint64 // of the cache's, in the order in which they are made
 	next    http.Handler
 	owners  []health.CookieOwner
 	loopers []health.LoopDetector

@@ -90,7 +90,6 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 		}
 	}
 	rec.Rule = rule.Name
-	rec.Rules = rec.Rules*31 + rule.hash
 	if rule.terms != (transit.Terms{}) {
 		rec.Terms = rule.terms
 	}
@@ -103,7 +102,11 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 		clone()
 		out.Body = http.MaxBytesReader(w, r.Body, rule.MaxBody)
 	}
-	if !d.asSent() {
+	asSent := d.asSent()
+	if rec.Choice = max(rec.Choice, transit.ByTheRest); d.rd.byQuery {
+		rec.Choice = transit.ByQuery
+	}
+	if !asSent {
 		clone()
 		out.URL = rewritten(r.URL, d.rd.Canonical)
 	} else if u := target.Preserve(r.URL); u != r.URL {

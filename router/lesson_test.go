@@ -131,3 +131,44 @@ func TestALessonGoesThroughRouters(t *testing.T) {
 		t.Errorf("taught: %t by %d", ok, len(stages))
 	}
 }
+
+// TestWhatRulesHaveGoneBy: caches take several URLs for one only where no rule that was
+// asked looks at the query.
+func TestWhatRulesHaveGoneBy(t *testing.T) {
+	no := Test("no", func(*http.Request) bool { return false })
+	var got transit.Choice
+	to := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = transit.From(r.Context()).Choice })
+	inner, err := New(Options{}, Rule{Name: "q", When: Query("q"), To: to}, Rule{Name: "rest", To: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := New(Options{}, Rule{Name: "rest", To: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		when Matcher
+		to   http.Handler
+		path string
+		want transit.Choice
+	}{
+		"path":                {Path("/a"), to, "/a?q", transit.ByTheRest},
+		"header":              {Header("X"), to, "/a?q", transit.ByTheRest},
+		"query":               {Query("q"), to, "/a?q", transit.ByQuery},
+		"another query":       {Query("q"), to, "/a", transit.ByQuery},
+		"function":            {no, to, "/a?q", transit.ByQuery},
+		"query not asked":     {All(Path("/b"), Query("q")), to, "/a?q", transit.ByTheRest},
+		"for another reading": {All(Path("/a/b;c"), Query("q")), to, "/a/b;c?q", transit.ByQuery},
+		"of a router below":   {Path("/a"), inner, "/a?q", transit.ByQuery},
+		"of the router above": {Query("q"), plain, "/a?q", transit.ByQuery},
+		"of none of them":     {Path("/a"), plain, "/a?q", transit.ByTheRest},
+	} {
+		rt, err := New(Options{}, Rule{Name: "a", When: c.when, To: c.to}, Rule{Name: "rest", To: to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rt.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", c.path, nil)); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}

@@ -55,6 +55,14 @@ func (v *view) readsMore() {
 	}
 }
 
+// readsQuery says that the condition reads the query, or may: another query might have
+// led the request elsewhere.
+func (v *view) readsQuery() {
+	if v.rd != nil {
+		v.rd.byQuery = true
+	}
+}
+
 // matchRequest judges r on its own, outside of a router: by its canonical path.
 // A path without an honest reading matches nothing that looks at the path.
 func matchRequest(m Matcher, r *http.Request) bool {

@@ -29,6 +29,7 @@ func Query(name string, values ...string) Matcher {
 
 // match does not call readsMore: an edge remembers by the target, to the byte.
 func (m queryMatcher) match(v *view) bool {
+	v.readsQuery()
 	for value := range v.query(m.name) {
 		if len(m.values) == 0 || slices.Contains(m.values, value) {
 			return true

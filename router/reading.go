@@ -25,6 +25,8 @@ type readings struct {
 	// beyond says that somebody has wanted to know more than method, scheme, host and
 	// target.
 	beyond bool
+	// byQuery says that somebody has looked at the query, or may have.
+	byQuery bool
 }
 
 // said is what a matcher has said of a request. Its id tells it from others.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -94,7 +93,6 @@ func RuleName(ctx context.Context) string {
 type compiled struct {
 	Rule
 	words   string       // its condition
-	hash    uint64       // of its name, the same in every process
 	handler http.Handler // Use around To
 	terms   transit.Terms
 	stats   *ruleStats
@@ -103,7 +101,7 @@ type compiled struct {
 
 func compileRule(r Rule) (*compiled, error) {
 	r.Use = slices.Clone(r.Use)
-	c := &compiled{Rule: r, words: "everything", hash: hash(r.Name), handler: r.To}
+	c := &compiled{Rule: r, words: "everything", handler: r.To}
 	switch {
 	case r.Name == "":
 		return nil, errors.New("a rule has no name")
@@ -150,13 +148,6 @@ func compileRule(r Rule) (*compiled, error) {
 	c.MaxBody = cmp.Or(r.MaxBody, DefaultMaxBody)
 	c.terms = transit.Terms{Header: r.Timeouts.Header, Idle: r.Timeouts.Idle, Total: r.Timeouts.Total, Retry: transit.Retry(r.Retry), Streams: r.Streams}
 	return c, nil
-}
-
-// hash returns the FNV-1a hash of a name.
-func hash(name string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(name))
-	return h.Sum64()
 }
 
 // matches reports whether the rule takes the request, seen as v.

@@ -29,9 +29,9 @@ type Orders struct {
 	// keeps it in its keys. Empty for nearly all; the arm of a split otherwise.
 	// Set by router.
 	Space string
-	// Rules tells apart the rules by which requests have come here: a hash of their names,
-	// of routers within routers too. Zero: there was none. Set by router.
-	Rules uint64
+	// Choice says what the rules of routers have gone by that have led the request here.
+	// Set by router.
+	Choice Choice
 	// Turn is the request's place among those that its rule serves at once, or
 	// nil. Set by router.
 	Turn Turn
@@ -41,6 +41,15 @@ type Orders struct {
 	// means no. Set by cache on the record of a fetch.
 	Storable func(status int, h http.Header) bool
 }
+
+// A Choice is what rules have gone by.
+type Choice uint8
+
+const (
+	NoChoice  Choice = iota // there were none
+	ByTheRest               // anything but the query
+	ByQuery                 // the query too, or nobody knows what
+)
 
 // A Teller is a handler that tells whomever it asks of [Orders.Composes], so that
 // nobody above has to say it in a header of a request that may be answered by what is
