@@ -248,3 +248,58 @@ func TestAnswersAreSeenThrough(t *testing.T) {
 		t.Error("not healthy")
 	}
 }
+
+// browsed returns the host to which a browser at shop.example follows a reference (WHATWG
+// URL, section 4.4, for http and https): tabs go, backslashes are slashes, and any number
+// of slashes begins an authority behind a scheme.
+func browsed(ref string) string {
+	ref = strings.ReplaceAll(strings.ReplaceAll(strings.Trim(ref, " \t"), "\t", ""), `\`, "/")
+	ref, _, _ = strings.Cut(ref, "#")
+	lower := strings.ToLower(ref)
+	rest, found := "", false
+	for _, scheme := range []string{"http:/", "https:/"} {
+		if strings.HasPrefix(lower, scheme) {
+			rest, found = strings.TrimLeft(ref[len(scheme):], "/"), true
+		}
+	}
+	if !found && strings.HasPrefix(ref, "//") {
+		rest, found = strings.TrimLeft(ref, "/"), true
+	}
+	if !found {
+		return "shop.example"
+	}
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[:i]
+	}
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	return strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(rest, ":80"), "."))
+}
+
+// What is changed of an address leads to the tier, whatever a browser makes of it.
+func TestAddressesLeadNowhereElse(t *testing.T) {
+	parts := []string{"/", "/", `\`, "\t", " ", "http:", "https:", "//", "app.internal", "shop.example", "evil.example", "/app", "/app/", "x", "@", ":80", "?", "#", "..", "."}
+	rnd := newCorpus()
+	changed := 0
+	for _, opts := range []router.AnswerOptions{
+		{Hosts: []string{"app.internal"}}, {Hosts: []string{"app.internal"}, From: "/app"}, {From: "/app"}, {From: "/app", To: "/shop"}, {To: "/shop", Hosts: []string{"app.internal"}},
+	} {
+		a := answers(t, opts)
+		for range 6000 {
+			ref := ""
+			for range 1 + rnd.IntN(7) {
+				ref += pick(rnd, parts...)
+			}
+			got := amended(a, http.Header{"Location": {ref}}).Get("Location")
+			if got == ref {
+				continue
+			}
+			changed++
+			if to := browsed(got); to != "shop.example" {
+				t.Errorf("%q of %s becomes %q of %s", ref, browsed(ref), got, to)
+			}
+		}
+	}
+	if changed < 500 {
+		t.Errorf("%d were changed", changed)
+	}
+}
