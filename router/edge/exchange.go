@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -295,16 +293,4 @@ func (s *Server) finish(ex *exchange, r *http.Request, rec *transit.Record, bega
 	line := accessOf(ex, r, rec, status)
 	line.began, line.took, line.aborted, line.gone = began, time.Since(began), aborted, gone
 	s.log(r.Context(), &line)
-}
-
-// traceOf is what the parts noted so far, on one line.
-func traceOf(rec *transit.Record) string {
-	var b strings.Builder
-	for part, value := range rec.Notes() {
-		if b.Len() > 0 {
-			b.WriteString("; ")
-		}
-		b.WriteString(printable(slog.StringValue(part)) + "=" + printable(value.LogValue()))
-	}
-	return b.String()
 }

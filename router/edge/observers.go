@@ -59,6 +59,18 @@ func appendMillis(b []byte, d time.Duration) []byte {
 	return strconv.AppendFloat(b, float64(d.Microseconds())/1000, 'f', -1, 64)
 }
 
+// traceOf is what the parts noted so far, on one line.
+func traceOf(rec *transit.Record) string {
+	var b strings.Builder
+	for part, value := range rec.Notes() {
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(printable(slog.StringValue(part)) + "=" + printable(value.LogValue()))
+	}
+	return b.String()
+}
+
 // printable is what a field may have of v.
 func printable(v slog.Value) string {
 	return strings.Map(func(c rune) rune {
