@@ -133,7 +133,9 @@ func (x *exchange) broke(err error) {
 // noteTry notes for the log line where the request went.
 func (x *exchange) noteTry(t *try, err error) {
 	x.last, x.took = failed{t.entry.Name, err}, time.Since(t.start)
-	x.rec.Hit = false // a fallback's first handler may have had one
+	if x.rec.Hit { // of a fallback's first handler
+		x.rec.Hit = false
+	}
 	x.rec.Note("pool", x)
 }
 

@@ -11,9 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -112,5 +114,39 @@ func TestSampleInstantHits(t *testing.T) {
 	}
 	if shop.instant() < asked/2 || n < asked/40/5 || n > asked/40*4 {
 		t.Errorf("%d answers from heads, %d lines of one of 40", shop.instant(), n)
+	}
+}
+
+// TestAHitThatWasNotEnoughIsNone: who is answered by a fallback's second handler has had a
+// backend asked.
+func TestAHitThatWasNotEnoughIsNone(t *testing.T) {
+	pages, err := cache.New(cache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pages.Close()
+	gone := pages.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	origin, err := balancer.New([]balancer.Backend{{Name: "web0", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page") })}}, balancer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer origin.Close()
+	var log lines
+	srv, err := edge.New(router.Fallback(gone, origin), edge.Options{NoPort: true, SampleHits: 1 << 30, Logger: log.Logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w := httptest.NewRecorder()
+		srv.ServeHTTP(w, httptest.NewRequest("GET", "/media/1", nil))
+		if w.Code != 200 {
+			t.Errorf("got %d", w.Code)
+		}
+	}
+	if n := len(requests(log.all(t))); n != 3 {
+		t.Errorf("%d lines of 3: %s", n, log.String())
 	}
 }
