@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/cache/cachetest"
 	"github.com/foretier/foretier/health"
 )
 
@@ -154,6 +155,41 @@ func TestPurgesAreTold(t *testing.T) {
 		}
 		if n := len(c.Report().Events); n != 50 {
 			t.Errorf("%d events", n)
+		}
+	})
+}
+
+// TestPurgesOfOthersAreTold: what another gateway has purged, without words that are not
+// sent, and without what its visitors' orders bring about.
+func TestPurgesOfOthersAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(cachetest.Log)
+		a, b := newCache(t, cache.Options{Feed: log.Join("a")}), newCache(t, cache.Options{Feed: log.Join("b")})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 2)
+		for _, c := range []*cache.Cache{a, b} {
+			go func() { ended <- c.Run(ctx) }()
+		}
+		time.Sleep(5 * time.Second)
+		done, err := a.Invalidate(t.Context(), cache.Invalidation{Tags: []string{"product-7"}}, cache.Invalidation{URL: "http://shop.example/a"}, cache.Invalidation{All: true, Hard: true})
+		if err == nil {
+			err = b.Synced(t.Context(), done.Position)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range b.Report().Events {
+			got = append(got, e.Text)
+		}
+		if want := "soft purge by tag by another gateway, responses: 0; purge of all by another gateway, responses: 0"; strings.Join(got, "; ") != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		cancel()
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }
