@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,6 +171,12 @@ func (n *night) act(what string) {
 	}
 }
 
+func (n *night) signal(s syscall.Signal) {
+	if err := syscall.Kill(n.gateway.PID(), s); err != nil {
+		n.t.Error(err)
+	}
+}
+
 // befall has something happen, and waits until it is found everywhere.
 func (n *night) befall(h happening) {
 	n.t.Helper()
@@ -200,7 +207,14 @@ func TestE2ENight(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	port, statusPort := servertest.FreePort(t), servertest.FreePort(t)
 	n := &night{t: t, addr: fmt.Sprintf("127.0.0.1:%d", port), at: fmt.Sprintf("127.0.0.1:%d", statusPort), socket: "unix:" + filepath.Join(dir, "status.sock")}
-	n.gateway = servertest.Start(t, port, buildGateway(t), "-listen", n.addr, "-status", n.at+","+n.socket, "-probe", "/healthz",
+	blocked := filepath.Join(dir, "blocked")
+	write := func(text string) {
+		if err := os.WriteFile(blocked, []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	write("192.0.2.0/24\n")
+	n.gateway = servertest.Start(t, port, buildGateway(t), "-listen", n.addr, "-status", n.at+","+n.socket, "-probe", "/healthz", "-block", blocked,
 		"-backends", "http://"+web[0].addr+",http://"+web[1].addr+",http://"+web[2].addr)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -256,12 +270,26 @@ func TestE2ENight(t *testing.T) {
 			`msg=act verb=drain pool=apps of=` + web[2].addr + ` arg="" from="unix:uid=`},
 		{"and takes it back", func() { n.act("ready " + web[2].addr) }, `ready ` + web[2].addr + ` of pool apps, by unix:`, `foretier_backend_drained\{backend="` + web[2].addr + `",pool="apps"\} 0`,
 			`msg=act verb=ready pool=apps of=` + web[2].addr},
-		// What else a night may bring stands here: files that are read again, a new
-		// program that takes over.
+		{"a file is read again", func() { write("192.0.2.0/24\n198.51.100.7\n"); n.signal(syscall.SIGHUP) }, `2 networks`, `foretier_file_changes_total\{[^}]*file="block"[^}]*\} 1`,
+			`level=INFO msg="a file is taken up" flag=-block .*2 networks`},
+		{"another is refused", func() { write("everybody\n"); n.signal(syscall.SIGHUP) }, `line 1: .{0,3}everybody`, `foretier_file_refused\{[^}]*file="block"[^}]*\} 1`,
+			`level=ERROR msg="a file is not taken up, what was before stays" flag=-block .*line 1`},
 	} {
 		n.befall(h)
 		t.Logf("%s: found; %d requests so far", h.what, asked.Load())
 	}
+	// A new program takes over, which reads its files anew; it is seen and steered as the
+	// old one was.
+	write("192.0.2.0/24\n")
+	before := regexp.MustCompile(`(?m)^process_start_time_seconds .*`).FindString(n.metrics())
+	n.signal(syscall.SIGUSR2)
+	for _, line := range []string{"another gateway has taken over", "this gateway has taken over"} {
+		testkit.Within(t, 30*time.Second, line, func() bool { return strings.Contains(n.gateway.Output(), line) })
+	}
+	testkit.Within(t, 20*time.Second, "its metrics", func() bool { return before != "" && !strings.Contains(n.metrics(), before) })
+	n.befall(happening{"somebody drains at the new one", func() { n.act("drain " + web[2].addr) }, `drain ` + web[2].addr + ` of pool apps, by unix:`,
+		`foretier_backend_drained\{backend="` + web[2].addr + `",pool="apps"\} 1`, `msg=act verb=drain pool=apps of=` + web[2].addr + ` arg="" from="unix:uid=`})
+	t.Logf("a new program: found; %d requests so far", asked.Load())
 	stop()
 	visitors.Wait()
 	t.Logf("%d requests, %d failed", asked.Load(), failed.Load())

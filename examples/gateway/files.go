@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -268,7 +269,8 @@ func (fs *files) Report() health.Report {
 	for _, f := range fs.list {
 		f.mu.Lock()
 		refused := 0.0
-		part := health.Report{Kind: "file", Name: f.flag, State: health.Up, Events: append([]health.Event(nil), f.events...)}
+		part := health.Report{Kind: "file", Name: f.flag, State: health.Up}
+		out.Events = append(out.Events, f.events...)
 		if f.refused != "" {
 			part.State, part.Why, refused = health.Degraded, "not taken up: "+f.refused, 1
 			out.State, out.Why = health.Degraded, "-"+f.flag+" is "+part.Why
@@ -280,6 +282,7 @@ func (fs *files) Report() health.Report {
 		f.mu.Unlock()
 		out.Parts = append(out.Parts, part)
 	}
+	slices.SortStableFunc(out.Events, func(a, b health.Event) int { return a.Time.Compare(b.Time) })
 	return out
 }
 

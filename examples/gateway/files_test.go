@@ -100,7 +100,10 @@ func TestAFileIsTakenUp(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.wants("one", "the second", "the third ")
 		w.log.Wants(w.t, "level=INFO", "flag=-flag", "file="+w.path, `what="the second"`)
-		if p := w.part(); len(p.Events) != 2 || p.Events[1].Text != "the third " || p.Metrics[0].Value != 2 || p.State != health.Up {
+		if events := w.files.Report().Events; len(events) != 2 || events[1].Text != "the third " || events[1].Part != "-flag" {
+			w.t.Errorf("%+v", events)
+		}
+		if p := w.part(); p.Metrics[0].Value != 2 || p.State != health.Up {
 			w.t.Errorf("%+v", p)
 		}
 	})
