@@ -322,7 +322,7 @@ func (s *Server) shutdown(ctx context.Context, accepted <-chan struct{}) error {
 		}
 		return nil
 	}
-	_ = s.listener.Close()            // one that does not close cannot be helped
+	_ = s.listener.Close() // one that does not close cannot be helped
 	select {
 	case <-accepted: // so that one which was accepted just now is not forgotten
 	case <-ctx.Done():
