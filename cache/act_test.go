@@ -150,7 +150,7 @@ func TestPurgesAreTold(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 		for range 100 {
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // by the bubble's clock, as below
 			send(p, "PURGE", "http://shop.example/a")
 		}
 		if n := len(c.Report().Events); n != 50 {
@@ -170,7 +170,7 @@ func TestPurgesOfOthersAreTold(t *testing.T) {
 		for _, c := range []*cache.Cache{a, b} {
 			go func() { ended <- c.Run(ctx) }()
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // by the bubble's clock: until both follow the log
 		done, err := a.Invalidate(t.Context(), cache.Invalidation{Tags: []string{"product-7"}}, cache.Invalidation{URL: "http://shop.example/a"}, cache.Invalidation{All: true, Hard: true})
 		if err == nil {
 			err = b.Synced(t.Context(), done.Position)

@@ -192,7 +192,7 @@ func TestWhatIsStoredIsSentInTheCodingThatIsWanted(t *testing.T) {
 func TestAHeadOfAFormIsAsAGet(t *testing.T) {
 	compressed(t, Options{}, writes(markup(5000)), func(c *Cache, h http.Handler) {
 		get(h, "http://a.example/", "Accept-Encoding", "gzip")
-		time.Sleep(3 * time.Second)
+		time.Sleep(3 * time.Second) // by the bubble's clock: Age is told
 		for _, accepts := range []string{"gzip", "identity"} {
 			w := get(h, "http://a.example/", "Accept-Encoding", accepts)
 			r := httptest.NewRequest("HEAD", "http://a.example/", nil)
@@ -381,7 +381,7 @@ func TestValidationIsOfTheBackendsOwn(t *testing.T) {
 			ask := func() *httptest.ResponseRecorder {
 				w := get(h, "http://a.example/", "Accept-Encoding", "br", "If-None-Match", `W/"v9"`)
 				synctest.Wait()
-				time.Sleep(61 * time.Second)
+				time.Sleep(61 * time.Second) // by the bubble's clock: it is fresh no more
 				return w
 			}
 			ask()
@@ -808,7 +808,7 @@ func TestWhatIsHardlySmallerIsNotTriedAgain(t *testing.T) {
 				t.Errorf("%d bytes", w.Body.Len())
 			}
 			synctest.Wait()
-			time.Sleep(61 * time.Second)
+			time.Sleep(61 * time.Second) // by the bubble's clock: it is fresh no more
 		}
 		if b.calls.Load() != 4 || p.calls.Load() != 1 {
 			t.Errorf("asked %d times, tried %d times", b.calls.Load(), p.calls.Load())

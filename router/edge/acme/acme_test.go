@@ -151,3 +151,14 @@ func TestNothingIsIssuedYet(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaults: what the fields' comments promise.
+func TestDefaults(t *testing.T) {
+	o, err := Options{Hosts: []string{"Shop.example"}, Storage: Folder(t.TempDir())}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Directory != LetsEncrypt || o.HTTPPort != 80 || o.TLSPort != 443 || o.Check != 10*time.Minute || o.Logger == nil || o.Hosts[0] != "shop.example" {
+		t.Errorf("%+v", o)
+	}
+}
