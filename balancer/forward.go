@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"maps"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -18,12 +17,11 @@ import (
 // An Upgrade is asked for on each connection anew. That trailers are understood is
 // told to a backend if the client says so.
 func (p *proxy) onward(h http.Header, in *http.Request) {
-	maps.Copy(h, in.Header)
-	asked := h["Upgrade"]
-	if len(asked) == 0 || !in.ProtoAtLeast(1, 1) || !fields.HasToken(h["Connection"], "upgrade") { // HTTP/1.0 has none (RFC 9110, section 7.8)
+	asked := in.Header["Upgrade"]
+	if len(asked) == 0 || !in.ProtoAtLeast(1, 1) || !fields.HasToken(in.Header["Connection"], "upgrade") { // HTTP/1.0 has none (RFC 9110, section 7.8)
 		asked = nil
 	}
-	fields.RemoveHopByHop(h)
+	fields.AddEndToEnd(h, in.Header)
 	if fields.HasToken(in.Header["Te"], "trailers") {
 		h["Te"] = []string{"trailers"}
 	}

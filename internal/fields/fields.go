@@ -5,31 +5,50 @@ package fields
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 )
-
-// hopByHop are the fields that RFC 9110, section 7.6.1, and its forerunners
-// mean for one connection, whether or not Connection lists them.
-var hopByHop = []string{
-	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate",
-	"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
 
 // RemoveHopByHop removes from h what was meant for one connection, the fields
 // that Connection lists included (RFC 9110, section 7.6.1).
 func RemoveHopByHop(h http.Header) {
-	for _, name := range List(h["Connection"]) {
-		h.Del(name)
-	}
-	for _, name := range hopByHop {
-		delete(h, name)
+	removeListed(h, h["Connection"])
+	for name := range h {
+		if HopByHop(name) {
+			delete(h, name)
+		}
 	}
 }
 
-// HopByHop reports whether a field of this name, which is canonical, is meant for one
-// connection whatever Connection lists.
-func HopByHop(name string) bool { return slices.Contains(hopByHop, name) }
+// AddEndToEnd adds to h, in which nothing of it is yet, what [RemoveHopByHop] leaves of
+// from. The values are from's.
+func AddEndToEnd(h, from http.Header) {
+	for name, values := range from {
+		if !HopByHop(name) {
+			h[name] = values
+		}
+	}
+	removeListed(h, from["Connection"])
+}
+
+// removeListed removes from h the fields that the lines of a Connection field list.
+func removeListed(h http.Header, lines []string) {
+	for name := range Members(lines) {
+		if !EqualFold(name, "keep-alive") { // nearly always; it goes anyway
+			h.Del(name)
+		}
+	}
+}
+
+// HopByHop reports whether RFC 9110, section 7.6.1, or one of its forerunners means a
+// field of this name, which is canonical, for one connection, whatever Connection lists.
+func HopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate",
+		"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
 
 // Clean removes from a request's header what must not reach a backend: fields
 // that say another host, scheme, port, path or method than the rules have judged
@@ -68,7 +87,7 @@ func meaning(as string) claim {
 	switch {
 	case as == "X-Forwarded-For", as == "X-Forwarded-Proto": // which the tier itself understands
 		return ofClient
-	case !plain(name), as != name && slices.Contains(hopByHop, name), strings.HasPrefix(name, "X-Forwarded-"):
+	case !plain(name), as != name && HopByHop(name), strings.HasPrefix(name, "X-Forwarded-"):
 		return ofTarget
 	}
 	return claimed(name)

@@ -92,6 +92,25 @@ func TestRemoveHopByHop(t *testing.T) {
 	}
 }
 
+// TestAddEndToEnd: it copies what RemoveHopByHop leaves, and changes nothing.
+func TestAddEndToEnd(t *testing.T) {
+	for _, connection := range [][]string{nil, {"keep-alive"}, {"close, X-Mine"}, {"Keep-Alive,, x-mine", "etag"}} {
+		from := http.Header{"X-Mine": {"1"}, "Keep-Alive": {"timeout=5"}, "Te": {"trailers"}, "Etag": {`"a"`, `"b"`}, "Close": {"x"}}
+		if connection != nil {
+			from["Connection"] = connection
+		}
+		before, want, got := from.Clone(), from.Clone(), http.Header{"Via": {"x"}}
+		RemoveHopByHop(want)
+		want["Via"] = []string{"x"}
+		if AddEndToEnd(got, from); !reflect.DeepEqual(got, want) {
+			t.Errorf("Connection: %q: got %v, want %v", connection, got, want)
+		}
+		if !reflect.DeepEqual(from, before) {
+			t.Errorf("Connection: %q: changed to %v", connection, from)
+		}
+	}
+}
+
 func TestDropCookies(t *testing.T) {
 	drop := func(name string) bool { return name == "pin" }
 	cases := map[string]struct {
