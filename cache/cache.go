@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/foretier/foretier/cache/internal/law"
 	"github.com/foretier/foretier/cache/internal/memory"
 	"github.com/foretier/foretier/internal/transit"
 )
@@ -26,13 +27,15 @@ type Cache struct {
 	follower *follower // nil: without a feed
 	second   *second   // nil: without a second level; else there is a feed
 
-	figures figures
-	reasons reasons
-	purges  purges
-	most    rankings
+	figures  figures
+	reasons  reasons
+	passings passings
+	purges   purges
+	most     rankings
 
 	refreshes transit.Lines // of the log: refreshes that have failed
 
+	called     law.Addressee
 	capability string // what backends are told of us in Surrogate-Capability
 }
 
@@ -55,6 +58,7 @@ func New(opts Options) (*Cache, error) {
 
 		coders: coders,
 
+		called:     law.Called(opts.Name),
 		capability: opts.Name + `="Surrogate/1.0"`,
 	}
 	if opts.Feed != nil {

@@ -53,7 +53,7 @@ func (a *ask) law(r *http.Request, status int, h http.Header, asked, now time.Ti
 			SameLocation: r.Method == http.MethodPost && a.sameLocation(h), Trusted: a.obeyed,
 			Lifetime: given,
 		},
-		law.Response{Status: status, Header: h, Asked: asked, Now: now, Name: a.site.cache.opts.Name},
+		law.Response{Status: status, Header: h, Asked: asked, Now: now, Cache: a.site.cache.called},
 	)
 	if j.Store && variesUnseen(r, h) {
 		j.Store, j.Why = false, "varies on what the pool writes"

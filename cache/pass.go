@@ -11,16 +11,16 @@ import (
 // pass hands the request to next with the client's own writer. a may be nil.
 func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *ask, reason, why string) {
 	h.cache.figures.passes.Add(1)
-	passes := "pass: " + why
-	h.cache.reasons.count(passes)
-	h.cache.most.pass(time.Now(), r, passes)
-	h.note(r, note(passes))
+	passes := h.cache.passings.of(why)
+	h.cache.reasons.count(passes.why)
+	h.cache.most.pass(time.Now(), r, passes.why)
+	h.note(r, passes.note)
 	if r.Header["Upgrade"] != nil {
 		h.next.ServeHTTP(w, r)
 		return
 	}
 	r = told(r)
-	p := &passWriter{ResponseWriter: w, h: h, r: r, ask: a, reason: reason, why: why}
+	p := &passWriter{ResponseWriter: w, h: h, r: r, ask: a, reason: reason, passes: passes}
 	defer func() { p.post.drop() }() // it may panic
 	h.next.ServeHTTP(p, r)
 	if !p.wrote {
@@ -35,14 +35,15 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *ask, reason, w
 // A passWriter sees the head of a response that goes straight through.
 type passWriter struct {
 	http.ResponseWriter
-	h           *handler
-	r           *http.Request
-	ask         *ask
-	reason, why string
-	wrote       bool
-	written     int64
-	storable    bool    // the mark is to be taken off, if it is not too large
-	post        *posted // what is stored of a response to POST, else nil
+	h        *handler
+	r        *http.Request
+	ask      *ask
+	reason   string // in the words of RFC 9211
+	passes   *passing
+	wrote    bool
+	written  int64
+	storable bool    // the mark is to be taken off, if it is not too large
+	post     *posted // what is stored of a response to POST, else nil
 }
 
 // Unwrap is for [http.ResponseController].
@@ -110,5 +111,5 @@ func (p *passWriter) conclude(status int) {
 			delete(header, name)
 		}
 	}
-	h.cache.addStatus(header, "; fwd="+p.reason+"; fwd-status="+itoa(status)+detail(p.why))
+	p.passes.addStatus(h.cache, header, p.reason, status)
 }

@@ -177,7 +177,7 @@ func (q *question) update(r response) answer {
 // that is private: what a visitor can bring a backend to say must not throw a page
 // away.
 func (q *question) confirmed(r response) *memory.Entry {
-	header := law.Confirm(q.stale.Header(), r.header, q.ask.site.cache.opts.Name)
+	header := law.Confirm(q.stale.Header(), r.header, q.ask.site.cache.called)
 	nobody := *q.ask
 	nobody.cookie, nobody.auth, nobody.noStore = false, false, false
 	v, j := nobody.judge(r.request, int(q.stale.Status), header, r.asked, r.now)

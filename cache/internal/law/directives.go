@@ -21,8 +21,10 @@ type Directive struct {
 
 // ParseDirectives parses the lines of a Cache-Control field. A member that does
 // not follow the grammar is left out, as is whatever an unclosed quote swallows.
-func ParseDirectives(lines []string) Directives {
-	var out Directives
+func ParseDirectives(lines []string) Directives { return Directives(nil).parse(lines) }
+
+// parse appends the directives of the lines of a Cache-Control field to out.
+func (out Directives) parse(lines []string) Directives {
 	for _, line := range lines {
 		for line != "" {
 			var member string

@@ -24,9 +24,8 @@ type Response struct {
 	Status     int
 	Header     http.Header
 	Asked, Now time.Time
-	// Name is this cache's, by which targeted fields and Surrogate-Control may
-	// address it: see [Control].
-	Name string
+	// Cache is this cache, which targeted fields and Surrogate-Control may address.
+	Cache Addressee
 }
 
 // A Judgement is what the law says of storing and reusing a response.
@@ -63,7 +62,8 @@ const ErrorLifetime = 10 * time.Second
 
 // Judge applies RFC 9111, section 3, as a shared cache.
 func Judge(req Request, res Response) Judgement {
-	cc, targeted := Control(res.Header, res.Name)
+	var room [8]Directive // few have more
+	cc, targeted := control(res, room[:0])
 	j := Judgement{Age: InitialAge(res.Header, res.Asked, res.Now), While: -1, IfError: -1}
 
 	lifetime, stated := Lifetime(res.Header, cc, res.Now)

@@ -317,7 +317,7 @@ func TestJudge(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			j := Judge(c.req, Response{Status: c.status, Header: c.h, Asked: now, Now: now, Name: "Foretier"})
+			j := Judge(c.req, Response{Status: c.status, Header: c.h, Asked: now, Now: now, Cache: Called("Foretier")})
 			if j.Store != c.store || j.Fresh != time.Duration(c.fresh)*time.Second {
 				t.Errorf("got %t %v (%s), want %t %d s", j.Store, j.Fresh, j.Why, c.store, c.fresh)
 			}

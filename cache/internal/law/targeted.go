@@ -1,7 +1,6 @@
 package law
 
 import (
-	"net/http"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -11,12 +10,24 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 )
 
-// Control returns the directives that bind the cache called name: those of the
+// An Addressee is a cache as fields address it.
+type Addressee struct {
+	name  string
+	field string // that is for it only: <name>-Cache-Control
+}
+
+// Called returns the cache of this name.
+func Called(name string) Addressee {
+	return Addressee{name, textproto.CanonicalMIMEHeaderKey(name + "-Cache-Control")}
+}
+
+// control returns the directives that bind the response's cache: those of the
 // first field that is there, valid and not empty of <name>-Cache-Control,
 // CDN-Cache-Control (RFC 9213, section 2.2), Surrogate-Control and, not
-// targeted, Cache-Control.
-func Control(h http.Header, name string) (cc Directives, targeted bool) {
-	if lines := h[TargetField(name)]; len(lines) > 0 {
+// targeted, Cache-Control. They are appended to room.
+func control(res Response, room Directives) (cc Directives, targeted bool) {
+	h := res.Header
+	if lines := h[res.Cache.field]; len(lines) > 0 {
 		if cc := parseTargeted(lines); len(cc) > 0 {
 			return cc, true
 		}
@@ -27,17 +38,11 @@ func Control(h http.Header, name string) (cc Directives, targeted bool) {
 		}
 	}
 	if lines := h["Surrogate-Control"]; len(lines) > 0 {
-		if cc := parseSurrogate(lines, name); len(cc) > 0 {
+		if cc := parseSurrogate(lines, res.Cache.name); len(cc) > 0 {
 			return cc, true
 		}
 	}
-	return ParseDirectives(h["Cache-Control"]), false
-}
-
-// TargetField returns the name of the field that addresses the cache called
-// name only.
-func TargetField(name string) string {
-	return textproto.CanonicalMIMEHeaderKey(name + "-Cache-Control")
+	return room.parse(h["Cache-Control"]), false
 }
 
 // parseTargeted parses a targeted field, a dictionary of Structured Fields. One

@@ -42,11 +42,11 @@ func Update(stored, newer http.Header) http.Header {
 }
 
 // Confirm returns the stored header with what a 304 says now of how long the
-// response lives, and nothing else of it. name is the cache's, see [Control].
-func Confirm(stored, notModified http.Header, name string) http.Header {
+// response lives, and nothing else of it.
+func Confirm(stored, notModified http.Header, cache Addressee) http.Header {
 	out := stored.Clone()
 	for _, field := range [...]string{
-		"Age", "Date", "Expires", "Cache-Control", "Cdn-Cache-Control", "Surrogate-Control", TargetField(name),
+		"Age", "Date", "Expires", "Cache-Control", "Cdn-Cache-Control", "Surrogate-Control", cache.field,
 	} {
 		if values, ok := notModified[field]; ok {
 			out[field] = values
