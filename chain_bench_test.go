@@ -137,6 +137,7 @@ func BenchmarkHit(b *testing.B) {
 
 // BenchmarkProxied is what a page costs that is fetched over the loopback, from a
 // backend that does next to nothing; without the kernel's part in the client's side.
+// Behind a cache it is judged each time whether the page may be kept after all.
 func BenchmarkProxied(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -171,6 +172,19 @@ func BenchmarkProxied(b *testing.B) {
 			}
 			defer pool.Close()
 			chain(b, fields, pool, edge.Options{NoInstant: true})
+		})
+		b.Run(name+"/cache", func(b *testing.B) {
+			pool, err := balancer.New(balancer.Backends("http://"+l.Addr().String()), balancer.Options{Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer pool.Close()
+			c, err := cache.New(cache.Options{IgnoreCookies: []string{"_ga", "_fbp"}, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			chain(b, fields, c.Handler(pool), edge.Options{})
 		})
 	}
 }
