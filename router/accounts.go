@@ -2,7 +2,6 @@ package router
 
 import (
 	"hash/maphash"
-	"net/netip"
 	"time"
 )
 
@@ -14,29 +13,29 @@ const (
 	crowdShare = 8
 )
 
-// maxClients is how many a limiter remembers of each kind, some 3 MB.
+// maxClients is how many accounts a limiter has of each kind, some 3 MB.
 const maxClients = 1 << 16
 
 // An account is one moment: when the requests sent so far would have been due at
 // the rate (the generic cell rate algorithm). The zero account owes nothing.
 type account = time.Time
 
-// accounts remembers what clients have sent lately. Who is limited is not
+// accounts remembers what those whom K names have sent lately. Who is limited is not
 // forgotten, whoever else comes: as long as all that there is room for are
 // limited, newcomers share the accounts of crowds. It needs a lock.
-type accounts struct {
+type accounts[K comparable] struct {
 	every time.Duration // between two requests for long
 	burst int           // at once
 
-	own   map[netip.Addr]account
+	own   map[K]account
 	crowd []account // by hash; nil until there is one
 	seed  maphash.Seed
 	full  time.Time // until then nobody can be forgotten
 }
 
-func (a *accounts) init(every time.Duration, burst int) {
+func (a *accounts[K]) init(every time.Duration, burst int) {
 	a.every, a.burst = every, burst
-	a.own, a.seed = make(map[netip.Addr]account), maphash.MakeSeed()
+	a.own, a.seed = make(map[K]account), maphash.MakeSeed()
 }
 
 // wait returns how long one whose requests are due then must wait at now.
@@ -48,7 +47,7 @@ func wait(due account, now time.Time, every time.Duration, burst int) time.Durat
 }
 
 // ask returns how long a client must wait, and its account if it has one.
-func (a *accounts) ask(client netip.Addr, now time.Time) (time.Duration, account) {
+func (a *accounts[K]) ask(client K, now time.Time) (time.Duration, account) {
 	due, known := a.own[client]
 	if !known && a.crowd != nil && len(a.own) >= maxClients && now.Before(a.full) {
 		return wait(a.crowd[a.slot(client)], now, a.every/crowdShare, a.burst*crowdShare), due
@@ -57,7 +56,7 @@ func (a *accounts) ask(client netip.Addr, now time.Time) (time.Duration, account
 }
 
 // add puts one request more on the account of a client, which ask has returned.
-func (a *accounts) add(client netip.Addr, due account, now time.Time) {
+func (a *accounts[K]) add(client K, due account, now time.Time) {
 	if due.IsZero() && !a.room(now) {
 		slot := &a.crowd[a.slot(client)]
 		*slot = later(*slot, now).Add(a.every / crowdShare)
@@ -67,7 +66,7 @@ func (a *accounts) add(client netip.Addr, due account, now time.Time) {
 }
 
 // back takes one request off the account of a client that has one of its own.
-func (a *accounts) back(client netip.Addr) {
+func (a *accounts[K]) back(client K) {
 	if due, ok := a.own[client]; ok {
 		a.own[client] = due.Add(-a.every)
 	}
@@ -80,14 +79,14 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (a *accounts) slot(client netip.Addr) uint64 {
+func (a *accounts[K]) slot(client K) uint64 {
 	return maphash.Comparable(a.seed, client) % crowds
 }
 
 // room makes room for one account more: those who owe nothing go, then those who
 // may still send, those who owe least first. It reports false if all are limited,
 // and looks again when some of them may send once more.
-func (a *accounts) room(now time.Time) bool {
+func (a *accounts[K]) room(now time.Time) bool {
 	if len(a.own) < maxClients {
 		return true
 	}

@@ -66,9 +66,9 @@ type limiter struct {
 	limited atomic.Uint64
 
 	mu    sync.Mutex
-	v4    accounts // guarded by mu: by address
-	v6    accounts // guarded by mu: by /64
-	sites accounts // guarded by mu: by /48
+	v4    accounts[netip.Addr] // guarded by mu: by address
+	v6    accounts[netip.Addr] // guarded by mu: by /64
+	sites accounts[netip.Addr] // guarded by mu: by /48
 }
 
 func newLimiter(l Limit) *limiter {
