@@ -283,7 +283,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 		t.Error(err)
 	}
 
-	return []health.Reporter{apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
+	return []health.Reporter{must(router.NewLimiter("api", router.Limit{Rate: 1})), apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 

@@ -88,7 +88,7 @@ func NewBasic(opts BasicOptions) (*Basic, error) {
 	}
 	b := &Basic{
 		challenge: fmt.Sprintf("Basic realm=\"%s\", charset=\"UTF-8\"", realm), header: http.CanonicalHeaderKey(opts.Header),
-		key: []byte(rand.Text()), failures: newLimiter(Limit{Rate: basicRate, Burst: basicFailures}),
+		key: []byte(rand.Text()), failures: newLimiter("basic", Limit{Rate: basicRate, Burst: basicFailures}),
 		places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), known: make(map[[sha256.Size]byte]time.Time),
 	}
 	return b, b.Update(opts.Users)
@@ -237,9 +237,9 @@ func (b *Basic) verify(ctx context.Context, client netip.Addr, name, password st
 		switch {
 		case err == nil:
 			b.remember(pair, time.Now())
-			b.failures.back(client)
+			b.failures.back(payer{client: transit.Network(client)})
 		case errors.Is(err, errHashing):
-			b.failures.back(client)
+			b.failures.back(payer{client: transit.Network(client)})
 		}
 		return wait, err
 	})

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -26,11 +25,10 @@ type decision struct {
 	readings readings
 	table    table
 	index    int
-	rule     *compiled     // the table's at index; nil if no rule is asked
-	status   int           // with which the router answers by itself, or 0
-	cause    error         // of status
-	wait     time.Duration // until a limit would let it through
-	turn     *turn         // of the rule's places; nil: it needs none
+	rule     *compiled // the table's at index; nil if no rule is asked
+	status   int       // with which the router answers by itself, or 0
+	cause    error     // of status
+	limit    verdict   // of the rule's Limit
 }
 
 // choose returns what t makes of r without a look at what its rule demands.
@@ -48,7 +46,7 @@ func (t table) choose(r *http.Request) *decision {
 
 // decide returns what t makes of r. Of a limit it asks by allowed, which may count
 // the request.
-func (t table) decide(r *http.Request, allowed func(*limiter, netip.Addr, time.Time) (*turn, time.Duration, bool)) *decision {
+func (t table) decide(r *http.Request, allowed func(*limiter, *http.Request, time.Time) verdict) *decision {
 	d := t.choose(r)
 	rule := d.rule
 	switch {
@@ -58,8 +56,7 @@ func (t table) decide(r *http.Request, allowed func(*limiter, netip.Addr, time.T
 	case rule.MaxBody >= 0 && r.ContentLength > rule.MaxBody:
 		d.status, d.cause = http.StatusRequestEntityTooLarge, fmt.Errorf("%w for rule %q: %d of %d bytes", errTooLong, rule.Name, r.ContentLength, rule.MaxBody)
 	case rule.limiter != nil:
-		var ok bool
-		if d.turn, d.wait, ok = allowed(rule.limiter, transit.Client(r), time.Now()); !ok {
+		if d.limit = allowed(rule.limiter, r, time.Now()); !d.limit.ok {
 			d.status, d.cause = http.StatusTooManyRequests, fmt.Errorf("%w for rule %q from %s", errLimited, rule.Name, transit.Client(r))
 		}
 	}

@@ -2,19 +2,33 @@ package router
 
 import (
 	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"net/netip"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/internal/fair"
+	"github.com/foretier/foretier/internal/given"
 	"github.com/foretier/foretier/internal/transit"
 )
 
 // A Limit bounds what a rule's clients may ask for; beyond, they get 429 and a
 // Retry-After. The zero Limit bounds nothing.
+//
+// It judges what the rule takes, before Use and To: answers that a cache below has stored
+// count as well. A [Limiter] is one that stands where it is put, and may be one of several.
+//
+// Answers say what is left of a Rate, in RateLimit and RateLimit-Policy
+// (draft-ietf-httpapi-ratelimit-headers-10): of Burst requests that an account has at most,
+// r may be sent now, and all after t seconds without any.
 type Limit struct {
 	// Rate is how many requests a second one client may send for long. A client
 	// is an IPv4 address or an IPv6 /64; all those of an IPv6 /48, of which one
@@ -24,11 +38,24 @@ type Limit struct {
 	// Burst is how many it may send at once. Zero means a second's worth, but
 	// at least 1.
 	Burst int
+	// By says who else than a client has an account of Rate and Burst, such as who shows
+	// an API key: see [ByHeader], [ByCookie] and [ByFunc]. What it names may be long and
+	// secret: only a hash is kept. All that one client sends, under whatever names, may
+	// be as much as 32 accounts may send, so that made-up names are of little use. Nil
+	// means the client, and so do requests that have no such name.
+	By LimitBy
+	// Store has the accounts that this gateway shares with others: what one gateway has
+	// let through counts at all. See [github.com/foretier/foretier/router/redislimit]. It is asked
+	// once for each request that this gateway's own account, which is kept besides, lets
+	// through; while it does not answer that one counts alone, so that each gateway allows
+	// the whole Rate. What a /48, or a client under several names, may send is counted by
+	// each gateway for itself. Nil means that nothing is shared.
+	Store LimitStore
 	// InFlight is how many requests the rule serves at once, of all clients:
 	// its share of a pool's slots. One client may hold seven times as many as
 	// are left free: alone all but an eighth, and of fewer than eight all. A
 	// connection that is upgraded and an answer of text/event-stream leave it,
-	// unless the rule has Streams. Zero means no limit.
+	// unless the rule has Streams. Zero means no limit. By and Store are not for it.
 	//
 	// While a pool below waits for a request's body, the request holds none,
 	// and gets 429 if there is none once the body is there. A body that goes on
@@ -38,15 +65,37 @@ type Limit struct {
 	InFlight int
 }
 
+// A LimitStore keeps accounts for several gateways. It is safe for concurrent use.
+type LimitStore interface {
+	// Take puts one request more on an account, of which burst may be sent at once and
+	// one each time every has passed, unless that would be too many. It returns how long
+	// the client must wait, 0 if the request is on the account, and how many more may be
+	// sent now. The account's name is a hash, of letters and digits. It returns within a
+	// short while, or soon after ctx has ended; on an error nobody knows what has become
+	// of the account.
+	Take(ctx context.Context, account string, every time.Duration, burst int) (wait time.Duration, left int, err error)
+}
+
 func (l Limit) check() error {
 	if l.Rate < 0 || math.IsNaN(l.Rate) || math.IsInf(l.Rate, 0) || l.Burst < 0 || l.InFlight < 0 {
-		return fmt.Errorf("Limit: %+v: want nothing negative", l)
+		return fmt.Errorf("Limit: Rate %g, Burst %d, InFlight %d: want nothing negative", l.Rate, l.Burst, l.InFlight)
 	}
 	if l.Rate > 0 && l.Rate < minRate {
 		return fmt.Errorf("Limit: a Rate of %g requests a second: want %g, one a day, or more", l.Rate, minRate)
 	}
-	if l.Burst > 0 && l.Rate == 0 {
-		return fmt.Errorf("Limit: a Burst without a Rate")
+	switch {
+	case l.Burst > 0 && l.Rate == 0:
+		return errors.New("Limit: a Burst without a Rate")
+	case (l.By != nil || l.Store != nil) && l.Rate == 0:
+		return errors.New("Limit: a By or a Store without a Rate")
+	case given.Typed(l.By) || given.Typed(l.Store):
+		return errors.New("Limit: By or Store holds a nil pointer: the constructor that returned it has failed")
+	case l.Store != nil && !reflect.ValueOf(l.Store).Comparable():
+		return fmt.Errorf("Limit: a Store of type %T: want a pointer, so that it can be told from others", l.Store)
+	case l.By != nil:
+		if err := l.By.check(); err != nil {
+			return fmt.Errorf("Limit: %w", err)
+		}
 	}
 	return nil
 }
@@ -54,67 +103,118 @@ func (l Limit) check() error {
 // minRate is one request a day: times between two must be times.
 const minRate = 1.0 / (24 * 60 * 60)
 
-// siteShare is what all clients of an IPv6 /48 may send, in shares of one.
+// siteShare is what all clients of an IPv6 /48, and one client under all names that a
+// LimitBy tells apart, may send, in shares of one.
 const siteShare = 32
 
-// A limiter applies a Limit. Addresses of IPv4 and of IPv6 have accounts apart:
-// who has very many of one kind takes no room from the other.
+// A limiter applies a Limit. Addresses of IPv4, those of IPv6 and names have accounts
+// apart: who has very many of one kind takes no room from the others.
 type limiter struct {
 	Limit
+	name    string
 	every   time.Duration // between two requests at Rate
+	policy  string        // as RateLimit-Policy has it
 	places  *places       // nil without InFlight
 	limited atomic.Uint64
 
-	mu    sync.Mutex
-	v4    accounts[netip.Addr] // guarded by mu: by address
-	v6    accounts[netip.Addr] // guarded by mu: by /64
-	sites accounts[netip.Addr] // guarded by mu: by /48
+	mu      sync.Mutex
+	v4      accounts[netip.Addr]  // guarded by mu: by address
+	v6      accounts[netip.Addr]  // guarded by mu: by /64
+	sites   accounts[netip.Addr]  // guarded by mu: by /48
+	names   accounts[accountName] // guarded by mu: by what By names
+	bearers accounts[netip.Addr]  // guarded by mu: of names, by client
 }
 
-func newLimiter(l Limit) *limiter {
+// newLimiter returns what applies l, which is checked, by the name of its rule; nil for
+// the zero Limit.
+func newLimiter(name string, l Limit) *limiter {
 	if l == (Limit{}) {
 		return nil
 	}
 	l.Burst = cmp.Or(l.Burst, max(1, int(l.Rate)))
-	lim := &limiter{Limit: l}
+	lim := &limiter{Limit: l, name: name}
 	if l.InFlight > 0 {
 		lim.places = &places{limit: l.InFlight}
 	}
 	if l.Rate > 0 {
 		lim.every = time.Duration(float64(time.Second) / l.Rate)
+		lim.policy = policyOf(name, l.Burst, lim.every)
 	}
 	lim.v4.init(lim.every, l.Burst)
 	lim.v6.init(lim.every, l.Burst)
 	lim.sites.init(lim.every/siteShare, l.Burst*siteShare)
+	if l.By != nil {
+		lim.names.init(lim.every, l.Burst)
+		lim.bearers.init(lim.every/siteShare, l.Burst*siteShare)
+	}
 	return lim
 }
 
-// enter asks for one request more. ok is false if the client must wait; otherwise
-// the turn, which is nil without InFlight, must be left when it has been served.
-func (l *limiter) enter(client netip.Addr, now time.Time) (t *turn, wait time.Duration, ok bool) {
+// A verdict is what a limiter makes of a request.
+type verdict struct {
+	ok   bool
+	turn *turn         // which must be left once the request has been served; nil without InFlight
+	wait time.Duration // until it may be ok
+	left int           // how many more may be sent now, if asked
+	by   bool          // Rate was asked
+}
+
+// enter asks for one request more.
+func (l *limiter) enter(r *http.Request, now time.Time) verdict {
+	client := transit.Client(r)
+	var t *turn
 	if l.places != nil {
 		if t = l.places.enter(client, &l.limited); t == nil {
 			l.limited.Add(1)
-			return nil, time.Second, false
+			return verdict{wait: time.Second}
 		}
 	}
-	if wait, ok = l.rate(client, now, true); ok {
-		return t, 0, true
+	v := l.take(r, client, now)
+	if v.ok {
+		v.turn = t
+		return v
 	}
 	if t != nil {
 		t.leave()
 	}
 	l.limited.Add(1)
-	return nil, wait, false
+	return v
 }
 
-// allows tells what enter would answer, and counts nothing.
-func (l *limiter) allows(client netip.Addr, now time.Time) (_ *turn, wait time.Duration, ok bool) {
+// allows tells what enter would answer, and counts nothing: of accounts that are shared
+// it tells what this gateway knows.
+func (l *limiter) allows(r *http.Request, now time.Time) verdict {
+	client := transit.Client(r)
 	if l.places != nil && !l.places.free(fair.Of(client)) {
-		return nil, time.Second, false
+		return verdict{wait: time.Second}
 	}
-	wait, ok = l.rate(client, now, false)
-	return nil, wait, ok
+	if l.Rate == 0 {
+		return verdict{ok: true}
+	}
+	return l.judge(l.payer(r, client), now, false)
+}
+
+// take puts one request more on its accounts. What this gateway alone has counted too
+// much of is too much for all: nobody else is asked then.
+func (l *limiter) take(r *http.Request, client netip.Addr, now time.Time) verdict {
+	if l.Rate == 0 {
+		return verdict{ok: true}
+	}
+	p := l.payer(r, client)
+	v := l.judge(p, now, true)
+	if !v.ok || l.Store == nil {
+		return v
+	}
+	wait, left, err := l.Store.Take(r.Context(), l.shared(p), l.every, l.Burst)
+	switch {
+	case err != nil: // which the store tells its operator
+	case wait > 0:
+		l.back(p)
+		return verdict{wait: wait, by: true}
+	default:
+		v.left = max(0, min(v.left, left))
+	}
+	return v
 }
 
 // rate reports whether Rate lets one request more of a client's through, and if so
@@ -123,59 +223,118 @@ func (l *limiter) rate(client netip.Addr, now time.Time, count bool) (wait time.
 	if l.Rate == 0 {
 		return 0, true
 	}
+	v := l.judge(payer{client: transit.Network(client)}, now, count)
+	return v.wait, v.ok
+}
+
+// judge says what this gateway's own accounts allow, and counts if they do and count is
+// set.
+func (l *limiter) judge(p payer, now time.Time, count bool) verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wait, s := l.askLocked(client, now)
+	wait, s := l.askLocked(p, now)
 	if wait > 0 {
-		return wait, false
+		return verdict{wait: wait, by: true}
 	}
 	if count {
 		l.addLocked(s, now)
 	}
-	return 0, true
+	return verdict{ok: true, left: int(-wait / l.every), by: true}
 }
 
-// A sum is what a client, and its site if it has one, has on its accounts.
+// A payer is whose account a request is on.
+type payer struct {
+	client netip.Addr  // the network that counts as one
+	name   accountName // the zero one: none
+}
+
+// An accountName is a hash of what a LimitBy has named.
+type accountName [16]byte
+
+// payer returns whose account r, of a client's, is on.
+func (l *limiter) payer(r *http.Request, client netip.Addr) payer {
+	p := payer{client: transit.Network(client)}
+	if l.By != nil {
+		if name := l.By.of(r); name != "" {
+			p.name = l.hash(l.By.String(), name)
+		}
+	}
+	return p
+}
+
+// hash returns what stands for a name of a kind under this limit, at every gateway.
+func (l *limiter) hash(kind, name string) accountName {
+	sum := sha256.Sum256([]byte(l.name + "\x00" + kind + "\x00" + name))
+	return accountName(sum[:])
+}
+
+// shared returns what an account is called at the Store.
+func (l *limiter) shared(p payer) string {
+	if p.name == (accountName{}) {
+		p.name = l.hash("client", p.client.String())
+	}
+	return hex.EncodeToString(p.name[:])
+}
+
+// A sum is what a payer, and all of whom it is one, have on their accounts.
 type sum struct {
-	client, site netip.Addr
-	due, siteDue account
+	payer
+	site         netip.Addr
+	due, wideDue account
 }
 
-// askLocked returns how long a client must wait at now, and its accounts.
-func (l *limiter) askLocked(client netip.Addr, now time.Time) (wait time.Duration, s sum) {
-	s.client = transit.Network(client)
-	if !s.client.Is6() {
-		wait, s.due = l.v4.ask(s.client, now)
+// askLocked returns how long one must wait at now, less than 0 for how long more might
+// have come before, and its accounts.
+func (l *limiter) askLocked(p payer, now time.Time) (wait time.Duration, s sum) {
+	s.payer = p
+	var wide time.Duration
+	switch {
+	case p.name != accountName{}:
+		wide, s.wideDue = l.bearers.ask(p.client, now)
+		wait, s.due = l.names.ask(p.name, now)
+	case p.client.Is6():
+		s.site = siteOf(p.client)
+		wide, s.wideDue = l.sites.ask(s.site, now)
+		wait, s.due = l.v6.ask(p.client, now)
+	default:
+		wait, s.due = l.v4.ask(p.client, now)
 		return wait, s
 	}
-	p, _ := s.client.Prefix(48) // an IPv6 address has 48 bits
-	s.site = p.Addr()
-	var site time.Duration
-	site, s.siteDue = l.sites.ask(s.site, now)
-	wait, s.due = l.v6.ask(s.client, now)
-	return max(wait, site), s
+	return max(wait, wide), s
 }
 
 // addLocked counts one request more.
 func (l *limiter) addLocked(s sum, now time.Time) {
-	if !s.site.IsValid() {
+	switch {
+	case s.name != accountName{}:
+		l.bearers.add(s.client, s.wideDue, now)
+		l.names.add(s.name, s.due, now)
+	case s.client.Is6():
+		l.sites.add(s.site, s.wideDue, now)
+		l.v6.add(s.client, s.due, now)
+	default:
 		l.v4.add(s.client, s.due, now)
-		return
 	}
-	l.sites.add(s.site, s.siteDue, now)
-	l.v6.add(s.client, s.due, now)
 }
 
-// back takes off a client's account what was counted and is not to count.
-func (l *limiter) back(client netip.Addr) {
+// back takes off the accounts what was counted and is not to count.
+func (l *limiter) back(p payer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	network := transit.Network(client)
-	if !network.Is6() {
-		l.v4.back(network)
-		return
+	switch {
+	case p.name != accountName{}:
+		l.bearers.back(p.client)
+		l.names.back(p.name)
+	case p.client.Is6():
+		l.sites.back(siteOf(p.client))
+		l.v6.back(p.client)
+	default:
+		l.v4.back(p.client)
 	}
-	p, _ := network.Prefix(48) // an IPv6 address has 48 bits
-	l.sites.back(p.Addr())
-	l.v6.back(network)
+}
+
+// siteOf returns the /48 of an IPv6 address.
+func siteOf(client netip.Addr) netip.Addr {
+	p, _ := client.Prefix(48) // an IPv6 address has 48 bits
+	return p.Addr()
 }

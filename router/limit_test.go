@@ -9,7 +9,7 @@ import (
 // However many clients come, the limiter stays small, and those with
 // something on their account are the last to be forgotten.
 func TestLimiterForgets(t *testing.T) {
-	l := newLimiter(Limit{Rate: 1})
+	l := newLimiter("rule", Limit{Rate: 1})
 	now := time.Unix(1e9, 0)
 	client := func(n int) netip.Addr {
 		return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
@@ -45,7 +45,7 @@ func TestWhoIsLimitedStaysSo(t *testing.T) {
 	for name, others := range map[string]func(int) netip.Addr{"IPv4": v4, "/48s": far, "/64s": near} {
 		for _, limit := range []Limit{{Rate: 0.1, Burst: 4}, {Rate: 0.1, Burst: 1}} {
 			for _, each := range []int{1, limit.Burst + 1} {
-				l := newLimiter(limit)
+				l := newLimiter("rule", limit)
 				now := time.Unix(1e9, 0)
 				var limited []netip.Addr
 				for n := range 50 {
@@ -84,14 +84,14 @@ func TestWhoIsLimitedStaysSo(t *testing.T) {
 
 // TestASiteIsLimited: all /64s of one /48 may send as much as some clients.
 func TestASiteIsLimited(t *testing.T) {
-	l := newLimiter(Limit{Rate: 1, Burst: 2})
+	l := newLimiter("rule", Limit{Rate: 1, Burst: 2})
 	now := time.Unix(1e9, 0)
 	served := 0
 	for n := range 1000 {
 		client := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 6: byte(n >> 8), 7: byte(n)})
-		_, wait, ok := l.allows(client, now)
+		wait, ok := l.rate(client, now, false)
 		if w, took := l.rate(client, now, true); took != ok || w > 0 != (wait > 0) {
-			t.Fatalf("allows says %v, %v, take %v, %v", wait, ok, w, took)
+			t.Fatalf("asked it says %v, %v, counted %v, %v", wait, ok, w, took)
 		} else if took {
 			served++
 		}
@@ -109,7 +109,7 @@ func TestASiteIsLimited(t *testing.T) {
 
 // TestCountingCostsNoMemory of one who is known.
 func TestCountingCostsNoMemory(t *testing.T) {
-	l := newLimiter(Limit{Rate: 1e9, Burst: 1e6})
+	l := newLimiter("rule", Limit{Rate: 1e9, Burst: 1e6})
 	client, now := netip.MustParseAddr("2001:db8::1"), time.Unix(1e9, 0)
 	l.rate(client, now, true)
 	if n := testing.AllocsPerRun(100, func() { l.rate(client, now, true) }); n > 0 {

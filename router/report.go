@@ -66,11 +66,14 @@ func (rt *Router) Explain(r *http.Request) health.Decision {
 	}
 	switch {
 	case d.status == http.StatusTooManyRequests:
-		out.Steps = append(out.Steps, fmt.Sprintf("%d: the rule's Limit, for another %v", d.status, d.wait.Round(time.Millisecond)))
+		out.Steps = append(out.Steps, fmt.Sprintf("%d: the rule's Limit, for another %v", d.status, d.limit.wait.Round(time.Millisecond)))
 		return out
 	case d.status != 0:
 		out.Steps = append(out.Steps, fmt.Sprintf("%d: %v", d.status, d.cause))
 		return out
+	}
+	if d.limit.by && d.rule.limiter.named() {
+		out.Steps = append(out.Steps, d.rule.limiter.explain(d.limit))
 	}
 	if !d.asSent() {
 		out.Steps = append(out.Steps, fmt.Sprintf("readings of the path fall under several rules: %q goes on", d.rd.Canonical))

@@ -76,7 +76,7 @@ func (rt *Router) Update(rules ...Rule) error {
 	defer rt.mu.Unlock()
 	old := rt.rules.Load()
 	for _, c := range t {
-		c.stats, c.limiter = new(ruleStats), newLimiter(c.Limit)
+		c.stats, c.limiter = new(ruleStats), newLimiter(c.Name, c.Limit)
 		if old == nil {
 			continue
 		}
@@ -118,31 +118,23 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.StatusForbidden:
 		rule.stats.denied.Add(1)
 	case http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", strconv.Itoa(seconds(d.wait)))
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(d.limit.wait)))
+	}
+	if d.limit.by && rec.Storable == nil { // of a fetch's others would be told
+		rule.limiter.tell(w.Header(), d.limit)
 	}
 	if d.status != 0 {
 		transit.Fail(w, r, d.status, d.cause)
 		return
 	}
-	if d.turn != nil {
-		defer rule.counts(d.turn, rec)()
+	if d.limit.turn != nil {
+		defer d.limit.turn.counts(rec, rule.Streams)()
 	}
 	out := d.forward(w, rec)
 	if taught && d.plain() {
 		rec.Lesson.Pass(transit.Stage{Generation: &rt.changes, Was: changes, Counts: rule.stats}, rule.To)
 	}
 	rule.handler.ServeHTTP(w, out)
-}
-
-// counts shows a request's turn to the stages below, until the function that it
-// returns ends it.
-func (c *compiled) counts(t *turn, rec *transit.Record) (end func()) {
-	t.outer, rec.Turn = rec.Turn, t
-	t.streams = c.Streams
-	return func() {
-		rec.Turn = t.outer
-		t.leave()
-	}
 }
 
 // Prove returns nil if the claim holds for every request, a [*Counterexample]

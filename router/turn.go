@@ -90,6 +90,17 @@ func (p *places) enter(client netip.Addr, lim *atomic.Uint64) *turn {
 	return t
 }
 
+// counts shows the turn to the stages below, until the function that it returns ends it.
+// streams says that what is limited is streams.
+func (t *turn) counts(rec *transit.Record, streams bool) (end func()) {
+	t.outer, rec.Turn = rec.Turn, t
+	t.streams = streams
+	return func() {
+		rec.Turn = t.outer
+		t.leave()
+	}
+}
+
 // Pause implements [transit.Turn].
 func (t *turn) Pause() {
 	t.mu.Lock()

@@ -47,7 +47,7 @@ func newCounted(t *testing.T, rule Rule) *counted {
 // ask returns the turn of one more request, or nil if it was turned away.
 func (c *counted) ask(client int) transit.Turn {
 	c.t.Helper()
-	_, _, allowed := c.limiter.allows(transit.Client(asked(client)), time.Time{})
+	allowed := c.limiter.allows(asked(client), time.Time{}).ok
 	go func() {
 		w := httptest.NewRecorder()
 		c.rt.ServeHTTP(w, asked(client))

@@ -1,0 +1,86 @@
+package router
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// policyOf returns a limit as a member of RateLimit-Policy: how many requests there are
+// at most, and in how many seconds they are there again.
+func policyOf(name string, burst int, every time.Duration) string {
+	return fmt.Sprintf("%s;q=%d;w=%d", quoted(name), burst, seconds(saturated(burst, every)))
+}
+
+// tell has a header say what is left, beside what other limits have said.
+func (l *limiter) tell(h http.Header, v verdict) {
+	b := make([]byte, 0, 64)
+	b = append(b, quoted(l.name)...)
+	b = strconv.AppendInt(append(b, ";r="...), int64(v.left), 10)
+	b = strconv.AppendInt(append(b, ";t="...), int64(seconds(l.reset(v))), 10)
+	h["Ratelimit-Policy"] = append(h["Ratelimit-Policy"], l.policy)
+	h["Ratelimit"] = append(h["Ratelimit"], string(b))
+}
+
+// reset returns how long it takes until all of Burst is there again: never less than
+// Retry-After says.
+func (l *limiter) reset(v verdict) time.Duration {
+	if !v.ok {
+		return v.wait + saturated(l.Burst-1, l.every)
+	}
+	return saturated(l.Burst-v.left, l.every)
+}
+
+// saturated returns n times d, or the longest time there is.
+func saturated(n int, d time.Duration) time.Duration {
+	const most = 1 << 62
+	if n > 0 && d > most/time.Duration(n) {
+		return most
+	}
+	return time.Duration(n) * d
+}
+
+// quoted returns s as a String of Structured Fields (RFC 9651, section 3.3.3). What it
+// cannot hold is a question mark.
+func quoted(s string) string {
+	plain := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			plain = false
+		}
+	}
+	if plain {
+		return `"` + s + `"`
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range s {
+		switch {
+		case c < ' ' || c > '~':
+			c = '?'
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+		}
+		b.WriteRune(c)
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// named reports whether there is more to be said of a limit than how much it allows a
+// client at this gateway.
+func (l *limiter) named() bool { return l.By != nil || l.Store != nil }
+
+// explain says in words what is left of a limit that lets a request through.
+func (l *limiter) explain(v verdict) string {
+	by, where := "client", ""
+	if l.By != nil {
+		by = l.By.String()
+	}
+	if l.Store != nil {
+		where = ", as far as this gateway knows: others count as well"
+	}
+	return fmt.Sprintf("within the Limit by %s: %d of %d are left at once%s", by, v.left, l.Burst, where)
+}
