@@ -19,7 +19,7 @@ const module = "github.com/foretier/foretier"
 // import path prefix, the rooms (with all below them) that may.
 var clients = map[string][]string{
 	"github.com/go-chi/":               {"router"},
-	"github.com/redis/go-redis":        {"session/redisstore", "session/php", "cache/redistier", "balancer/sqlprobe", "router/edge/acme/redisstorage", "internal/redisclient", "internal/servertest"},
+	"github.com/redis/go-redis":        {"session/redisstore", "session/php", "cache/redistier", "balancer/sqlprobe", "router/edge/acme/redisstorage", "router/redislimit", "internal/redisclient", "internal/servertest"},
 	"github.com/bradfitz/gomemcache":   {"session/memcachestore", "session/php", "cache/memcachetier"},
 	"github.com/prometheus/":           {"health/metrics"},
 	"github.com/go-sql-driver/mysql":   {"balancer/sqlprobe"},

@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/balancer/tcp"
@@ -39,6 +40,7 @@ import (
 	"github.com/foretier/foretier/router/compress"
 	"github.com/foretier/foretier/router/edge"
 	"github.com/foretier/foretier/router/edge/acme"
+	"github.com/foretier/foretier/router/redislimit"
 	"github.com/foretier/foretier/session"
 	"github.com/foretier/foretier/session/php"
 	"github.com/foretier/foretier/session/sqlstore"
@@ -283,7 +285,10 @@ func partsOfAll(t *testing.T) []health.Reporter {
 		t.Error(err)
 	}
 
-	return []health.Reporter{must(router.NewLimiter("api", router.Limit{Rate: 1})), apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
+	shared := must(redislimit.New(redis.NewClient(&redis.Options{Addr: "192.0.2.1:6379"}), redislimit.Options{}))
+	t.Cleanup(func() { _ = shared.Close() })
+
+	return []health.Reporter{must(router.NewLimiter("api", router.Limit{Rate: 1})), shared, apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 
