@@ -152,11 +152,11 @@ func newLimiter(name string, l Limit) *limiter {
 
 // A verdict is what a limiter makes of a request.
 type verdict struct {
-	ok   bool
 	turn *turn         // which must be left once the request has been served; nil without InFlight
 	wait time.Duration // until it may be ok
-	left int           // how many more may be sent now, if asked
-	by   bool          // Rate was asked
+	left int32         // how many more may be sent now, if Rate was asked; or more
+	by   bool          // it was
+	ok   bool
 }
 
 // enter asks for one request more.
@@ -212,7 +212,7 @@ func (l *limiter) take(r *http.Request, client netip.Addr, now time.Time) verdic
 		l.back(p)
 		return verdict{wait: wait, by: true}
 	default:
-		v.left = max(0, min(v.left, left))
+		v.left = int32(max(0, min(int(v.left), left)))
 	}
 	return v
 }
@@ -239,7 +239,7 @@ func (l *limiter) judge(p payer, now time.Time, count bool) verdict {
 	if count {
 		l.addLocked(s, now)
 	}
-	return verdict{ok: true, left: int(-wait / l.every), by: true}
+	return verdict{ok: true, left: int32(min(-wait/l.every, math.MaxInt32)), by: true}
 }
 
 // A payer is whose account a request is on.

@@ -11,7 +11,7 @@ import (
 // policyOf returns a limit as a member of RateLimit-Policy: how many requests there are
 // at most, and in how many seconds they are there again.
 func policyOf(name string, burst int, every time.Duration) string {
-	return fmt.Sprintf("%s;q=%d;w=%d", quoted(name), burst, seconds(saturated(burst, every)))
+	return fmt.Sprintf("%s;q=%d;w=%d", quoted(name), min(burst, 1e15-1), seconds(saturated(burst, every)))
 }
 
 // tell has a header say what is left, beside what other limits have said.
@@ -30,7 +30,7 @@ func (l *limiter) reset(v verdict) time.Duration {
 	if !v.ok {
 		return v.wait + saturated(l.Burst-1, l.every)
 	}
-	return saturated(l.Burst-v.left, l.every)
+	return saturated(l.Burst-int(v.left), l.every)
 }
 
 // saturated returns n times d, or the longest time there is.
