@@ -288,7 +288,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	shared := must(redislimit.New(redis.NewClient(&redis.Options{Addr: "192.0.2.1:6379"}), redislimit.Options{}))
 	t.Cleanup(func() { _ = shared.Close() })
 
-	return []health.Reporter{must(router.NewLimiter("api", router.Limit{Rate: 1})), shared, apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
+	return []health.Reporter{must(router.NewLimiter("api", router.Limit{Rate: 1})), shared, must(router.NewAsk(none, router.AskOptions{})), apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 

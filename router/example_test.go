@@ -3,8 +3,11 @@ package router_test
 import (
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 
 	"github.com/foretier/foretier/router"
 )
@@ -160,4 +163,80 @@ func ExampleNewErrorPages() {
 	// Output:
 	// 404 <h1>This page has moved to a better place</h1>
 	// 404 {"status":404,"error":"Not Found"}
+}
+
+// The service says by the session's cookie who asks, and with "Cache-Control: max-age=60"
+// and "Vary: Cookie" for how long and that this is all it goes by.
+func ExampleNewAsk() {
+	service := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, err := r.Cookie("session")
+		if err != nil {
+			w.Header().Set("Location", "https://login.example/?rd="+url.QueryEscape(r.Header.Get("X-Forwarded-Uri")))
+			w.WriteHeader(http.StatusFound)
+			return
+		}
+		w.Header().Set("Remote-User", "user of "+session.Value)
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "Cookie")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	gate, err := router.NewAsk(service, router.AskOptions{Fields: []string{"Remote-User"}, Cookies: []string{"session"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	tools := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello, ", r.Header.Get("Remote-User")) })
+	front, err := router.New(router.Options{Logger: slog.New(slog.DiscardHandler)},
+		router.Rule{Name: "tools", To: tools, Use: []func(http.Handler) http.Handler{gate.Handler}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, cookie := range []string{"", "session=a1"} {
+		r := httptest.NewRequest("GET", "https://tools.example/stock?page=2", nil)
+		r.Header.Set("Cookie", cookie)
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Header().Get("Location")+w.Body.String())
+	}
+	// Output:
+	// 302 https://login.example/?rd=%2Fstock%3Fpage%3D2
+	// 200 hello, user of a1
+}
+
+// What is counted is an API's key, whichever client shows it; who shows none is counted
+// by address.
+func ExampleByHeader() {
+	api := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	front, err := router.New(router.Options{Logger: slog.New(slog.DiscardHandler)},
+		router.Rule{Name: "api", To: api, Limit: router.Limit{Rate: 0.1, Burst: 2, By: router.ByHeader("X-Api-Key")}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, key := range []string{"a", "a", "a", "b"} {
+		r := httptest.NewRequest("GET", "https://shop.example/api/stock", nil)
+		r.Header.Set("X-Api-Key", key)
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, r)
+		fmt.Println(key, w.Code, w.Header().Get("RateLimit-Policy"), w.Header().Get("RateLimit"))
+	}
+	// Output:
+	// a 204 "api";q=2;w=20 "api";r=1;t=10
+	// a 204 "api";q=2;w=20 "api";r=0;t=20
+	// a 429 "api";q=2;w=20 "api";r=0;t=20
+	// b 204 "api";q=2;w=20 "api";r=1;t=10
+}
+
+// A limit for each of the staff, behind who asks for their passwords.
+func ExampleNewLimiter() {
+	staff, err := router.NewBasic(router.BasicOptions{Header: "X-Remote-User"}) // and their hashes in Users
+	if err != nil {
+		log.Fatal(err)
+	}
+	exports, err := router.NewLimiter("exports", router.Limit{Rate: 1.0 / 60, Burst: 5, By: router.ByHeader("X-Remote-User")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = router.Rule{
+		Name: "exports", When: router.Path("/export/*"), To: http.NotFoundHandler(),
+		Use: []func(http.Handler) http.Handler{staff.Handler, exports.Handler},
+	}
 }

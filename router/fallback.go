@@ -271,7 +271,18 @@ func (w *fallbackWriter) implicit() {
 // rules give it one. Quoted strings are not respected here, nor in unstorable:
 // what is taken from one by mistake only shortens more.
 func shorten(h http.Header) {
-	lifetime, stated := expiresAfter(h), false
+	lifetime, _ := lifetimeOf(h)
+	directives := unstorable(h)
+	if !slices.Contains(directives, "no-store") {
+		directives = append(directives, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
+	}
+	fields.CacheControl(h, strings.Join(directives, ", "))
+}
+
+// lifetimeOf returns the seconds for which an answer says that it is fresh, the least of
+// them, and whether it says so.
+func lifetimeOf(h http.Header) (lifetime int, stated bool) {
+	lifetime = expiresAfter(h)
 	for _, directive := range fields.List(h["Cache-Control"]) {
 		name, value, _ := strings.Cut(strings.ToLower(directive), "=")
 		switch name {
@@ -282,11 +293,7 @@ func shorten(h http.Header) {
 			}
 		}
 	}
-	directives := unstorable(h)
-	if !slices.Contains(directives, "no-store") {
-		directives = append(directives, "max-age="+strconv.Itoa(min(lifetime, int(notFoundLifetime/time.Second))))
-	}
-	fields.CacheControl(h, strings.Join(directives, ", "))
+	return lifetime, stated || h["Expires"] != nil
 }
 
 // unstorable returns what h forbids caches, in whatever field it says so to one
