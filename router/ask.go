@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -195,28 +194,6 @@ func (h *asking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}}
 	h.next.ServeHTTP(hw, r)
 	hw.change(http.StatusOK) // of one that has written nothing
-}
-
-// vetted returns r with a header of its own, without fields of these names and what
-// [fields.Clean] removes, so that what is added to it is believed by a pool below. Its
-// record says so.
-func vetted(r *http.Request, names []string) (*http.Request, *transit.Record) {
-	ctx, rec := transit.With(r.Context())
-	out := r.WithContext(ctx)
-	out.Header = maps.Clone(r.Header)
-	if out.Header == nil {
-		out.Header = make(http.Header)
-	}
-	if !rec.Vetted {
-		fields.Clean(out.Header, false)
-		rec.Vetted = true
-	}
-	for name := range out.Header {
-		if slices.Contains(names, http.CanonicalHeaderKey(name)) {
-			delete(out.Header, name)
-		}
-	}
-	return out, rec
 }
 
 // ask returns what the service says of r, whose record is rec.
