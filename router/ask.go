@@ -158,7 +158,8 @@ var errAsk = errors.New("router: the service that says who may pass has not said
 
 // ServeHTTP implements [http.Handler].
 func (h *asking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r, rec := vetted(r, h.opts.Fields)
+	r, rec, end := vetted(r, h.opts.Fields...)
+	defer end()
 	says := h.ask(r, rec)
 	switch {
 	case says.err != nil:
@@ -297,7 +298,7 @@ func (h *asking) Healthy(r *http.Request) bool { return health.Healthy(h.next, r
 // Explain implements [health.Explainer]. It asks nobody.
 func (h *asking) Explain(r *http.Request) health.Decision {
 	r, _ = transit.Aside(r)
-	r, _ = vetted(r, h.opts.Fields)
+	r, _, _ = vetted(r, h.opts.Fields...)
 	question, rec := transit.Aside(h.outgoing(r).WithContext(r.Context()))
 	rec.Turn = nil
 	d := health.Decision{Part: "ask", Verdict: "asks " + handlerName(h.service), Why: "what follows behind it is for who passes"}

@@ -176,7 +176,9 @@ func (b *basic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	wait, err := b.verify(r.Context(), transit.Client(r), name, password)
 	switch {
 	case err == nil:
-		b.next.ServeHTTP(w, b.onward(r, name))
+		out, end := b.onward(r, name)
+		defer end()
+		b.next.ServeHTTP(w, out)
 	case errors.Is(err, errPassword):
 		w.Header().Set("WWW-Authenticate", b.challenge)
 		transit.Fail(w, r, http.StatusUnauthorized, err)
@@ -198,17 +200,19 @@ func credentials(r *http.Request) (name, password string, ok bool) {
 	return r.BasicAuth()
 }
 
-// onward returns what goes on: without the password, and with the name where it is
-// wanted.
-func (b *basic) onward(r *http.Request, name string) *http.Request {
-	out := new(http.Request)
-	*out = *r
-	out.Header = maps.Clone(r.Header)
-	delete(out.Header, "Authorization")
-	if b.header != "" {
-		out.Header[b.header] = []string{name}
+// onward returns what goes on, until end is called: without the password, and with the
+// name where it is wanted.
+func (b *basic) onward(r *http.Request, name string) (out *http.Request, end func()) {
+	if b.header == "" {
+		out = new(http.Request)
+		*out = *r
+		out.Header = maps.Clone(r.Header)
+		delete(out.Header, "Authorization")
+		return out, func() {}
 	}
-	return out
+	out, _, end = vetted(r, "Authorization", b.header)
+	out.Header[b.header] = []string{name}
+	return out, end
 }
 
 // verify returns nil if it is the password, at once if that is remembered. With
@@ -305,6 +309,8 @@ func (b *basic) Explain(r *http.Request) health.Decision {
 	if !ok {
 		return health.Decision{Part: "basic", Verdict: "401", Why: "no name and password"}
 	}
+	r, _ = transit.Aside(r)
+	out, _ := b.onward(r, name)
 	return health.Decision{Part: "basic", Verdict: "asks for the password", Why: fmt.Sprintf("of %q; what follows is for the right one", name),
-		Next: []health.Decision{health.Explain(b.next, b.onward(r, name))}}
+		Next: []health.Decision{health.Explain(b.next, out)}}
 }

@@ -11,15 +11,16 @@ import (
 
 // vetted returns r with a header of its own, without fields of these names and what
 // [fields.Clean] removes, so that what is added to it is believed by a pool below. Its
-// record says so.
-func vetted(r *http.Request, names []string) (*http.Request, *transit.Record) {
+// record says so until end is called: whoever stands above has r as it came.
+func vetted(r *http.Request, names ...string) (_ *http.Request, rec *transit.Record, end func()) {
 	ctx, rec := transit.With(r.Context())
 	out := r.WithContext(ctx)
 	out.Header = maps.Clone(r.Header)
 	if out.Header == nil {
 		out.Header = make(http.Header)
 	}
-	if !rec.Vetted {
+	before := rec.Vetted
+	if !before {
 		fields.Clean(out.Header, false)
 		rec.Vetted = true
 	}
@@ -28,5 +29,5 @@ func vetted(r *http.Request, names []string) (*http.Request, *transit.Record) {
 			delete(out.Header, name)
 		}
 	}
-	return out, rec
+	return out, rec, func() { rec.Vetted = before }
 }
