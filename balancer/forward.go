@@ -42,13 +42,15 @@ func (p *proxy) onward(h http.Header, in *http.Request) {
 var nobody = []string{""}
 
 // forward tells the backend who asks: X-Forwarded-For, -Proto, -Host and
-// -Port, and Forwarded (RFC 7239). Of what came with the request only the chain
+// -Port, and Forwarded (RFC 7239); and in Foretier-Split to which arms of splits he
+// belongs. Of what came with the request only the chain
 // of addresses is continued, and only if the edge has found its peer trusted.
 // Host and port are those that the rules and the cache have judged: a proxy in
 // front may hand on what its client says of them, and then a page for one host
 // would be stored under another.
 func forward(h http.Header, in *http.Request) {
-	vetted := transit.From(in.Context()).Vetted
+	rec := transit.From(in.Context())
+	vetted := rec.Vetted
 	if !vetted {
 		fields.Clean(h, false)
 	}
@@ -93,6 +95,9 @@ func forward(h http.Header, in *http.Request) {
 		delete(h, "X-Forwarded-Host")
 	}
 	set("Forwarded", string(append(append(b, ";proto="...), scheme...)))
+	if rec.Arms != "" {
+		h["Foretier-Split"] = []string{rec.Arms}
+	}
 }
 
 // portOf returns the port that the client addressed.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"slices"
 
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/fields"
@@ -29,18 +28,31 @@ type Arm struct {
 // The arms after the first keep their answers apart in every cache below. The
 // cookie goes no further than here. An answer that sets it is not stored
 // anywhere.
+//
+// A pool below tells its backends in a field, Foretier-Split: canary=b, which no client
+// can send: for statistics, and for one application that serves both arms. The log line
+// has it as split. What a backend says varies on that field is not stored.
 type Split struct {
 	cookie string
-	arms   []Arm
+	arms   []arm
 	total  uint64
 }
+
+// An arm is one that tells its name in log lines.
+type arm struct {
+	Arm
+	told string
+}
+
+// LogValue implements [slog.LogValuer]: the cookie as it would be.
+func (a *arm) LogValue() slog.Value { return slog.StringValue(a.told) }
 
 // splitAge is how long a visitor stays with an arm, in seconds: 30 days.
 const splitAge = 30 * 24 * 60 * 60
 
 // NewSplit returns a Split whose cookie is named cookie.
 func NewSplit(cookie string, arms ...Arm) (*Split, error) {
-	s := &Split{cookie: cookie, arms: slices.Clone(arms)}
+	s := &Split{cookie: cookie}
 	if !isName(cookie) {
 		return nil, fmt.Errorf("router: split: %q is no name for a cookie", cookie)
 	}
@@ -55,6 +67,7 @@ func NewSplit(cookie string, arms ...Arm) (*Split, error) {
 			return nil, fmt.Errorf("router: split: arm %s has no handler", a.Name)
 		}
 		seen[a.Name] = true
+		s.arms = append(s.arms, arm{a, cookie + "=" + a.Name})
 		s.total += uint64(a.Weight)
 	}
 	if s.total == 0 {
@@ -81,6 +94,7 @@ func (s *Split) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer transit.Log(slog.Default(), "split "+s.cookie, r, rec)
 	}
 	arm, pinned := s.choose(r)
+	rec.Note("split", arm)
 	out := s.forward(r, rec, arm)
 	if !pinned {
 		cookie := &http.Cookie{Name: s.cookie, Value: arm.Name, Path: "/", MaxAge: splitAge,
@@ -94,10 +108,14 @@ func (s *Split) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // forward returns r, whose record is rec, as an arm gets it.
-func (s *Split) forward(r *http.Request, rec *transit.Record, arm *Arm) *http.Request {
+func (s *Split) forward(r *http.Request, rec *transit.Record, arm *arm) *http.Request {
 	if arm != &s.arms[0] {
-		rec.Space += s.cookie + "=" + arm.Name + ";"
+		rec.Space += arm.told + ";"
 	}
+	if rec.Arms != "" {
+		rec.Arms += ", "
+	}
+	rec.Arms += arm.told
 	if r.Header["Cookie"] != nil {
 		out := *r
 		out.Header = maps.Clone(r.Header)
@@ -108,7 +126,7 @@ func (s *Split) forward(r *http.Request, rec *transit.Record, arm *Arm) *http.Re
 }
 
 // choose returns the arm that r belongs to, and whether its cookie says so.
-func (s *Split) choose(r *http.Request) (arm *Arm, pinned bool) {
+func (s *Split) choose(r *http.Request) (_ *arm, pinned bool) {
 	for name, pair := range fields.Cookies(r.Header) {
 		if name != s.cookie {
 			continue
@@ -151,7 +169,7 @@ func (s *Split) Wraps() []http.Handler {
 }
 
 // aside returns r as an arm would get it, for a question about it.
-func (s *Split) aside(r *http.Request, arm *Arm) *http.Request {
+func (s *Split) aside(r *http.Request, arm *arm) *http.Request {
 	r, rec := transit.Aside(r)
 	return s.forward(r, rec, arm)
 }

@@ -267,6 +267,7 @@ var known = func() map[string]claim {
 			"Path-Translated", "Query-String", "X-Query-String", "Document-Root", "Document-Uri", "X-Server-Name", "Server-Name",
 			"Redirect", "Redirect-Url", "Redirect-Uri", "Redirect-Status", "X-Virtual-Host", "X-Host-Name", "X-Is-Https", "X-Host-Header", "X-Internal-Redirect",
 			"X-Now-Route-Matches", "X-Http-Status-Code-Override", "X-Https-On", "Authority", "X-Authority", "X-Fqdn", "X-Ingress-Path",
+			"Foretier-Split", // which the pool says
 		},
 	} {
 		for _, name := range names {

@@ -29,6 +29,9 @@ type Orders struct {
 	// keeps it in its keys. Empty for nearly all; the arm of a split otherwise.
 	// Set by router.
 	Space string
+	// Arms are those of splits that the visitor belongs to, as a backend is told:
+	// "canary=b", several with ", " between them. Set by router.
+	Arms string
 	// Choice says what the rules of routers have gone by that have led the request here.
 	// Set by router.
 	Choice Choice
