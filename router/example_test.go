@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 
+	"github.com/rs/cors"
+
 	"github.com/foretier/foretier/router"
 )
 
@@ -239,4 +241,69 @@ func ExampleNewLimiter() {
 		Name: "exports", When: router.Path("/export/*"), To: http.NotFoundHandler(),
 		Use: []func(http.Handler) http.Handler{staff.Handler, exports.Handler},
 	}
+}
+
+// A tenth of the visitors get what is new, and stay with it. Backends are told in
+// Foretier-Split.
+func ExampleNewSplit() {
+	now, next := http.NotFoundHandler(), http.NotFoundHandler() // two pools
+	canary, err := router.NewSplit("canary",
+		router.Arm{Name: "now", Weight: 9, To: now},
+		router.Arm{Name: "next", Weight: 1, To: next})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = router.Rule{Name: "shop", To: canary}
+}
+
+// A shop that nobody is to find yet: no search engine keeps a page, not even an error's,
+// and who has no password sees none.
+func ExampleNewAnswers_staging() {
+	hidden, err := router.NewAnswers(router.AnswerOptions{Set: http.Header{"X-Robots-Tag": {"noindex, nofollow"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	staff, err := router.NewBasic(router.BasicOptions{Realm: "Staging"}) // and hashes in Users
+	if err != nil {
+		log.Fatal(err)
+	}
+	shop := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "shop") })
+	front, err := router.New(router.Options{Logger: slog.New(slog.DiscardHandler)},
+		router.Rule{Name: "staging", When: router.Host("staging.shop.example"), To: shop, Use: []func(http.Handler) http.Handler{hidden.Handler, staff.Handler}},
+		router.Rule{Name: "shop", To: shop})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, host := range []string{"staging.shop.example", "shop.example"} {
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, httptest.NewRequest("GET", "https://"+host+"/", nil))
+		fmt.Println(host, w.Code, w.Header().Get("X-Robots-Tag"))
+	}
+	// Output:
+	// staging.shop.example 401 noindex, nofollow
+	// shop.example 200
+}
+
+// Another site's scripts may use an API: any middleware does, here github.com/rs/cors,
+// which answers preflights by itself and adds Vary: Origin, so that caches in front keep
+// the answers apart. It stands above the tier's own cache, which stores them without.
+func Example_cors() {
+	partners := cors.New(cors.Options{AllowedOrigins: []string{"https://partner.example"}, AllowedMethods: []string{"GET", "PUT"}})
+	api := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "stock") })
+	front, err := router.New(router.Options{Logger: slog.New(slog.DiscardHandler)},
+		router.Rule{Name: "api", To: api, Use: []func(http.Handler) http.Handler{partners.Handler}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, origin := range []string{"https://partner.example", "https://other.example"} {
+		r := httptest.NewRequest("OPTIONS", "https://shop.example/api/stock", nil)
+		r.Header.Set("Origin", origin)
+		r.Header.Set("Access-Control-Request-Method", "PUT")
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, r)
+		fmt.Printf("%d %q\n", w.Code, w.Header().Get("Access-Control-Allow-Origin"))
+	}
+	// Output:
+	// 204 "https://partner.example"
+	// 204 ""
 }
