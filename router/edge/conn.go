@@ -76,6 +76,9 @@ func (c *conn) Hijacked() {
 	c.srv.upgrades.add(c)
 }
 
+// turnOut serves [crowd].
+func (c *conn) turnOut() { _ = c.Conn.Close() } // nothing can be done about one that does not close
+
 // Close closes the connection, and counts it no more.
 func (c *conn) Close() error {
 	c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,23 +26,32 @@ type crowd struct {
 	lines transit.Lines // of the log, about full limits
 
 	mu      sync.Mutex
-	open    map[*conn]netip.Prefix // guarded by mu: whose it is; the zero Prefix for nobody who is counted
-	clients map[netip.Prefix]int   // guarded by mu: connections of each
-	vain    time.Time              // guarded by mu: when no idle one was found
+	open    map[member]netip.Prefix // guarded by mu: whose it is; the zero Prefix for nobody who is counted
+	clients map[netip.Prefix]int    // guarded by mu: connections of each
+	vain    time.Time               // guarded by mu: when no idle one was found
 
 	closedIdle, refused atomic.Uint64
 }
 
+// A member is a connection that counts.
+type member interface {
+	RemoteAddr() net.Addr
+	// IdleSince returns since when nothing is asked on it, and whether that is so.
+	IdleSince() (time.Duration, bool)
+	// turnOut closes it: whoever serves it notices, and closes the rest.
+	turnOut()
+}
+
 // admit counts c, for which it makes room, or reports that there is none.
-func (cr *crowd) admit(c *conn) bool {
+func (cr *crowd) admit(c member) bool {
 	limit := cr.srv.opts.Limits.Conns
 	cr.mu.Lock()
 	if cr.open == nil {
-		cr.open, cr.clients = make(map[*conn]netip.Prefix), make(map[netip.Prefix]int)
+		cr.open, cr.clients = make(map[member]netip.Prefix), make(map[netip.Prefix]int)
 	}
 	open := len(cr.open)
 	full := limit > 0 && open >= limit
-	var off []*conn
+	var off []member
 	if full {
 		off = cr.idleLocked(netip.Prefix{}, max(1, limit/64))
 	}
@@ -64,7 +74,7 @@ func (cr *crowd) admit(c *conn) bool {
 
 // count counts c among its client's connections, whose address is known by now. It
 // reports false if the client has too many.
-func (cr *crowd) count(c *conn) bool {
+func (cr *crowd) count(c member) bool {
 	limit := cr.srv.opts.Limits.ClientConns
 	peer, ok := fields.PeerAddr(c.RemoteAddr().String())
 	if limit <= 0 || !ok || within(cr.srv.opts.Trusted, peer) {
@@ -81,7 +91,7 @@ func (cr *crowd) count(c *conn) bool {
 		return false // closed meanwhile
 	}
 	n := cr.clients[who]
-	var off []*conn
+	var off []member
 	if n >= limit {
 		off = cr.idleLocked(who, 1)
 	}
@@ -103,13 +113,13 @@ func (cr *crowd) count(c *conn) bool {
 }
 
 // remove forgets c, which has been closed.
-func (cr *crowd) remove(c *conn) {
+func (cr *crowd) remove(c member) {
 	cr.mu.Lock()
 	defer cr.mu.Unlock()
 	cr.forgetLocked(c)
 }
 
-func (cr *crowd) forgetLocked(c *conn) {
+func (cr *crowd) forgetLocked(c member) {
 	who, ok := cr.open[c]
 	if !ok {
 		return
@@ -125,14 +135,14 @@ func (cr *crowd) forgetLocked(c *conn) {
 // idleLocked takes up to n idle connections out, of one client or, if who is
 // zero, of all. Several go at once, since looking for them takes as long as
 // there are connections.
-func (cr *crowd) idleLocked(who netip.Prefix, n int) []*conn {
+func (cr *crowd) idleLocked(who netip.Prefix, n int) []member {
 	const pause = 50 * time.Millisecond
 	now := time.Now()
 	if !who.IsValid() && now.Sub(cr.vain) < pause {
 		return nil
 	}
 	type candidate struct {
-		c     *conn
+		c     member
 		since time.Duration
 	}
 	var idle []candidate
@@ -145,7 +155,7 @@ func (cr *crowd) idleLocked(who netip.Prefix, n int) []*conn {
 		cr.vain = now
 	}
 	slices.SortFunc(idle, func(a, b candidate) int { return cmp.Compare(a.since, b.since) })
-	var out []*conn
+	var out []member
 	for _, one := range idle[:min(n, len(idle))] {
 		cr.forgetLocked(one.c)
 		out = append(out, one.c)
@@ -154,10 +164,10 @@ func (cr *crowd) idleLocked(who netip.Prefix, n int) []*conn {
 }
 
 // close closes connections that have been taken out.
-func (cr *crowd) close(off []*conn) {
+func (cr *crowd) close(off []member) {
 	for _, c := range off {
 		cr.closedIdle.Add(1)
-		_ = c.Conn.Close() // whoever serves it notices, and closes the rest
+		c.turnOut()
 	}
 }
 

@@ -128,6 +128,7 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record, beg
 	if rec.Scheme == "https" {
 		ex.hsts = s.hsts
 	}
+	ex.altSvc = s.altSvc.Load()
 	if s.opts.Tracing.traces() {
 		r = s.trace(ex, r, rec, began, trusted)
 	}
@@ -171,7 +172,7 @@ func (s *Server) admit(r *http.Request, rec *transit.Record, peer netip.Addr, tr
 	rec.Scheme = scheme(r, trusted)
 	rec.Vetted = true
 	delete(r.Header, "X-Route-Trace")
-	if no = vetMethod(r.Method); no == nil && !judged {
+	if no = vetMethod(r); no == nil && !judged {
 		no = vet(r, &s.opts.Limits)
 	}
 	if no == nil {

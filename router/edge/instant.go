@@ -151,8 +151,8 @@ const (
 // Known implements [h1.Quick].
 func (c *conn) Known(head *http1.Head) (h1.Known, int) {
 	s := c.srv
-	if s.opts.NoInstant || s.names != nil || s.draining() {
-		return h1.Nothing, 0
+	if s.opts.NoInstant || s.names != nil || s.draining() || s.opts.HTTP3 != nil && s.altSvc.Load() == nil {
+		return h1.Nothing, 0 // or what has been learned says what is not so any more
 	}
 	if blocked := s.blocked.Load(); blocked != nil && blocked.Contains(c.client(head)) {
 		return h1.Nothing, 0
@@ -301,7 +301,7 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 // would be again.
 func (s *Server) learn(ex *exchange, r *http.Request, rec *transit.Record) {
 	page, stages := rec.Lesson.Learned()
-	if page == nil {
+	if page == nil || s.opts.HTTP3 != nil && ex.altSvc == nil {
 		return
 	}
 	answer, ok := memo.Compose(ex.status, ex.w.Header())

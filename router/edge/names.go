@@ -50,9 +50,11 @@ func configure(base *tls.Config, opts *Options) *names {
 // configFor serves tls.Config.GetConfigForClient: what the user's function
 // says, completed as the server's own configuration is.
 func (n *names) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	kept := *hello
 	if c, ok := hello.Conn.(*conn); ok {
-		kept := *hello
 		c.hello = &kept
+	} else if g, ok := hello.Context().Value(guestKey{}).(*Guest); ok {
+		g.hello.Store(&kept)
 	}
 	given, err := n.ask(hello)
 	if err != nil || given == nil {
@@ -107,6 +109,8 @@ func (s *Server) misdirected(r *http.Request) *refusal {
 	hello := tls.ClientHelloInfo{}
 	if c, ok := r.Context().Value(connKey{}).(*conn); ok && c.hello != nil {
 		hello = *c.hello
+	} else if g, ok := r.Context().Value(guestKey{}).(*Guest); ok && g.hello.Load() != nil {
+		hello = *g.hello.Load()
 	}
 	shaken, err := s.names.config(hello, r.TLS.ServerName)
 	if err == nil {

@@ -56,6 +56,10 @@ type Options struct {
 	// Certificates, if there are any; else their handshakes fail. It may be combined
 	// with a TLS that has no certificates of its own.
 	Issuer Issuer
+	// HTTP3 serves HTTP/3 as well, over UDP: see package h3. It needs TLS. Its connections
+	// count among those of Limits, and answers tell clients of it (Alt-Svc). Wrap has
+	// nothing to do with them.
+	HTTP3 HTTP3
 	// Trusted are the proxies in front whose X-Forwarded-For,
 	// X-Forwarded-Proto and X-Request-Id count. Of anybody else they are
 	// removed. X-Forwarded-Host and Forwarded are nobody's: a proxy in front
@@ -192,6 +196,9 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("edge: HSTS of %s: want a second or more, since max-age=0 switches it off", o.HSTS)
 	}
 	if err := o.checkTLS(); err != nil {
+		return o, err
+	}
+	if err := o.checkHTTP3(); err != nil {
 		return o, err
 	}
 	o.Logger = cmp.Or(o.Logger, slog.Default())

@@ -90,6 +90,9 @@ func (s *Server) Report() health.Report {
 		}
 		out.Parts = append(out.Parts, issued)
 	}
+	if s.opts.HTTP3 != nil {
+		out.Parts = append(out.Parts, s.opts.HTTP3.Report())
+	}
 	out.Why = strings.Join(why, "; ")
 	return out
 }

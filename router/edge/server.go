@@ -63,8 +63,9 @@ type Server struct {
 	page     func(http.ResponseWriter, *http.Request, int) bool // writePage, bound once
 	phase    atomic.Int32                                       // one of the phases below
 	warned   atomic.Bool
-	hsts     string // the field's value; empty for none
-	names    *names // nil: all names ask for the same client certificates
+	hsts     string                 // the field's value; empty for none
+	names    *names                 // nil: all names ask for the same client certificates
+	altSvc   atomic.Pointer[string] // what answers say of HTTP/3; nil: nothing
 	upgrades upgrades
 	crowd    crowd
 	lines    *LogWriter  // to Options.Combined; nil: there is none
@@ -239,6 +240,9 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 		})
 	}
 	wg.Go(s.serveStandard)
+	if s.opts.HTTP3 != nil {
+		wg.Go(s.serveHTTP3)
+	}
 
 	above, _ := ctx.Value(drainKey{}).(chan struct{}) // of the server that runs this one; nil: none does
 	var err error
@@ -259,6 +263,8 @@ func (s *Server) Run(ctx context.Context, background ...Runner) error {
 	if !broken {
 		s.drain(linger, served)
 	}
+	s.phase.Store(phaseDraining)
+	s.announce("")
 	err = errors.Join(err, s.shutdown(base, accepted))
 	s.upgrades.closeAll()
 	_ = s.standard.Close() // which cannot fail
@@ -299,6 +305,7 @@ func (s *Server) serve() error {
 // balancers in front to see it.
 func (s *Server) drain(linger time.Duration, served <-chan error) {
 	s.phase.Store(phaseDraining)
+	s.announce("")
 	if linger == 0 {
 		return
 	}
@@ -313,9 +320,18 @@ func (s *Server) drain(linger time.Duration, served <-chan error) {
 // shutdown lets requests end, then closes what is left. Accepted is closed once no
 // connection is accepted any more.
 func (s *Server) shutdown(ctx context.Context, accepted <-chan struct{}) error {
-	s.phase.Store(phaseDraining)
 	ctx, cancel := context.WithTimeout(ctx, max(s.opts.Drain, settle))
 	defer cancel()
+	var wg sync.WaitGroup
+	var quic error
+	wg.Go(func() { quic = s.shutdownHTTP3(ctx) })
+	err := s.shutdownTCP(ctx, accepted)
+	wg.Wait()
+	return errors.Join(err, quic)
+}
+
+// shutdownTCP is shutdown of what comes by the listener, or by somebody else's server.
+func (s *Server) shutdownTCP(ctx context.Context, accepted <-chan struct{}) error {
 	if s.listener == nil {
 		if err := s.mounted.wait(ctx); err != nil {
 			return fmt.Errorf("edge: requests go on after %s: %w", s.opts.Drain, err)
@@ -383,6 +399,9 @@ func (s *Server) run(ctx context.Context, r Runner) {
 // after Run has returned, and is idempotent.
 func (s *Server) Close() error {
 	err := s.http.Close()
+	if s.opts.HTTP3 != nil {
+		err = errors.Join(err, s.opts.HTTP3.Close())
+	}
 	s.h1.Close()
 	s.upgrades.closeAll()
 	_ = s.standard.Close() // which cannot fail

@@ -25,10 +25,16 @@ func refuse(status int, format string, args ...any) *refusal {
 
 // vetMethod refuses what no server behind the tier should be asked. nil means that
 // nothing is wrong.
-func vetMethod(method string) *refusal {
-	switch strings.ToUpper(method) {
-	case http.MethodConnect, http.MethodTrace, "TRACK":
-		return refuse(http.StatusMethodNotAllowed, "method %s", method)
+func vetMethod(r *http.Request) *refusal {
+	switch strings.ToUpper(r.Method) {
+	case http.MethodConnect:
+		// What HTTP/2 and HTTP/3 have in place of Upgrade (RFC 8441, RFC 9220), as net/http notes it.
+		if protocol := r.Header[":protocol"]; len(protocol) > 0 {
+			return refuse(http.StatusNotImplemented, "protocol %q", transit.Clip(protocol[0]))
+		}
+		fallthrough
+	case http.MethodTrace, "TRACK":
+		return refuse(http.StatusMethodNotAllowed, "method %s", r.Method)
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ type exchange struct {
 	stall  *stallReader        // between the two; nil: not bounded
 	rec    *transit.Record
 	hsts   string   // value of Strict-Transport-Security, or ""
+	altSvc *string  // value of Alt-Svc; nil: none
 	id     []string // value of X-Request-Id, as backends get it
 	duplex bool     // net/http's server does not look after the rest of the body
 	span   Span     // in somebody's tracing; nil: none
@@ -153,6 +154,9 @@ func (ex *exchange) complete(status int) http.Header {
 	h["X-Request-Id"] = ex.id // a backend's, or a stored response's, names another request
 	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
 		h["Strict-Transport-Security"] = []string{ex.hsts}
+	}
+	if ex.altSvc != nil && h["Alt-Svc"] == nil {
+		h["Alt-Svc"] = []string{*ex.altSvc}
 	}
 	if ex.duplex && ex.body.Err() != io.EOF {
 		h["Connection"] = []string{"close"} // it may take the rest for the next request

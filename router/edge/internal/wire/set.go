@@ -56,6 +56,9 @@ func NewSet(opts Options) *Set {
 // now is the time since the set was made, never 0.
 func (s *Set) now() int64 { return int64(time.Since(s.start)) + 1 }
 
+// Now is the time by which IdleSince of the set's connections tells.
+func (s *Set) Now() time.Duration { return time.Duration(s.now()) }
+
 // Add makes nc one of the set, until it is closed. A set that is closed closes it.
 func (s *Set) Add(nc net.Conn) *Conn {
 	c := &Conn{Conn: nc, set: s}
