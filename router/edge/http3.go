@@ -180,7 +180,7 @@ func (s *Server) announce(altSvc string) {
 
 // serveHTTP3 serves until the server shuts HTTP/3 down. What fails ends nothing else.
 func (s *Server) serveHTTP3() {
-	err := s.opts.HTTP3.Serve(Lent{Handler: s, TLS: s.tls, Limits: s.opts.Limits, Logger: s.opts.Logger, Greet: s.greet, Announce: s.announce})
+	err := s.opts.HTTP3.Serve(Lent{Handler: s, TLS: s.quicTLS, Limits: s.opts.Limits, Logger: s.opts.Logger, Greet: s.greet, Announce: s.announce})
 	s.announce("")
 	if err == nil {
 		return

@@ -66,6 +66,7 @@ type Server struct {
 	hsts     string                 // the field's value; empty for none
 	names    *names                 // nil: all names ask for the same client certificates
 	altSvc   atomic.Pointer[string] // what answers say of HTTP/3; nil: nothing
+	quicTLS  *tls.Config            // what HTTP/3 shakes hands with
 	upgrades upgrades
 	crowd    crowd
 	lines    *LogWriter  // to Options.Combined; nil: there is none
@@ -128,7 +129,7 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 		return nil, errors.New("edge: TLS without a certificate")
 	}
 	s.names = configure(s.tls, &s.opts)
-	s.http.TLSConfig = s.tls
+	s.http.TLSConfig, s.quicTLS = s.tls, s.tls.Clone() // since net/http changes its own
 	s.standard = newHandover()
 	l := opts.Listener
 	if l == nil && !opts.NoPort {
