@@ -30,7 +30,9 @@ func vetMethod(r *http.Request) *refusal {
 	case http.MethodConnect:
 		// What HTTP/2 and HTTP/3 have in place of Upgrade (RFC 8441, RFC 9220), as net/http notes it.
 		if protocol := r.Header[":protocol"]; len(protocol) > 0 {
-			return refuse(http.StatusNotImplemented, "protocol %q", transit.Clip(protocol[0]))
+			no := refuse(http.StatusNotImplemented, "protocol %q", transit.Clip(protocol[0]))
+			no.cause = transit.Meant(no.cause) // nothing has failed, whoever tries it
+			return no
 		}
 		fallthrough
 	case http.MethodTrace, "TRACK":
