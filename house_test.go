@@ -34,6 +34,7 @@ var clients = map[string][]string{
 	"github.com/andybalholm/brotli":    {"cache/codings"},
 	"github.com/caddyserver/certmagic": {"router/edge/acme"},
 	"go.uber.org/zap":                  {"router/edge/acme"},
+	"github.com/quic-go/":              {"router/edge/h3"},
 	"github.com/foretier/foretier/ex":  {}, // nobody imports the examples
 
 	"github.com/chromedp/": {"internal/browsertest"},
@@ -105,6 +106,23 @@ func forbidden(room, imp string) string {
 		return "internal is below health"
 	}
 	return ""
+}
+
+// TestWhoDoesNotSpeakHTTP3HasNoneOfIt: nothing brings QUIC into a program but package h3.
+func TestWhoDoesNotSpeakHTTP3HasNoneOfIt(t *testing.T) {
+	args := []string{"list", "-deps", "./router/edge/acme", "./router/edge/h3"}
+	with, err := exec.Command("go", args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := exec.Command("go", args[:3]...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const quic = "github.com/quic-go/"
+	if !bytes.Contains(with, []byte(quic)) || bytes.Contains(without, []byte(quic)) {
+		t.Errorf("with package h3 %d of QUIC's packages, without it %d, want none", bytes.Count(with, []byte(quic)), bytes.Count(without, []byte(quic)))
+	}
 }
 
 func floor(room string) string {
