@@ -25,7 +25,9 @@ type Backend struct {
 	Name string
 	// URL is where it is: http, https, or h2c for HTTP/2 without TLS. A path
 	// goes in front of each request's; a query or user is an error. Or it is a socket
-	// of this machine, unix:///run/shop.sock, over which HTTP/1.1 is spoken.
+	// of this machine, unix:///run/shop.sock, over which HTTP/1.1 is spoken. And it may be
+	// a server of FastCGI, fcgi://10.0.0.11:9000 or fcgi:///run/php.sock, to which
+	// package fcgi below this one knows the way: see [Options.Transport].
 	URL string
 	// Handler serves in this process, instead of URL.
 	Handler http.Handler
@@ -82,8 +84,8 @@ type Status struct {
 
 // schemes are those of HTTP.
 var schemes = pool.Schemes{
-	Names: []string{"http", "https", "h2c"}, Sockets: true, Example: "http://10.0.0.11:8080",
-	Words: "http://, https:// or h2c://; for connections there is balancer/tcp",
+	Names: []string{"http", "https", "h2c", "fcgi"}, Sockets: true, Example: "http://10.0.0.11:8080",
+	Words: "http://, https:// or h2c://, or fcgi:// with balancer/fcgi; for connections there is balancer/tcp",
 }
 
 // resolve checks b and fills in what it leaves out.
@@ -116,7 +118,7 @@ func (b Backend) resolve() (Backend, *url.URL, error) {
 	if b.Name == "" {
 		b.Name = health.Target{URL: u}.Address()
 	}
-	if u.Scheme == "unix" {
+	if u.Host == "" { // a socket of this machine
 		return b, u, nil
 	}
 	base := target.Of(u)

@@ -41,7 +41,7 @@ func (e *clientError) Unwrap() error { return e.err }
 
 // errLength means that a body would have to be sent with a length, which its
 // client has not told and which was too long to be found out.
-var errLength = &clientError{errors.New("it has no length, its backend speaks HTTP/1.0, and it is too long to be measured")}
+var errLength = &clientError{errors.New("it has no length, which its backend needs, and it is too long to be measured")}
 
 // statusOf returns the status with which err is answered.
 func statusOf(err error, r *http.Request) int {

@@ -128,22 +128,27 @@ func (x *exchange) earlyPlace() (give func(), ok bool) {
 	return func() { p.coming.Give(client, 1) }, true
 }
 
-// measure reads a body of unknown length to its end and makes the call one with
-// a length, for a backend that takes no chunks. Trailers need chunks, and go.
-func (t *try) measure() error {
+// A chunkless transport may say that no body goes its way without a length.
+type chunkless interface{ NoChunks() bool }
+
+// measured returns the exchange's request, or one with a length: a body of unknown
+// length is read to its end for a backend that takes no chunks.
+func (t *try) measured(rt chunkless) (*http.Request, error) {
 	x := t.exchange
+	if x.req.ContentLength >= 0 || !rt.NoChunks() {
+		return x.req, nil
+	}
 	if !x.spool.replayable() {
-		return errLength // a part of it is gone
+		return nil, errLength // a part of it is gone
 	}
 	switch err := x.spool.gather(-1, new(atomic.Bool)); err {
 	case nil:
 	case errNoRoom:
-		return errLength
+		return nil, errLength
 	default:
-		return err
+		return nil, err
 	}
 	r := *x.req
 	r.ContentLength = x.spool.size()
-	t.call.Request, t.call.Trailer = &r, nil
-	return nil
+	return &r, nil
 }

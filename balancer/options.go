@@ -77,13 +77,15 @@ type Options struct {
 	// one of this package's, or wraps it. It is not called once a response
 	// has begun.
 	Error func(http.ResponseWriter, *http.Request, error)
-	// Transport makes the way to a backend. Nil: the pool's own, which keeps a
+	// Transport makes the way to a backend. Nil, or where it returns nil: the pool's
+	// own, of which fcgi has none. That keeps a
 	// connection for 4 s at most, less if the backend says so by "Keep-Alive:
 	// timeout=", of which it takes off a second, and those beyond 32 for 100 ms:
 	// as many as are in hand, until they are no longer. Connections of any other
 	// are that one's affair: a request that may log its connection
 	// in (see the package's comment) has Close set, which [http.Transport]
-	// respects over HTTP/1 alone.
+	// respects over HTTP/1 alone. One with a method NoChunks() bool that returns true
+	// gets no body without a length, as a backend of HTTP/1.0.
 	Transport func(Backend) http.RoundTripper
 	// Trace is told what the pool does. Nil: nobody.
 	Trace *Trace

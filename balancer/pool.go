@@ -42,7 +42,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		DropWay:  func(w any) { release(w.(*way).transport) },
 	}, pool.Limits(opts.Limits), picker(opts.Policy))
 	if opts.Source != nil {
-		s.Opts.Source = pool.Yield(opts.Source.Backends, specOf)
+		s.Opts.Source = pool.Yield(opts.Source.Backends, opts.specOf)
 	}
 	if opts.Trace != nil && opts.Trace.Changed != nil {
 		s.Opts.Changed = func(e *pool.Entry, now time.Time) { opts.Trace.Changed(statusAt(e, now)) }
@@ -78,7 +78,7 @@ func (p *proxy) Only(name string, filters ...func(Status) bool) *Excerpt {
 // their state; new ones beside others start slowly; removed ones finish what
 // they have in hand. On an error nothing has changed.
 func (p *Pool) Update(backends []Backend) error {
-	specs, err := pool.Specs(backends, specOf)
+	specs, err := pool.Specs(backends, p.opts.specOf)
 	if err != nil {
 		return err
 	}

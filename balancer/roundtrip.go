@@ -306,10 +306,12 @@ func (t *try) over(c *http1.Transport) error {
 	if x.spool != nil {
 		t.call.Body = x.spool.body
 		t.call.Uploads = x.uploads
-		if c.NoChunks() && x.req.ContentLength < 0 {
-			if err := t.measure(); err != nil {
-				return err
-			}
+		r, err := t.measured(c)
+		if err != nil {
+			return err
+		}
+		if r != x.req { // trailers need chunks, and go
+			t.call.Request, t.call.Trailer = r, nil
 		}
 	}
 	reply, err := c.Exchange(t.ctx, &t.call)

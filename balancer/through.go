@@ -61,11 +61,19 @@ func (t *try) once(ctx context.Context, rt http.RoundTripper) (*http.Response, e
 	out.Close = out.Close || http1.LogsIn(out.Header)
 	out.Trailer = nil
 	if x.spool != nil {
-		out.Body = x.spool.body()
 		out.GetBody = nil
-		if len(x.trailers) > 0 {
+		trailers := x.trailers
+		if c, ok := rt.(chunkless); ok && c.NoChunks() {
+			r, err := t.measured(c)
+			if err != nil {
+				return nil, err
+			}
+			out.ContentLength, trailers = r.ContentLength, nil
+		}
+		out.Body = x.spool.body()
+		if len(trailers) > 0 {
 			out.Trailer = make(http.Header)
-			for _, name := range x.trailers {
+			for _, name := range trailers {
 				out.Trailer[name] = nil
 			}
 			out.Body = &trailing{out.Body, x, out.Trailer}

@@ -24,8 +24,22 @@ func newTransport(u *url.URL, o Options) http.RoundTripper {
 		return http1.New(func(ctx context.Context) (net.Conn, error) { return t.Dial(ctx, &dialer) })
 	case "https":
 		return newSecure(u, o, dialer)
+	case "fcgi":
+		return noWay{}
 	}
 	return newHTTP2(health.Target{URL: u}, dialer)
+}
+
+// noWay is the way to a backend that [Options.Transport] has none to either.
+type noWay struct{}
+
+// errNoWay means that nobody knows how to speak to a backend.
+var errNoWay = errors.New("balancer: Options.Transport has no way to this backend")
+
+// RoundTrip implements [http.RoundTripper].
+func (noWay) RoundTrip(r *http.Request) (*http.Response, error) {
+	closeBody(r)
+	return nil, errNoWay
 }
 
 // secure is the way to a backend over TLS, which chooses the protocol in its

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -31,19 +32,21 @@ type placed struct {
 func (o Options) makeWay(c pool.Spec) (any, health.Target) {
 	b := c.Own.(*placed)
 	w := &way{url: b.url}
-	if b.url.Scheme == "unix" {
+	switch {
+	case b.url.Host == "":
 		w.url = &url.URL{Scheme: "http", Host: "localhost"} // which nobody sees
+	case b.url.Scheme == "fcgi":
+		w.url = &url.URL{Scheme: "http", Host: b.url.Host}
 	}
 	w.base = target.Sent(w.url)
 	t := health.Target{Name: b.Name, URL: b.url, TLS: o.TLS}
 	switch {
 	case b.Handler != nil:
-		w.transport = inprocess.Transport{Handler: b.Handler}
-		t.Transport = w.transport
+		t.Transport = inprocess.Transport{Handler: b.Handler}
 	case o.Transport != nil:
-		w.transport = o.Transport(b.Backend)
-		t.Transport = w.transport
-	default:
+		t.Transport = o.Transport(b.Backend)
+	}
+	if w.transport = t.Transport; w.transport == nil {
 		w.transport = newTransport(b.url, o)
 	}
 	return w, t
@@ -60,8 +63,11 @@ func release(rt http.RoundTripper) {
 }
 
 // specOf returns a backend as a set wants it, checked.
-func specOf(b Backend) (pool.Spec, error) {
+func (o Options) specOf(b Backend) (pool.Spec, error) {
 	b, u, err := b.resolve()
+	if err == nil && u.Scheme == "fcgi" && o.Transport == nil {
+		err = fmt.Errorf("balancer: backend %s: the pool has no way there: want Options.Transport of balancer/fcgi", b.label())
+	}
 	s := pool.Spec{Name: b.Name, Weight: b.Weight, Tier: b.Tier, Own: &placed{b, u}}
 	if err == nil && b.Handler == nil { // two handlers of one name may be two
 		s.At = u.String()

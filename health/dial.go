@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
+	"time"
 )
 
 // Dial connects to the target: by TCP, or by the socket of this machine that it is, and
@@ -20,7 +22,7 @@ func (t Target) Dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error) 
 	if t.local() {
 		network = "unix"
 	}
-	conn, err := dialer.DialContext(ctx, network, t.Address())
+	conn, err := dial(ctx, dialer, network, t.Address())
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +52,34 @@ func (t Target) Dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error) 
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
 	return secure, nil
+}
+
+// dial connects. A server of this machine whose queue of connections is full refuses
+// them at once, where one over TCP lets them wait: so it is asked again, for as long as
+// the dialer has.
+func dial(ctx context.Context, dialer *net.Dialer, network, address string) (net.Conn, error) {
+	conn, err := dialer.DialContext(ctx, network, address)
+	if !errors.Is(err, syscall.EAGAIN) {
+		return conn, err
+	}
+	const every = 5 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	late := make(<-chan time.Time)
+	if dialer.Timeout > 0 {
+		late = time.After(dialer.Timeout)
+	}
+	for errors.Is(err, syscall.EAGAIN) {
+		select {
+		case <-tick.C:
+			conn, err = dialer.DialContext(ctx, network, address)
+		case <-late:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+	return conn, err
 }
 
 // alerted reports whether err is a TLS alert of the other side's.

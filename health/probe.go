@@ -48,7 +48,7 @@ func (f ProbeFunc) Probe(ctx context.Context, t Target) (Result, error) { return
 // A Target is what a probe asks.
 type Target struct {
 	Name string   // the backend's
-	URL  *url.URL // scheme http, https, h2c, unix, tcp or tls; not to be modified
+	URL  *url.URL // scheme http, https, h2c, fcgi, unix, tcp or tls; not to be modified
 	TLS  *tls.Config
 	// Preface is what a connection begins with, before TLS: a header of the
 	// PROXY protocol. Empty: nothing. Not to be modified.
@@ -76,7 +76,7 @@ func (t Target) Address() string {
 }
 
 // local reports whether the target is a socket of this machine.
-func (t Target) local() bool { return t.URL.Scheme == "unix" }
+func (t Target) local() bool { return t.URL.Host == "" && t.URL.Path != "" }
 
 // A Result is what a probe learned.
 type Result struct {
@@ -170,11 +170,12 @@ func (p *HTTPProbe) url(t Target) (*url.URL, error) {
 // httpURL returns the target's URL with the scheme by which package http knows
 // it.
 func httpURL(t Target) *url.URL {
+	if t.local() {
+		return &url.URL{Scheme: "http", Host: "localhost"}
+	}
 	u := *t.URL
 	switch u.Scheme {
-	case "unix":
-		return &url.URL{Scheme: "http", Host: "localhost"}
-	case "h2c", "tcp":
+	case "h2c", "fcgi", "tcp":
 		u.Scheme = "http"
 	case "tls":
 		u.Scheme = "https"
