@@ -72,7 +72,7 @@ check:
 # gcc and libc6-dev: the race detector needs cgo.
 install:
 	./.ci/install gcc libc6-dev redis-server memcached php-cli php-redis php-memcached \
-		mariadb-server galera-4 postgresql
+		mariadb-server galera-4 postgresql php-fpm nginx
 
 install-e2e:
 	./.ci/install curl apache2 libapache2-mod-php nginx chromium systemd
