@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -85,9 +86,16 @@ func (t *tier) takeBackends(contents [][]byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	at, said, err := splitBackends(urls)
+	if err != nil {
+		return "", err
+	}
+	if said != "" && said != t.said {
+		return "", fmt.Errorf("the site of php-fpm is ?%s, and was ?%s when the gateway started: another takes a restart", said, cmp.Or(t.said, "none"))
+	}
 	// A base path may lead where only the origin may: the rules are proved over a pool
 	// of these backends before anybody gets them.
-	next, err := balancer.New(balancer.Backends(urls...), balancer.Options{Name: "apps", Logger: t.log})
+	next, err := balancer.New(balancer.Backends(at...), balancer.Options{Name: "apps", Logger: t.log, Transport: transportOf(t.site)})
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +104,7 @@ func (t *tier) takeBackends(contents [][]byte) (string, error) {
 		return "", err
 	}
 	before := t.backends
-	if err := t.apps.Update(balancer.Backends(urls...)); err != nil {
+	if err := t.apps.Update(balancer.Backends(at...)); err != nil {
 		return "", err
 	}
 	t.backends = urls

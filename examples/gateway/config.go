@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,14 +145,14 @@ func parse(args []string, out io.Writer) (config, error) {
 func (f *flags) register(fs *flag.FlagSet) {
 	f.c.linger = defaultLinger
 	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket; a second one is -status's)")
-	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required)")
+	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required); php-fpm is fcgi://10.0.0.11:9000?root=/var/www/shop or fcgi:///run/php/php8.2-fpm.sock?root=/var/www/shop, whose files are served from there (files=DIR: from there; files=none: they are not here)")
 	fs.StringVar(&f.c.redirects, "redirects", "", "`FILE` of what has moved, CSV with a line such as /old,/new or shop.example/old,https://new.example/,308 for each")
 	fs.StringVar(&f.c.block, "block", "", "`FILE` of addresses and networks, one a line, whose requests are answered 403")
 	fs.StringVar(&f.c.maintenance, "maintenance", "", "`FILE` that puts the tier in maintenance while it is there: all get 503, but for the addresses and networks in it, one a line")
 	fs.StringVar(&f.c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
 	fs.StringVar(&f.admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
 	fs.StringVar(&f.c.shop, "shop", "", "`SHOP` that runs behind: magento, shopware, wordpress or oxid. Sets at once what is admin's (-admin adds to that; for magento it is the path of the admin pages), what is cached and under which key, and how purges are read (oxid: admin's alone)")
-	fs.StringVar(&f.c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz (empty: judge by real requests alone)")
+	fs.StringVar(&f.c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz, for php-fpm its ping.path (empty: judge by real requests alone)")
 	fs.StringVar(&f.c.probeHost, "probe-host", "", "`HOST` that the probe asks for, such as shop.example (empty: each backend's own host and port, which many shops redirect)")
 	fs.StringVar(&f.c.policy, "policy", "adaptive", "how a backend is picked: adaptive, roundrobin, least or hash")
 	fs.IntVar(&f.c.requests, "max-requests", 100, "`NUMBER` of requests at each backend at once, beyond which they wait (0: no limit)")
@@ -271,6 +272,12 @@ func (f *flags) checkBackends() {
 	}
 	if c.probeHost != "" {
 		f.check("probe-host", c.probeHost, checkProbeHost(c.probeHost, c.probe))
+		if slices.ContainsFunc(c.backends, isFCGI) {
+			f.check("probe-host", c.probeHost, errors.New("it means nothing with backends of fcgi://, whose -probe is php-fpm's ping.path"))
+		}
+	}
+	if _, _, err := splitBackends(c.backends); err != nil {
+		f.check("backends", f.backends, err)
 	}
 	if _, ok := policies[c.policy]; !ok {
 		f.check("policy", c.policy, errors.New("want adaptive, roundrobin, least or hash"))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/balancer/fcgi"
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/health/metrics"
@@ -51,7 +52,10 @@ type tier struct {
 	closers    []io.Closer
 
 	apps          *balancer.Pool
+	site          *fcgi.Site     // of those of them that are php-fpm; nil: none is
+	said          string         // what their URLs say of it
 	origin        *balancer.Pool // nil: no server is special
+	originFiles   http.Handler   // that pool, behind its site's files
 	admin         router.Matcher // what is its alone
 	purge         http.Handler   // nil: nobody may
 	shop, streams http.Handler   // the pool, and what stands before it
@@ -84,9 +88,9 @@ func build(c config, on sockets, logger *slog.Logger, others ...health.Reporter)
 	if t.apps, err = t.newApps(); err != nil {
 		return nil, err
 	}
-	var shop http.Handler = t.apps
+	shop := filesOf(t.site, t.apps)
 	if c.cacheSize > 0 {
-		if shop, err = t.cached(t.apps); err != nil {
+		if shop, err = t.cached(shop); err != nil {
 			return nil, err
 		}
 	}
@@ -100,9 +104,18 @@ func build(c config, on sockets, logger *slog.Logger, others ...health.Reporter)
 		return nil, err
 	}
 	if c.onOrigin() {
-		if t.origin, err = t.pool("origin", []string{c.origin}, balancer.Options{}); err != nil {
+		at, said, err := splitBackends([]string{c.origin})
+		if err != nil {
 			return nil, fmt.Errorf("-origin: %w", err)
 		}
+		site, err := newSite(said, t.log)
+		if err != nil {
+			return nil, fmt.Errorf("-origin: %w", err)
+		}
+		if t.origin, err = t.pool("origin", at, site, balancer.Options{}); err != nil {
+			return nil, fmt.Errorf("-origin: %w", err)
+		}
+		t.originFiles = filesOf(site, t.origin)
 		t.claims = append(t.claims, router.Only(t.origin).For(t.admin))
 	}
 	if t.front, err = router.New(router.Options{Claims: t.claims}, t.rules(t.shop, t.streams, t.mutable)...); err != nil {
@@ -133,7 +146,7 @@ func (t *tier) rules(shop, streams http.Handler, m mutable) []router.Rule {
 	}
 	rules = append(rules, m.maintenance()...)
 	if t.origin != nil {
-		rules = append(rules, router.Rule{Name: "admin", When: t.admin, To: t.origin, Timeouts: adminTimeouts, MaxBody: adminBody})
+		rules = append(rules, router.Rule{Name: "admin", When: t.admin, To: t.originFiles, Timeouts: adminTimeouts, MaxBody: adminBody})
 	}
 	rules = append(rules, m.redirects()...)
 	if len(c.streaming) > 0 {
@@ -158,22 +171,34 @@ func (t *tier) newApps() (*balancer.Pool, error) {
 		}
 		opts.Affinity = sticky
 	}
-	apps, err := t.pool("apps", c.backends, opts)
+	at, said, err := splitBackends(c.backends)
+	if err == nil {
+		t.said = said
+		t.site, err = newSite(said, t.log)
+	}
+	var apps *balancer.Pool
+	if err == nil {
+		apps, err = t.pool("apps", at, t.site, opts)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("-backends: %w", err)
 	}
 	return apps, nil
 }
 
-// pool returns a pool as the flags want all of them.
-func (t *tier) pool(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
+// pool returns a pool as the flags want all of them, of which some may be php-fpm of a
+// site.
+func (t *tier) pool(name string, urls []string, site *fcgi.Site, opts balancer.Options) (*balancer.Pool, error) {
 	c := t.config
-	opts.Name, opts.Logger = name, t.log
+	opts.Name, opts.Logger, opts.Transport = name, t.log, transportOf(site)
 	if opts.Via = c.via; c.via == "off" {
 		opts.Via = balancer.NoVia
 	}
 	opts.Limits = balancer.Limits{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
-	if c.probe != "" {
+	switch {
+	case c.probe != "" && site != nil:
+		opts.Probe = fcgi.Ping(c.probe)
+	case c.probe != "":
 		opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
 	}
 	p, err := balancer.New(balancer.Backends(urls...), opts)

@@ -28,6 +28,9 @@ func list(s string) []string {
 }
 
 func checkBackend(s string) error {
+	if isFCGI(s) {
+		return checkFCGI(s)
+	}
 	u, err := url.Parse(s)
 	switch {
 	case strings.HasPrefix(s, "unix:///"):
@@ -39,7 +42,7 @@ func checkBackend(s string) error {
 	case err != nil:
 		return errors.New("not a URL: want one such as http://10.0.0.11:8080")
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
-		return errors.New("want a URL that starts with http://, https:// or h2c://, such as http://10.0.0.11:8080")
+		return errors.New("want a URL that starts with http://, https://, h2c:// or fcgi://, such as http://10.0.0.11:8080")
 	case u.Hostname() == "":
 		return errors.New("the host is missing: want a URL such as http://10.0.0.11:8080")
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
