@@ -75,7 +75,7 @@ install:
 		mariadb-server galera-4 postgresql php-fpm nginx
 
 install-e2e:
-	./.ci/install curl apache2 libapache2-mod-php nginx chromium systemd
+	./.ci/install curl apache2 libapache2-mod-php nginx chromium systemd wordpress php-mysql
 
 install-bench:
 	./.ci/install gcc libc6-dev nginx haproxy varnish wrk nghttp2-client strace
