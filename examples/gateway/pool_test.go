@@ -218,3 +218,11 @@ func TestLoopEnds(t *testing.T) {
 	}
 	linesOf(t, log, " target=/page ", 2)
 }
+
+// TestNoLimitOfRequests: 0 is a number as -h says.
+func TestNoLimitOfRequests(t *testing.T) {
+	addr, _ := startGateway(t, "-backends", visitorBackend(t, "web1"), "-max-requests", "0", "-max-streams", "0")
+	if status, body, err := get(t, "http://"+addr+"/"); status != 200 || err != nil {
+		t.Errorf("%d %q %v", status, body, err)
+	}
+}

@@ -194,7 +194,10 @@ func (t *tier) pool(name string, urls []string, site *fcgi.Site, opts balancer.O
 	if opts.Via = c.via; c.via == "off" {
 		opts.Via = balancer.NoVia
 	}
-	opts.Limits = balancer.Limits{InFlight: c.requests, Streams: c.streams, Queue: queueLen, Wait: queueWait}
+	opts.Limits = balancer.Limits{InFlight: c.requests, Streams: c.streams}
+	if c.requests > 0 { // else nobody waits
+		opts.Limits.Queue, opts.Limits.Wait = queueLen, queueWait
+	}
 	switch {
 	case c.probe != "" && site != nil:
 		opts.Probe = fcgi.Ping(c.probe)
