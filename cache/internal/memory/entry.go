@@ -96,8 +96,8 @@ func (e *Entry) TTL(now time.Time) int64 {
 		until = min(until, p)
 	}
 	d := until - now.UnixNano()
-	if d < 0 {
-		d -= int64(time.Second) - 1
+	if d <= 0 { // at its very end, too: 0 is fresh for less than a second
+		return min(-1, (d-int64(time.Second)+1)/int64(time.Second))
 	}
 	return d / int64(time.Second)
 }
