@@ -1,6 +1,6 @@
 // Package cachetest proves caching policy in virtual time: what is served after
 // a purge, half an hour after the backend has died. It takes no time, no
-// sockets and no real backend.
+// sockets and no real backend. Package edgetest adds what stands in front of a cache.
 //
 //	func TestPriceChangeWhileTheBackendIsDown(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -16,6 +16,18 @@
 //			cachetest.Get(t, front, "http://shop.example/product/42").Want(t, 200, "10 €", "stale")
 //		})
 //	}
+//
+// [Table] reads such a day like a page, of any method and from any address:
+//
+//	cachetest.Table(t, front,
+//		cachetest.Row{Target: "/product/42", Body: "10 €", From: "miss"},
+//		cachetest.Row{Method: "PURGE", Target: "/product/42", Client: "203.0.113.9", Status: 403},
+//		cachetest.Row{Method: "PURGE", Target: "/product/42", Client: "10.0.0.7", Fields: []string{"Soft-Purge: 1"}, Status: 200},
+//		cachetest.Row{Target: "/product/42", From: "stale"},
+//		cachetest.Row{Do: origin.Die, After: 30 * time.Minute, Target: "/product/42", Body: "10 €", From: "stale"},
+//	)
+//
+// A failure says what was wanted, what came, and how the cache explains it.
 package cachetest
 
 import (
