@@ -30,7 +30,7 @@ func Forms(prefix string) []string {
 var inners = []func(string) string{
 	func(p string) string { return p },
 	strings.ToUpper,
-	func(p string) string { return p[:1] + strings.ToUpper(p[1:2]) + p[2:] },
+	func(p string) string { return p[:1] + strings.ToUpper(p[1:min(2, len(p))]) + p[min(2, len(p)):] },
 	func(p string) string { return escape(p, "%%%02x", 1) },
 	func(p string) string { return escape(p, "%%%02X", len(p)) },
 	func(p string) string { return escape(p, "%%25%02x", 1) },

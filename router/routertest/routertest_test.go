@@ -76,3 +76,10 @@ func TestBypass(t *testing.T) {
 		t.Errorf("only %d forms", n)
 	}
 }
+
+// The root is a path, too.
+func TestFormsOfTheRoot(t *testing.T) {
+	if n := len(routertest.Forms("/")); n < 100 {
+		t.Errorf("only %d forms", n)
+	}
+}
