@@ -30,7 +30,7 @@ type Row struct {
 	From        string   // as [Answer.From] says
 	Status      int      // 0: not looked at
 	Body        string   // a part of the answer's body
-	Has         []string // fields of the answer: "Name: part of the value", or "Name:" for one that must not be there
+	Has         []string // fields of the answer: "Name: part of the value", or "!Name" for one that must not be there
 	CacheStatus string   // a part of Cache-Status, such as "fwd=stale" or "detail="
 	Broken      bool     // the connection must break off
 }

@@ -50,7 +50,7 @@ func Clone(r *http.Request) *http.Request {
 type Want struct {
 	Status int
 	Body   string   // is in the body
-	Has    []string // "Name: value", which is in a field of that name; "Name:": there is none
+	Has    []string // "Name: value", which is in a field of that name; "!Name": there is none
 }
 
 // Differs says what of an answer is another than what is wanted, a line each.
@@ -62,19 +62,33 @@ func (w *Want) Differs(a Answer) (lines []string) {
 		lines = append(lines, fmt.Sprintf("body: got %s, want %q in it", Shown(a.Body), w.Body))
 	}
 	for _, field := range w.Has {
-		name, value, _ := strings.Cut(field, ":")
-		value = textproto.TrimString(value)
-		got := strings.Join(a.Header.Values(name), ", ")
-		switch {
-		case value == "" && a.Header.Values(name) != nil:
-			lines = append(lines, fmt.Sprintf("%s: got %q, want no such field", name, got))
-		case a.Header.Values(name) == nil && value != "":
-			lines = append(lines, fmt.Sprintf("%s: got no such field, want %q in it", name, value))
-		case !strings.Contains(got, value):
-			lines = append(lines, fmt.Sprintf("%s: got %q, want %q in it", name, got, value))
+		if line := differs(field, a.Header); line != "" {
+			lines = append(lines, line)
 		}
 	}
 	return lines
+}
+
+// differs says how a header has not what is wanted of a field, or "".
+func differs(field string, h http.Header) string {
+	if name, absent := strings.CutPrefix(field, "!"); absent {
+		if got := h.Values(name); got != nil {
+			return fmt.Sprintf("%s: got %q, want no such field", name, strings.Join(got, ", "))
+		}
+		return ""
+	}
+	name, value, _ := strings.Cut(field, ":")
+	value = textproto.TrimString(value)
+	got := h.Values(name)
+	switch {
+	case got == nil && value == "":
+		return fmt.Sprintf("%s: got no such field, want one", name)
+	case got == nil:
+		return fmt.Sprintf("%s: got no such field, want %q in it", name, value)
+	case !strings.Contains(strings.Join(got, ", "), value):
+		return fmt.Sprintf("%s: got %q, want %q in it", name, strings.Join(got, ", "), value)
+	}
+	return ""
 }
 
 // status names a status.

@@ -44,12 +44,13 @@ func TestDiffers(t *testing.T) {
 		lines []string // the beginning of each
 	}{
 		"nothing is wanted": {Want{}, nil},
-		"all is as wanted":  {Want{301, "moved", []string{"location: /ne", "X-Other:"}}, nil},
+		"all is as wanted":  {Want{301, "moved", []string{"location: /ne", "!X-Other", "X-Empty"}}, nil},
 		"the status":        {Want{Status: 200}, []string{"status: got 301 Moved Permanently, want 200 OK"}},
 		"the body":          {Want{Body: "gone"}, []string{`body: got "moved `}},
 		"another value":     {Want{Has: []string{"Location: /old"}}, []string{`Location: got "/new", want "/old" in it`}},
 		"a field too few":   {Want{Has: []string{"Etag: 1"}}, []string{`Etag: got no such field, want "1" in it`}},
-		"a field too many":  {Want{Has: []string{"X-Empty:"}}, []string{`X-Empty: got "", want no such field`}},
+		"any value":         {Want{Has: []string{"Etag"}}, []string{"Etag: got no such field, want one"}},
+		"a field too many":  {Want{Has: []string{"!X-Empty"}}, []string{`X-Empty: got "", want no such field`}},
 	}
 	for name, c := range cases {
 		got := c.want.Differs(a)
