@@ -33,6 +33,24 @@ func TestReadmeShowsTheQuickstart(t *testing.T) {
 	}
 }
 
+// TestReadmeShowsATest holds the test of a front in the README against the one that is run.
+func TestReadmeShowsATest(t *testing.T) {
+	text := regexp.MustCompile(`(?ms)^func TestFront\(t \*testing.T\) \{\n.*?^\}$`)
+	var found [2]string
+	for i, file := range []string{"README.md", "front_test.go"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found[i] = text.FindString(string(content)); found[i] == "" {
+			t.Fatalf("%s has no TestFront", file)
+		}
+	}
+	if found[0] != found[1] {
+		t.Errorf("the README shows\n%s\nthe test is\n%s", found[0], found[1])
+	}
+}
+
 func TestLinksExist(t *testing.T) {
 	link := regexp.MustCompile(`(?:\]\(|src=")([^)"#:]+)[)"]`)
 	for page, least := range map[string]int{"README.md": 20, "CONTRIBUTING.md": 3, "BENCHMARKS.md": 10, "docs/running.md": 1, "docs/first-night.md": 1, "balancer/internal/simulator/README.md": 13} {
