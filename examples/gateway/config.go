@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -66,6 +67,8 @@ type config struct {
 	log           string
 	logHits       int // of so many hits one has its line
 	linger        time.Duration
+	// In tests: what answers in place of the server at a URL, without a port.
+	handlers map[string]http.Handler
 }
 
 const (

@@ -204,13 +204,24 @@ func (t *tier) pool(name string, urls []string, site *fcgi.Site, opts balancer.O
 	case c.probe != "":
 		opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
 	}
-	p, err := balancer.New(balancer.Backends(urls...), opts)
+	p, err := balancer.New(c.servers(urls), opts)
 	if err != nil {
 		return nil, err
 	}
 	t.background = append(t.background, p)
 	t.reporters = append(t.reporters, p)
 	return p, nil
+}
+
+// servers are the backends at these URLs.
+func (c config) servers(urls []string) []balancer.Backend {
+	servers := balancer.Backends(urls...)
+	for i, url := range urls {
+		if h := c.handlers[url]; h != nil {
+			servers[i] = balancer.Backend{Name: strings.TrimPrefix(url, "http://"), Handler: h}
+		}
+	}
+	return servers
 }
 
 // listen makes the server in front of the router, and the status page of all.

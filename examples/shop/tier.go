@@ -43,8 +43,14 @@ func newFarm(listen string, linger time.Duration, store session.Store, logger *s
 	if err != nil {
 		return nil, fmt.Errorf("-listen: %w: want a free port of this machine, such as :8081", err)
 	}
+	return newFarmOn(l, serve, linger, store, logger)
+}
+
+// newFarmOn is newFarm on a listener of the caller's, which it closes if it fails, and
+// with servers that serve starts.
+func newFarmOn(l net.Listener, serve func(http.Handler) (*server, error), linger time.Duration, store session.Store, logger *slog.Logger) (*farm, error) {
 	f := new(farm)
-	err = f.start(store, logger)
+	err := f.start(serve, store, logger)
 	if err == nil {
 		err = f.build(l, linger, logger)
 	}
@@ -55,7 +61,7 @@ func newFarm(listen string, linger time.Duration, store session.Store, logger *s
 }
 
 // start starts the shop's servers.
-func (f *farm) start(store session.Store, logger *slog.Logger) error {
+func (f *farm) start(serve func(http.Handler) (*server, error), store session.Store, logger *slog.Logger) error {
 	goods, media := newCatalogue(), newDocroots(len(f.web))
 	for i := range f.web {
 		sessions, err := session.New(store, sessionOptions(logger))
@@ -97,12 +103,12 @@ func (f *farm) build(l net.Listener, linger time.Duration, logger *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	origin, err := balancer.New([]balancer.Backend{{Name: "web0", URL: f.web[0].url()}},
+	origin, err := balancer.New([]balancer.Backend{f.web[0].backend("web0")},
 		balancer.Options{Name: "origin", Probe: health.HTTP("/healthz"), Logger: logger})
 	if err != nil {
 		return err
 	}
-	apps, err := balancer.New([]balancer.Backend{{Name: "web1", URL: f.web[1].url()}, {Name: "web2", URL: f.web[2].url()}},
+	apps, err := balancer.New([]balancer.Backend{f.web[1].backend("web1"), f.web[2].backend("web2")},
 		balancer.Options{
 			Name:     "apps",
 			Probe:    health.HTTP("/healthz"),
@@ -157,7 +163,7 @@ func (f *farm) purge(ctx context.Context, tags ...string) error {
 	return err
 }
 
-// A server runs a shop on a loopback port of its own.
+// A server runs a shop on a loopback port of its own, or in a test on none.
 type server struct {
 	addr    string
 	handler http.Handler
@@ -191,6 +197,9 @@ func (s *server) start() error {
 
 // stop ends the server as a crash would: connections are cut.
 func (s *server) stop() error {
+	if s.addr == "" {
+		return nil
+	}
 	err := s.http.Close()
 	if e := <-s.done; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
@@ -200,6 +209,14 @@ func (s *server) stop() error {
 }
 
 func (s *server) url() string { return "http://" + s.addr }
+
+// backend is how the tier reaches the server: without a port it is a handler.
+func (s *server) backend(name string) balancer.Backend {
+	if s.addr == "" {
+		return balancer.Backend{Name: name, Handler: s.handler}
+	}
+	return balancer.Backend{Name: name, URL: s.url()}
+}
 
 // local returns the URL at which a browser on this machine finds addr.
 func local(addr string) string {
