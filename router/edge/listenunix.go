@@ -23,3 +23,14 @@ func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+// TakeOverUnix returns l, one of [Inherited] that another process of this program has made
+// at path by [ListenUnix], as ListenUnix returns one: it goes by its path, and Close takes
+// the file away. One that a service manager has made is that one's to take away.
+func TakeOverUnix(l net.Listener, path string) (net.Listener, error) {
+	u, err := unixsocket.TakeOver(l, path)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	return u, nil
+}

@@ -78,3 +78,45 @@ func TestASocketOfThisMachine(t *testing.T) {
 		})
 	}
 }
+
+// TestASocketIsTakenOver: what was passed on goes by its path, and its file goes with it.
+func TestASocketIsTakenOver(t *testing.T) {
+	dir, err := os.MkdirTemp("", "s") // a test's own is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "gateway.sock")
+	first, err := edge.ListenUnix(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := first.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed, err := net.FileListener(f)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := edge.TakeOverUnix(passed, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Addr().String() != path {
+		t.Errorf("it is at %s", second.Addr())
+	}
+	first.(interface{ Leave() }).Leave()
+	first.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the first has taken it away: %v", err)
+	}
+	second.Close()
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("it is still there")
+	}
+	if _, err := edge.TakeOverUnix(testkit.Listen(t), path); err == nil {
+		t.Error("a port was taken over as a socket")
+	}
+}
