@@ -15,58 +15,59 @@ import (
 
 // A config is what the flags say, checked: nothing listens before it is whole.
 type config struct {
-	args          []string // which it was made of
-	listen        string
-	backends      []string
-	backendsFile  string // which holds these; empty: none does
-	redirects     string // file
-	block         string // file
-	maintenance   string // file
-	origin        string // empty: no server is special
-	admin         []string
-	shop          string // empty: none that is known
-	probe         string // empty: passive
-	probeHost     string // empty: each backend's own
-	policy        string
-	requests      int      // at a backend at once; 0: no limit
-	streams       int      // likewise
-	streaming     []string // paths whose answers are streams
-	via           string   // empty: made at random
-	sticky        string   // cookie name; empty: no pins
-	stickyKey     []byte
-	cacheSize     int64 // bytes; 0: off
-	snapshot      string
-	warm          []string // URLs
-	cacheTTL      time.Duration
-	lifetimes     map[int]time.Duration // by status, in place of cacheTTL
-	ignoreNoStore bool
-	esi           bool
-	compress      string   // on, private or off
-	devices       bool     // tell phones and desktops apart, and no browsers
-	fill          []string // fields that may go along with what fills the cache; nil: all
-	bypass        []string // cookies whose bearers are not cached for
-	bypassVar     []string // PHP session variables, likewise
-	redisCache    string   // what the caches of several gateways tell one another by
-	redisPages    string   // where copies of their pages are; "": there too
-	redis         string   // sessions
-	memcached     []string
-	purgeFrom     []netip.Prefix
-	purgeByHost   bool
-	trust         []netip.Prefix
-	trace         string         // pass, begin or clients
-	observers     []netip.Prefix // who are shown how their requests went
-	cert, key     string
-	acme          acmeConfig
-	redirect      string // plain HTTP that is redirected; empty: none
-	httpsPort     int    // to which
-	pages         map[int][]byte
-	status        string
-	statusHosts   []string // further names of the status page
-	actFrom       []netip.Prefix
-	act           string // for a gateway that runs; empty: this one is to
-	log           string
-	logHits       int // of so many hits one has its line
-	linger        time.Duration
+	args               []string // which it was made of
+	listen             string
+	backends           []string
+	backendsFile       string // which holds these; empty: none does
+	redirects          string // file
+	block              string // file
+	maintenance        string // file
+	origin             string // empty: no server is special
+	admin              []string
+	shop               string // empty: none that is known
+	probe              string // empty: passive
+	probeHost          string // empty: each backend's own
+	policy             string
+	requests           int      // at a backend at once; 0: no limit
+	streams            int      // likewise
+	streaming          []string // paths whose answers are streams
+	via                string   // empty: made at random
+	sticky             string   // cookie name; empty: no pins
+	stickyKey          []byte
+	cacheSize          int64 // bytes; 0: off
+	snapshot           string
+	warm               []string // URLs
+	cacheTTL           time.Duration
+	lifetimes          map[int]time.Duration // by status, in place of cacheTTL
+	ignoreNoStore      bool
+	ignoreNoVarySearch bool
+	esi                bool
+	compress           string   // on, private or off
+	devices            bool     // tell phones and desktops apart, and no browsers
+	fill               []string // fields that may go along with what fills the cache; nil: all
+	bypass             []string // cookies whose bearers are not cached for
+	bypassVar          []string // PHP session variables, likewise
+	redisCache         string   // what the caches of several gateways tell one another by
+	redisPages         string   // where copies of their pages are; "": there too
+	redis              string   // sessions
+	memcached          []string
+	purgeFrom          []netip.Prefix
+	purgeByHost        bool
+	trust              []netip.Prefix
+	trace              string         // pass, begin or clients
+	observers          []netip.Prefix // who are shown how their requests went
+	cert, key          string
+	acme               acmeConfig
+	redirect           string // plain HTTP that is redirected; empty: none
+	httpsPort          int    // to which
+	pages              map[int][]byte
+	status             string
+	statusHosts        []string // further names of the status page
+	actFrom            []netip.Prefix
+	act                string // for a gateway that runs; empty: this one is to
+	log                string
+	logHits            int // of so many hits one has its line
+	linger             time.Duration
 	// In tests: what answers in place of the server at a URL, without a port.
 	handlers map[string]http.Handler
 }
@@ -91,6 +92,9 @@ type flags struct {
 	set                                                   map[string]bool // those that were given
 	err                                                   error           // the first that check was told
 }
+
+// loopback is what whoever comes by a socket counts as.
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // noPages is the value of -redis-pages that keeps no copies anywhere.
 const noPages = "none"
@@ -149,6 +153,8 @@ func (f *flags) register(fs *flag.FlagSet) {
 	f.c.linger = defaultLinger
 	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket; a second one is -status's)")
 	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required); php-fpm is fcgi://10.0.0.11:9000?root=/var/www/shop or fcgi:///run/php/php8.2-fpm.sock?root=/var/www/shop, whose files are served from there (files=DIR: from there; files=none: they are not here)")
+	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket; a second one is -status's); unix:/run/gateway/gateway.sock is a socket of this machine, for a proxy of the same user before the gateway, with :0660 behind it for one of its group")
+	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required)")
 	fs.StringVar(&f.c.redirects, "redirects", "", "`FILE` of what has moved, CSV with a line such as /old,/new or shop.example/old,https://new.example/,308 for each")
 	fs.StringVar(&f.c.block, "block", "", "`FILE` of addresses and networks, one a line, whose requests are answered 403")
 	fs.StringVar(&f.c.maintenance, "maintenance", "", "`FILE` that puts the tier in maintenance while it is there: all get 503, but for the addresses and networks in it, one a line")
@@ -172,6 +178,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 		return err
 	})
 	fs.BoolVar(&f.c.ignoreNoStore, "cache-ignore-no-store", false, "store what visitors get who say no-store, as some scripts do with every reload (no-cache of theirs is ignored anyway)")
+	fs.BoolVar(&f.c.ignoreNoVarySearch, "cache-ignore-no-vary-search", false, "tell URLs apart by their whole query, though answers say by No-Vary-Search that parts of it mean nothing")
 	fs.BoolVar(&f.c.esi, "esi", false, "compose pages of the fragments that they include (esi:include), each of which is cached on its own; done where Surrogate-Control asks for ESI/1.0, with -shop magento in all HTML (default true with -shop magento and shopware)")
 	fs.BoolVar(&f.c.devices, "cache-devices", false, "pages with Vary: User-Agent differ between phones and desktops only: store two of each, and not one for every version of every browser")
 	fs.StringVar(&f.c.compress, "compress", "on", "`WHAT` text is compressed where clients accept that and backends have not done it: on (what is stored, once; the rest on its way, but for what sets a session or needs one, whose length would tell of its secrets: BREACH), private (that too) or off")
@@ -302,7 +309,7 @@ func (f *flags) checkLimits() {
 
 func (f *flags) checkListening() {
 	c := &f.c
-	f.check("listen", c.listen, checkListen(c.listen))
+	f.check("listen", c.listen, checkPlace(c.listen, "unix:/run/gateway/gateway.sock"))
 	f.checkStatus()
 	for _, h := range c.statusHosts {
 		f.check("status-hosts", h, checkHost(h))
@@ -327,6 +334,9 @@ func (f *flags) checkListening() {
 	}
 	c.trust, err = prefixes(f.trust)
 	f.check("trust", f.trust, err)
+	if isSocket(c.listen) && !slices.ContainsFunc(c.trust, func(p netip.Prefix) bool { return p.Contains(loopback) }) {
+		f.check("listen", c.listen, errors.New("whoever comes by a socket counts as 127.0.0.1, so it needs -trust 127.0.0.1: the proxy before it says who asks"))
+	}
 	if c.trace != "pass" && c.trace != "begin" && c.trace != "clients" {
 		f.check("trace", c.trace, errors.New("want pass, begin or clients"))
 	}
@@ -336,7 +346,7 @@ func (f *flags) checkListening() {
 
 func (f *flags) checkStatus() {
 	for _, at := range list(f.c.status) {
-		f.check("status", at, checkStatus(at))
+		f.check("status", at, checkPlace(at, "unix:/run/gateway/status.sock"))
 	}
 }
 
@@ -397,8 +407,10 @@ func (f *flags) checkCache() {
 		if c.cacheTTL > 0 || len(c.lifetimes) > 0 {
 			f.check("cache-ttl", c.cacheTTL.String(), errors.New(why))
 		}
-		if c.ignoreNoStore {
-			f.check("cache-ignore-no-store", "true", errors.New(why))
+		for name, set := range map[string]bool{"cache-ignore-no-store": c.ignoreNoStore, "cache-ignore-no-vary-search": c.ignoreNoVarySearch} {
+			if set {
+				f.check(name, "true", errors.New(why))
+			}
 		}
 	}
 }

@@ -8,33 +8,37 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-
-	"github.com/foretier/foretier/health/status"
 )
 
 // listeners are those of -status.
 type listeners []net.Listener
 
-// listenStatus listens where one address of -status says, or has what is passed on for it,
-// which is nil if nothing is.
-func listenStatus(at string, passed net.Listener) (l net.Listener, err error) {
+// A maker makes listeners at sockets of this machine, for what serves on them.
+type maker struct {
+	listen   func(path string, mode fs.FileMode) (net.Listener, error)
+	takeOver func(l net.Listener, path string) (net.Listener, error) // passed on
+}
+
+// listenAt listens where a flag says, or has what is passed on for it, which is nil if
+// nothing is.
+func listenAt(flag, at string, passed net.Listener, unix maker) (l net.Listener, err error) {
 	path, mode, socket := "", fs.FileMode(0), isSocket(at)
 	if socket {
 		path, mode, _ = socketOf(at) // parse has refused what is none
 	}
 	switch l = passed; {
 	case passed != nil && socket:
-		l, err = status.TakeOverUnix(passed, path)
+		l, err = unix.takeOver(passed, path)
 	case passed != nil:
 	case socket:
-		l, err = status.ListenUnix(path, mode)
+		l, err = unix.listen(path, mode)
 	default:
 		if l, err = net.Listen("tcp", at); err != nil {
 			err = fmt.Errorf("%w: want a free port of this machine", err)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("-status %q: %w", at, err)
+		return nil, fmt.Errorf("-%s %q: %w", flag, at, err)
 	}
 	return l, nil
 }
@@ -63,7 +67,7 @@ func (all listeners) Close() (err error) {
 	return err
 }
 
-// isSocket reports whether an address of -status is a socket of this machine.
+// isSocket reports whether an address of -listen or -status is a socket of this machine.
 func isSocket(at string) bool { return strings.HasPrefix(at, "unix:") }
 
 // endsInMode finds what may be meant as the mode of a socket.
@@ -87,14 +91,14 @@ func socketOf(at string) (path string, mode fs.FileMode, err error) {
 	return path, mode, nil
 }
 
-// checkStatus refuses what is no address of -status.
-func checkStatus(at string) error {
+// checkPlace refuses what is no address of -listen or -status; socket is one that would be.
+func checkPlace(at, socket string) error {
 	if isSocket(at) {
 		_, _, err := socketOf(at)
 		return err
 	}
 	if err := checkListen(at); err != nil {
-		return fmt.Errorf("%w, or unix:/run/gateway/status.sock", err)
+		return fmt.Errorf("%w, or %s", err, socket)
 	}
 	return nil
 }

@@ -79,18 +79,19 @@ func (t *tier) pages() (*cache.Cache, error) {
 		coders = codings.All()
 	}
 	pages, err := cache.New(cache.Options{
-		MaxBytes:      c.cacheSize,
-		Rules:         cacheRules(c, loggedIn),
-		IgnoreCookies: cache.Analytics(),
-		Orders:        c.purgeFrom,
-		PurgeByHost:   c.purgeByHost,
-		Lifetimes:     c.lifetimes,
-		IgnoreNoStore: c.ignoreNoStore,
-		Compress:      coders,
-		FillFields:    fill,
-		Feed:          feed,
-		Store:         store,
-		Logger:        t.log,
+		MaxBytes:           c.cacheSize,
+		Rules:              cacheRules(c, loggedIn),
+		IgnoreCookies:      cache.Analytics(),
+		Orders:             c.purgeFrom,
+		PurgeByHost:        c.purgeByHost,
+		Lifetimes:          c.lifetimes,
+		IgnoreNoStore:      c.ignoreNoStore,
+		IgnoreNoVarySearch: c.ignoreNoVarySearch,
+		Compress:           coders,
+		FillFields:         fill,
+		Feed:               feed,
+		Store:              store,
+		Logger:             t.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("-cache, -cache-ttl: %w", err)

@@ -2,8 +2,27 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 )
+
+// TestNoVarySearchIsIgnored where that is ordered: every query is a page of its own.
+func TestNoVarySearchIsIgnored(t *testing.T) {
+	backend, calls := counting(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("No-Vary-Search", "params")
+	})
+	for args, want := range map[string]int32{"": 2, "-cache-ignore-no-vary-search": 3} { // the first tells of the others
+		addr, _ := startGateway(t, append([]string{"-backends", backend}, strings.Fields(args)...)...)
+		before := calls.Load()
+		for _, target := range []string{"/p?id=1", "/p?id=2", "/p?id=3", "/p?id=3"} {
+			fetch(t, "GET", "http://"+addr+target)
+		}
+		if n := calls.Load() - before; n != want {
+			t.Errorf("%q: the backend was asked %d times, want %d", args, n, want)
+		}
+	}
+}
 
 // TestNoVarySearch: what a shop says of its parameters holds through the gateway, for
 // those who ask and for those who purge.

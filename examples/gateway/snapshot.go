@@ -63,7 +63,7 @@ func rulesVersion(c config) string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		release = info.Main.Version
 	}
-	return fmt.Sprintf("%#v", []any{release, c.shop, c.sticky, c.cacheTTL, c.lifetimes, c.devices, c.fill, c.bypass, c.bypassVar})
+	return fmt.Sprintf("%#v", []any{release, c.shop, c.sticky, c.cacheTTL, c.lifetimes, c.devices, c.fill, c.bypass, c.bypassVar, c.ignoreNoVarySearch})
 }
 
 // checkSnapshot finds out whether a file can be written there, before it is to be.

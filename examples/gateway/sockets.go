@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/foretier/foretier/health/status"
 	"github.com/foretier/foretier/router/edge"
 )
 
@@ -43,16 +44,17 @@ func listenOn(c config) (s sockets, err error) {
 	if edge.Succeeds() {
 		s.gate = newGate()
 	}
-	if s.main, err = listenTCP("listen", c.listen, inherited()); err != nil {
+	visitors := maker{edge.ListenUnix, edge.TakeOverUnix}
+	if s.main, err = listenAt("listen", c.listen, inherited(), visitors); err != nil {
 		return s, err
 	}
 	if c.redirect != "" {
-		if s.plain, err = listenTCP("https-redirect", c.redirect, inherited()); err != nil {
+		if s.plain, err = listenAt("https-redirect", c.redirect, inherited(), visitors); err != nil {
 			return s, err
 		}
 	}
 	for _, at := range list(c.status) {
-		l, err := listenStatus(at, inherited())
+		l, err := listenAt("status", at, inherited(), maker{status.ListenUnix, status.TakeOverUnix})
 		if err != nil {
 			return s, err
 		}
@@ -62,19 +64,6 @@ func listenOn(c config) (s sockets, err error) {
 		return s, fmt.Errorf("%d sockets too many are passed on, which nobody would serve: want one for -listen, and others for -https-redirect and -status where these are given", n)
 	}
 	return s, nil
-}
-
-// listenTCP listens at addr, or returns what is passed on for it, which is nil if nothing
-// is.
-func listenTCP(flag, addr string, passed net.Listener) (net.Listener, error) {
-	if passed != nil {
-		return passed, nil
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("-%s %q: %w: want a free port of this machine", flag, addr, err)
-	}
-	return l, nil
 }
 
 // list are the sockets as they are handed over.
