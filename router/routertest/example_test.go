@@ -42,7 +42,6 @@ func ExampleReaches() {
 		front := newShop(t) // whose pools are named origin and apps
 		routertest.Bypass(t, front, "/admin")
 		routertest.Reaches(t, front, "origin", "/admin", "/cron.php")
-		routertest.Reaches(t, front, routertest.None, "/old.html")
 	}
 	_ = TestAdmin // as a function of a _test.go file
 }
