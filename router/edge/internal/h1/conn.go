@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/router/edge/internal/scope"
 	"github.com/foretier/foretier/router/edge/internal/wire"
 )
 
@@ -40,10 +41,10 @@ type conn struct {
 	begun    atomic.Bool   // something was read on it
 	idleTime time.Duration // between two requests
 	hijacked bool
-	broken   bool                  // the client takes nothing any more
-	mu       sync.Mutex            // held by those who end it and who goes on: see hurry
-	leave    func()                // gone, bound once
-	serving  atomic.Pointer[scope] // of the request that is served; nil: none is
+	broken   bool                        // the client takes nothing any more
+	mu       sync.Mutex                  // held by those who end it and who goes on: see hurry
+	leave    func()                      // gone, bound once
+	serving  atomic.Pointer[scope.Scope] // of the request that is served; nil: none is
 }
 
 // ErrGone is the cause of a request's context if its client has left.

@@ -9,8 +9,8 @@ import (
 
 // gone ends the request that is served, if one is: nobody takes its answer.
 func (c *conn) gone(cause error) {
-	if scope := c.serving.Load(); scope != nil {
-		scope.end(cause)
+	if serving := c.serving.Load(); serving != nil {
+		serving.End(cause)
 	}
 }
 

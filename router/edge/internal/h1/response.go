@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 	"unsafe"
+
+	"github.com/foretier/foretier/router/edge/internal/scope"
 )
 
 // A response is the ResponseWriter of one request. It belongs to its handler,
@@ -17,7 +19,7 @@ import (
 // flushes, or it returns: most answers are one write, of a length that is known,
 // and until the first write an answer can be taken back.
 type response struct {
-	scope scope // of the request, in the same piece of memory
+	scope scope.Scope // of the request, in the same piece of memory
 	answer
 }
 
@@ -292,7 +294,7 @@ func (w *response) Owner() Owner { return w.c.owner }
 
 // Gone reports whether the request has ended before its handler has returned: the
 // client has left, or takes nothing any more.
-func (w *response) Gone() bool { return w.scope.over() }
+func (w *response) Gone() bool { return w.scope.Over() }
 
 // drop gives up what is held.
 func (w *response) drop() {

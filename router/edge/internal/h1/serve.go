@@ -51,7 +51,7 @@ const mostKept = 256
 // forget ends the request and lets go of it: what hangs on it may be large, and the
 // connection may idle, or take long to end.
 func (c *conn) forget(w *response) {
-	w.scope.end(context.Canceled)
+	w.scope.End(context.Canceled)
 	c.body.src = http1.Body{}
 	clear(c.fields)
 	if cap(c.fields) > mostKept {

@@ -1,4 +1,4 @@
-package h1
+package scope
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // what it can add to, without a goroutine for each that waits.
 func TestAskingForAValueMakesNoContext(t *testing.T) {
 	type outer struct{}
-	s := new(scope)
+	s := new(Scope)
 	s.Context = context.WithValue(t.Context(), outer{}, "outer")
 	if rec, _ := transit.Lookup(s); rec != s.Record() || s.Value(outer{}) != "outer" {
 		t.Errorf("record %v, value %v", rec, s.Value(outer{}))
@@ -32,7 +32,7 @@ func TestAskingForAValueMakesNoContext(t *testing.T) {
 		t.Errorf("%d goroutines more", n)
 	}
 	cause := errors.New("the client left")
-	s.end(cause)
+	s.End(cause)
 	for _, ctx := range waits {
 		if <-ctx.Done(); context.Cause(ctx) != cause {
 			t.Errorf("cause %v", context.Cause(ctx))

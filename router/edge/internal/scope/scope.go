@@ -1,4 +1,5 @@
-package h1
+// Package scope has the context of a request that the tier's own servers serve.
+package scope
 
 import (
 	"cmp"
@@ -8,10 +9,10 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-// A scope is the context of one request, with its record: it ends when the client
+// A Scope is the context of one request, with its record: it ends when the client
 // leaves, or the handler has returned. What can be waited for is made when
 // somebody asks: nobody does for a page that is at hand.
-type scope struct {
+type Scope struct {
 	transit.Carrier // above the connection's context
 
 	mu     sync.Mutex
@@ -22,7 +23,7 @@ type scope struct {
 }
 
 // asked returns a context that ends with s.
-func (s *scope) asked() context.Context {
+func (s *Scope) asked() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.inner == nil {
@@ -34,8 +35,8 @@ func (s *scope) asked() context.Context {
 	return s.inner
 }
 
-// end ends s, unless it has ended.
-func (s *scope) end(cause error) {
+// End ends s, unless it has ended.
+func (s *Scope) End(cause error) {
 	s.mu.Lock()
 	s.ended = cmp.Or(s.ended, cause)
 	cancel, onEnd := s.cancel, s.onEnd
@@ -51,7 +52,7 @@ func (s *scope) end(cause error) {
 
 // OnEnd implements [http1.Ending], for a pool that asks a backend: to wait for a page
 // needs no context that can be waited for.
-func (s *scope) OnEnd(f func()) bool {
+func (s *Scope) OnEnd(f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil || s.onEnd != nil || s.Context.Done() != nil { // that may end by itself
@@ -62,7 +63,7 @@ func (s *scope) OnEnd(f func()) bool {
 }
 
 // OffEnd implements [http1.Ending].
-func (s *scope) OffEnd() bool {
+func (s *Scope) OffEnd() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	free := s.onEnd == nil
@@ -70,23 +71,23 @@ func (s *scope) OffEnd() bool {
 	return !free
 }
 
-// over reports whether s has ended.
-func (s *scope) over() bool {
+// Over reports whether s has ended.
+func (s *Scope) Over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended != nil
 }
 
 // Done implements [context.Context].
-func (s *scope) Done() <-chan struct{} { return s.asked().Done() }
+func (s *Scope) Done() <-chan struct{} { return s.asked().Done() }
 
 // Err implements [context.Context].
-func (s *scope) Err() error { return s.asked().Err() }
+func (s *Scope) Err() error { return s.asked().Err() }
 
 // Value implements [context.Context]. By a key of its own, the address of an int,
 // package context finds what it can add to: without that it needed a goroutine for
 // everything that waits for s.
-func (s *scope) Value(k any) any {
+func (s *Scope) Value(k any) any {
 	if _, contexts := k.(*int); contexts {
 		return s.asked().Value(k)
 	}
