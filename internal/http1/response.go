@@ -157,5 +157,5 @@ func (h *Head) announced() http.Header {
 			lines = append(lines, f.value.of(h.b))
 		}
 	}
-	return announced(http.Header{"Trailer": lines})
+	return Announced(http.Header{"Trailer": lines})
 }

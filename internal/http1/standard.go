@@ -49,7 +49,7 @@ func (h *Head) Request(ctx context.Context, body io.ReadCloser) (*http.Request, 
 	if h.chunked {
 		p.coding[0] = "chunked"
 		r.TransferEncoding = p.coding[:]
-		r.Trailer = announced(r.Header)
+		r.Trailer = Announced(r.Header)
 	}
 	return r.WithContext(ctx), nil // r stays on the stack
 }
@@ -153,9 +153,9 @@ func (h *Head) skipped() int {
 	return 0
 }
 
-// announced takes Trailer out of a header, and returns the names that it lists,
+// Announced takes Trailer out of a header, and returns the names that it lists,
 // without values; nil for none.
-func announced(header http.Header) http.Header {
+func Announced(header http.Header) http.Header {
 	lines := header["Trailer"]
 	if lines == nil {
 		return nil
@@ -210,7 +210,7 @@ func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 	}
 	if h.chunked {
 		res.TransferEncoding = []string{"chunked"}
-		res.Trailer = announced(res.Header)
+		res.Trailer = Announced(res.Header)
 		if h.Length == chunked {
 			delete(res.Header, "Content-Length")
 		}
