@@ -1,0 +1,149 @@
+// Package h2 serves HTTP/2 (RFC 9113) on the connections of package wire.
+//
+// It is to handlers what package h1 is: the same requests, answers that are held until
+// they are worth a write and can be taken back until then, limits of time that are exact,
+// a body that is inert once its handler has returned.
+//
+// A connection has one goroutine, which reads its frames, and none while nothing is asked
+// on it. What can be answered from a request's head alone it answers at once, in the order
+// in which it was asked, many answers in one write. Any other request has a goroutine of
+// its own, which writes what is ready of all streams if nobody else is writing: so several
+// small answers share a write, and no goroutine is there to write alone. Among streams that
+// have something to send, RFC 9218 decides who is next; those of which nobody has said
+// anything take turns.
+//
+// What a peer may make the server do for nothing is bounded by one account
+// ([http2.Account]), and streams that were reset count among those that may be open until
+// their handlers have returned. What it may have the server hold is bounded by windows: see
+// streamWindow.
+//
+// An extended CONNECT (RFC 8441) is not offered: browsers open a connection of HTTP/1.1 for
+// a websocket then.
+package h2
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/router/edge/internal/h1"
+	"github.com/foretier/foretier/router/edge/internal/wire"
+)
+
+// A Server serves connections that others accept. Its fields are set before.
+type Server struct {
+	Handler http.Handler
+	// Head bounds the head of a request, as it would be in HTTP/1.1.
+	Head http1.Limits
+	// Streams is how many requests a connection may have at once.
+	Streams int
+	// HeadTime is how long a request's head may take from its first byte, and how
+	// long the first byte of a connection may; 0 and less: for ever.
+	HeadTime time.Duration
+	// BodyStall is how long a request's body may pause; 0 and less: for ever.
+	BodyStall time.Duration
+	// WriteStall is how long a client may give an answer no window to go on; 0 and
+	// less: for ever.
+	WriteStall time.Duration
+	// Panicked is told of a panic that is no [http.ErrAbortHandler]; nil: nobody
+	// is.
+	Panicked func(any)
+
+	draining atomic.Bool
+	mu       sync.Mutex
+	conns    map[*conn]struct{} // guarded by mu
+	idle     sync.Cond          // on mu: there are fewer
+}
+
+// Serve serves nc, which is the connection w or TLS above it, after its handshake, of which
+// read was read already; ctx is that of all its requests. It closes nc in the end, perhaps
+// after it has returned. Owner is told as package h1's is, but that nobody takes a
+// connection over.
+func (s *Server) Serve(ctx context.Context, w *wire.Conn, nc net.Conn, read []byte, owner h1.Owner) {
+	c := newConn(ctx, s, w, nc, owner)
+	c.in.Append(read)
+	w.Parks()
+	s.mu.Lock()
+	if s.conns == nil {
+		s.conns = make(map[*conn]struct{})
+		s.idle.L = &s.mu
+	}
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	if s.draining.Load() {
+		c.leave()
+	}
+	c.run()
+}
+
+// remove forgets c, which is closed.
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if len(s.conns) == 0 {
+		s.idle.Broadcast()
+	}
+}
+
+// all returns the connections that are open now.
+func (s *Server) all() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		out = append(out, c)
+	}
+	return out
+}
+
+// Shutdown has each connection end with the requests that are on it, or on their way, and
+// waits for all. If ctx ends before, what is left goes on, and Shutdown returns ctx's
+// error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	for _, c := range s.all() {
+		c.leave()
+	}
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.idle.L != nil {
+			s.idle.Broadcast()
+		}
+	})
+	defer stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.conns) > 0 && ctx.Err() == nil {
+		s.idle.Wait()
+	}
+	if len(s.conns) > 0 {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Parked returns how many connections have no goroutine: nothing is asked on
+// them.
+func (s *Server) Parked() int {
+	n := 0
+	for _, c := range s.all() {
+		if c.wire.Parked() {
+			n++
+		}
+	}
+	return n
+}
+
+// Close closes every connection, and ends the requests on them.
+func (s *Server) Close() {
+	s.draining.Store(true)
+	for _, c := range s.all() {
+		c.cut(errClosed)
+	}
+}
