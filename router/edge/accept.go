@@ -50,13 +50,15 @@ func (s *Server) welcome(nc net.Conn) {
 // open finds out what a connection speaks, and has it served.
 func (s *Server) open(c *conn) {
 	nc, proto, err := s.shake(c)
-	standard := err == nil && (proto == "h2" || s.opts.NetHTTP)
+	standard := err == nil && (s.opts.NetHTTP || proto == "h2" && s.opts.NetHTTP2)
 	given := standard && s.standard.give(nc)
 	s.opening.add(-1)
 	switch {
 	case given:
 	case standard || err != nil || proto == acmeProtocol:
 		s.unshaken(c, err)
+	case proto == "h2":
+		s.h2.Serve(onConn{s.base, c}, c.Conn, nc, nil, c)
 	default:
 		s.h1.Serve(onConn{s.base, c}, c.Conn, nc, c)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -135,6 +136,7 @@ func tellsOf(tag string, copied transit.Conditions) bool {
 
 // instant is what a connection is about to answer.
 type instant struct {
+	proto    string
 	head     *http1.Head
 	memo     *memo.Memo
 	id       requestID
@@ -150,36 +152,49 @@ const (
 
 // Known implements [h1.Quick].
 func (c *conn) Known(head *http1.Head) (h1.Known, int) {
+	k := c.known(head, "HTTP/1.1", math.MaxInt64)
+	if k != h1.Answer {
+		return k, 0
+	}
+	a := &c.instant.memo.Answer
+	size := headMargin + a.Size() + len(c.instant.id.given)
+	if a.Length > mostWhole {
+		return k, size + beginning
+	}
+	return k, size + int(a.Length)
+}
+
+// known says what is known of an answer to head whose body has no more than most bytes.
+func (c *conn) known(head *http1.Head, proto string, most int64) h1.Known {
 	s := c.srv
 	if s.opts.NoInstant || s.names != nil || s.draining() || s.opts.HTTP3 != nil && s.altSvc.Load() == nil {
-		return h1.Nothing, 0 // or what has been learned says what is not so any more
+		return h1.Nothing // or what has been learned says what is not so any more
 	}
 	if blocked := s.blocked.Load(); blocked != nil && blocked.Contains(c.client(head)) {
-		return h1.Nothing, 0
+		return h1.Nothing
 	}
 	key, cookies, copied, ok := c.keyOf(head)
 	if !ok || len(s.opts.Observers) > 0 && s.observes(c.client(head)) { // whose answers are like nobody's
-		return h1.Nothing, 0
+		return h1.Nothing
 	}
 	now := time.Now()
 	m := s.memoOf(&key, copied, now)
 	if m == nil {
-		return h1.Unknown, 0
+		return h1.Unknown
 	}
 	if cookies && !ignoresAll(head, m.Page) {
-		return h1.Nothing, 0
+		return h1.Nothing
 	}
 	a := &m.Answer
+	if m.Answer.Length > most {
+		return h1.Nothing
+	}
 	age, ttl, ok := m.Open(now, a.Length > mostWhole)
 	if !ok {
-		return h1.Unknown, 0
+		return h1.Unknown
 	}
-	c.instant = instant{head, m, identify(head.Value(requestName), c.trusted), now, age, ttl}
-	size := headMargin + a.Size() + len(c.instant.id.given)
-	if a.Length > mostWhole {
-		return h1.Answer, size + beginning
-	}
-	return h1.Answer, size + int(a.Length)
+	c.instant = instant{proto, head, m, identify(head.Value(requestName), c.trusted), now, age, ttl}
+	return h1.Answer
 }
 
 // ignoresAll reports whether no cookie has a bearing on p.
@@ -207,6 +222,29 @@ func (c *conn) Append(b []byte) (out []byte, more bool) {
 		s.stats.inFlight.Add(1)
 		return in.memo.Page.AppendBody(b, beginning), true
 	}
+	return c.AppendBody(b), false
+}
+
+// KnownWithin implements [h2.Quick].
+func (c *conn) KnownWithin(head *http1.Head, most int) (h1.Known, int) {
+	k := c.known(head, "HTTP/2.0", min(int64(most), mostWhole))
+	if k != h1.Answer {
+		return k, 0
+	}
+	return k, int(c.instant.memo.Answer.Length)
+}
+
+// AppendBlock implements [h2.Quick].
+func (c *conn) AppendBlock(b []byte, date func([]byte, time.Time) []byte) []byte {
+	in := &c.instant
+	c.srv.stats.requests.Add(1)
+	c.srv.stats.instant.Add(1)
+	return in.memo.Answer.AppendBlock(b, in.age, in.ttl, in.id.lent(), in.now, date)
+}
+
+// AppendBody implements [h2.Quick]: it counts what is answered as a whole.
+func (c *conn) AppendBody(b []byte) []byte {
+	in, a, s := &c.instant, &c.instant.memo.Answer, c.srv
 	s.stats.status(a.Status, false)
 	s.stats.sent.Add(uint64(a.Length))
 	c.logInstant(a.Status, a.Length, nil)
@@ -214,7 +252,7 @@ func (c *conn) Append(b []byte) (out []byte, more bool) {
 		b = in.memo.Page.AppendBody(b, int(a.Length))
 	}
 	c.instant = instant{}
-	return b, false
+	return b
 }
 
 // Rest implements [h1.Quick].
@@ -280,7 +318,7 @@ func (c *conn) logInstant(status int, bytes int64, cause error) {
 	}
 	line := access{
 		id: in.id, began: in.now, took: time.Since(in.now), client: c.client(in.head), scheme: "http",
-		method: http.MethodGet, host: in.head.Host, target: in.head.Target, proto: "HTTP/1.1",
+		method: http.MethodGet, host: in.head.Host, target: in.head.Target, proto: in.proto,
 		status: status, bytes: bytes, notes: in.memo.Notes,
 		referer: in.head.Value(referer), agent: in.head.Value(userAgent),
 		cause: cause, aborted: cause != nil, gone: cause != nil, hit: true, lent: true,

@@ -162,7 +162,11 @@ func (h *LogHandler) said(a *access) *memo.Said {
 	if a.memo == nil {
 		return nil
 	}
-	s := a.memo.Said.Load()
+	said := &a.memo.Said[0]
+	if a.proto == "HTTP/2.0" {
+		said = &a.memo.Said[1]
+	}
+	s := said.Load()
 	if s == nil || s.JSON != h.opts.JSON {
 		l := logline.Line{JSON: h.opts.JSON}
 		l.Continue() // behind the client
@@ -170,7 +174,7 @@ func (h *LogHandler) said(a *access) *memo.Said {
 		n := len(l.B)
 		odd := !a.writeNotes(&l)
 		s = &memo.Said{JSON: h.opts.JSON, Odd: odd, Request: l.B[:n:n], Notes: l.B[n:]}
-		a.memo.Said.Store(s)
+		said.Store(s)
 	}
 	if s.Odd {
 		return nil

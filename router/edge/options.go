@@ -86,6 +86,10 @@ type Options struct {
 	// trusted proxies get Idle, and a connection is closed on which a body was not
 	// read before the answer began. It goes with the next release.
 	NetHTTP bool
+	// NetHTTP2 has HTTP/2 served by net/http's server, should the tier's own be at fault:
+	// it costs far more, forgives fields that HTTP/2 does not have, and leaves no line of
+	// what it turns away. It goes with the next release.
+	NetHTTP2 bool
 	// NoInstant has every request asked of the handler. By default a GET over
 	// HTTP/1.1 is answered from its head alone if the chain has answered its like
 	// from a cache, and nothing else of a request could have made another answer

@@ -18,6 +18,7 @@ import (
 	"github.com/foretier/foretier/internal/ranges"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge/internal/h1"
+	"github.com/foretier/foretier/router/edge/internal/h2"
 	"github.com/foretier/foretier/router/edge/internal/memo"
 	"github.com/foretier/foretier/router/edge/internal/wire"
 )
@@ -53,6 +54,7 @@ type Server struct {
 	listener net.Listener // nil: there is none
 	wires    *wire.Set
 	h1       h1.Server
+	h2       h2.Server
 	tls      *tls.Config     // nil: plain
 	http     *http.Server    // HTTP/2's
 	standard *handover       // from which that gets its connections
@@ -123,6 +125,8 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	s.h1.Handler, s.h1.Panicked = s, s.broken
 	s.h1.HeadTime, s.h1.BodyStall, s.h1.UpgradeIdle = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.UpgradeIdle
 	s.h1.Head = opts.head()
+	s.h2.Handler, s.h2.Panicked, s.h2.Head, s.h2.Streams = s, s.broken, s.h1.Head, opts.Limits.Streams
+	s.h2.HeadTime, s.h2.BodyStall, s.h2.WriteStall = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.WriteStall
 	s.http.ConnState = s.state
 	s.tls = opts.tlsConfig()
 	if s.tls != nil && !hasCertificate(s.tls) {
@@ -346,11 +350,12 @@ func (s *Server) shutdownTCP(ctx context.Context, accepted <-chan struct{}) erro
 	}
 	s.opening.subside(ctx, freshWait) // who takes longer is closed
 	var wg sync.WaitGroup
-	var standard error
+	var standard, second error
 	wg.Go(func() { standard = s.shutdownStandard(ctx) })
+	wg.Go(func() { second = s.h2.Shutdown(ctx) })
 	err := s.h1.Shutdown(ctx)
 	wg.Wait()
-	if err = errors.Join(err, standard); err != nil {
+	if err = errors.Join(err, second, standard); err != nil {
 		return s.cutOff(err)
 	}
 	return nil
@@ -378,9 +383,11 @@ func (s *Server) shutdownStandard(ctx context.Context) error {
 // cutOff closes what is left, and waits a while for the handlers, which hear of it.
 func (s *Server) cutOff(err error) error {
 	s.h1.Close()
+	s.h2.Close()
 	soon, cancel := context.WithTimeout(context.Background(), freshWait)
 	defer cancel()
 	_ = s.h1.Shutdown(soon) // one that does not hear it cannot be waited for
+	_ = s.h2.Shutdown(soon) // likewise
 	return errors.Join(fmt.Errorf("edge: requests were cut off after %s: %w", s.opts.Drain, err), s.http.Close())
 }
 
@@ -404,6 +411,7 @@ func (s *Server) Close() error {
 		err = errors.Join(err, s.opts.HTTP3.Close())
 	}
 	s.h1.Close()
+	s.h2.Close()
 	s.upgrades.closeAll()
 	_ = s.standard.Close() // which cannot fail
 	if s.listener != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
+	"github.com/foretier/foretier/internal/http2"
 )
 
 // An Answer is the head of an answer over HTTP/1.1, cut where its age, its
@@ -18,6 +19,9 @@ type Answer struct {
 	Head   [4]string
 	Dated  bool // it has a Date
 	Length int64
+
+	block  [4]string // the same over HTTP/2, cut in front of the values of these
+	status string    // Cache-Status, up to its ttl
 }
 
 // hit is what stands before the rest of freshness in Cache-Status.
@@ -48,10 +52,12 @@ func Compose(status int, header http.Header) (a Answer, ok bool) {
 	}
 	slices.Sort(names)
 	b := http1.AppendStatus(nil, 1, status)
+	block := http2.AppendStatus(nil, status)
 	cuts := 0
 	cut := func(b []byte) {
 		if cuts < 3 {
-			a.Head[cuts] = string(b)
+			a.Head[cuts], a.block[cuts] = string(b), string(block)
+			block = block[:0]
 		}
 		cuts++
 	}
@@ -61,6 +67,7 @@ func Compose(status int, header http.Header) (a Answer, ok bool) {
 		for i, v := range values {
 			switch {
 			case name == "Age" && i == last && isNumber(v):
+				block = http2.AppendName(block, name)
 				cut(append(append(b, name...), ": "...))
 				b = append(b[:0], "\r\n"...)
 			case name == "Cache-Status" && i == last && cuts == 1:
@@ -68,18 +75,25 @@ func Compose(status int, header http.Header) (a Answer, ok bool) {
 				if !found || !isNumber(ttl) {
 					return Answer{}, false
 				}
+				a.status = before + hit
+				block = http2.AppendName(block, name)
 				line := http1.AppendField(nil, name, before+hit)
 				cut(append(b, strings.TrimSuffix(string(line), "\r\n")...))
 				b = append(b[:0], "\r\n"...)
 			case name == "X-Request-Id" && last == 0 && cuts == 2:
+				block = http2.AppendName(block, name)
 				cut(append(append(b, name...), ": "...))
 				b = append(b[:0], "\r\n"...)
 			default:
 				b = http1.AppendField(b, name, v)
+				block = http2.AppendField(block, name, v)
 			}
 		}
 	}
-	a.Head[3] = string(b)
+	if status == http.StatusOK {
+		block = http2.AppendNumber(http2.AppendName(block, "Content-Length"), a.Length)
+	}
+	a.Head[3], a.block[3] = string(b), string(block)
 	return a, cuts == 3
 }
 
@@ -110,12 +124,12 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// Size is how many bytes the texts of the head have.
+// Size is how many bytes the texts of the head have, for either version.
 func (a *Answer) Size() (n int) {
-	for _, text := range a.Head {
-		n += len(text)
+	for i, text := range a.Head {
+		n += len(text) + len(a.block[i])
 	}
-	return n
+	return n + len(a.status)
 }
 
 // Append appends the head, with its end. id is what the request is named.
@@ -131,4 +145,19 @@ func (a *Answer) Append(b []byte, age, ttl int64, id string, now time.Time, date
 		b = append(b, "\r\n"...)
 	}
 	return append(b, "\r\n"...)
+}
+
+// AppendBlock appends the head as a block of fields of HTTP/2, as Append does.
+func (a *Answer) AppendBlock(b []byte, age, ttl int64, id string, now time.Time, date func([]byte, time.Time) []byte) []byte {
+	b = http2.AppendNumber(append(b, a.block[0]...), age)
+	b = append(b, a.block[1]...)
+	var room [20]byte
+	digits := strconv.AppendInt(room[:0], ttl, 10)
+	b = append(http2.AppendLength(b, len(a.status)+len(digits)), a.status...)
+	b = append(append(b, digits...), a.block[2]...)
+	b = append(http2.AppendString(b, id), a.block[3]...)
+	if !a.Dated {
+		b = date(b, now)
+	}
+	return b
 }

@@ -29,9 +29,9 @@ type Memo struct {
 	Answer Answer
 	Page   transit.Page
 	Stages []transit.Stage
-	Notes  []Note // for the log line
-	Tag    string // the ETag of the answer; empty: it has none
-	Said   atomic.Pointer[Said]
+	Notes  []Note                  // for the log line
+	Tag    string                  // the ETag of the answer; empty: it has none
+	Said   [2]atomic.Pointer[Said] // over HTTP/1.1 and HTTP/2
 
 	table  *Table
 	hash   uint64
@@ -68,8 +68,8 @@ const memoSize = 488
 // Size returns how many bytes m takes.
 func (m *Memo) Size() int64 {
 	n := memoSize + len(m.Host) + len(m.Target) + len(m.Tag) + 32*len(m.Stages) + 40*len(m.Notes)
-	n += saidSize + min(len(m.Host), saidMost) + min(len(m.Target), saidMost)
-	return int64(n + m.Answer.Size() + 8*len(m.Answer.Head))
+	n += 2 * (saidSize + min(len(m.Host), saidMost) + min(len(m.Target), saidMost))
+	return int64(n + m.Answer.Size() + 16*len(m.Answer.Head))
 }
 
 // Open reports whether m may answer at now, as [transit.Page.Open] does.
