@@ -16,15 +16,15 @@ type Account struct {
 // What it costs, in units. A stream that is given up, by whomever, is paid for with the
 // work that its request has begun.
 const (
-	CostFrame    = 5  // that asks for nothing
-	CostWindow   = 1  // WINDOW_UPDATE: two for each frame of DATA are usual
-	CostSettings = 20 // which are looked at in each stream
-	CostReset    = 50 // of a stream that was not answered
-	CostRefused  = 20 // a request beyond what may be asked at once
-	EarnRequest  = 10 // that was answered: what comes with it, such as PRIORITY
-	EarnData     = 4  // a frame of DATA that was sent: what the peer says when it takes it
-	mostSpent    = 15e3
-	refill       = 1500 // a second
+	CostFrame    = 5    // that asks for nothing
+	CostWindow   = 1    // WINDOW_UPDATE: two for each frame of DATA are usual
+	CostSettings = 20   // which are looked at in each stream
+	CostReset    = 50   // of a stream that was not answered
+	CostRefused  = 20   // a request beyond what may be asked at once
+	EarnRequest  = 10   // that was answered: what comes with it, such as PRIORITY
+	EarnData     = 4    // a frame of DATA that was sent: what the peer says when it takes it
+	mostSpent    = 25e3 // 500 streams that are given up, say
+	refill       = 2000 // a second
 )
 
 // Spend takes cost off, at now, and reports whether there was enough.

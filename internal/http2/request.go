@@ -102,23 +102,23 @@ func visible(s string) bool {
 // line reports whether HTTP/2 may have a field of this name, which is no pseudo-field,
 // and of this value (RFC 9113, section 8.2.1).
 func line(name, value string) bool {
-	if !fields.Token(name) {
-		return false
-	}
 	for i := range len(name) {
-		if 'A' <= name[i] && name[i] <= 'Z' {
-			return false
-		}
-	}
-	for i := range len(value) {
-		switch value[i] {
-		case '\r', '\n', 0:
+		if !ofName[name[i]] {
 			return false
 		}
 	}
 	n := len(value)
-	return n == 0 || !blank(value[0]) && !blank(value[n-1])
+	return name != "" && (n == 0 || !blank(value[0]) && !blank(value[n-1])) &&
+		strings.IndexByte(value, '\n') < 0 && strings.IndexByte(value, '\r') < 0 && strings.IndexByte(value, 0) < 0
 }
+
+// ofName are the bytes of tokens (RFC 9110, section 5.6.2) but for capital letters.
+var ofName = func() (t [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
+		t[c] = true
+	}
+	return t
+}()
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
 

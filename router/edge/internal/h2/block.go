@@ -156,12 +156,13 @@ func (c *conn) ask() error {
 	b := &c.block
 	b.asked = true
 	c.mu.Lock()
-	open, parted := len(c.streams)+c.zombies, c.leaving == parted
+	full := len(c.streams) >= c.srv.Streams || c.zombies >= c.srv.Streams
+	parted := c.leaving == parted
 	c.mu.Unlock()
 	if parted {
 		return nil // its client was told that it would not be looked at
 	}
-	if open >= c.srv.Streams {
+	if full {
 		return &http2.StreamError{Stream: b.stream, Code: x.ErrCodeRefusedStream, Cause: "too many streams"}
 	}
 	err := b.req.Parse(&b.head, &c.srv.Head, b.end)

@@ -13,8 +13,8 @@
 // anything take turns.
 //
 // What a peer may make the server do for nothing is bounded by one account
-// ([http2.Account]), and streams that were reset count among those that may be open until
-// their handlers have returned. What it may have the server hold is bounded by windows: see
+// ([http2.Account]); and of the streams that were reset as many handlers may still run as
+// streams may be open, beyond which no other is begun. What it may have the server hold is bounded by windows: see
 // streamWindow.
 //
 // An extended CONNECT (RFC 8441) is not offered: browsers open a connection of HTTP/1.1 for
@@ -39,7 +39,8 @@ type Server struct {
 	Handler http.Handler
 	// Head bounds the head of a request, as it would be in HTTP/1.1.
 	Head http1.Limits
-	// Streams is how many requests a connection may have at once.
+	// Streams is how many requests a connection may have at once, and of how many that
+	// were reset the handlers may not have returned yet.
 	Streams int
 	// HeadTime is how long a request's head may take from its first byte, and how
 	// long the first byte of a connection may; 0 and less: for ever.
