@@ -24,9 +24,10 @@ type config struct {
 	maintenance        string // file
 	origin             string // empty: no server is special
 	admin              []string
-	shop               string // empty: none that is known
-	probe              string // empty: passive
-	probeHost          string // empty: each backend's own
+	media              []string // of files that the origin has first
+	shop               string   // empty: none that is known
+	probe              string   // empty: passive
+	probeHost          string   // empty: each backend's own
 	policy             string
 	requests           int      // at a backend at once; 0: no limit
 	streams            int      // likewise
@@ -82,15 +83,15 @@ const (
 
 // flags are what was given, and the configuration that is made of it.
 type flags struct {
-	c                                                     config
-	backends, admin, bypass, bypassVar, keyFile, size     string
-	memcached, purge, trust, statusHosts, streaming, fill string
-	act, observers                                        string
-	warm                                                  string
-	acme, acmeCA                                          string
-	pages                                                 []string
-	set                                                   map[string]bool // those that were given
-	err                                                   error           // the first that check was told
+	c                                                        config
+	backends, admin, media, bypass, bypassVar, keyFile, size string
+	memcached, purge, trust, statusHosts, streaming, fill    string
+	act, observers                                           string
+	warm                                                     string
+	acme, acmeCA                                             string
+	pages                                                    []string
+	set                                                      map[string]bool // those that were given
+	err                                                      error           // the first that check was told
 }
 
 // loopback is what whoever comes by a socket counts as.
@@ -160,6 +161,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.maintenance, "maintenance", "", "`FILE` that puts the tier in maintenance while it is there: all get 503, but for the addresses and networks in it, one a line")
 	fs.StringVar(&f.c.origin, "origin", "", "`URL` of the authoritative server: it alone gets -admin paths")
 	fs.StringVar(&f.admin, "admin", defaultAdmin, "`PATHS` that only the origin may serve, whatever their spelling")
+	fs.StringVar(&f.media, "media", "", "`PATHS` of files that are written at -origin and copied to the others, such as /media/*: what an application server does not have yet (404) is asked for there (default those of -shop; none: nothing is)")
 	fs.StringVar(&f.c.shop, "shop", "", "`SHOP` that runs behind: magento, shopware, wordpress or oxid. Sets at once what is admin's (-admin adds to that; for magento it is the path of the admin pages), what is cached and under which key, and how purges are read (oxid: admin's alone)")
 	fs.StringVar(&f.c.probe, "probe", "", "`PATH` that healthy backends answer with 2xx, such as /healthz, for php-fpm its ping.path (empty: judge by real requests alone)")
 	fs.StringVar(&f.c.probeHost, "probe-host", "", "`HOST` that the probe asks for, such as shop.example (empty: each backend's own host and port, which many shops redirect)")
@@ -221,6 +223,7 @@ func (f *flags) lists() {
 	c.backends, c.admin, c.bypass, c.memcached = list(f.backends), list(f.admin), list(f.bypass), list(f.memcached)
 	c.bypassVar, c.statusHosts = list(f.bypassVar), list(f.statusHosts)
 	c.streaming = list(f.streaming)
+	f.listMedia()
 	if c.shop != "" && !f.set["admin"] {
 		c.admin = nil
 	}
@@ -277,6 +280,7 @@ func (f *flags) checkBackends() {
 	for _, p := range c.admin {
 		f.check("admin", p, checkPath(p, "/admin"))
 	}
+	f.checkMedia()
 	if c.probe != "" {
 		f.check("probe", c.probe, checkPath(c.probe, "/healthz"))
 	}

@@ -125,6 +125,8 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"shop, no purges":   {[]string{someBackends, "-shop", "shopware"}, []string{"-shop", "-purge-from CIDR", "-cache 0"}},
 		"shop, no admin":    {[]string{someBackends, "-shop", "magento", "-origin", "http://a", "-purge-from", "10.0.0.0/8"}, []string{"-shop", "-admin /NAME", "info:adminuri"}},
 		"shop, no origin":   {[]string{someBackends, "-shop", "oxid"}, []string{"-shop", "-origin URL"}},
+		"media":             {[]string{someBackends, "-origin", "http://a", "-media", "media"}, []string{`-media "media"`, "want a plain path such as /media/*"}},
+		"media, no origin":  {[]string{someBackends, "-media", "/media/*"}, []string{`-media "/media/*"`, "it needs -origin URL"}},
 		"trust":             {[]string{someBackends, "-trust", "all"}, []string{"-trust", "127.0.0.1"}},
 		"listen":            {[]string{someBackends, "-listen", "8080"}, []string{"-listen", ":8080"}},
 		"listen, empty":     {[]string{someBackends, "-listen", ""}, []string{"-listen", ":8080"}},
@@ -226,7 +228,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if _, err := parse([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("listen backends origin admin probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices compress cache-bypass-cookie cache-bypass-session " +
+	for _, name := range strings.Fields("listen backends origin admin media probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices compress cache-bypass-cookie cache-bypass-session " +
 		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log acme acme-store acme-email acme-directory acme-ca https-redirect https-port") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)

@@ -43,6 +43,7 @@ func (t *tier) cached(shop http.Handler) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.cache = pages
 	if from := t.config.purgeFrom; len(from) > 0 {
 		if t.purge, err = pages.PurgeHandler(from); err != nil {
 			return nil, fmt.Errorf("-purge-from: %w", err)

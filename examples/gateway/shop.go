@@ -18,19 +18,20 @@ type preset struct {
 	esi    bool               // it includes fragments if it is told that somebody composes
 	mute   bool               // and does not say which of its pages do
 	own    []router.Rule      // of what the gateway answers itself
+	media  []string           // paths of files that admin's server writes
 }
 
 var presets = map[string]preset{
 	"": {admin: router.Admin},
-	"magento": {rules: shop.Magento, purges: true, esi: true, mute: true, admin: func(more ...string) *router.AdminMatcher {
+	"magento": {rules: shop.Magento, media: []string{"/media/*", "/pub/media/*"}, purges: true, esi: true, mute: true, admin: func(more ...string) *router.AdminMatcher {
 		if len(more) == 0 {
 			return router.Magento("admin") // there is no origin, for which it would be looked at
 		}
 		return router.Magento(strings.Trim(more[0], "/"), more[1:]...)
 	}},
-	"shopware":  {rules: shop.Shopware, purges: true, esi: true, admin: router.Shopware, own: []router.Rule{emptyCart}},
-	"wordpress": {rules: shop.WordPress, admin: router.WordPress},
-	"oxid":      {admin: router.OXID},
+	"shopware":  {rules: shop.Shopware, media: []string{"/media/*", "/thumbnail/*"}, purges: true, esi: true, admin: router.Shopware, own: []router.Rule{emptyCart}},
+	"wordpress": {rules: shop.WordPress, media: []string{"/wp-content/uploads/*"}, admin: router.WordPress},
+	"oxid":      {media: []string{"/out/pictures/*", "/out/media/*"}, admin: router.OXID},
 }
 
 // emptyCart answers for the widget of a cart that is asked for with every page of a

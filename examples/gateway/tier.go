@@ -54,6 +54,7 @@ type tier struct {
 	apps          *balancer.Pool
 	site          *fcgi.Site     // of those of them that are php-fpm; nil: none is
 	said          string         // what their URLs say of it
+	cache         *cache.Cache   // nil: there is none
 	origin        *balancer.Pool // nil: no server is special
 	originFiles   http.Handler   // that pool, behind its site's files
 	admin         router.Matcher // what is its alone
@@ -153,6 +154,7 @@ func (t *tier) rules(shop, streams http.Handler, m mutable) []router.Rule {
 		rules = append(rules, router.Rule{Name: "streams", When: router.Path(c.streaming...), To: streams, Streams: true})
 	}
 	rules = append(rules, presets[c.shop].own...)
+	rules = append(rules, t.mediaRules()...)
 	return append(rules, router.Rule{Name: "shop", To: shop})
 }
 
