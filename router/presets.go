@@ -1,10 +1,14 @@
 package router
 
-// WordPress matches the admin pages of a WordPress at the root, its login and
-// its cron, but not what its pages ask for on behalf of visitors. Further
+// WordPress matches the admin pages of a WordPress at the root, its login, its cron and
+// its editor's uploads, but not what its pages ask for on behalf of visitors. Further
 // prefixes may be given.
+//
+// With plain permalinks the editor uploads by /?rest_route=/wp/v2/media, which has no
+// path of its own: have it at the origin too by a rule with [Method] and [Query], or
+// set other permalinks.
 func WordPress(more ...string) *AdminMatcher {
-	return Admin(append([]string{"/wp-admin", "/wp-login.php", "/wp-cron.php", "/xmlrpc.php"}, more...)...).
+	return Admin(append([]string{"/wp-admin", "/wp-login.php", "/wp-cron.php", "/xmlrpc.php", "/wp-json/wp/v2/media"}, more...)...).
 		Except("/wp-admin/admin-ajax.php", "/wp-admin/admin-post.php")
 }
 

@@ -8,6 +8,28 @@ import (
 	"testing"
 )
 
+// TestWhatAnEditorSavesIsTheOrigins, whether WordPress has paths for that or not; what
+// visitors send is not.
+func TestWhatAnEditorSavesIsTheOrigins(t *testing.T) {
+	addr, _ := startGateway(t, "-shop", "wordpress", "-backends", visitorBackend(t, "app"), "-origin", visitorBackend(t, "origin"))
+	for request, want := range map[string]string{
+		"POST /wp-json/wp/v2/media":                   "origin",
+		"GET /wp-json/wp/v2/media/7":                  "origin",
+		"POST /index.php/wp-json/wp/v2/media":         "origin",
+		"POST /?rest_route=/wp/v2/media":              "origin",
+		"POST /index.php?rest%5Froute=%2Fwp%2Fv2%2Fx": "origin",
+		"PUT /?_locale=user&rest_route=/wp/v2/posts":  "origin",
+		"GET /?rest_route=/wp/v2/posts":               "app",
+		"POST /wp-json/contact-form-7/v1/x":           "app",
+		"POST /wp-comments-post.php":                  "app",
+	} {
+		method, target, _ := strings.Cut(request, " ")
+		if _, who := sendTarget(t, addr, method, target); who != want {
+			t.Errorf("%s: %q, want %s", request, who, want)
+		}
+	}
+}
+
 // TestMediaThatIsNotCopiedYet: what an application server does not have is asked for at
 // the origin, where files are written; pages are not.
 func TestMediaThatIsNotCopiedYet(t *testing.T) {

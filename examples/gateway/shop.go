@@ -19,6 +19,7 @@ type preset struct {
 	mute   bool               // and does not say which of its pages do
 	own    []router.Rule      // of what the gateway answers itself
 	media  []string           // paths of files that admin's server writes
+	write  router.Matcher     // how it is asked to, beside what is admin's; nil: in no other way
 }
 
 var presets = map[string]preset{
@@ -30,9 +31,13 @@ var presets = map[string]preset{
 		return router.Magento(strings.Trim(more[0], "/"), more[1:]...)
 	}},
 	"shopware":  {rules: shop.Shopware, media: []string{"/media/*", "/thumbnail/*"}, purges: true, esi: true, admin: router.Shopware, own: []router.Rule{emptyCart}},
-	"wordpress": {rules: shop.WordPress, media: []string{"/wp-content/uploads/*"}, admin: router.WordPress},
+	"wordpress": {rules: shop.WordPress, media: []string{"/wp-content/uploads/*"}, write: editorWrites, admin: router.WordPress},
 	"oxid":      {media: []string{"/out/pictures/*", "/out/media/*"}, admin: router.OXID},
 }
+
+// editorWrites matches what the editor of a WordPress with plain permalinks saves: its
+// uploads, which have no path of their own then, among it.
+var editorWrites = router.All(router.Method(http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete), router.Query("rest_route"))
 
 // emptyCart answers for the widget of a cart that is asked for with every page of a
 // Shopware, where the visitor has none.

@@ -147,7 +147,12 @@ func (t *tier) rules(shop, streams http.Handler, m mutable) []router.Rule {
 	}
 	rules = append(rules, m.maintenance()...)
 	if t.origin != nil {
-		rules = append(rules, router.Rule{Name: "admin", When: t.admin, To: t.originFiles, Timeouts: adminTimeouts, MaxBody: adminBody})
+		admin := router.Rule{Name: "admin", When: t.admin, To: t.originFiles, Timeouts: adminTimeouts, MaxBody: adminBody}
+		rules = append(rules, admin)
+		if writes := presets[c.shop].write; writes != nil {
+			admin.Name, admin.When = "editor", writes
+			rules = append(rules, admin)
+		}
 	}
 	rules = append(rules, m.redirects()...)
 	if len(c.streaming) > 0 {
