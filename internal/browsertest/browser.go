@@ -3,6 +3,7 @@ package browsertest
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,13 +21,15 @@ type Browser struct {
 	output testkit.Log
 }
 
-// Open opens url in Chromium, until the test ends.
-func Open(t testing.TB, url string) *Browser {
+// Open opens url in Chromium, started with these options too, until the test ends.
+func Open(t testing.TB, url string, options ...chromedp.ExecAllocatorOption) *Browser {
 	t.Helper()
 	b := &Browser{t: t}
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
+	options = append([]chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(servertest.Require(t, "chromium")), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("enable-logging", "stderr"), chromedp.CombinedOutput(&b.output))...)
+		chromedp.Flag("enable-logging", "stderr"), chromedp.CombinedOutput(&b.output),
+	}, options...)
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), slices.Concat(chromedp.DefaultExecAllocatorOptions[:], options)...)
 	t.Cleanup(cancel)
 	b.Context, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
@@ -50,15 +53,24 @@ func (b *Browser) Run(script string) {
 	}
 }
 
-// Until waits until the script is true, and returns how long that took.
+// Until waits until the script is true, of the next page too if the browser goes there
+// meanwhile, and returns how long that took.
 func (b *Browser) Until(script string) time.Duration {
 	b.t.Helper()
+	const patience = 30 * time.Second
 	began := time.Now()
-	if _, err := chromedp.Run(b, chromedp.Poll[bool](script, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(30*time.Second))); err != nil {
+	for {
+		_, err := chromedp.Run(b, chromedp.Poll[bool](script, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience)))
+		if err == nil {
+			return time.Since(began)
+		}
+		left := strings.Contains(err.Error(), "navigated or closed") || strings.Contains(err.Error(), "Cannot find context")
+		if left && time.Since(began) < patience {
+			continue
+		}
 		text, _ := chromedp.Run(b, chromedp.Evaluate[string]("document.body.innerText"))
 		b.t.Fatalf("%s: %v\n%s", script, err, text)
 	}
-	return time.Since(began)
 }
 
 // Complaints returns what the page has written to its console so far.

@@ -46,15 +46,15 @@ func NewAuthority(tb testing.TB) *Authority {
 	return a
 }
 
-// Issue returns a certificate for a host name or an IP address, good for
+// Issue returns a certificate for host names or IP addresses, good for
 // servers and clients, for 90 days.
-func (a *Authority) Issue(tb testing.TB, name string) tls.Certificate {
+func (a *Authority) Issue(tb testing.TB, name string, more ...string) tls.Certificate {
 	tb.Helper()
-	return a.IssueUntil(tb, name, time.Now().Add(90*24*time.Hour))
+	return a.IssueUntil(tb, name, time.Now().Add(90*24*time.Hour), more...)
 }
 
 // IssueUntil is [Authority.Issue] for another time.
-func (a *Authority) IssueUntil(tb testing.TB, name string, ends time.Time) tls.Certificate {
+func (a *Authority) IssueUntil(tb testing.TB, name string, ends time.Time, more ...string) tls.Certificate {
 	tb.Helper()
 	key := newKey(tb)
 	template := &x509.Certificate{
@@ -62,10 +62,12 @@ func (a *Authority) IssueUntil(tb testing.TB, name string, ends time.Time) tls.C
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: ends,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	if ip := net.ParseIP(name); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	} else {
-		template.DNSNames = []string{name}
+	for _, name := range append([]string{name}, more...) {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	if err != nil {
