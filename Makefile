@@ -8,6 +8,8 @@
 #                    100,000 schedules of a model: half an hour
 # make soak          aborting, slow, pipelining and upgrading clients for ten minutes:
 #                    no race, and nothing is in hand afterwards; a drain of 2,000
+# make breakages     a WordPress on three Apaches behind two gateways, broken part by
+#                    part for a quarter of an hour, into docs/breakages.md
 # make cost          what the most a request may hold costs, against a plain one: by
 #                    time, on a machine that does nothing else
 # make bench         the gateway beside nginx, HAProxy, Varnish and Caddy, into
@@ -27,7 +29,7 @@ SYSTEMS = darwin freebsd windows
 # What needs other libraries to compare with lives in modules of its own.
 MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' -exec dirname {} +)
 
-.PHONY: test e2e conformance fuzz stress soak cost bench check install install-e2e install-bench
+.PHONY: test e2e conformance fuzz stress soak breakages cost bench check install install-e2e install-bench
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -54,6 +56,9 @@ soak: install
 	FORETIER_SOAK=10m go test -race -count=1 -timeout 20m -run TestSoak -v ./router/edge
 	FORETIER_DRAIN=2000 go test -count=1 -timeout 10m -run TestADrainOfMany -v ./router/edge
 
+breakages: install install-e2e
+	FORETIER_SITE_TABLE=../../docs/breakages.md FORETIER_SITE_RANDOM=10m go test -tags e2e -count=1 -timeout 30m -run TestE2EBreakages -v ./examples/site
+
 cost:
 	go test -tags cost -count=1 -run TestNoFieldBuysWork -v ./examples/gateway
 
@@ -75,7 +80,8 @@ install:
 		mariadb-server galera-4 postgresql php-fpm nginx
 
 install-e2e:
-	./.ci/install curl apache2 libapache2-mod-php nginx chromium systemd wordpress php-mysql
+	./.ci/install curl apache2 libapache2-mod-php nginx chromium systemd \
+		wordpress wordpress-theme-twentytwentythree php-mysql php-gd php-xml php-mbstring rsync
 
 install-bench:
 	./.ci/install gcc libc6-dev nginx haproxy varnish wrk nghttp2-client strace

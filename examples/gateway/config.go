@@ -152,8 +152,8 @@ func parse(args []string, out io.Writer) (config, error) {
 
 func (f *flags) register(fs *flag.FlagSet) {
 	f.c.linger = defaultLinger
-	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required); php-fpm is fcgi://10.0.0.11:9000?root=/var/www/shop or fcgi:///run/php/php8.2-fpm.sock?root=/var/www/shop, whose files are served from there (files=DIR: from there; files=none: they are not here)")
 	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket; a second one is -status's); unix:/run/gateway/gateway.sock is a socket of this machine, for a proxy of the same user before the gateway, with :0660 behind it for one of its group")
+	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required); php-fpm is fcgi://10.0.0.11:9000?root=/var/www/shop or fcgi:///run/php/php8.2-fpm.sock?root=/var/www/shop, whose files are served from there (files=DIR: from there; files=none: they are not here)")
 	fs.StringVar(&f.c.redirects, "redirects", "", "`FILE` of what has moved, CSV with a line such as /old,/new or shop.example/old,https://new.example/,308 for each")
 	fs.StringVar(&f.c.block, "block", "", "`FILE` of addresses and networks, one a line, whose requests are answered 403")
 	fs.StringVar(&f.c.maintenance, "maintenance", "", "`FILE` that puts the tier in maintenance while it is there: all get 503, but for the addresses and networks in it, one a line")

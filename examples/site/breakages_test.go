@@ -1,0 +1,354 @@
+//go:build e2e
+
+package site
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/foretier/foretier/internal/testkit"
+)
+
+// A breakage is what befalls the site, and what comes of it.
+type breakage struct {
+	what  string
+	do    func()
+	apart bool // pages that no cache has may fail meanwhile: there is no database for them
+	figures
+	orders int // that failed
+}
+
+// TestE2EBreakages breaks the site's parts under load, one by one and then at random, and
+// writes a table of what came of it. FORETIER_SITE_TABLE names its file; FORETIER_SITE_RANDOM
+// is how long the last part takes, 20 s without it, and FORETIER_SITE_SEED which it is.
+func TestE2EBreakages(t *testing.T) {
+	s := open(t)
+	b := s.install()
+	picture := s.upload(b, "picture")
+	post := s.publish(b, "News", picture)
+	orders := s.till()
+	paths := []string{"/", "/feed/", "/hello-world/", post, "/wp-includes/css/dist/block-library/style.min.css", picture}
+	s.warm(paths)
+	c := s.crowd(paths...)
+
+	all := []*breakage{
+		{what: "nothing, for comparison", do: func() { time.Sleep(5 * time.Second) }},
+		{what: "SIGKILL of an application server", do: func() { s.kill(1, 3*time.Second) }},
+		{what: "SIGSTOP of an application server for 5 s", do: func() { s.pause(2, 5*time.Second) }},
+		{what: "SIGKILL of the origin: admin is away", do: s.origin},
+		{what: "an application server that answers 500", do: func() { s.replace(1, wrong) }},
+		{what: "… garbage", do: func() { s.replace(1, garbage) }},
+		{what: "… half a body", do: func() { s.replace(1, half) }},
+		{what: "… a byte a second", do: func() { s.replace(1, dripping) }},
+		{what: "SIGKILL of the Redis of the gateways", do: func() { s.pages.Kill(); time.Sleep(3 * time.Second); s.pages.Restart() }},
+		{what: "SIGSTOP of it for 3 s", do: func() { s.pages.Pause(); time.Sleep(3 * time.Second); s.pages.Resume() }},
+		{what: "SIGKILL of the Redis of PHP's sessions", do: func() { s.sessions.Kill(); time.Sleep(3 * time.Second); s.sessions.Restart() }},
+		{what: "another certificate, by SIGHUP", do: s.renew},
+		{what: "a backend less, and again, by SIGHUP", do: s.resize},
+		{what: "SIGKILL of a gateway", do: func() { s.killGateway(c, orders) }},
+		{what: "SIGKILL of the primary, its replica promoted", do: func() { s.failover() }, apart: true},
+		{what: "another gateway takes over, by SIGUSR2", do: s.upgrade},
+	}
+	lasts := 20 * time.Second
+	if d, err := time.ParseDuration(os.Getenv("FORETIER_SITE_RANDOM")); err == nil {
+		lasts = d
+	}
+	seed, err := strconv.ParseUint(os.Getenv("FORETIER_SITE_SEED"), 10, 64)
+	if err != nil {
+		seed = 1
+	}
+	all = append(all, &breakage{what: fmt.Sprintf("these at random for %v, seed %d", lasts, seed), do: func() { s.anything(lasts, rand.New(rand.NewPCG(seed, 0))) }})
+
+	c.take()
+	orders.take()
+	for _, x := range all {
+		began := time.Now()
+		x.do()
+		s.settled()
+		x.figures = c.take()
+		var why string
+		x.orders, why = orders.take()
+		t.Logf("%s: %v, %d requests, %d failed, %d cut off, the slowest took %v; %d orders failed %s", x.what, time.Since(began).Round(time.Millisecond), x.asked, x.failed, x.cut, x.slowest.Round(time.Millisecond), x.orders, why)
+		for _, why := range x.why {
+			if !x.apart || !strings.Contains(why, "?visit=") {
+				t.Errorf("%s: %s", x.what, why)
+			}
+		}
+	}
+	c.end()
+	orders.end()
+	c.fair()
+	lost, acked := orders.lost(1)
+	if len(lost) > 0 || acked < 50 {
+		t.Errorf("of %d acknowledged orders %d are lost: %v", acked, len(lost), lost)
+	}
+	s.onlyAtTheOrigin()
+	if file := os.Getenv("FORETIER_SITE_TABLE"); file != "" {
+		if err := os.WriteFile(file, table(all, acked, len(lost)), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// table writes what came of the breakages.
+func table(all []*breakage, acked, lost int) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "| what breaks | requests | failed | cut off | slowest | orders refused |\n|---|---|---|---|---|---|\n")
+	for _, x := range all {
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %v | %d |\n", x.what, x.asked, x.failed, x.cut, x.slowest.Round(10*time.Millisecond), x.orders)
+	}
+	fmt.Fprintf(&b, "\nOf %d acknowledged orders %d were lost.\n", acked, lost)
+	return b.Bytes()
+}
+
+// warm asks both gateways for the pages, so that they are stored.
+func (s *site) warm(paths []string) {
+	for gateway := range s.gateways {
+		c := s.client(gateway, true)
+		for _, path := range paths {
+			if res, _, err := get(c, path); err != nil || res.StatusCode != 200 {
+				s.t.Fatalf("%s at gateway %d: %v", path, gateway, err)
+			}
+		}
+	}
+}
+
+// settled waits until everything is as before: both gateways serve what no cache has, and
+// the origin its login.
+func (s *site) settled() {
+	s.t.Helper()
+	for gateway := range s.gateways {
+		c := s.client(gateway, false)
+		testkit.Within(s.t, 30*time.Second, "the site is whole again", func() bool {
+			for _, path := range []string{"/?whole=" + strconv.Itoa(rand.Int()), "/wp-login.php"} {
+				if res, _, err := get(c, path); err != nil || res.StatusCode != 200 {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
+func (s *site) kill(web int, away time.Duration) {
+	s.web[web].Kill()
+	time.Sleep(away)
+	s.web[web].Restart()
+}
+
+// pause stops all processes of a server, not only the one that listens.
+func (s *site) pause(web int, away time.Duration) {
+	group := -s.web[web].PID()
+	_ = syscall.Kill(group, syscall.SIGSTOP) // it may have ended
+	time.Sleep(away)
+	_ = syscall.Kill(group, syscall.SIGCONT)
+}
+
+// origin kills the origin: admin is answered by nobody else, and is back within five
+// seconds once it is.
+func (s *site) origin() {
+	const back = 5 * time.Second
+	s.web[0].Kill()
+	c := s.client(0, false)
+	for range 10 {
+		if res, _, err := get(c, "/wp-login.php"); err == nil && res.StatusCode < 500 {
+			s.t.Errorf("admin is answered %s without the origin", res.Status)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	s.web[0].Restart()
+	began := time.Now()
+	testkit.Within(s.t, 30*time.Second, "admin is back", func() bool {
+		res, _, err := get(c, "/wp-login.php")
+		return err == nil && res.StatusCode == 200
+	})
+	if took := time.Since(began); took > back {
+		s.t.Errorf("admin is back after %v only", took)
+	}
+}
+
+// replace has something else answer in place of an application server.
+func (s *site) replace(web int, serve func(net.Conn)) {
+	w := s.web[web]
+	w.Kill()
+	l, err := net.Listen("tcp", w.Addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed below
+			}
+			go func() { defer c.Close(); serve(c) }()
+		}
+	}()
+	time.Sleep(4 * time.Second)
+	l.Close()
+	testkit.Within(s.t, testkit.Patience, "the port is free again", func() bool {
+		again, err := net.Listen("tcp", w.Addr)
+		return err == nil && again.Close() == nil
+	})
+	w.Restart()
+}
+
+// heads reads the heads of requests, and calls f for each.
+func heads(c net.Conn, f func() bool) {
+	buf := make([]byte, 64<<10)
+	for {
+		if n, err := c.Read(buf); err != nil || n == 0 || !f() {
+			return
+		}
+	}
+}
+
+func wrong(c net.Conn) {
+	heads(c, func() bool {
+		_, err := io.WriteString(c, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 5\r\n\r\nwrong")
+		return err == nil
+	})
+}
+
+func garbage(c net.Conn) {
+	heads(c, func() bool { _, _ = io.WriteString(c, "\x00\xffgarbage\r\n\r\n"); return false })
+}
+
+func half(c net.Conn) {
+	heads(c, func() bool {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1000\r\n\r\n<html>half of it")
+		return false
+	})
+}
+
+func dripping(c net.Conn) {
+	heads(c, func() bool {
+		for _, b := range []byte("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + strings.Repeat("x", 1000)) {
+			if _, err := c.Write([]byte{b}); err != nil {
+				return false
+			}
+			time.Sleep(time.Second)
+		}
+		return true
+	})
+}
+
+// renew changes the certificate: the next handshake has it.
+func (s *site) renew() {
+	pair := s.authority.Issue(s.t, host, "localhost")
+	testkit.Files(s.t, s.dir, "site", pair)
+	for _, g := range s.gateways {
+		if err := syscall.Kill(g.PID(), syscall.SIGHUP); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, g := range s.gateways {
+		testkit.Within(s.t, testkit.Patience, "the new certificate", func() bool {
+			c, err := tls.Dial("tcp", g.Addr, &tls.Config{RootCAs: s.authority.Pool, ServerName: host})
+			if err != nil {
+				return false
+			}
+			defer c.Close()
+			return bytes.Equal(c.ConnectionState().PeerCertificates[0].Raw, pair.Certificate[0])
+		})
+	}
+}
+
+// resize takes a backend out of the file, and puts it back.
+func (s *site) resize() {
+	change := func(text string, words string) {
+		next := s.write("backends.next", text)
+		if err := os.Rename(next, filepath.Join(s.dir, "backends")); err != nil {
+			s.t.Fatal(err)
+		}
+		for _, g := range s.gateways {
+			before := strings.Count(g.Output(), words)
+			if err := syscall.Kill(g.PID(), syscall.SIGHUP); err != nil {
+				s.t.Fatal(err)
+			}
+			testkit.Within(s.t, testkit.Patience, words, func() bool { return strings.Count(g.Output(), words) > before })
+		}
+	}
+	both := s.web[1].url() + "\n" + s.web[2].url() + "\n"
+	change(s.web[1].url()+"\n", `what="1 backend`)
+	time.Sleep(2 * time.Second)
+	change(both, `what="2 backends`)
+	time.Sleep(time.Second)
+}
+
+// killGateway kills one of the gateways: what was in flight there is lost, and whoever is
+// in front of both asks the other.
+func (s *site) killGateway(c *crowd, orders *till) {
+	c.shun(1, true)
+	orders.shun(1, true)
+	s.gateways[1].Kill()
+	time.Sleep(3 * time.Second)
+	s.gateways[1].Restart()
+	c.shun(1, false)
+	orders.shun(1, false)
+}
+
+// failover kills the primary and promotes its replica, as an operator would.
+func (s *site) failover() {
+	s.db[0].Kill()
+	s.exec(1, "STOP REPLICA IO_THREAD")
+	testkit.Within(s.t, testkit.Patience, "the replica has applied what it has", func() bool {
+		return s.ask(1, "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Slave has read all relay log%'") == "1"
+	})
+	s.exec(1, "STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only = 0")
+}
+
+// upgrade has another process take over a gateway's sockets.
+func (s *site) upgrade() {
+	g := s.gateways[0]
+	group := -g.PID()
+	s.t.Cleanup(func() { _ = syscall.Kill(group, syscall.SIGKILL) }) // those that follow are in it
+	if err := syscall.Kill(g.PID(), syscall.SIGUSR2); err != nil {
+		s.t.Fatal(err)
+	}
+	testkit.Within(s.t, 30*time.Second, "another gateway has taken over", func() bool {
+		return strings.Contains(g.Output(), "this gateway has taken over")
+	})
+	time.Sleep(2 * time.Second)
+}
+
+// anything breaks something again and again, of what mends itself.
+func (s *site) anything(lasts time.Duration, r *rand.Rand) {
+	ctx, stop := context.WithTimeout(context.Background(), lasts)
+	defer stop()
+	for ctx.Err() == nil {
+		away := time.Duration(500+r.IntN(2500)) * time.Millisecond
+		web := 1 + r.IntN(2)
+		switch r.IntN(6) {
+		case 0:
+			s.kill(web, away)
+		case 1:
+			s.pause(web, away)
+		case 2:
+			s.replace(web, []func(net.Conn){wrong, garbage, half}[r.IntN(3)])
+		case 3:
+			s.pages.Kill()
+			time.Sleep(away)
+			s.pages.Restart()
+		case 4:
+			s.pages.Pause()
+			time.Sleep(away)
+			s.pages.Resume()
+		case 5:
+			s.kill(0, away)
+		}
+		s.settled()
+	}
+}

@@ -1,0 +1,250 @@
+//go:build e2e
+
+package site
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	visitors = 16                     // of each gateway
+	pace     = 200 * time.Millisecond // between two requests of one
+	patience = 10 * time.Second       // that a visitor has for a page
+)
+
+// addresses are as many as there were clients.
+var addresses atomic.Uint32
+
+// client returns who comes to the site by one of the gateways, over HTTP/2 or HTTP/1.1,
+// from an address of his own: what one client alone sees of a server proves nothing.
+func (s *site) client(gateway int, h2 bool) *http.Client {
+	to := s.gateways[gateway].Addr
+	n := addresses.Add(1)
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(n>>8), byte(n))}}
+	tr := &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return from.DialContext(ctx, network, to)
+		},
+		TLSClientConfig: &tls.Config{RootCAs: s.authority.Pool, ServerName: host}, ForceAttemptHTTP2: h2,
+	}
+	s.t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// get returns a page of the site.
+func get(c *http.Client, path string) (res *http.Response, body string, err error) {
+	res, err = c.Get(home + path)
+	if err != nil {
+		return nil, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body) // on an error there is still res
+	return res, string(b), err
+}
+
+// answer returns what comes of a request.
+func answer(c *http.Client, r *http.Request) (status int, body string, err error) {
+	res, err := c.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), err
+}
+
+// A crowd is anonymous visitors at both gateways, who look at what they get.
+type crowd struct {
+	s       *site
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu       sync.Mutex
+	paths    []string // guarded by mu: what is asked for
+	pictures []string // guarded by mu: that were published
+	figures  figures  // guarded by mu
+	wrong    []string // guarded by mu: what nobody may be shown
+	dead     [2]bool  // guarded by mu: gateways that are not asked
+}
+
+// figures are what has become of the requests of a while.
+type figures struct {
+	asked, failed int
+	cut           int // broke off in the middle: their server died when more had gone out than is held
+	slowest       time.Duration
+	why           []string // of the first failures
+}
+
+// crowd has visitors come until the test ends, or ends is called.
+func (s *site) crowd(paths ...string) *crowd {
+	ctx, stop := context.WithCancel(context.Background())
+	c := &crowd{s: s, stop: stop, paths: paths}
+	s.t.Cleanup(c.end)
+	var n atomic.Int64
+	for i := range visitors * len(s.gateways) {
+		gateway := i % len(s.gateways)
+		client := s.client(gateway, i/2%2 == 0)
+		c.running.Go(func() {
+			for tick := time.NewTicker(pace); ctx.Err() == nil; {
+				select {
+				case <-ctx.Done():
+					tick.Stop()
+				case <-tick.C:
+					c.visit(ctx, client, gateway, n.Add(1))
+				}
+			}
+		})
+	}
+	return c
+}
+
+func (c *crowd) end() {
+	c.stop()
+	c.running.Wait()
+}
+
+// visit asks for one of the pages, or pictures; now and then for one that no cache has.
+func (c *crowd) visit(ctx context.Context, client *http.Client, gateway int, n int64) {
+	c.mu.Lock()
+	if c.dead[gateway] {
+		c.mu.Unlock()
+		return
+	}
+	all := append(slices.Clone(c.paths), c.pictures...)
+	c.mu.Unlock()
+	path := all[rand.IntN(len(all))]
+	picture := strings.Contains(path, "/uploads/")
+	if n%10 == 0 && !picture {
+		path += fmt.Sprintf("?visit=%d", n)
+	}
+	began := time.Now()
+	res, body, err := get(client, path)
+	took := time.Since(began)
+	if ctx.Err() != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead[gateway] {
+		return // it was in flight when that was killed
+	}
+	f := &c.figures
+	f.asked++
+	f.slowest = max(f.slowest, took)
+	switch {
+	case err != nil && res != nil:
+		f.cut++
+	case err != nil:
+		f.fail(fmt.Sprintf("%s at gateway %d: %v", path, gateway, err))
+	case res.StatusCode >= 400:
+		f.fail(fmt.Sprintf("%s at gateway %d: %s, %s", path, gateway, res.Status, c.s.logged(gateway, res.Header.Get("X-Request-Id"))))
+	case !picture:
+		if what := private.FindString(body); what != "" {
+			c.wrong = append(c.wrong, fmt.Sprintf("%s at gateway %d shows %q", path, gateway, what))
+		}
+		if strings.Contains(res.Header.Get("Cache-Status"), "hit") && res.Header["Set-Cookie"] != nil {
+			c.wrong = append(c.wrong, fmt.Sprintf("%s at gateway %d sets what is another's: %q", path, gateway, res.Header["Set-Cookie"]))
+		}
+	}
+}
+
+// private is what pages have that are made for somebody: the bar of who is logged in, and
+// what a visitor has said of himself to comment.
+var private = regexp.MustCompile(`wpadminbar|<body class="[^"]*logged-in|value="[^"]*@visitor\.example"|awaiting moderation`)
+
+// logged returns the line that a gateway has of a request.
+func (s *site) logged(gateway int, id string) string {
+	for range 100 { // it comes at most 100 ms later
+		for line := range strings.Lines(s.gateways[gateway].Output()) {
+			if strings.Contains(line, " id="+id+" ") {
+				return line
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return "no line of " + id
+}
+
+func (f *figures) fail(why string) {
+	f.failed++
+	if len(f.why) < 5 {
+		f.why = append(f.why, why)
+	}
+}
+
+// add has the visitors ask for this, too.
+func (c *crowd) add(path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if strings.Contains(path, "/uploads/") {
+		c.pictures = append(c.pictures, path)
+	} else {
+		c.paths = append(c.paths, path)
+	}
+}
+
+// take returns what has become of the requests since the last time.
+func (c *crowd) take() figures {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.figures
+	c.figures = figures{}
+	return f
+}
+
+// shun has nobody come to a gateway any more, or again.
+func (c *crowd) shun(gateway int, dead bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead[gateway] = dead
+}
+
+// fair fails the test if somebody was shown what is not his.
+func (c *crowd) fair() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, what := range c.wrong[:min(len(c.wrong), 5)] {
+		c.s.t.Error(what)
+	}
+}
+
+// A jar keeps all cookies for all, as a person with one site does.
+type jar struct {
+	mu      sync.Mutex
+	cookies map[string]*http.Cookie // guarded by mu
+}
+
+// SetCookies implements [http.CookieJar].
+func (j *jar) SetCookies(_ *url.URL, cookies []*http.Cookie) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cookies == nil {
+		j.cookies = make(map[string]*http.Cookie)
+	}
+	for _, c := range cookies {
+		j.cookies[c.Name] = c
+	}
+}
+
+// Cookies implements [http.CookieJar].
+func (j *jar) Cookies(*url.URL) (all []*http.Cookie) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range j.cookies {
+		all = append(all, c)
+	}
+	return all
+}
