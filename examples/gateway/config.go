@@ -59,6 +59,7 @@ type config struct {
 	observers          []netip.Prefix // who are shown how their requests went
 	cert, key          string
 	acme               acmeConfig
+	http3              http3Config
 	redirect           string // plain HTTP that is redirected; empty: none
 	httpsPort          int    // to which
 	pages              map[int][]byte
@@ -141,6 +142,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.checkLimits()
 	f.checkListening()
 	f.checkHTTPS()
+	f.checkHTTP3()
 	f.checkSessions()
 	f.checkCache()
 	f.checkShop()
@@ -197,6 +199,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.cert, "tls-cert", "", "`FILE` with the certificate chain in PEM: serve HTTPS")
 	fs.StringVar(&f.c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
 	f.registerHTTPS(fs)
+	f.registerHTTP3(fs)
 	fs.Func("error-page", "`STATUS=FILE`: a self-contained HTML page for the tier's own errors, such as 503=sorry.html (may be repeated)", func(s string) error {
 		f.pages = append(f.pages, s)
 		return nil

@@ -157,6 +157,8 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		"acme, directory":   {[]string{someBackends, "-acme", "shop.example", "-acme-store", "a", "-acme-directory", "http://ca"}, []string{"-acme", "authority's directory"}},
 		"acme, no CA":       {[]string{someBackends, "-acme", "shop.example", "-acme-store", "a", "-acme-ca", "none"}, []string{"-acme-ca", "no such file"}},
 		"acme, no PEM":      {[]string{someBackends, "-acme", "shop.example", "-acme-store", "a", "-acme-ca", file("ca", 9)}, []string{"-acme-ca", "want certificates in PEM"}},
+		"HTTP/3 of plain":   {[]string{someBackends, "-http3", "on"}, []string{`-http3 "on"`, "-tls-cert or -acme"}},
+		"HTTP/3, no port":   {[]string{someBackends, "-acme", "shop.example", "-acme-store", "a", "-http3", "yes"}, []string{`-http3 "yes"`, "HOST:PORT", "or on, or off"}},
 		"store alone":       {[]string{someBackends, "-acme-store", "a"}, []string{"-acme-store", "-acme NAMES"}},
 		"redirect alone":    {[]string{someBackends, "-https-redirect", ":80"}, []string{"-https-redirect", "-tls-cert or -acme"}},
 		"redirect, no port": {[]string{someBackends, "-https-redirect", "80", "-acme", "shop.example", "-acme-store", "a"}, []string{"-https-redirect", "HOST:PORT"}},
@@ -229,7 +231,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Fields("listen backends origin admin media probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices compress cache-bypass-cookie cache-bypass-session " +
-		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log acme acme-store acme-email acme-directory acme-ca https-redirect https-port") {
+		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log acme acme-store acme-email acme-directory acme-ca https-redirect https-port http3") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)
 		}

@@ -34,7 +34,7 @@ func (f *flags) registerHTTPS(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.acme.directory, "acme-directory", "", "`URL` of another authority's directory, or staging for trying out Let's Encrypt (empty: Let's Encrypt)")
 	fs.StringVar(&f.acmeCA, "acme-ca", "", "`FILE` with the certificates in PEM by which that authority itself is verified (empty: the system's)")
 	fs.StringVar(&f.c.redirect, "https-redirect", "", "`HOST:PORT` of plain HTTP, such as :80, that is redirected to HTTPS and answers -acme's challenges (empty: none)")
-	fs.IntVar(&f.c.httpsPort, "https-port", 443, "`PORT` at which visitors find HTTPS, for -https-redirect")
+	fs.IntVar(&f.c.httpsPort, "https-port", 443, "`PORT` at which visitors find HTTPS, for -https-redirect and -http3")
 }
 
 // checkHTTPS refuses what makes no sense together, before anything listens.
@@ -140,7 +140,7 @@ func (t *tier) redirect(issued *acme.Manager, both edge.Options) error {
 	if issued != nil {
 		plain = issued.Handler(h)
 	}
-	both.Listener, both.Issuer, both.Certificates = t.sockets.gate.behind(t.sockets.plain), nil, nil
+	both.Listener, both.Issuer, both.Certificates, both.HTTP3 = t.sockets.gate.behind(t.sockets.plain), nil, nil, nil
 	srv, err := edge.New(plain, both)
 	if err != nil {
 		return fmt.Errorf("-https-redirect: %w", err)

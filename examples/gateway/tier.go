@@ -257,7 +257,17 @@ func (t *tier) listen() error {
 	if issued != nil {
 		opts.Issuer = issued
 	}
+	quic, err := t.http3()
+	if err != nil {
+		return err
+	}
+	if quic != nil {
+		opts.HTTP3 = quic
+	}
 	if t.srv, err = edge.New(t.front, opts); err != nil {
+		if quic != nil {
+			err = errors.Join(err, quic.Close())
+		}
 		return err
 	}
 	if err := t.redirect(issued, opts); err != nil {
