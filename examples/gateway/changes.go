@@ -61,6 +61,7 @@ func (t *tier) watch() error {
 		{flag: "block", paths: []string{c.block}, take: t.takeBlock},
 		{flag: "maintenance", paths: []string{c.maintenance}, take: t.takeMaintenance, optional: true},
 		{flag: "tls-cert", paths: []string{c.cert, c.key}, take: t.takeCertificate},
+		{flag: "basic", paths: []string{c.guard.basic}, take: t.takeBasic},
 	} {
 		if f.paths[0] == "" {
 			continue
@@ -229,5 +230,5 @@ func certificatesOf(c config) (*edge.CertificateSource, error) {
 
 // changeable reports whether a flag names a file that is taken up while the gateway serves.
 func (c config) changeable() bool {
-	return c.backendsFile+c.redirects+c.block+c.maintenance+c.cert != ""
+	return c.backendsFile+c.redirects+c.block+c.maintenance+c.cert+c.guard.basic != ""
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/foretier/foretier/router"
 )
 
 // A config is what the flags say, checked: nothing listens before it is whole.
@@ -63,6 +65,11 @@ type config struct {
 	redirect           string // plain HTTP that is redirected; empty: none
 	httpsPort          int    // to which
 	pages              map[int][]byte
+	errorPages         map[int][]byte       // in place of backends' errors
+	answers            router.AnswerOptions // what else is changed of answers
+	limits             []limitRule
+	limitRedis         string
+	guard              guardConfig
 	status             string
 	statusHosts        []string // further names of the status page
 	actFrom            []netip.Prefix
@@ -89,6 +96,8 @@ type flags struct {
 	memcached, purge, trust, statusHosts, streaming, fill    string
 	act, observers                                           string
 	warm                                                     string
+	basicPaths, askPaths, askFields, askCookies              string
+	errorPages                                               string
 	acme, acmeCA                                             string
 	pages                                                    []string
 	set                                                      map[string]bool // those that were given
@@ -140,6 +149,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	f.checkBackends()
 	f.checkLimits()
+	f.checkLimitRules()
+	f.checkGuards()
+	f.checkAnswers()
 	f.checkListening()
 	f.checkHTTPS()
 	f.checkHTTP3()
@@ -200,6 +212,9 @@ func (f *flags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.c.key, "tls-key", "", "`FILE` with the certificate's key in PEM")
 	f.registerHTTPS(fs)
 	f.registerHTTP3(fs)
+	f.registerLimits(fs)
+	f.registerGuards(fs)
+	f.registerAnswers(fs)
 	fs.Func("error-page", "`STATUS=FILE`: a self-contained HTML page for the tier's own errors, such as 503=sorry.html (may be repeated)", func(s string) error {
 		f.pages = append(f.pages, s)
 		return nil
@@ -441,6 +456,9 @@ func (f *flags) readFiles() (err error) {
 		return err
 	}
 	if c.warm, err = readURLs(f.warm); err != nil {
+		return err
+	}
+	if c.errorPages, err = readErrorPages(f.errorPages); err != nil {
 		return err
 	}
 	c.pages, err = readPages(f.pages)

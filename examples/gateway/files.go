@@ -87,7 +87,7 @@ func (fs *files) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if ordered && len(fs.list) == 0 {
-			fs.log.Warn("there are no files to read again: want -backends @FILE, -redirects FILE, -block FILE, -maintenance FILE or -tls-cert FILE")
+			fs.log.Warn("there are no files to read again: want -backends @FILE, -redirects FILE, -block FILE, -maintenance FILE, -tls-cert FILE or -basic FILE")
 		}
 		next := filesPoll
 		for _, f := range fs.list {

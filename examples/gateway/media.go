@@ -39,9 +39,9 @@ func (t *tier) mediaRules() []router.Rule {
 	if t.origin == nil || len(t.config.media) == 0 {
 		return nil
 	}
-	var files http.Handler = router.Fallback(filesOf(t.site, t.apps), t.originFiles)
+	var files http.Handler = router.Fallback(t.below, t.originFiles)
 	if t.cache != nil {
 		files = t.cache.Handler(files)
 	}
-	return []router.Rule{{Name: "media", When: router.Path(t.config.media...), To: files}}
+	return []router.Rule{{Name: "media", When: router.Path(t.config.media...), To: files, Use: t.shows}}
 }

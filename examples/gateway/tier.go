@@ -59,11 +59,15 @@ type tier struct {
 	originFiles   http.Handler   // that pool, behind its site's files
 	admin         router.Matcher // what is its alone
 	purge         http.Handler   // nil: nobody may
+	below         http.Handler   // what the cache has in it
 	shop, streams http.Handler   // the pool, and what stands before it
 	front         *router.Router
-	claims        []router.Claim          // proved before anything is served
-	certificates  *edge.CertificateSource // nil: plain
-	snapshot      *snapshot               // nil: none
+	claims        []router.Claim                    // proved before anything is served
+	guards        []guard                           // who is asked first
+	basic         *router.Basic                     // nil: nobody needs a password
+	shows         []func(http.Handler) http.Handler // -error-pages
+	certificates  *edge.CertificateSource           // nil: plain
+	snapshot      *snapshot                         // nil: none
 
 	// What follows is what files have said last; it belongs to whoever takes them up.
 	files    files
@@ -89,7 +93,10 @@ func build(c config, on sockets, logger *slog.Logger, others ...health.Reporter)
 	if t.apps, err = t.newApps(); err != nil {
 		return nil, err
 	}
-	shop := filesOf(t.site, t.apps)
+	if t.below, err = t.amended(filesOf(t.site, t.apps)); err != nil {
+		return nil, err
+	}
+	shop := t.below
 	if c.cacheSize > 0 {
 		if shop, err = t.cached(shop); err != nil {
 			return nil, err
@@ -119,6 +126,12 @@ func build(c config, on sockets, logger *slog.Logger, others ...health.Reporter)
 		t.originFiles = filesOf(site, t.origin)
 		t.claims = append(t.claims, router.Only(t.origin).For(t.admin))
 	}
+	if err := errors.Join(t.shareLimits(), t.newGuards()); err != nil {
+		return nil, err
+	}
+	if t.shows, err = c.shown(); err != nil {
+		return nil, err
+	}
 	if t.front, err = router.New(router.Options{Claims: t.claims}, t.rules(t.shop, t.streams, t.mutable)...); err != nil {
 		return nil, fmt.Errorf("-admin: %w", err)
 	}
@@ -140,12 +153,17 @@ func build(c config, on sockets, logger *slog.Logger, others ...health.Reporter)
 
 // rules are what becomes of a request.
 func (t *tier) rules(shop, streams http.Handler, m mutable) []router.Rule {
-	c := t.config
 	var rules []router.Rule
 	if t.purge != nil { // in maintenance, too
 		rules = append(rules, router.Rule{Name: "purge", When: router.Method(cache.PurgeMethods()...), To: t.purge})
 	}
 	rules = append(rules, m.maintenance()...)
+	return append(rules, t.guarded(t.shown(shop, streams, m))...)
+}
+
+// shown are the rules for what visitors and admins are shown.
+func (t *tier) shown(shop, streams http.Handler, m mutable) (rules []router.Rule) {
+	c := t.config
 	if t.origin != nil {
 		admin := router.Rule{Name: "admin", When: t.admin, To: t.originFiles, Timeouts: adminTimeouts, MaxBody: adminBody}
 		rules = append(rules, admin)
@@ -160,7 +178,7 @@ func (t *tier) rules(shop, streams http.Handler, m mutable) []router.Rule {
 	}
 	rules = append(rules, presets[c.shop].own...)
 	rules = append(rules, t.mediaRules()...)
-	return append(rules, router.Rule{Name: "shop", To: shop})
+	return append(rules, c.limited(router.Rule{Name: "shop", To: shop, Use: t.shows})...)
 }
 
 // newApps returns the pool of the application servers, which admin must not reach if
@@ -196,20 +214,26 @@ func (t *tier) newApps() (*balancer.Pool, error) {
 // pool returns a pool as the flags want all of them, of which some may be php-fpm of a
 // site.
 func (t *tier) pool(name string, urls []string, site *fcgi.Site, opts balancer.Options) (*balancer.Pool, error) {
+	opts.Transport = transportOf(site)
+	switch c := t.config; {
+	case c.probe != "" && site != nil:
+		opts.Probe = fcgi.Ping(c.probe)
+	case c.probe != "":
+		opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
+	}
+	return t.poolOf(name, urls, opts)
+}
+
+// poolOf returns a pool of servers that -probe is not for.
+func (t *tier) poolOf(name string, urls []string, opts balancer.Options) (*balancer.Pool, error) {
 	c := t.config
-	opts.Name, opts.Logger, opts.Transport = name, t.log, transportOf(site)
+	opts.Name, opts.Logger = name, t.log
 	if opts.Via = c.via; c.via == "off" {
 		opts.Via = balancer.NoVia
 	}
 	opts.Limits = balancer.Limits{InFlight: c.requests, Streams: c.streams}
 	if c.requests > 0 { // else nobody waits
 		opts.Limits.Queue, opts.Limits.Wait = queueLen, queueWait
-	}
-	switch {
-	case c.probe != "" && site != nil:
-		opts.Probe = fcgi.Ping(c.probe)
-	case c.probe != "":
-		opts.Probe = &health.HTTPProbe{Path: c.probe, Host: c.probeHost}
 	}
 	p, err := balancer.New(c.servers(urls), opts)
 	if err != nil {
@@ -239,7 +263,7 @@ func (t *tier) listen() error {
 		Trusted:     c.trust,
 		Observers:   c.observers,
 		Tracing:     edge.Tracing{Begin: c.trace != "pass", Anybody: c.trace == "clients"},
-		Pages:       c.pages,
+		Pages:       c.ownPages(),
 		Linger:      cmp.Or(c.linger, -1), // of which edge knows 0 as its default
 		Logger:      t.log,
 		NoAccessLog: c.log == "off",
