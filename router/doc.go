@@ -39,6 +39,13 @@
 // the addresses and cookies of backends that call themselves otherwise, and show pages
 // of the operator's in place of backends' errors ([NewErrorPages]).
 //
+// # Who may pass, and how much
+//
+// A rule's [Limit] counts requests by client, or by what a key, a cookie or a function
+// names, at this gateway or for all together. A password ([NewBasic]), somebody else who is
+// asked ([NewAsk]) and further limits ([NewLimiter]) stand in Use. Where somebody asks
+// first, the paths of a rule had better be an [Admin]'s, which matches every spelling.
+//
 // It is not a framework for handlers: a chi router fits into a rule, and a
 // Router fits into chi.
 package router
