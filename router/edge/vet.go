@@ -63,6 +63,11 @@ func vet(r *http.Request, limits *Limits) *refusal {
 	if !target.Valid(r.RequestURI) {
 		return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", transit.Clip(r.RequestURI))
 	}
+	for _, expected := range fields.List(r.Header["Expect"]) {
+		if !fields.EqualFold(expected, "100-continue") {
+			return refuse(http.StatusExpectationFailed, "expectation %q", transit.Clip(expected))
+		}
+	}
 	if !fields.Host(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
 		return refuse(http.StatusBadRequest, "host %q", transit.Clip(fields.AfterLogin(r.Host)))
 	}
