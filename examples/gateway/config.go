@@ -167,7 +167,7 @@ func parse(args []string, out io.Writer) (config, error) {
 func (f *flags) register(fs *flag.FlagSet) {
 	f.c.linger = defaultLinger
 	fs.StringVar(&f.c.listen, "listen", ":8080", "`HOST:PORT` to serve on (not looked at if a service manager passes a socket; a second one is -status's); unix:/run/gateway/gateway.sock is a socket of this machine, for a proxy of the same user before the gateway, with :0660 behind it for one of its group")
-	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required); php-fpm is fcgi://10.0.0.11:9000?root=/var/www/shop or fcgi:///run/php/php8.2-fpm.sock?root=/var/www/shop, whose files are served from there (files=DIR: from there; files=none: they are not here)")
+	fs.StringVar(&f.backends, "backends", "", "`URL,URL` of the application servers, or @FILE with one a line (required); php-fpm is fcgi://10.0.0.11:9000?root=/var/www/shop or fcgi:///run/php/php8.2-fpm.sock?root=/var/www/shop, whose files are served from there (files=DIR: from there; files=none: they are not here). http+dns://shop:8080 stands for all addresses of a name, http+srv://shop.service.consul for its services (SRV), asked for each 5 s: in Kubernetes, Docker, Consul")
 	fs.StringVar(&f.c.redirects, "redirects", "", "`FILE` of what has moved, CSV with a line such as /old,/new or shop.example/old,https://new.example/,308 for each")
 	fs.StringVar(&f.c.block, "block", "", "`FILE` of addresses and networks, one a line, whose requests are answered 403")
 	fs.StringVar(&f.c.maintenance, "maintenance", "", "`FILE` that puts the tier in maintenance while it is there: all get 503, but for the addresses and networks in it, one a line")
@@ -283,10 +283,16 @@ func (f *flags) checkBackends() {
 	c := &f.c
 	for _, b := range c.backends {
 		f.check("backends", b, checkBackend(b))
+		if _, ok := lookup(b); ok && len(c.backends) > 1 {
+			f.check("backends", b, errors.New("a name server knows which backends there are: want it alone"))
+		}
 	}
 	switch {
 	case c.origin != "":
 		f.check("origin", c.origin, checkBackend(c.origin))
+		if _, ok := lookup(c.origin); ok {
+			f.check("origin", c.origin, errors.New("the origin is one server: want its own URL, such as http://10.0.0.10:8080"))
+		}
 		if len(c.admin) == 0 && c.shop == "" {
 			f.check("admin", f.admin, errors.New("want the paths that -origin alone may answer, such as "+defaultAdmin))
 		}

@@ -16,7 +16,10 @@ import (
 const fcgiExample = "fcgi://10.0.0.11:9000?root=/var/www/shop"
 
 // isFCGI reports whether a backend is php-fpm.
-func isFCGI(backend string) bool { return strings.HasPrefix(strings.ToLower(backend), "fcgi:") }
+func isFCGI(backend string) bool {
+	lower := strings.ToLower(backend)
+	return strings.HasPrefix(lower, "fcgi:") || strings.HasPrefix(lower, "fcgi+")
+}
 
 // checkFCGI says what is wrong with the URL of a php-fpm; the pool says what is with its
 // address.
@@ -25,7 +28,11 @@ func checkFCGI(s string) error {
 	if !strings.Contains(at, "://") {
 		return errors.New("want fcgi:// and a host and port or the absolute path of a socket, such as fcgi:///run/php/php8.2-fpm.sock?root=/var/www/shop")
 	}
-	if _, err := balancer.New(balancer.Backends(at), balancer.Options{Transport: noWay}); err != nil {
+	if url, ok := lookup(at); ok {
+		if err := checkLookup(url); err != nil {
+			return err
+		}
+	} else if _, err := balancer.New(balancer.Backends(at), balancer.Options{Transport: noWay}); err != nil {
 		return err
 	}
 	_, _, err := readSite(site)

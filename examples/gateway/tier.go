@@ -235,6 +235,7 @@ func (t *tier) poolOf(name string, urls []string, opts balancer.Options) (*balan
 	if c.requests > 0 { // else nobody waits
 		opts.Limits.Queue, opts.Limits.Wait = queueLen, queueWait
 	}
+	opts.Source, urls = sourceOf(urls)
 	p, err := balancer.New(c.servers(urls), opts)
 	if err != nil {
 		return nil, err

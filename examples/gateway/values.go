@@ -31,6 +31,9 @@ func checkBackend(s string) error {
 	if isFCGI(s) {
 		return checkFCGI(s)
 	}
+	if url, ok := lookup(s); ok {
+		return checkLookup(url)
+	}
 	u, err := url.Parse(s)
 	switch {
 	case strings.HasPrefix(s, "unix:///"):
@@ -58,6 +61,9 @@ func checkBackend(s string) error {
 func parseBackends(content []byte) (urls []string, err error) {
 	err = eachLine(content, func(line string) error {
 		err := checkBackend(line)
+		if _, ok := lookup(line); ok {
+			err = errors.New("a name server knows which backends there are: want it in place of the file, as -backends " + line)
+		}
 		if slices.Contains(urls, line) {
 			err = errors.New("it is there twice: want it once")
 		}
