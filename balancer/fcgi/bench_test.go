@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/foretier/foretier/balancer"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // BenchmarkPage is a page of 1 KiB of a server in this process, whose part is in it.
@@ -18,7 +19,7 @@ func BenchmarkPage(b *testing.B) {
 			io.WriteString(r, answer)
 		}
 	})
-	root := siteOf(b, map[string]string{"index.php": ""})
+	root := testkit.Tree(b, map[string]string{"index.php": ""})
 	_, pool := poolOf(b, root, Options{}, balancer.Options{}, f.url())
 	r := httptest.NewRequest("GET", "http://shop.example/product/1?a=b", nil)
 	r.Header = http.Header{"User-Agent": {"Mozilla/5.0"}, "Accept": {"text/html"}, "Cookie": {"a=1; b=2"}, "Accept-Encoding": {"gzip"}, "Accept-Language": {"de"}}
@@ -34,7 +35,7 @@ func BenchmarkPage(b *testing.B) {
 
 // BenchmarkFind is what a path costs before it is sent.
 func BenchmarkFind(b *testing.B) {
-	site, err := New(siteOf(b, map[string]string{"index.php": "", "wp-admin/admin-ajax.php": ""}), Options{})
+	site, err := New(testkit.Tree(b, map[string]string{"index.php": "", "wp-admin/admin-ajax.php": ""}), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

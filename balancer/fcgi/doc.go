@@ -59,9 +59,8 @@
 // # Connections
 //
 // Each request has one of its own. php-fpm gives a child to each connection, for as long
-// as it is open: one that is kept would hold a child that serves nobody, and connecting
-// to a socket of the same machine costs some 20 µs. [balancer.Limits.InFlight] is best what
-// pm.max_children is, so that who waits does so fairly, here, and not in the backlog.
+// as it is open: one that is kept would hold a child that serves nobody.
+// [balancer.Limits.InFlight] is best what pm.max_children is, so that who waits does so fairly, here, and not in the backlog.
 //
 // FastCGI knows no TLS and no password: whoever reaches the port runs any file as a
 // script. It belongs on a socket, or on a network of its own with listen.allowed_clients.

@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // TestAPipeIsNoFile: to open one would wait for who writes it.
 func TestAPipeIsNoFile(t *testing.T) {
-	root := siteOf(t, map[string]string{"index.php": ""})
+	root := testkit.Tree(t, map[string]string{"index.php": ""})
 	for _, name := range []string{"pipe", "pipe.php"} {
 		if err := syscall.Mkfifo(filepath.Join(root, name), 0o644); err != nil {
 			t.Fatal(err)

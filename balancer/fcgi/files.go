@@ -132,11 +132,18 @@ func (f *files) Wraps() []http.Handler { return []http.Handler{f.next} }
 
 // Explain implements [health.Explainer].
 func (f *files) Explain(r *http.Request) health.Decision {
-	d := health.Decision{Part: "files", Verdict: "next", Why: "there is no such file below " + f.site.files}
+	d := health.Decision{Part: "files", Verdict: "next"}
 	if open, _ := f.open(r); open != nil {
 		_ = open.Close()
 		d.Verdict, d.Why = "file", "it is below "+f.site.files
 		return d
+	}
+	d.Why = "there is no such file below " + f.site.files + " for everybody"
+	switch run, _ := f.site.findNow(r.URL); {
+	case run.script != "":
+		d.Steps = []string{"a backend of fcgi runs " + run.script}
+	case run.to != "":
+		d.Steps = []string{"it is a directory: a backend of fcgi redirects to " + run.to}
 	}
 	d.Next = []health.Decision{health.Explain(f.next, r)}
 	return d

@@ -11,19 +11,20 @@ import (
 	"time"
 
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // other is what stands behind the files.
 var other = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "next") })
 
 func TestFiles(t *testing.T) {
-	root := siteOf(t, map[string]string{
+	root := testkit.Tree(t, map[string]string{
 		"index.php": "<?php", "style.css": "css", "a/b c.txt": "text", "docs/index.html": "docs", "both/index.php": "<?php", "both/index.html": "html", "none/x": "x", "empty": "",
 		".htaccess": "s", ".well-known/a.txt": "known", ".well-known/.b": "s", "a/.c": "s", ".d/e": "s", "well/.well-known/a": "s",
 		"a.php": "s", "a.PHP": "s", "a.php.bak": "s", "a.php~": "s", "a.php5": "s", "a.phps": "s", "a.phtml": "s", "a.phar": "s", "a.pht": "s", "b.php/b.css": "s",
 		"a.inc": "s", "dump.SQL": "s", "a.bak": "s", "a.old": "s", "a.orig": "s", "a.save": "s", "a.swp": "s", "a.ini": "s", "a.photo": "photo", "x~": "s",
 	})
-	outside := siteOf(t, map[string]string{"secret": "s"})
+	outside := testkit.Tree(t, map[string]string{"secret": "s"})
 	for link, to := range map[string]string{"out": filepath.Join(outside, "secret"), "up": "../" + filepath.Base(outside) + "/secret", "in.css": "style.css", "far": outside, "loop": "loop"} {
 		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
 			t.Fatal(err)
@@ -101,7 +102,7 @@ func TestFiles(t *testing.T) {
 	if !health.Healthy(h, r) {
 		t.Error("the file could not be served")
 	}
-	if d := health.Explain(h, httptest.NewRequest("GET", "/x", nil)); d.Verdict != "next" || len(d.Next) != 1 {
+	if d := health.Explain(h, httptest.NewRequest("GET", "/x", nil)); d.Verdict != "next" || len(d.Next) != 1 || len(d.Steps) != 1 || !strings.HasSuffix(d.Steps[0], " runs /index.php") {
 		t.Errorf("explained: %v", d)
 	}
 	remote, err := New("/var/www/shop", Options{Remote: true})

@@ -29,22 +29,6 @@ const dump = `<?php header('Content-Type: application/json'); ksort($_SERVER);
 echo json_encode(['server' => $_SERVER, 'body' => base64_encode(file_get_contents('php://input')), 'post' => $_POST, 'files' => array_map(fn($f) => $f['size'], $_FILES), 'get' => $_GET, 'cookie' => $_COOKIE],
 	JSON_INVALID_UTF8_SUBSTITUTE | JSON_THROW_ON_ERROR);`
 
-// siteOf writes files below a new root.
-func siteOf(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		name = filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
-
 // poolOf returns a site, and a pool of its backends.
 func poolOf(t testing.TB, root string, o Options, p balancer.Options, urls ...string) (*Site, *balancer.Pool) {
 	t.Helper()
@@ -127,7 +111,7 @@ http {
 // TestLikeNginx: a script gets what it gets behind nginx, and its client the same answer.
 func TestLikeNginx(t *testing.T) {
 	fpm := servertest.PHPFPM(t, 4)
-	root := siteOf(t, map[string]string{
+	root := testkit.Tree(t, map[string]string{
 		"index.php": dump, "a/b.php": dump, "dir/index.php": dump, "style.css": "body {}", "docs/index.html": "<p>docs", "x.bin": "\x00\x01", "page.html": "<p>", "app.js": "1", "pic.svg": "<svg/>",
 		"head.php": `<?php header('X-A: 1'); header('X-A: 2', false); setcookie('a', 'b c'); header('Location: /elsewhere');`,
 		"gone.php": `<?php http_response_code(410); echo 'gone';`,
@@ -248,11 +232,11 @@ func shown(t testing.TB, body string) string {
 func TestScriptsOfPHP(t *testing.T) {
 	fpm := servertest.PHPFPM(t, 2)
 	const who = `<?php echo 'ran ', __FILE__;`
-	root := siteOf(t, map[string]string{
+	root := testkit.Tree(t, map[string]string{
 		"index.php": `<?php echo 'front ', $_SERVER['REQUEST_URI'];`, "login.php": who, "admin/index.php": who, "upload/x.jpg": who, "upload/a.php": who, "wp-content/uploads/2026/evil.php": who,
 		".hidden.php": who, ".git/config": "secret", ".well-known/security.txt": "Contact: x", "old.php.bak": "secret", "config.inc": "secret", "a.phtml": "secret", "a.PHP": "secret", "style.css": "css",
 	})
-	outside := siteOf(t, map[string]string{"out.php": who, "secret.txt": "secret"})
+	outside := testkit.Tree(t, map[string]string{"out.php": who, "secret.txt": "secret"})
 	for link, to := range map[string]string{"link.php": outside + "/out.php", "link.txt": outside + "/secret.txt", "within.php": "login.php", "dir": outside} {
 		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
 			t.Fatal(err)
@@ -283,8 +267,8 @@ func TestScriptsOfPHP(t *testing.T) {
 // TestARootThatMoves: a release is a link that is moved.
 func TestARootThatMoves(t *testing.T) {
 	fpm := servertest.PHPFPM(t, 1, "php_admin_value[opcache.enable] = 1")
-	first := siteOf(t, map[string]string{"index.php": "<?php echo 'one';", "a.css": "one"})
-	second := siteOf(t, map[string]string{"index.php": "<?php echo 'two';", "a.css": "two", "new.php": "<?php echo 'new';"})
+	first := testkit.Tree(t, map[string]string{"index.php": "<?php echo 'one';", "a.css": "one"})
+	second := testkit.Tree(t, map[string]string{"index.php": "<?php echo 'two';", "a.css": "two", "new.php": "<?php echo 'new';"})
 	current := filepath.Join(t.TempDir(), "current")
 	move := func(to string) {
 		if err := os.Symlink(to, current+".new"); err != nil {
@@ -312,7 +296,7 @@ func TestARootThatMoves(t *testing.T) {
 // TestPHPThatFails: what it logs is told, and a child that dies costs no page.
 func TestPHPThatFails(t *testing.T) {
 	fpm, other := servertest.PHPFPM(t, 2), servertest.PHPFPM(t, 2)
-	root := siteOf(t, map[string]string{
+	root := testkit.Tree(t, map[string]string{
 		"index.php": `<?php echo 'whole';`,
 		"fatal.php": `<?php ini_set('display_errors', '0'); ini_set('log_errors', '1'); nothing();`,
 		"kill.php":  `<?php $once = __DIR__ . '/died'; if (!file_exists($once)) { touch($once); exec('kill -9 ' . getmypid()); sleep(5); } echo 'whole';`,
@@ -333,7 +317,7 @@ func TestPHPThatFails(t *testing.T) {
 // TestStreamsOfPHP: what a script flushes is there.
 func TestStreamsOfPHP(t *testing.T) {
 	fpm := servertest.PHPFPM(t, 2, "php_admin_value[output_buffering] = 0")
-	root := siteOf(t, map[string]string{
+	root := testkit.Tree(t, map[string]string{
 		"index.php":  "",
 		"events.php": `<?php header('Content-Type: text/event-stream'); echo "data: 1\n\n"; flush(); for ($i = 0; $i < 1000 && !file_exists(__DIR__ . '/go'); $i++) { usleep(10000); clearstatcache(); } echo "data: 2\n\n";`,
 		"abort.php":  `<?php ignore_user_abort(true); header('Content-Type: text/event-stream'); for ($i = 0; $i < 1000 && !connection_aborted(); $i++) { echo "data\n\n"; flush(); usleep(10000); } file_put_contents(__DIR__ . '/aborted', connection_aborted());`,
@@ -376,7 +360,7 @@ func TestStreamsOfPHP(t *testing.T) {
 // TestPing: php-fpm falls and rises by its ping page, and by a script.
 func TestPing(t *testing.T) {
 	fpm := servertest.PHPFPM(t, 2)
-	root := siteOf(t, map[string]string{"index.php": "", "health.php": `<?php http_response_code(file_exists(__DIR__ . '/sick') ? 503 : 200);`})
+	root := testkit.Tree(t, map[string]string{"index.php": "", "health.php": `<?php http_response_code(file_exists(__DIR__ . '/sick') ? 503 : 200);`})
 	for _, path := range []string{"/ping", "/health.php"} {
 		_, pool := poolOf(t, root, Options{}, balancer.Options{Probe: Ping(path), Schedule: health.Schedule{Every: 20 * time.Millisecond, Changing: 10 * time.Millisecond, Rise: 1, Fall: 2}}, "fcgi://"+fpm.Addr)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -419,7 +403,7 @@ func TestPing(t *testing.T) {
 // TestMoreThanPHPHasChildren: they wait at the socket, and none is lost.
 func TestMoreThanPHPHasChildren(t *testing.T) {
 	fpm := servertest.PHPFPM(t, 1)
-	root := siteOf(t, map[string]string{"index.php": `<?php usleep(2000); echo 'a';`})
+	root := testkit.Tree(t, map[string]string{"index.php": `<?php usleep(2000); echo 'a';`})
 	for _, at := range []string{"fcgi://" + fpm.Socket, "fcgi://" + fpm.Addr} {
 		site, pool := poolOf(t, root, Options{Dial: testkit.Patience}, balancer.Options{}, at)
 		srv := httptest.NewServer(site.Files(pool))

@@ -5,6 +5,8 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // treeOf returns what is at each of some paths, and the directories above.
@@ -56,7 +58,7 @@ func TestWhatRuns(t *testing.T) {
 			want found
 		}{sent, found{script: "/index.php"}})
 	}
-	root := siteOf(t, map[string]string{"index.php": ""})
+	root := testkit.Tree(t, map[string]string{"index.php": ""})
 	s, err := New(root, Options{Deny: []string{"upload", "Uploads/", "media", "/sub/files"}})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +92,7 @@ func urlOf(t *testing.T, sent string) *url.URL {
 
 func TestPathInfo(t *testing.T) {
 	look := treeOf("index.php", "shop/index.php", "uploads/a.php", "x.jpg", "d.php/a.txt")
-	s, err := New(siteOf(t, map[string]string{"index.php": ""}), Options{PathInfo: true})
+	s, err := New(testkit.Tree(t, map[string]string{"index.php": ""}), Options{PathInfo: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +134,7 @@ func TestRemoteFiles(t *testing.T) {
 }
 
 func TestSitesThatMakeNoSense(t *testing.T) {
-	root := siteOf(t, map[string]string{"index.php": "", "a/b.txt": ""})
+	root := testkit.Tree(t, map[string]string{"index.php": "", "a/b.txt": ""})
 	cases := []struct {
 		root string
 		opts Options

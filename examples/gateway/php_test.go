@@ -4,31 +4,20 @@ package main
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/foretier/foretier/internal/servertest"
+	"github.com/foretier/foretier/internal/testkit"
 )
 
 // docrootOf writes a small shop.
 func docrootOf(t *testing.T) string {
 	t.Helper()
-	root := t.TempDir()
-	for name, content := range map[string]string{
+	return testkit.Tree(t, map[string]string{
 		"index.php":       `<?php header('Cache-Control: max-age=60'); echo 'page ', $_SERVER['REQUEST_URI'], ' ', microtime(true);`,
 		"admin/index.php": `<?php echo 'admin of ', getenv('WHO') ?: $_SERVER['REMOTE_ADDR'];`, "admin/a.css": "admin's", "style.css": "css", "media/evil.php": `<?php echo 'evil';`, "config.php.bak": "secret",
-	} {
-		name = filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
+	})
 }
 
 // TestPHPWithoutAWebServer: pages from php-fpm, cached, over a socket and a port, files
