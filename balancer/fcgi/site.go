@@ -146,5 +146,7 @@ func (s *Site) Transport(b balancer.Backend) http.RoundTripper {
 	if err != nil || u.Scheme != "fcgi" {
 		return nil
 	}
-	return &transport{site: s, name: b.Name, target: health.Target{URL: u}, dialer: net.Dialer{Timeout: s.opts.Dial, KeepAlive: 30 * time.Second}}
+	// A connection has one request, whose time is limited: probes of TCP cost more than
+	// they are worth.
+	return &transport{site: s, name: b.Name, target: health.Target{URL: u}, dialer: net.Dialer{Timeout: s.opts.Dial, KeepAlive: -1}}
 }
