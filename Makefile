@@ -84,4 +84,4 @@ install-e2e:
 		wordpress wordpress-theme-twentytwentythree php-mysql php-gd php-xml php-mbstring rsync
 
 install-bench:
-	./.ci/install gcc libc6-dev nginx haproxy varnish wrk nghttp2-client strace
+	./.ci/install gcc libc6-dev nginx haproxy varnish wrk nghttp2-client strace php-fpm

@@ -125,6 +125,9 @@ func (b *bench) compile(ctx context.Context) error {
 }
 
 func (b *bench) close() {
+	if b.php != nil {
+		b.php.stop()
+	}
 	if b.origin != nil {
 		b.origin.stop()
 	}

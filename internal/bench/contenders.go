@@ -33,6 +33,7 @@ type setup struct {
 	Apps            int    // backends; 0: one
 	Rules           int    // paths with a rule each; 0: everything goes to the backends
 	Policy          string // the gateway's; empty: its default
+	PHP             bool   // the backend is php-fpm
 
 	// What the run adds.
 	Port     int
@@ -40,6 +41,8 @@ type setup struct {
 	Dir      string
 	Backends []string // host:port
 	Origin   string   // the same of the server for /admin
+	FPM      string   // host:port of php-fpm, if it is the backend
+	Root     string   // its files
 }
 
 // For the templates.
@@ -122,7 +125,11 @@ func gateway(p programs, s setup) []string {
 	if s.Rules > 0 {
 		return []string{p.rules, "-listen", listen, "-backend", "http://" + s.Backends[0], "-rules", strconv.Itoa(s.Rules)}
 	}
-	argv := []string{p.gateway, "-listen", listen, "-linger", "0", "-backends", "http://" + strings.Join(s.Backends, ",http://")}
+	backends := "http://" + strings.Join(s.Backends, ",http://")
+	if s.PHP {
+		backends = "fcgi://" + s.FPM + "?root=" + s.Root
+	}
+	argv := []string{p.gateway, "-listen", listen, "-linger", "0", "-backends", backends}
 	add := func(yes bool, args ...string) {
 		if yes {
 			argv = append(argv, args...)
@@ -197,6 +204,11 @@ func (b *bench) open(ctx context.Context, e entrant, w *workload, p programs, co
 	s.Dir, s.Origin, s.Backends = c.dir, b.origin.addr, []string{b.origin.addr}
 	if s.Apps > 0 {
 		s.Backends = b.addresses(s.Apps)
+	}
+	if s.PHP {
+		if err := b.startPHP(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.prepare(c, w); err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ type bench struct {
 	programs           programs
 	counting           programs // the same gateways, with their allocations counted
 	origin             *process
+	php                *process // nil until a workload needs it
 	cert, key          []byte
 	machine            Machine
 }

@@ -133,6 +133,12 @@ var workloads = append([]workload{
 		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 0).
 		but(func(w *workload) { w.load, w.status, w.unit = messages(conns), 101, "messages" }),
 
+	proxied("php-1k", "GET, 1 KiB by a script of php-fpm, over FastCGI, a connection each; php-fpm is what is busy", get("/product/1"), kib).
+		but(called, func(w *workload) {
+			w.setup.PHP, w.by = true, []entrant{nginx, ours}
+			w.without = []string{"HAProxy, Caddy: left out, to keep the run short", "Varnish, bare loop: speak no FastCGI"}
+		}),
+
 	hit("tls-hit-1k", "HTTP/1.1 on kept connections, hit of 1 KiB", get("/c1024/page"), kib).but(over(wrk(conns)), called),
 	proxied("tls-proxied-1k", "HTTP/1.1 on kept connections, proxied, 1 KiB", get("/n1024/page"), kib).but(over(wrk(conns)), called),
 	proxied("tls-new", "new connections with a full handshake (TLS 1.3, X25519, P-256) and one proxied request", get("/n1024/page", "Connection: close"), kib).
