@@ -180,21 +180,7 @@ func (h *asking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.Header[name] = lines
 		}
 	}
-	cookies, below := says.header["Set-Cookie"], rec.Storable != nil
-	hw := &headWriter{ResponseWriter: w, final: func(_ int, header http.Header) {
-		header["Set-Cookie"] = append(slices.Clip(header["Set-Cookie"]), cookies...)
-		if len(header["Set-Cookie"]) == 0 {
-			delete(header, "Set-Cookie")
-		}
-		switch {
-		case below: // a cache, which would not ask again
-			fields.CacheControl(header, "private, no-store")
-		default:
-			keepPrivate(header)
-		}
-	}}
-	h.next.ServeHTTP(hw, r)
-	hw.change(http.StatusOK) // of one that has written nothing
+	serveOwn(h.next, w, r, rec, says.header["Set-Cookie"])
 }
 
 // ask returns what the service says of r, whose record is rec.
@@ -309,20 +295,4 @@ func (h *asking) Explain(r *http.Request) health.Decision {
 	}
 	d.Next = append(d.Next, health.Explain(h.next, r))
 	return d
-}
-
-// keepPrivate has an answer be its client's own for every cache: for as long as it says.
-func keepPrivate(h http.Header) {
-	if fields.OwnToClient(h) && !fields.MayBeShared(h) {
-		return
-	}
-	lifetime, stated := lifetimeOf(h)
-	directives := unstorable(h)
-	if !slices.Contains(directives, "private") {
-		directives = append(directives, "private")
-	}
-	if stated && !slices.Contains(directives, "no-store") {
-		directives = append(directives, fmt.Sprintf("max-age=%d", lifetime))
-	}
-	fields.CacheControl(h, strings.Join(directives, ", "))
 }

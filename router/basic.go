@@ -59,7 +59,8 @@ type BasicOptions struct {
 // hash with a key of this process; pairs are hashed by half of the processors at most,
 // and one client may fail ten times at once and then every 30 s, beyond which it gets 429.
 // The Authorization goes no further. What is cached below is whoever's a rule without it
-// lets there. A Basic is safe for concurrent use.
+// lets there. Answers are made private, so that no cache in front, nor one around it, gives
+// them to others. A Basic is safe for concurrent use.
 type Basic struct {
 	challenge string
 	header    string // canonical; empty: none
@@ -178,7 +179,7 @@ func (b *basic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		out, end := b.onward(r, name)
 		defer end()
-		b.next.ServeHTTP(w, out)
+		serveOwn(b.next, w, out, transit.From(out.Context()), nil)
 	case errors.Is(err, errPassword):
 		w.Header().Set("WWW-Authenticate", b.challenge)
 		transit.Fail(w, r, http.StatusUnauthorized, err)
