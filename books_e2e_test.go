@@ -4,13 +4,16 @@ package foretier
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +42,9 @@ func newBookFarm(t *testing.T) *bookFarm {
 	if err := os.WriteFile(filepath.Join(dir, "htpasswd"), []byte("ann:$2y$05$1.ok2b8h6n4HuVqAxjruX.dYjklc2WLMUqhhQx0Xsw1aqbHf5OFRe\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "sticky.key"), bytes.Repeat([]byte("k"), 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	apps := bookServer("apps")
 	return &bookFarm{origin: served(t, bookServer("origin")), apps: [2]string{served(t, apps), served(t, apps)}, nobody: testkit.Nobody(t), dir: dir}
 }
@@ -60,6 +66,15 @@ func bookServer(name string) http.Handler {
 			w.WriteHeader(http.StatusNotFound)
 		case r.URL.Path == "/private":
 			w.Header().Set("Cache-Control", "private")
+		case strings.HasPrefix(r.URL.Path, "/fresh/"):
+			w.Header().Set("Cache-Control", "max-age=60")
+		case strings.HasPrefix(r.URL.Path, "/tagged/"):
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Cache-Tag", "product-42, category-7")
+		case strings.HasPrefix(r.URL.Path, "/esi/"):
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, `<p><esi:include src="/fresh/part"/></p>`)
 		}
 		fmt.Fprintf(w, "%s: %s, asked %d times, X-Section: %s\n", name, what, n, r.Header.Get("X-Section"))
 	})
@@ -83,7 +98,7 @@ func (f *bookFarm) place(text string) string {
 // A bookPeer starts a peer with a chapter's lines.
 type bookPeer func(t *testing.T, f *bookFarm, before, lines string) (addr string)
 
-var bookPeers = map[string]bookPeer{"nginx": bookNginx}
+var bookPeers = map[string]bookPeer{"nginx": bookNginx, "haproxy": bookHAProxy, "vcl": bookVarnish}
 
 func bookNginx(t *testing.T, f *bookFarm, before, lines string) string {
 	port := servertest.FreePort(t)
@@ -97,6 +112,47 @@ func bookNginx(t *testing.T, f *bookFarm, before, lines string) string {
 	}
 	checked(t, text, servertest.Require(t, "nginx"), "-t", "-e", dir+"/error.log", "-c", conf)
 	return servertest.Start(t, port, "nginx", "-e", dir+"/error.log", "-c", conf).Addr
+}
+
+func bookHAProxy(t *testing.T, f *bookFarm, before, lines string) string {
+	port := servertest.FreePort(t)
+	conf := filepath.Join(t.TempDir(), "haproxy.cfg")
+	text := "global\n    maxconn 1000\n\ndefaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n\n" +
+		f.place(before) + "\n" + strings.ReplaceAll(f.place(lines), "bind :80", fmt.Sprintf("bind 127.0.0.1:%d", port))
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checked(t, text, servertest.Require(t, "haproxy"), "-c", "-f", conf)
+	return servertest.Start(t, port, "haproxy", "-db", "-f", conf).Addr
+}
+
+func bookVarnish(t *testing.T, f *bookFarm, before, lines string) string {
+	port := servertest.FreePort(t)
+	dir, err := os.MkdirTemp("", "v") // a test's own is too long for its socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // for its user
+		t.Fatal(err)
+	}
+	address := regexp.MustCompile(`\.host = "([0-9.]+)"; \.port = "([0-9]+)";`)
+	text := address.ReplaceAllStringFunc(before+lines, func(s string) string {
+		m := address.FindStringSubmatch(s)
+		host, port, err := net.SplitHostPort(f.place(m[1] + ":" + m[2]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf(".host = %q; .port = %q;", host, port)
+	})
+	text += "sub vcl_recv { if (false) { set req.backend_hint = origin; set req.backend_hint = apps; set req.backend_hint = more; std.log(\"\"); } }\n"
+	conf := filepath.Join(dir, "shop.vcl")
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	varnishd := servertest.Require(t, "varnishd")
+	checked(t, text, varnishd, "-C", "-n", dir+"/c", "-f", conf)
+	return servertest.Start(t, port, "varnishd", "-F", "-n", dir+"/n", "-f", conf, "-a", fmt.Sprintf("127.0.0.1:%d", port), "-s", "malloc,16m").Addr
 }
 
 // checked has a peer check its configuration.
@@ -139,14 +195,14 @@ func bookAnswer(t *testing.T, addr, request string) string {
 	if err != nil {
 		t.Fatalf("%s: %v", request, err)
 	}
-	if res.StatusCode >= 300 {
+	if res.StatusCode >= 300 || method == "PURGE" || method == "BAN" {
 		text = nil // each has words of its own
 	}
 	out := fmt.Sprintf("%d %s", res.StatusCode, text)
 	for _, name := range []string{"Location", "X-Frame-Options"} {
 		out += fmt.Sprintf("%s: %s\n", name, res.Header.Get(name))
 	}
-	if res.StatusCode < 300 || res.StatusCode == http.StatusNotFound {
+	if text != nil || res.StatusCode == http.StatusNotFound { // a backend's
 		out += fmt.Sprintf("X-Powered-By: %s\n", res.Header.Get("X-Powered-By"))
 	}
 	return out

@@ -27,7 +27,7 @@ type chapter struct {
 // books are those that there are.
 func books(t *testing.T) (all []book) {
 	t.Helper()
-	for _, b := range []book{{peer: "nginx"}} {
+	for _, b := range []book{{peer: "nginx"}, {peer: "haproxy"}, {peer: "vcl"}} {
 		b.file = "docs/from-" + b.peer + ".md"
 		b.read(t)
 		all = append(all, b)
