@@ -101,7 +101,11 @@ func (f *Front) pass(r *http.Request) (res *http.Response, done func(), err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	end := func() { _ = c.Close() } // what was asked for is there
+	var sender sync.WaitGroup
+	end := func() {
+		_ = c.Close() // what was asked for is there
+		sender.Wait()
+	}
 	defer func() {
 		if err != nil {
 			end()
@@ -114,7 +118,7 @@ func (f *Front) pass(r *http.Request) (res *http.Response, done func(), err erro
 		}
 		c = secure
 	}
-	go send(c, r) // an answer may come before all is sent
+	sender.Go(func() { send(c, r) }) // an answer may come before all is sent
 	in := bufio.NewReader(c)
 	for {
 		if res, err = http.ReadResponse(in, r); err != nil {
