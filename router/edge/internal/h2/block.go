@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -166,6 +167,9 @@ func (c *conn) ask() error {
 		return &http2.StreamError{Stream: b.stream, Code: x.ErrCodeRefusedStream, Cause: "too many streams"}
 	}
 	err := b.req.Parse(&b.head, &c.srv.Head, b.end)
+	if err == nil && b.req.Protocol() != "" {
+		err = errors.New("an extended CONNECT, which is not offered")
+	}
 	if err == nil {
 		if c.instant() {
 			return nil

@@ -2,7 +2,6 @@ package h2
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -232,7 +231,7 @@ func (w *response) EnableFullDuplex() error { return nil }
 
 // Hijack serves [http.ResponseController]: nobody takes over a stream.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return nil, nil, fmt.Errorf("a stream of HTTP/2 cannot be taken over: %w", errors.ErrUnsupported)
+	return nil, nil, fmt.Errorf("a stream of HTTP/2 cannot be taken over: %w", http.ErrNotSupported)
 }
 
 // inform sends an informational response at once (RFC 9110, section 15.2).

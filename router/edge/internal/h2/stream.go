@@ -26,15 +26,15 @@ type stream struct {
 	cond     sync.Cond // on c.mu: what is said here or in body has changed
 	window   http2.Window
 	priority http2.Priority
-	turn     uint64 // of those that take turns, when it had its last
-	data     []byte // of the body, that is to be sent
-	trailer  []byte // the block behind it; nil: none
-	last     bool   // the answer ends with them
-	queued   bool   // there is something of it to be sent
-	moved    bool   // some of that was
-	ended    bool   // all of the answer is on its way
-	returned bool   // the handler has
-	failed   error  // why nothing more is sent or read; nil: it may be
+	turn     uint64    // of those that take turns, when it had its last
+	data     []byte    // of the body, that is to be sent
+	trailer  []byte    // the block behind it; nil: none
+	last     bool      // the answer ends with them
+	queued   bool      // there is something of it to be sent
+	moved    time.Time // when some of that was sent, or it began to wait
+	ended    bool      // all of the answer is on its way
+	returned bool      // the handler has
+	failed   error     // why nothing more is sent or read; nil: it may be
 	writeBy  time.Time
 }
 
@@ -208,11 +208,10 @@ func (s *stream) push(block, data []byte, last bool, trailer []byte) (late bool,
 		}
 	}
 	if len(data) > 0 || last && !s.ended {
-		s.data, s.last, s.trailer, s.queued, s.moved = data, last, trailer, true, false
+		s.data, s.last, s.trailer, s.queued, s.moved = data, last, trailer, true, time.Time{}
 		s.turn = c.out.turn
 		c.out.ready = append(c.out.ready, s)
 	}
-	var stall time.Time
 	for {
 		switch {
 		case s.failed != nil:
@@ -233,13 +232,21 @@ func (s *stream) push(block, data []byte, last bool, trailer []byte) (late bool,
 			}
 			continue
 		}
-		if limit := c.srv.WriteStall; limit > 0 && (stall.IsZero() || s.moved) {
-			stall, s.moved = time.Now().Add(limit), false
+		if s.moved.IsZero() {
+			s.moved = time.Now()
 		}
-		if waitUntil(&s.cond, earlier(stall, s.writeBy)) && s.failed == nil && s.queued && !s.moved {
+		if waitUntil(&s.cond, s.untilLocked()) && s.failed == nil && s.queued && !time.Now().Before(s.untilLocked()) {
 			return true, os.ErrDeadlineExceeded
 		}
 	}
+}
+
+// untilLocked returns when the client must have taken something of what is sent.
+func (s *stream) untilLocked() time.Time {
+	if limit := s.c.srv.WriteStall; limit > 0 {
+		return earlier(s.moved.Add(limit), s.writeBy)
+	}
+	return s.writeBy
 }
 
 // earlier returns the earlier of two times, of which zero is none.

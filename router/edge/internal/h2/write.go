@@ -184,8 +184,9 @@ func (c *conn) takeTurnLocked(s *stream) {
 		*b = http2.AppendData(*b, s.id, s.data[:n], end && s.trailer == nil)
 		c.account.Earn(http2.EarnData)
 	}
-	s.data, s.moved = rest, true
+	s.data = rest
 	if len(rest) > 0 {
+		s.moved = time.Now()
 		return
 	}
 	if end && s.trailer != nil {
