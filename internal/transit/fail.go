@@ -46,12 +46,17 @@ func Fail(w http.ResponseWriter, r *http.Request, status int, cause error) {
 
 // ShowError writes an answer of an error status whose header is otherwise in w: page, if
 // it is not empty, or the operator's for that status, or a line of text; JSON for those
-// who accept that and no page. 503 gets a Retry-After.
+// who accept that and no page; a status of gRPC for its calls over HTTP/2. 503 gets a
+// Retry-After.
 func ShowError(w http.ResponseWriter, r *http.Request, status int, page []byte) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "30")
+	}
+	if speaksGRPC(r) {
+		showGRPC(w, status)
+		return
 	}
 	text := http.StatusText(status)
 	if wantsJSON(r) {
