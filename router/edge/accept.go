@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/foretier/foretier/router/edge/internal/h1"
 )
 
 // accept accepts connections until l is closed or broken.
@@ -62,6 +64,12 @@ func (s *Server) open(c *conn) {
 	default:
 		s.h1.Serve(onConn{s.base, c}, c.Conn, nc, c)
 	}
+}
+
+// prior has a connection served that speaks HTTP/2 without TLS.
+func (s *Server) prior(owner h1.Owner, read []byte) {
+	c := owner.(*conn) // those that it was given
+	s.h2.Serve(onConn{s.base, c}, c.Conn, c, read, c)
 }
 
 // shake returns c, or TLS above it once its handshake is done, and the protocol

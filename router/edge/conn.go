@@ -47,7 +47,7 @@ func (c *conn) RemoteAddr() net.Addr {
 // Begun serves [h1.Owner]: behind the PROXY protocol it is known by now who
 // comes.
 func (c *conn) Begun() (idle time.Duration, ok bool) {
-	if c.srv.opts.Wrap != nil && !c.srv.crowd.count(c) {
+	if c.srv.opts.Wrap != nil && !c.peer.IsValid() && !c.srv.crowd.count(c) { // once, whichever server serves it
 		return 0, false
 	}
 	c.peer, _ = fields.PeerAddr(c.RemoteAddr().String()) // as transit.Peer has it

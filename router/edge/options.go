@@ -80,6 +80,10 @@ type Options struct {
 	// any other client does so but one that has gone. One that has really gone then
 	// shows only once something is written to it, or if its end was a reset.
 	HalfClosed bool
+	// PlainHTTP2 has HTTP/2 served without TLS, too, to clients that begin with it
+	// (RFC 9113, section 3.3), as load balancers do that are told to. Browsers never do.
+	// Not with NetHTTP.
+	PlainHTTP2 bool
 	// NetHTTP has HTTP/1.1 served by net/http's server, as HTTP/2 is, should the
 	// tier's own be at fault. A hit costs it nearly twice as much, and more is forgiven:
 	// what it turns away unread leaves no line, a malformed body gets no answer,

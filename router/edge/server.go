@@ -127,6 +127,9 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	s.h1.Head = opts.head()
 	s.h2.Handler, s.h2.Panicked, s.h2.Head, s.h2.Streams = s, s.broken, s.h1.Head, opts.Limits.Streams
 	s.h2.HeadTime, s.h2.BodyStall, s.h2.WriteStall = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.WriteStall
+	if opts.PlainHTTP2 {
+		s.h1.Prior = s.prior
+	}
 	s.http.ConnState = s.state
 	s.tls = opts.tlsConfig()
 	if s.tls != nil && !hasCertificate(s.tls) {

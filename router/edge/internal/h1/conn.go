@@ -105,6 +105,10 @@ func (c *conn) next() step {
 		return s
 	}
 	if err := c.read(); err != nil {
+		if c.isPrior() {
+			c.prior()
+			return away
+		}
 		return c.refuse(err)
 	}
 	if s, ok := c.instant(); ok {
@@ -267,6 +271,25 @@ func (c *conn) read() error {
 			return c.cutOff(err)
 		}
 	}
+}
+
+// preface is what a connection of HTTP/2 begins with, where its client knows that it is
+// spoken here (RFC 9113, section 3.3): a request of a version that is refused.
+const preface = "PRI * HTTP/2.0\r\n"
+
+// isPrior reports whether what could not be read is that.
+func (c *conn) isPrior() bool {
+	return c.srv.Prior != nil && c.secure == nil && bytes.HasPrefix(c.buf.Bytes(), []byte(preface))
+}
+
+// prior gives the connection away to who serves HTTP/2.
+func (c *conn) prior() {
+	read := bytes.Clone(c.buf.Bytes())
+	c.buf.Discard(len(read))
+	c.Return()
+	c.wire.Allow(0)
+	c.srv.remove(c)
+	c.srv.Prior(c.owner, read)
 }
 
 // cutOff says what has become of a request of which the head did not come.

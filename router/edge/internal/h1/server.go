@@ -37,6 +37,9 @@ type Server struct {
 	// UpgradeIdle is how long a hijacked connection may be silent; 0 and less:
 	// for ever.
 	UpgradeIdle time.Duration
+	// Prior serves a connection that begins with HTTP/2's preface, of which read was
+	// read; it is Prior's to close. Nil: that is no request.
+	Prior func(owner Owner, read []byte)
 	// Panicked is told of a panic that is no [http.ErrAbortHandler]; nil: nobody
 	// is.
 	Panicked func(any)

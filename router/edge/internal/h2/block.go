@@ -68,9 +68,11 @@ func (c *conn) takeHeaders(f *http2.Frame) error {
 	}
 	c.mu.Lock()
 	switch s := c.streams[f.Stream]; {
+	case f.Stream > c.last && c.leaving == parted:
+		b.kind = ofNothing // its client was told that it would not be looked at
 	case f.Stream > c.last:
 		b.kind = ofRequest
-		c.last = f.Stream
+		c.last, c.asking = f.Stream, true
 	case s != nil && s.body.end == nil:
 		b.kind, b.trailers = ofTrailers, make(http.Header)
 	case s == nil && c.wasDroppedLocked(f.Stream):
@@ -130,12 +132,9 @@ const mostTrailers = 64 // fields
 // endBlock does what a whole block asks for.
 func (c *conn) endBlock() error {
 	b := &c.block
-	if b.selfish {
-		return &http2.StreamError{Stream: b.stream, Code: x.ErrCodeProtocol, Cause: "a stream that depends on itself"}
-	}
 	switch b.kind {
 	case ofTrailers:
-		if b.wrong || !b.end {
+		if b.wrong || b.selfish || !b.end {
 			return &http2.StreamError{Stream: b.stream, Code: x.ErrCodeProtocol, Cause: "fields behind a body that are no trailers"}
 		}
 		c.mu.Lock()
@@ -145,6 +144,9 @@ func (c *conn) endBlock() error {
 		}
 	case ofRequest:
 		err := c.ask()
+		c.mu.Lock()
+		c.asking = false
+		c.mu.Unlock()
 		b.head.Reset()
 		b.req.Reset()
 		return err
@@ -156,13 +158,12 @@ func (c *conn) endBlock() error {
 func (c *conn) ask() error {
 	b := &c.block
 	b.asked = true
+	if b.selfish {
+		return &http2.StreamError{Stream: b.stream, Code: x.ErrCodeProtocol, Cause: "a stream that depends on itself"}
+	}
 	c.mu.Lock()
 	full := len(c.streams) >= c.srv.Streams || c.zombies >= c.srv.Streams
-	parted := c.leaving == parted
 	c.mu.Unlock()
-	if parted {
-		return nil // its client was told that it would not be looked at
-	}
 	if full {
 		return &http2.StreamError{Stream: b.stream, Code: x.ErrCodeRefusedStream, Cause: "too many streams"}
 	}

@@ -65,6 +65,7 @@ type conn struct {
 	since    time.Time // guarded by mu: nothing was asked
 	awaiting bool      // guarded by mu: the reader waits for a frame to begin
 	resting  bool      // guarded by mu: … and nothing is asked
+	asking   bool      // guarded by mu: the fields of a request are read
 	leaving  parting   // guarded by mu
 	closed   bool      // guarded by mu: it was closed
 

@@ -248,7 +248,6 @@ func (c *conn) reset(no *http2.StreamError) error {
 		s.closeLocked()
 		s.failLocked(no)
 	}
-	c.last = max(c.last, no.Stream&^1) // whatever was to be begun is not any more
 	c.dropLocked(no.Stream)
 	b := c.bufferLocked()
 	*b = http2.AppendReset(*b, no.Stream, no.Code)

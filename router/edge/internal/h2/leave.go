@@ -56,7 +56,7 @@ func (c *conn) part() {
 
 // departLocked ends a connection that has left, once all is answered and written.
 func (c *conn) departLocked() {
-	if c.leaving == parted && len(c.streams) == 0 && !c.out.writing {
+	if c.leaving == parted && len(c.streams) == 0 && !c.asking && !c.out.writing {
 		_ = c.wire.SetReadDeadline(past) // its reader closes it; a closed one has ended
 		c.wire.Wake()
 	}

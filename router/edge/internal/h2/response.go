@@ -128,8 +128,9 @@ func (w *response) hold(p []byte) {
 
 // ReadFrom implements [io.ReaderFrom]: src is copied write by write, since it may pause.
 func (w *response) ReadFrom(src io.Reader) (int64, error) {
-	buf := make([]byte, mostHeld)
-	return io.CopyBuffer(struct{ io.Writer }{w}, src, buf)
+	buf := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{w}, src, buf[:])
 }
 
 // Flush implements [http.Flusher].
