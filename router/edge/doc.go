@@ -10,12 +10,17 @@
 // Below it stands any [http.Handler]. What it is not: a router, and no judge of
 // paths; see package router.
 //
-// HTTP/1.1 is served by a server of the tier's own, which handlers find as they
-// know net/http's, and HTTP/2 by net/http's. A response goes out whole when its
-// handler has returned, if it has up to 32 KiB (28 KiB over HTTP/2, where its
-// length must be stated), or earlier if the handler flushes, unless it says
-// "X-Accel-Buffering: no". Every request leaves one log line, also one that is
-// malformed; of those over HTTP/2 only net/http knows.
+// HTTP/1.1 and HTTP/2 are served by servers of the tier's own, which handlers find as
+// they know net/http's. A response goes out whole when its
+// handler has returned, if it has up to 32 KiB, or earlier if the handler flushes,
+// unless it says "X-Accel-Buffering: no". Every request leaves one log line, also one
+// that is malformed.
+//
+// Over HTTP/2 (RFC 9113) answers go out by the priorities that clients state (RFC 9218),
+// else in turns. A client that has the server work for nothing, with streams that it gives
+// up by the hundred or frames that ask for nothing, is sent away (ENHANCE_YOUR_CALM), and
+// the log says so. Websockets are not offered over it (RFC 8441): browsers open a
+// connection of HTTP/1.1 for one.
 //
 // A request has a name, X-Request-Id: what a trusted proxy has given it, else 64 random
 // bits. Backends are told of it, the log says it as "id", and every answer has it, those

@@ -84,7 +84,7 @@ type Options struct {
 	// (RFC 9113, section 3.3), as load balancers do that are told to. Browsers never do.
 	// Not with NetHTTP.
 	PlainHTTP2 bool
-	// NetHTTP has HTTP/1.1 served by net/http's server, as HTTP/2 is, should the
+	// NetHTTP has HTTP/1.1 and HTTP/2 served by net/http's server, should the
 	// tier's own be at fault. A hit costs it nearly twice as much, and more is forgiven:
 	// what it turns away unread leaves no line, a malformed body gets no answer,
 	// trusted proxies get Idle, and a connection is closed on which a body was not
@@ -94,8 +94,8 @@ type Options struct {
 	// it costs far more, forgives fields that HTTP/2 does not have, and leaves no line of
 	// what it turns away. It goes with the next release.
 	NetHTTP2 bool
-	// NoInstant has every request asked of the handler. By default a GET over
-	// HTTP/1.1 is answered from its head alone if the chain has answered its like
+	// NoInstant has every request asked of the handler. By default a GET
+	// is answered from its head alone if the chain has answered its like
 	// from a cache, and nothing else of a request could have made another answer
 	// of it: see the package's documentation.
 	NoInstant bool

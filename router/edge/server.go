@@ -56,7 +56,7 @@ type Server struct {
 	h1       h1.Server
 	h2       h2.Server
 	tls      *tls.Config     // nil: plain
-	http     *http.Server    // HTTP/2's
+	http     *http.Server    // net/http's
 	standard *handover       // from which that gets its connections
 	base     context.Context // of all connections
 	opening  openings

@@ -10,8 +10,7 @@ import (
 	"sync"
 )
 
-// What net/http's server serves: HTTP/2, and HTTP/1.1 too where that is asked
-// for.
+// What net/http's server serves, where that is asked for.
 
 // http returns the standard server's configuration for these options.
 func (o *Options) http(h http.Handler) *http.Server {

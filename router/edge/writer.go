@@ -32,7 +32,7 @@ import (
 // all.
 type exchange struct {
 	w      http.ResponseWriter // the server's
-	own    own                 // the same, if it is the tier's own; nil: net/http's, HTTP/2's
+	own    own                 // the same, if it is the tier's own; nil: net/http's
 	rc     controller          // likewise
 	body   *transit.Body       // the request's; nil: there is none
 	stall  *stallReader        // between the two; nil: not bounded
