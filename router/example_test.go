@@ -243,19 +243,6 @@ func ExampleNewLimiter() {
 	}
 }
 
-// A tenth of the visitors get what is new, and stay with it. Backends are told in
-// Foretier-Split.
-func ExampleNewSplit() {
-	now, next := http.NotFoundHandler(), http.NotFoundHandler() // two pools
-	canary, err := router.NewSplit("canary",
-		router.Arm{Name: "now", Weight: 9, To: now},
-		router.Arm{Name: "next", Weight: 1, To: next})
-	if err != nil {
-		log.Fatal(err)
-	}
-	_ = router.Rule{Name: "shop", To: canary}
-}
-
 // A shop that nobody is to find yet: no search engine keeps a page, not even an error's,
 // and who has no password sees none.
 func ExampleNewAnswers_staging() {
