@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,7 +58,7 @@ type AskOptions struct {
 // Traefik and Caddy call X-Forwarded-Method and X-Forwarded-Uri: the target as those below
 // get it. A pool adds X-Forwarded-For, -Host and -Proto. Conditions and ranges are left out.
 //
-// With 2xx the request passes, with Options.Fields of the answer in its header; a Set-Cookie
+// With 2xx the request passes, with AskOptions.Fields of the answer in its header; a Set-Cookie
 // goes to the client. What redirects to a login, or is any other answer below 500, goes to
 // the client as it is, 256 KiB at most, and is never stored. What is 5xx, takes too long,
 // breaks off or cannot be had is 503: it never opens.
@@ -76,7 +77,8 @@ type Ask struct {
 	opts    AskOptions
 	url     *url.URL
 	flights singleflight.Group
-	kept    kept
+	key     []byte // of hashes
+	kept    known[*ruling]
 
 	asked, fromKept, refused, failed atomic.Uint64
 }
@@ -87,7 +89,7 @@ func NewAsk(service http.Handler, opts AskOptions) (*Ask, error) {
 	if err := given.Chain(service); err != nil {
 		return nil, fmt.Errorf("router: ask: %w", err)
 	}
-	a := &Ask{service: service, opts: opts}
+	a := &Ask{service: service, opts: opts, key: []byte(rand.Text())}
 	o := &a.opts
 	o.Target, o.Timeout = cmp.Or(o.Target, "/"), cmp.Or(o.Timeout, askLimit)
 	var err error
@@ -114,7 +116,6 @@ func NewAsk(service http.Handler, opts AskOptions) (*Ask, error) {
 			return nil, fmt.Errorf("router: ask: Cookies: %q is no name of a cookie", name)
 		}
 	}
-	a.kept.init()
 	return a, nil
 }
 
@@ -191,13 +192,13 @@ func (a *Ask) ask(r *http.Request, rec *transit.Record) *ruling {
 		return s
 	}
 	q := a.question(r)
-	if s := a.kept.find(q, time.Now()); s != nil {
+	if s := a.findPass(q, time.Now()); s != nil {
 		a.fromKept.Add(1)
 		return s
 	}
 	v, _, _ := a.flights.Do(string(q.exact[:]), func() (any, error) {
 		s := a.put(r)
-		a.kept.keep(q, s, time.Now())
+		a.keepPass(q, s, time.Now())
 		return s, nil
 	})
 	s := v.(*ruling)
@@ -288,7 +289,7 @@ func (h *asking) Explain(r *http.Request) health.Decision {
 	question, rec := transit.Aside(h.outgoing(r).WithContext(r.Context()))
 	rec.Turn = nil
 	d := health.Decision{Part: "ask", Verdict: "asks " + handlerName(h.service), Why: "what follows behind it is for who passes"}
-	if len(h.opts.By)+len(h.opts.Cookies) > 0 && h.kept.find(h.question(r), time.Now()) != nil {
+	if len(h.opts.By)+len(h.opts.Cookies) > 0 && h.findPass(h.question(r), time.Now()) != nil {
 		d.Verdict, d.Why = "lets it through", "it has passed before, which is kept"
 	} else {
 		d.Next = append(d.Next, health.Explain(h.service, question))

@@ -2,15 +2,12 @@ package router
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -18,10 +15,7 @@ import (
 	"github.com/foretier/foretier/internal/transit"
 )
 
-const (
-	keptPasses = 4096
-	keptSize   = 8 << 10 // bytes of the fields of one
-)
+const keptSize = 8 << 10 // bytes of the fields of a pass that is kept
 
 // A question is what a service is told of a request, as hashes: exact of all of it, wide of
 // who asks alone.
@@ -29,7 +23,7 @@ type question struct{ exact, wide [sha256.Size]byte }
 
 // question returns what the service is told of r, where that is not everything.
 func (a *Ask) question(r *http.Request) (q question) {
-	mac := hmac.New(sha256.New, a.kept.key)
+	mac := hmac.New(sha256.New, a.key)
 	add(mac, transit.Client(r).String())
 	add(mac, transit.Scheme(r))
 	add(mac, r.Host)
@@ -55,37 +49,18 @@ func (a *Ask) question(r *http.Request) (q question) {
 // add adds a part, which another with more or less in it is not.
 func add(to hash.Hash, part string) { fmt.Fprintf(to, "%d:%s", len(part), part) }
 
-// Kept are passes that may be used again.
-type kept struct {
-	key []byte
-
-	mu     sync.Mutex
-	passes map[[sha256.Size]byte]keptPass // guarded by mu
-}
-
-type keptPass struct {
-	ruling *ruling
-	until  time.Time
-}
-
-func (k *kept) init() {
-	k.key, k.passes = []byte(rand.Text()), make(map[[sha256.Size]byte]keptPass)
-}
-
-// find returns a pass that answers q, or nil.
-func (k *kept) find(q question, now time.Time) *ruling {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// findPass returns a pass that answers q, or nil.
+func (a *Ask) findPass(q question, now time.Time) *ruling {
 	for _, as := range [...][sha256.Size]byte{q.wide, q.exact} {
-		if p, ok := k.passes[as]; ok && now.Before(p.until) {
-			return p.ruling
+		if s, ok := a.kept.find(as, now); ok {
+			return s
 		}
 	}
 	return nil
 }
 
-// keep keeps s, which answers q, for as long as it says.
-func (k *kept) keep(q question, s *ruling, now time.Time) {
+// keepPass keeps s, which answers q, for as long as it says.
+func (a *Ask) keepPass(q question, s *ruling, now time.Time) {
 	lifetime := keepFor(s)
 	if lifetime <= 0 {
 		return
@@ -94,18 +69,7 @@ func (k *kept) keep(q question, s *ruling, now time.Time) {
 	if ofAllTargets(s.header) {
 		as = q.wide
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.passes) >= keptPasses {
-		maps.DeleteFunc(k.passes, func(_ [sha256.Size]byte, p keptPass) bool { return !now.Before(p.until) })
-	}
-	for other := range k.passes { // any other
-		if len(k.passes) < keptPasses {
-			break
-		}
-		delete(k.passes, other)
-	}
-	k.passes[as] = keptPass{&ruling{status: s.status, header: s.header}, now.Add(lifetime)} // no more of it
+	a.kept.keep(as, &ruling{status: s.status, header: s.header}, lifetime, now) // no more of it
 }
 
 // keepFor returns for how long an answer may be used again (RFC 9111, section 4.2): only

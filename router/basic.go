@@ -15,7 +15,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +28,6 @@ import (
 
 const (
 	basicRemember = 5 * time.Minute // for which a pair that was right is known without its hash
-	basicPairs    = 4096            // that are remembered
 	basicWaiting  = 64              // pairs that wait for a processor to be hashed
 	basicCost     = 14              // the most that a hash may take: a second or so
 	basicSize     = 1 << 10         // bytes of an Authorization that are read
@@ -70,9 +68,7 @@ type Basic struct {
 	flights   singleflight.Group
 	places    chan struct{} // those who hash
 	waiting   atomic.Int64
-
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]time.Time // guarded by mu: until when a pair is
+	known     known[struct{}] // pairs that were right
 }
 
 // NewBasic returns one.
@@ -90,7 +86,7 @@ func NewBasic(opts BasicOptions) (*Basic, error) {
 	b := &Basic{
 		challenge: fmt.Sprintf("Basic realm=\"%s\", charset=\"UTF-8\"", realm), header: http.CanonicalHeaderKey(opts.Header),
 		key: []byte(rand.Text()), failures: newLimiter("basic", Limit{Rate: basicRate, Burst: basicFailures}),
-		places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), known: make(map[[sha256.Size]byte]time.Time),
+		places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	return b, b.Update(opts.Users)
 }
@@ -222,7 +218,7 @@ func (b *Basic) verify(ctx context.Context, client netip.Addr, name, password st
 	users := b.users.Load()
 	hash, known := users.hashes[name]
 	pair := b.pair(name, password, hash)
-	if known && b.remembers(pair, time.Now()) {
+	if _, right := b.known.find(pair, time.Now()); known && right {
 		return 0, nil
 	}
 	against := []byte(hash)
@@ -241,7 +237,7 @@ func (b *Basic) verify(ctx context.Context, client netip.Addr, name, password st
 		}
 		switch {
 		case err == nil:
-			b.remember(pair, time.Now())
+			b.known.keep(pair, struct{}{}, basicRemember, time.Now())
 			b.failures.back(payer{client: transit.Network(client)})
 		case errors.Is(err, errHashing):
 			b.failures.back(payer{client: transit.Network(client)})
@@ -278,27 +274,6 @@ func (b *Basic) pair(name, password, hash string) (out [sha256.Size]byte) {
 	}
 	mac.Sum(out[:0])
 	return out
-}
-
-func (b *Basic) remembers(pair [sha256.Size]byte, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return now.Before(b.known[pair])
-}
-
-func (b *Basic) remember(pair [sha256.Size]byte, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.known) >= basicPairs {
-		maps.DeleteFunc(b.known, func(_ [sha256.Size]byte, until time.Time) bool { return !now.Before(until) })
-	}
-	for other := range b.known { // any other
-		if len(b.known) < basicPairs {
-			break
-		}
-		delete(b.known, other)
-	}
-	b.known[pair] = now.Add(basicRemember)
 }
 
 // Wraps returns the handler below.
