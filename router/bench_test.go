@@ -59,3 +59,20 @@ type discard struct{}
 func (discard) Header() http.Header         { return http.Header{} }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) WriteHeader(int)             {}
+
+// BenchmarkLimit is a request of a rule with a Limit: by client, and by a key.
+func BenchmarkLimit(b *testing.B) {
+	for name, by := range map[string]router.LimitBy{"client": nil, "header": router.ByHeader("X-Api-Key")} {
+		b.Run(name, func(b *testing.B) {
+			rt := mustNew(b, router.Rule{Name: "api", To: nothing{}, Limit: router.Limit{Rate: 1e9, Burst: 1e6, By: by}})
+			r := request("GET", "/api/stock")
+			r.RemoteAddr = "192.0.2.1:1234"
+			r.Header.Set("X-Api-Key", "0123456789abcdef")
+			var w discard
+			b.ReportAllocs()
+			for b.Loop() {
+				rt.ServeHTTP(w, r)
+			}
+		})
+	}
+}

@@ -113,8 +113,9 @@ type limiter struct {
 	Limit
 	name    string
 	every   time.Duration // between two requests at Rate
-	policy  string        // as RateLimit-Policy has it
-	places  *places       // nil without InFlight
+	says    limitFields
+	by      string  // what By says of itself, empty without
+	places  *places // nil without InFlight
 	limited atomic.Uint64
 
 	mu      sync.Mutex
@@ -138,12 +139,13 @@ func newLimiter(name string, l Limit) *limiter {
 	}
 	if l.Rate > 0 {
 		lim.every = time.Duration(float64(time.Second) / l.Rate)
-		lim.policy = policyOf(name, l.Burst, lim.every)
+		lim.says = fieldsOf(name, l.Burst, lim.every)
 	}
 	lim.v4.init(lim.every, l.Burst)
 	lim.v6.init(lim.every, l.Burst)
 	lim.sites.init(lim.every/siteShare, l.Burst*siteShare)
 	if l.By != nil {
+		lim.by = l.By.String()
 		lim.names.init(lim.every, l.Burst)
 		lim.bearers.init(lim.every/siteShare, l.Burst*siteShare)
 	}
@@ -256,7 +258,7 @@ func (l *limiter) payer(r *http.Request, client netip.Addr) payer {
 	p := payer{client: transit.Network(client)}
 	if l.By != nil {
 		if name := l.By.of(r); name != "" {
-			p.name = l.hash(l.By.String(), name)
+			p.name = l.hash(l.by, name)
 		}
 	}
 	return p

@@ -1,27 +1,40 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// policyOf returns a limit as a member of RateLimit-Policy: how many requests there are
-// at most, and in how many seconds they are there again.
-func policyOf(name string, burst int, every time.Duration) string {
-	return fmt.Sprintf("%s;q=%d;w=%d", quoted(name), min(burst, 1e15-1), seconds(saturated(burst, every)))
+// limitFields are what a limit says of itself, the same each time.
+type limitFields struct {
+	policy []string // a line of RateLimit-Policy, which is not to be changed
+	left   string   // how a line of RateLimit begins
+}
+
+// fieldsOf returns what a limit says: how many requests there are at most, and in how
+// many seconds they are there again.
+func fieldsOf(name string, burst int, every time.Duration) limitFields {
+	name = quoted(name)
+	policy := fmt.Sprintf("%s;q=%d;w=%d", name, min(burst, 1e15-1), seconds(saturated(burst, every)))
+	return limitFields{policy: []string{policy}, left: name + ";r="}
 }
 
 // tell has a header say what is left, beside what other limits have said.
 func (l *limiter) tell(h http.Header, v verdict) {
-	b := make([]byte, 0, 64)
-	b = append(b, quoted(l.name)...)
-	b = strconv.AppendInt(append(b, ";r="...), int64(v.left), 10)
+	b := append(make([]byte, 0, 64), l.says.left...)
+	b = strconv.AppendInt(b, int64(v.left), 10)
 	b = strconv.AppendInt(append(b, ";t="...), int64(seconds(l.reset(v))), 10)
-	h["Ratelimit-Policy"] = append(h["Ratelimit-Policy"], l.policy)
-	h["Ratelimit"] = append(h["Ratelimit"], string(b))
+	if others := h["Ratelimit-Policy"]; len(others) > 0 {
+		h["Ratelimit-Policy"] = append(slices.Clip(others), l.says.policy...)
+		h["Ratelimit"] = append(h["Ratelimit"], string(b))
+		return
+	}
+	h["Ratelimit-Policy"], h["Ratelimit"] = l.says.policy, []string{string(b)}
 }
 
 // reset returns how long it takes until all of Burst is there again: never less than
@@ -75,10 +88,7 @@ func (l *limiter) named() bool { return l.By != nil || l.Store != nil }
 
 // explain says in words what is left of a limit that lets a request through.
 func (l *limiter) explain(v verdict) string {
-	by, where := "client", ""
-	if l.By != nil {
-		by = l.By.String()
-	}
+	by, where := cmp.Or(l.by, "client"), ""
 	if l.Store != nil {
 		where = ", as far as this gateway knows: others count as well"
 	}
