@@ -63,6 +63,11 @@ func vet(r *http.Request, limits *Limits) *refusal {
 	if !target.Valid(r.RequestURI) {
 		return refuse(http.StatusBadRequest, "target %q is neither a path nor an http URL", transit.Clip(r.RequestURI))
 	}
+	if r.ProtoMajor >= 2 {
+		if no := vetPseudo(r); no != nil {
+			return no
+		}
+	}
 	for _, expected := range fields.List(r.Header["Expect"]) {
 		if !fields.EqualFold(expected, "100-continue") {
 			return refuse(http.StatusExpectationFailed, "expectation %q", transit.Clip(expected))
@@ -70,6 +75,26 @@ func vet(r *http.Request, limits *Limits) *refusal {
 	}
 	if !fields.Host(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
 		return refuse(http.StatusBadRequest, "host %q", transit.Clip(fields.AfterLogin(r.Host)))
+	}
+	return nil
+}
+
+// vetPseudo refuses what net/http lets pass over HTTP/2 though it is malformed, and means
+// one thing to one server and something else to another.
+func vetPseudo(r *http.Request) *refusal {
+	if r.RequestURI != "*" && !strings.HasPrefix(r.RequestURI, "/") { // RFC 9113, section 8.3.1
+		return refuse(http.StatusBadRequest, "path %q", transit.Clip(r.RequestURI))
+	}
+	for _, host := range r.Header["Host"] { // likewise
+		if !fields.EqualFold(host, r.Host) {
+			return refuse(http.StatusBadRequest, "host %q beside authority %q", transit.Clip(fields.AfterLogin(host)), transit.Clip(fields.AfterLogin(r.Host)))
+		}
+	}
+	lengths := r.Header["Content-Length"]
+	for _, length := range lengths { // RFC 9110, section 8.6
+		if !only(length, isDigit, "") || length == "" || length != lengths[0] || len(length) > len("9223372036854775807") {
+			return refuse(http.StatusBadRequest, "length %q", transit.Clip(length))
+		}
 	}
 	return nil
 }
@@ -120,5 +145,7 @@ func only(s string, class func(byte) bool, more string) bool {
 	}
 	return true
 }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
