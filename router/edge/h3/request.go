@@ -48,7 +48,10 @@ func expects(lines []string) bool {
 // stream tells: a cache, a retry and a backend treat it as another if it may have one.
 func (s *Server) begin(r *http.Request, w *writer) {
 	switch {
-	case r.ContentLength > 0 || r.Method == http.MethodConnect: // which has none, and does not end
+	case r.Method == http.MethodConnect: // which has none, and does not end
+		return
+	case r.ContentLength > 0:
+		r.Body = &body{ReadCloser: r.Body}
 		return
 	case r.ContentLength == 0:
 		r.Body = http.NoBody
@@ -67,7 +70,7 @@ func (s *Server) begin(r *http.Request, w *writer) {
 	}
 	switch {
 	case err != io.EOF:
-		r.Body = &body{r.Body, head[:n], err}
+		r.Body = &body{r.Body, head[:n], err} // which has no length that could be too much
 	case n == 0:
 		r.Body, r.ContentLength = http.NoBody, 0
 	default:
@@ -75,7 +78,7 @@ func (s *Server) begin(r *http.Request, w *writer) {
 	}
 }
 
-// A body is one of which the beginning has been read.
+// A body is one of which the beginning may have been read.
 type body struct {
 	io.ReadCloser
 	head []byte
@@ -91,5 +94,9 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return 0, err // the last that it announced, with more behind it, would be a whole one to a backend
+	}
+	return n, err
 }
