@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/coder/websocket"
 	"github.com/quic-go/quic-go"
 
 	"github.com/foretier/foretier/internal/browsertest"
@@ -116,6 +117,17 @@ func TestE2EHTTP3Killed(t *testing.T) {
 // only where an authority that it knows has signed.
 func TestE2EHTTP3Chromium(t *testing.T) {
 	backend := backendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ws" {
+			c, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				return
+			}
+			defer c.CloseNow()
+			if kind, text, err := c.Read(r.Context()); err == nil {
+				_ = c.Write(r.Context(), kind, text)
+			}
+			return
+		}
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.Copy(w, r.Body)
 	})
@@ -138,6 +150,9 @@ func TestE2EHTTP3Chromium(t *testing.T) {
 		b.Until(fmt.Sprintf(`document.title == "echo %d"`, size))
 	}
 	log.Wants(t, "method=POST", "target=/order", "proto=HTTP/3.0", "status=200")
+	// A websocket comes over TCP.
+	b.Run(`let ws = new WebSocket("wss://" + location.host + "/ws"); ws.onopen = () => ws.send("hello"); ws.onmessage = m => document.title = "said " + m.data; ws.onerror = () => document.title = "failed"`)
+	b.Until(`document.title == "said hello"`)
 	if strings.Contains(log.String(), "proto=HTTP/2.0") || strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("%s", log)
 	}
