@@ -11,10 +11,11 @@
 // paths; see package router.
 //
 // HTTP/1.1 and HTTP/2 are served by servers of the tier's own, which handlers find as
-// they know net/http's. A response goes out whole when its
-// handler has returned, if it has up to 32 KiB, or earlier if the handler flushes,
+// they know net/http's, and HTTP/3, where it is asked for, by that of package h3. A
+// response goes out whole when its handler has returned, if it has up to 32 KiB (28 KiB
+// over HTTP/3, where its length must be stated), or earlier if the handler flushes,
 // unless it says "X-Accel-Buffering: no". Every request leaves one log line, also one
-// that is malformed.
+// that is malformed; of those over HTTP/3 nobody knows.
 //
 // Over HTTP/2 (RFC 9113) answers go out by the priorities that clients state (RFC 9218),
 // else in turns. A client that has the server work for nothing, with streams that it gives

@@ -154,7 +154,7 @@ type Limits struct {
 	UpgradeIdle time.Duration // without a byte on an upgraded connection: 1 h
 	Target      int           // bytes of the request target: 8,000
 	Headers     int           // bytes of all header fields: 32 KiB
-	Streams     int           // concurrent HTTP/2 streams of a connection: 100
+	Streams     int           // concurrent streams of a connection of HTTP/2 or HTTP/3: 100
 	// Fields is how many fields a request's header may have: 256. A line is a
 	// field; cookies that HTTP/2 sends one by one are one. There may be twice as
 	// many cookies: 512. Negative means no limit of either.
@@ -228,7 +228,7 @@ func (o Options) withDefaults() (Options, error) {
 		l.ClientConns = cmp.Or(l.ClientConns, max(1, l.Conns/2))
 	}
 	if l.Streams < 0 {
-		return o, fmt.Errorf("edge: Limits.Streams: %d: HTTP/2 streams cannot be unlimited", l.Streams)
+		return o, fmt.Errorf("edge: Limits.Streams: %d: HTTP/2 and HTTP/3 streams cannot be unlimited", l.Streams)
 	}
 	return o, nil
 }
