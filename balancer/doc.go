@@ -7,7 +7,8 @@
 // the answer straight into the header of the client's. [net/http/httputil.ReverseProxy], above
 // the RoundTripper, serves upgrades and what [Options.Rewrite] is given. It is not a
 // router: every request that it gets goes to one of its backends. Connections
-// of other protocols are carried by package tcp below this one.
+// of other protocols are carried by package tcp below this one, and the way to servers of
+// FastCGI, such as php-fpm, is package fcgi's.
 //
 // Slow clients hold no backend: a response is read ahead of one that falls behind,
 // and a request's body before a backend is picked, up to 1 MiB of each in memory

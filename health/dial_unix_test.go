@@ -50,7 +50,7 @@ func TestAFullQueueOfASocketIsWaitedFor(t *testing.T) {
 		t.Errorf("a queue that stays full: %v after %v", err, time.Since(start))
 	}
 	dialer.Timeout = 10 * time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond) // while it is still full
 	defer cancel()
 	if _, err := target.Dial(ctx, dialer); err == nil {
 		t.Error("a call that was given up connected")

@@ -47,7 +47,7 @@ func TestFiles(t *testing.T) {
 	for target, want := range map[string]string{
 		"/style.css": "css", "/a/b%20c.txt": "text", "/docs/": "docs", "/empty": "", "/.well-known/a.txt": "known", "/in.css": "css", "/a.photo": "photo", "/style.css?v=1": "css", "/%73tyle.css": "css",
 		"/": "next", "/docs": "next", "/both/": "next", "/none/": "next", "/a": "next", "/missing": "next", "/style.css/": "next", "/style.css/x": "next",
-		"/out": "next", "/up": "next", "/far/secret": "next", "/far/": "next", "/loop": "next", "/../" + filepath.Base(outside) + "/secret": "next", "/%2e%2e/x": "next", "/none%2fx": "next", "//style.css": "next", "/./style.css": "next", "/style.css%00": "next", "/style.css.": "next", `/none\x`: "next",
+		"/out": "next", "/up": "next", "/far/secret": "next", "/far/": "next", "/loop": "next", "/../" + filepath.Base(outside) + "/secret": "next", "/%2e%2e/x": "next", "/none%2fx": "next", "/a%2Fb%20c.txt": "next", "//style.css": "next", "/./style.css": "next", "/style.css%00": "next", "/style.css.": "next", `/none\x`: "next",
 		"/.htaccess": "next", "/%2ehtaccess": "next", "/.well-known/.b": "next", "/a/.c": "next", "/.d/e": "next", "/well/.well-known/a": "next", "/.well-known/": "next", "/.well-known/../.htaccess": "next",
 		"/a.php": "next", "/a.PHP": "next", "/a.php.bak": "next", "/a.php~": "next", "/a.php5": "next", "/a.phps": "next", "/a.phtml": "next", "/a.phar": "next", "/a.pht": "next", "/b.php/b.css": "next", "/a.php/b.css": "next",
 		"/a.inc": "next", "/dump.SQL": "next", "/a.bak": "next", "/a.old": "next", "/a.orig": "next", "/a.save": "next", "/a.swp": "next", "/a.ini": "next", "/x~": "next",

@@ -253,7 +253,7 @@ func TestScriptsOfPHP(t *testing.T) {
 	}
 	for _, target := range []string{
 		"/upload/x.jpg/a.php", "/upload/x.jpg/.php", "/upload/x.jpg%2Fa.php", "/upload/a.php", "/upload/a.php/", "/Upload/a.php", "/wp-content/uploads/2026/evil.php", "/login.php/x", "/login.php/x.css", "/login.php%00.css", "/login.php%20", "/login.php.", "/login.php::$DATA",
-		"/LOGIN.php", "/.hidden.php", "/.git/config", "/.well-known/../login.php", "/old.php.bak", "/config.inc", "/a.phtml", "/a.PHP", "/link.php", "/link.txt", "/dir/out.php", "/dir/secret.txt", "/dir/", "//login.php", "/./login.php", "/admin/..%2flogin.php", "/admin/%2e%2e/login.php", "/ping", "/upload/x.jpg.php",
+		"/LOGIN.php", "/.hidden.php", "/.git/config", "/.well-known/../login.php", "/old.php.bak", "/config.inc", "/a.phtml", "/a.PHP", "/link.php", "/link.txt", "/dir/out.php", "/dir/secret.txt", "/dir/", "//login.php", "/./login.php", "/admin%2findex.php", "/admin/..%2flogin.php", "/admin/%2e%2e/login.php", "/ping", "/upload/x.jpg.php",
 	} {
 		if res, got := get(t, srv, target); got != "front "+target {
 			t.Errorf("%s: %d %q, want the front controller", target, res.StatusCode, got)

@@ -50,7 +50,7 @@ func TestWhatRuns(t *testing.T) {
 		"/wp-content/uploads/evil.php", "/wp-content/uploads/evil.php/", "/wp-content/Uploads/evil.php", "/wp-content/uploads/", "/media/", "/media", "/media/index.php",
 		"/wp-login.php/", "/wp-login.php/x", "/wp-login.php/x.css", "/wp-login.php%2fx", "/wp-login.php.", "/wp-login.php%20", "/wp-login.php::$DATA", "/WP-LOGIN.PHP", "/wp-login.pHp", "/A.PHP",
 		"/a.phtml", "/a.php5", "/.git/a.php", "/a/.hidden.php", "//wp-login.php", "/wp-admin//admin-ajax.php", "/./wp-login.php", "/x/../wp-login.php", "/%2e%2e/wp-login.php", "/wp-admin/..%2fwp-login.php",
-		"/wp-admin%5cadmin-ajax.php", `/wp-admin\admin-ajax.php`, "/a%5Cb.php", "/x~1.php", "/c:a.php", "/a.php%20", "/%2fwp-login.php", "/wp-login.php%00", "/wp-login%252ephp", "/wp-login.php;x", "/%ff.php",
+		"/wp-admin%2Fadmin-ajax.php", "/wp-admin%5cadmin-ajax.php", `/wp-admin\admin-ajax.php`, "/a%5Cb.php", "/x~1.php", "/c:a.php", "/a.php%20", "/%2fwp-login.php", "/wp-login.php%00", "/wp-login%252ephp", "/wp-login.php;x", "/%ff.php",
 		"/sub/files/a.php", "*", "",
 	} {
 		cases = append(cases, struct {
