@@ -33,10 +33,13 @@
 //
 // And those that only tests import:
 //
-//   - [github.com/foretier/foretier/router/routertest]: rules without servers,
-//     and the known ways around an admin rule
+//   - [github.com/foretier/foretier/router/routertest]: which rule and pool a
+//     request comes to, how it is answered, and the known ways around an admin
+//     rule
+//   - [github.com/foretier/foretier/router/edge/edgetest]: a whole front without
+//     a port, in virtual time
 //   - [github.com/foretier/foretier/cache/cachetest]: what is served half an
-//     hour after the backend died, at once
+//     hour after the backend died, and why, at once
 //   - [github.com/foretier/foretier/session/storetest]: the contract that a
 //     store must keep
 package foretier

@@ -79,4 +79,7 @@
 //   - a client that has half-closed its connection has left, whatever HalfClosed says;
 //   - TLS is that server's, and upgraded connections are nobody's to close at the
 //     end.
+//
+// A test has a server without a port and without a socket by package edgetest, with
+// connections in memory, of which none of that is lost.
 package edge
