@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,9 +49,10 @@ func TestFront(t *testing.T) {
 // newFront is a front as main makes it, but for its servers.
 func newFront(t *testing.T, shop http.Handler) (http.Handler, []edge.Runner) {
 	admin := router.Admin("/admin", "/cron.php")
-	origin := must(balancer.New([]balancer.Backend{{Name: "web0", Handler: shop}}, balancer.Options{Name: "origin", Probe: health.HTTP("/healthz")}))
+	seldom := health.Schedule{Every: time.Minute} // of hours, each probe costs real time
+	origin := must(balancer.New([]balancer.Backend{{Name: "web0", Handler: shop}}, balancer.Options{Name: "origin", Probe: health.HTTP("/healthz"), Schedule: seldom}))
 	apps := must(balancer.New([]balancer.Backend{{Name: "web1", Handler: shop}, {Name: "web2", Handler: shop}}, balancer.Options{
-		Name: "apps", Probe: health.HTTP("/healthz"), Refuse: admin,
+		Name: "apps", Probe: health.HTTP("/healthz"), Schedule: seldom, Refuse: admin,
 		Affinity: must(session.NewSticky([]byte(strings.Repeat("k", 32)), session.StickyOptions{})),
 	}))
 	pages := must(cache.New(cache.Options{}))
@@ -93,13 +95,15 @@ func (p person) sees(url string, status int, words string) *http.Response {
 func TestADayOfAFrontInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log edgetest.Log
-		sessions := must(session.New(session.Memory(), session.ShopOptions()))
+		sessions := must(session.New(session.Memory(), session.Options{Idle: 2 * time.Hour}))
 		t.Cleanup(func() { _ = sessions.Close() })
-		price, sick := "10 €", false
+		var price atomic.Value // served by goroutines of the pools'
+		var sick atomic.Bool
+		price.Store("10 €")
 		mux := http.NewServeMux()
 		mux.HandleFunc("/product/42", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Cache-Control", "public, max-age=3600") // for who has a cookie, too
-			fmt.Fprint(w, price)
+			fmt.Fprint(w, price.Load())
 		})
 		mux.HandleFunc("/slow", func(http.ResponseWriter, *http.Request) { time.Sleep(25 * time.Second) }) // of the bubble's
 		mux.HandleFunc("/broken", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
@@ -112,7 +116,7 @@ func TestADayOfAFrontInVirtualTime(t *testing.T) {
 			fmt.Fprintf(w, "%d items", n)
 		})
 		mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
-			if sick {
+			if sick.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})
@@ -124,10 +128,10 @@ func TestADayOfAFrontInVirtualTime(t *testing.T) {
 		ann, bob, office := person{t, tier.Client("203.0.113.9")}, person{t, tier.Client("2001:db8::7")}, person{t, tier.Client("10.0.0.7")}
 
 		ann.sees("https://shop.example/cart", 200, "0 items")
-		time.Sleep(23 * time.Hour)
+		time.Sleep(100 * time.Minute)
 		ann.sees("https://shop.example/cart", 200, "1 items")
 		bob.sees("https://shop.example/cart", 200, "0 items")
-		time.Sleep(25 * time.Hour) // a cart's idle timeout is 24 h
+		time.Sleep(121 * time.Minute) // the sessions' idle timeout is 2 h
 		ann.sees("https://shop.example/cart", 200, "0 items")
 
 		for range 2 {
@@ -139,7 +143,7 @@ func TestADayOfAFrontInVirtualTime(t *testing.T) {
 		bob.sees("https://shop.example/login", 200, "")
 
 		ann.sees("https://shop.example/product/42", 200, "10 €")
-		price = "12 €"
+		price.Store("12 €")
 		time.Sleep(59 * time.Minute)
 		bob.sees("https://shop.example/product/42", 200, "10 €")
 		res := office.sees("https://shop.example/product/42", 200, "10 €")
@@ -149,15 +153,15 @@ func TestADayOfAFrontInVirtualTime(t *testing.T) {
 		time.Sleep(time.Hour)
 		ann.sees("https://shop.example/product/42", 200, "12 €")
 
-		sick = true // the probes find out, and the page is served on
+		sick.Store(true) // the probes find out, and the page is served on
 		time.Sleep(61 * time.Minute)
 		routertest.Table(t, tier, routertest.Row{Target: "/broken", Secure: true, Status: 502})
 		ann.sees("https://shop.example/product/42", 200, "12 €")
 		if n := len(log.Lines("target=/broken", "status=502", "client=192.0.2.1")); n != 1 {
 			t.Errorf("%d lines of what failed", n)
 		}
-		sick = false
-		time.Sleep(time.Minute)
+		sick.Store(false)
+		time.Sleep(2 * time.Minute)
 
 		began, ended := time.Now(), make(chan error, 1)
 		go func() {
