@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -110,10 +111,10 @@ func (w *response) trailerBlock() (b []byte) {
 	if len(w.trailers) == 0 && len(w.header) == w.fields {
 		return nil
 	}
-	for name, values := range w.header {
+	for _, name := range slices.Sorted(maps.Keys(w.header)) {
 		trailer, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
 		if prefixed && http1.MayTrail(trailer) || slices.Contains(w.trailers, name) {
-			for _, v := range values {
+			for _, v := range w.header[name] {
 				b = http2.AppendField(b, trailer, v)
 			}
 		}
