@@ -77,6 +77,7 @@ type config struct {
 	log                string
 	logHits            int // of so many hits one has its line
 	linger             time.Duration
+	plainHTTP2         bool
 	// In tests: what answers in place of the server at a URL, without a port.
 	handlers map[string]http.Handler
 }
@@ -229,6 +230,7 @@ func (f *flags) register(fs *flag.FlagSet) {
 		}
 		return nil
 	})
+	fs.BoolVar(&f.c.plainHTTP2, "plain-http2", false, "serve HTTP/2 without TLS too, to load balancers that begin with it (prior knowledge, h2c)")
 	fs.StringVar(&f.c.log, "log", "text", "access log on standard error: text, json or off")
 	fs.IntVar(&f.c.logHits, "log-hits", 1, "`NUMBER` of hits in the cache of which one, by chance, has its line in the log, which says so by sampled=NUMBER; what fails, takes a second or asks a backend has its line always")
 }

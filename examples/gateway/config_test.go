@@ -231,7 +231,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Fields("listen backends origin admin media probe probe-host policy max-requests max-streams streams via sticky sticky-key-file cache cache-snapshot warm cache-ttl cache-devices compress cache-bypass-cookie cache-bypass-session " +
-		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger log acme acme-store acme-email acme-directory acme-ca https-redirect https-port http3 " +
+		"redis redis-cache redis-pages memcached purge-from trust tls-cert tls-key error-page status status-hosts act act-from linger plain-http2 log acme acme-store acme-email acme-directory acme-ca https-redirect https-port http3 " +
 		"limit limit-redis basic basic-paths ask ask-paths ask-fields ask-cookies answer error-pages") {
 		if !strings.Contains(out.String(), "  -"+name+" ") && !strings.Contains(out.String(), "  -"+name+"\n") {
 			t.Errorf("-h says nothing of -%s", name)

@@ -268,6 +268,7 @@ func (t *tier) listen() error {
 		Linger:      cmp.Or(c.linger, -1), // of which edge knows 0 as its default
 		Logger:      t.log,
 		NoAccessLog: c.log == "off",
+		PlainHTTP2:  c.plainHTTP2,
 		SampleHits:  c.logHits,
 	}
 	var err error

@@ -131,6 +131,23 @@ func TestNoRequests(t *testing.T) {
 	}
 }
 
+// TestABombOfFieldsTakesLittle: of 60 MB no more is kept than may be asked.
+func TestABombOfFieldsTakesLittle(t *testing.T) {
+	large := strings.Repeat("b", 3900)
+	kept := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			var r http2.Request
+			for range 16_000 {
+				r.Add("bomb", large, &limits)
+			}
+		}
+	})
+	if n := kept.AllocedBytesPerOp(); n > 64<<10 {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
 // FuzzRequest: what is read has each of its strings from one field, and no line's end.
 func FuzzRequest(f *testing.F) {
 	f.Add("GET", "https", "a", "/", "x-a", "1", "cookie", "b")

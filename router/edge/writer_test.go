@@ -22,10 +22,11 @@ func overEach(t *testing.T, h http.Handler, opts edge.Options, f func(t *testing
 	certificates := httptest.NewUnstartedServer(nil)
 	certificates.StartTLS() // for its certificate
 	t.Cleanup(certificates.Close)
-	for name, proto := range map[string]string{"HTTP/1.1": "", "HTTP/1.1 over TLS": "http/1.1", "HTTP/2": "h2", "HTTP/1.1 by net/http": "", "HTTP/1.1 over TLS by net/http": "http/1.1"} {
+	for name, proto := range map[string]string{"HTTP/1.1": "", "HTTP/1.1 over TLS": "http/1.1", "HTTP/2": "h2", "HTTP/1.1 by net/http": "", "HTTP/1.1 over TLS by net/http": "http/1.1", "HTTP/2 by net/http": "h2"} {
 		t.Run(name, func(t *testing.T) {
 			opts, url := opts, "http://"
-			opts.NetHTTP = strings.HasSuffix(name, "net/http")
+			opts.NetHTTP = strings.HasSuffix(name, "net/http") && proto != "h2"
+			opts.NetHTTP2 = strings.HasSuffix(name, "net/http") && proto == "h2"
 			transport := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true}
 			transport.Protocols.SetHTTP1(proto != "h2")
 			transport.Protocols.SetHTTP2(proto == "h2")

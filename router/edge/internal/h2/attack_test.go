@@ -163,22 +163,16 @@ func TestBlocksWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestABombOfFields: what grows a thousandfold when it is decompressed is refused, takes
-// little memory, and the next request is served.
+// TestABombOfFields: what grows a thousandfold when it is decompressed is refused, and the
+// next request is served. Package http2 tests what it takes.
 func TestABombOfFields(t *testing.T) {
 	p := dial(t, serve(t, &h2.Server{Handler: http.NotFoundHandler()}, wire.Options{}, new(anybody)))
 	p.enc.SetMaxDynamicTableSize(4096)
 	p.wants(fmt.Sprintf("HEADERS %d :status=404", p.ask(true, "bomb="+strings.Repeat("b", 3900))))
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
 	block := append(p.fields(), bytes.Repeat([]byte{0x80 | 62}, 16000)...) // the field that was told last
 	p.last += 2
 	p.fr.WriteHeaders(x.HeadersFrameParam{StreamID: p.last, BlockFragment: block, EndStream: true, EndHeaders: true})
 	p.wants(fmt.Sprintf("HEADERS %d :status=431", p.last))
-	runtime.ReadMemStats(&after)
-	if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 { // other tests' among them
-		t.Errorf("60 MB of fields took %d bytes", took)
-	}
 	p.alive()
 }
 

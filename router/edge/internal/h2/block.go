@@ -187,7 +187,7 @@ func (c *conn) ask() error {
 	}
 	c.owner.Unread(no.Status, no.Cause, b.req.Line())
 	c.decline(no.Status)
-	return nil
+	return c.pay(http2.CostRefused, x.FrameHeaders)
 }
 
 // decline answers a request that is none with a status, and a line of text if the window
