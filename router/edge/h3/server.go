@@ -382,7 +382,7 @@ func (s *Server) Report() health.Report {
 	out := health.Report{Kind: "http3", State: health.Up, Metrics: []health.Metric{
 		health.Level("connections_open", "Connections over QUIC that are open.", "", float64(open)),
 		health.Level("handshakes_open", "Handshakes of QUIC that are under way.", "", float64(s.opening.Load())),
-		health.Count("retries_total", "Packets that were answered with a Retry, to see whether their sender is there.", s.retries.Load()),
+		health.Count("retries_total", "Retries that packets were answered with, to see whether their sender is there.", s.retries.Load()),
 	}}
 	if at := s.Addr(); at != nil {
 		out.Name = at.String()
