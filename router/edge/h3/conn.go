@@ -3,7 +3,6 @@ package h3
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -14,13 +13,13 @@ import (
 
 // A conn is a client's connection.
 type conn struct {
-	srv     *Server
-	guest   *edge.Guest
-	granted atomic.Int64 // of Server.granted
+	srv   *Server
+	guest *edge.Guest
 
 	mu      sync.Mutex
 	opening bool        // guarded by mu: its handshake is under way
 	left    bool        // guarded by mu
+	granted int64       // guarded by mu: of Server.granted
 	quic    *quic.Conn  // guarded by mu; nil before the handshake is done
 	inHand  int         // guarded by mu: requests that a handler has
 	leaving bool        // guarded by mu: the client was told to leave
@@ -75,14 +74,29 @@ func (c *conn) openedLocked() {
 func (c *conn) gone() {
 	c.mu.Lock()
 	c.left = true
+	c.srv.granted.Add(-c.granted)
 	c.openedLocked()
 	if c.idle != nil {
 		c.idle.Stop()
 	}
 	c.mu.Unlock()
 	c.guest.Leave()
-	c.srv.granted.Add(-c.granted.Swap(0))
 	c.forget()
+}
+
+// widen reports whether n bytes more may wait unread.
+func (c *conn) widen(n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return false
+	}
+	if c.srv.granted.Add(n) > maxGranted {
+		c.srv.granted.Add(-n)
+		return false
+	}
+	c.granted += n
+	return true
 }
 
 func (c *conn) forget() {

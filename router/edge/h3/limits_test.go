@@ -336,6 +336,33 @@ func firstPackets(t *testing.T, n int) (packets [][]byte) {
 	return packets
 }
 
+// TestUnread: fast uploads have room to wait in, for as long as their connection is open.
+func TestUnread(t *testing.T) {
+	f := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil || n != 20_000_000 {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	}), edge.Options{})
+	c := f.dial(t, nil)
+	s := c.open(header([]pair{{":method", "PUT"}, {":scheme", "https"}, {":authority", "shop.example"}, {":path", "/"}}))
+	piece := appendFrame(nil, frameData, make([]byte, 1_000_000))
+	for range 20 {
+		if _, err := s.Write(piece); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = s.Close()
+	if r, err := answer(s); r.status != 200 {
+		t.Errorf("%d, %v", r.status, err)
+	}
+	if n := metric(f.quic.Report(), "window_bytes"); n <= 0 || n > 1<<20 {
+		t.Errorf("room for %v bytes more", n)
+	}
+	_ = c.CloseWithError(0, "")
+	testkit.Within(t, 10*time.Second, "no room for who has gone", func() bool { return metric(f.quic.Report(), "window_bytes") == 0 })
+}
+
 // TestNoEarlyData: what comes before the handshake is done could be sent again by others.
 func TestNoEarlyData(t *testing.T) {
 	f := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}), edge.Options{})

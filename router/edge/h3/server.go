@@ -296,14 +296,9 @@ func (l listener) Accept(context.Context) (*quic.Conn, error) {
 }
 
 // widen reports whether more may wait unread on a connection, as quic-go asks.
-func (s *Server) widen(q *quic.Conn, delta uint64) bool {
+func (*Server) widen(q *quic.Conn, delta uint64) bool {
 	c := connOf(q.Context())
-	if n := int64(delta); c != nil && s.granted.Add(n) <= maxGranted {
-		c.granted.Add(n)
-		return true
-	}
-	s.granted.Add(-int64(delta))
-	return false
+	return c != nil && c.widen(int64(delta))
 }
 
 // all returns the connections of which the handshake is done.
@@ -382,6 +377,7 @@ func (s *Server) Report() health.Report {
 	out := health.Report{Kind: "http3", State: health.Up, Metrics: []health.Metric{
 		health.Level("connections_open", "Connections over QUIC that are open.", "", float64(open)),
 		health.Level("handshakes_open", "Handshakes of QUIC that are under way.", "", float64(s.opening.Load())),
+		health.Level("window_bytes", "Window by which clients may send more before it is read than each connection may have, in bytes.", "bytes", float64(s.granted.Load())),
 		health.Count("retries_total", "Retries that packets were answered with, to see whether their sender is there.", s.retries.Load()),
 	}}
 	if at := s.Addr(); at != nil {
