@@ -124,11 +124,11 @@ func TestADayOfAFrontInVirtualTime(t *testing.T) {
 		tier := edgetest.Serve(t, front, edge.Options{
 			TLS: edgetest.TLS(t, "shop.example"), Logger: log.Logger(), Observers: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")},
 		}, parts...)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the bubble's
 		ann, bob, office := person{t, tier.Client("203.0.113.9")}, person{t, tier.Client("2001:db8::7")}, person{t, tier.Client("10.0.0.7")}
 
 		ann.sees("https://shop.example/cart", 200, "0 items")
-		time.Sleep(100 * time.Minute)
+		time.Sleep(100 * time.Minute) // of the bubble's
 		ann.sees("https://shop.example/cart", 200, "1 items")
 		bob.sees("https://shop.example/cart", 200, "0 items")
 		time.Sleep(121 * time.Minute) // the sessions' idle timeout is 2 h
@@ -139,29 +139,29 @@ func TestADayOfAFrontInVirtualTime(t *testing.T) {
 		}
 		bob.sees("https://shop.example/login", 429, "")
 		ann.sees("https://shop.example/login", 200, "") // who has done nothing
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second)                    // of the bubble's
 		bob.sees("https://shop.example/login", 200, "")
 
 		ann.sees("https://shop.example/product/42", 200, "10 €")
 		price.Store("12 €")
-		time.Sleep(59 * time.Minute)
+		time.Sleep(59 * time.Minute) // of the bubble's
 		bob.sees("https://shop.example/product/42", 200, "10 €")
 		res := office.sees("https://shop.example/product/42", 200, "10 €")
 		if shown := res.Header.Get("Server-Timing"); !strings.Contains(shown, `cache;desc="hit"`) {
 			t.Errorf("the office is shown %q", shown)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the bubble's
 		ann.sees("https://shop.example/product/42", 200, "12 €")
 
-		sick.Store(true) // the probes find out, and the page is served on
-		time.Sleep(61 * time.Minute)
+		sick.Store(true)             // the probes find out, and the page is served on
+		time.Sleep(61 * time.Minute) // of the bubble's
 		routertest.Table(t, tier, routertest.Row{Target: "/broken", Secure: true, Status: 502})
 		ann.sees("https://shop.example/product/42", 200, "12 €")
 		if n := len(log.Lines("target=/broken", "status=502", "client=192.0.2.1")); n != 1 {
 			t.Errorf("%d lines of what failed", n)
 		}
 		sick.Store(false)
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the bubble's
 
 		began, ended := time.Now(), make(chan error, 1)
 		go func() {

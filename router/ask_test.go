@@ -258,7 +258,7 @@ func TestAskKeeps(t *testing.T) {
 					return w.Body.String()
 				}
 				first := send(alice)
-				time.Sleep(c.after)
+				time.Sleep(c.after) // of the bubble's
 				if again := send(c.then); again != first || !strings.Contains(first, "user=") {
 					t.Errorf("got %.50s, then %.50s", first, again)
 				}

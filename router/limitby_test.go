@@ -107,7 +107,7 @@ func TestMadeUpNames(t *testing.T) {
 		if got := asks(rt, "192.0.2.2:1", "X-Api-Key: 999").Code; got != 200 {
 			t.Errorf("somebody else under a name that was refused: %d", got)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the bubble's
 		if got := asks(rt, "192.0.2.1:1", "X-Api-Key: 1000").Code; got != 200 {
 			t.Errorf("after a second: %d", got)
 		}
@@ -214,7 +214,7 @@ func TestLimitStore(t *testing.T) {
 		if d := fmt.Sprint(rt.Explain(asked(key)).Steps); !strings.Contains(d, "429") || strings.Contains(d, "secret") || len(store.asked) != 11 {
 			t.Errorf("Explain says %s, after %d calls", d, len(store.asked))
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the bubble's
 		if d := fmt.Sprint(rt.Explain(asked(key)).Steps); !strings.Contains(d, `ByHeader("X-Api-Key")`) || !strings.Contains(d, "others") || len(store.asked) != 11 {
 			t.Errorf("Explain says %s, after %d calls", d, len(store.asked))
 		}

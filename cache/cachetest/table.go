@@ -47,7 +47,7 @@ func Table(tb testing.TB, front http.Handler, rows ...Row) {
 			row.Do()
 		}
 		if row.After > 0 {
-			time.Sleep(row.After)
+			time.Sleep(row.After) // of a bubble's, in which Table runs
 		}
 		a, err := ask(tb, front, &trial.Request{
 			Method: row.Method, Target: row.Target, Client: row.Client, Peer: row.Peer, Fields: row.Fields, Body: row.Send,

@@ -52,7 +52,7 @@ func TestTheShopsFrontInVirtualTime(t *testing.T) {
 			after time.Duration
 			items string
 		}{{0, `"1":1`}, {time.Hour, `"1":2`}} {
-			time.Sleep(step.after)
+			time.Sleep(step.after) // of the bubble's
 			res, err := ann.Post("http://shop.example/cart?sku=1", "", nil)
 			if err != nil {
 				t.Fatal(err)

@@ -21,6 +21,9 @@ import (
 	"github.com/foretier/foretier/internal/testkit"
 )
 
+// last lets what is broken stay so for a while, during which the crowd goes on.
+func last(d time.Duration) { time.Sleep(d) } // which is what is measured
+
 // A breakage is what befalls the site, and what comes of it.
 type breakage struct {
 	what  string
@@ -44,7 +47,7 @@ func TestE2EBreakages(t *testing.T) {
 	c := s.crowd(paths...)
 
 	all := []*breakage{
-		{what: "nothing, for comparison", do: func() { time.Sleep(5 * time.Second) }},
+		{what: "nothing, for comparison", do: func() { last(5 * time.Second) }},
 		{what: "SIGKILL of an application server", do: func() { s.kill(1, 3*time.Second) }},
 		{what: "SIGSTOP of an application server for 5 s", do: func() { s.pause(2, 5*time.Second) }},
 		{what: "SIGKILL of the origin: admin is away", do: s.origin},
@@ -52,9 +55,9 @@ func TestE2EBreakages(t *testing.T) {
 		{what: "… garbage", do: func() { s.replace(1, garbage) }},
 		{what: "… half a body", do: func() { s.replace(1, half) }},
 		{what: "… a byte a second", do: func() { s.replace(1, dripping) }},
-		{what: "SIGKILL of the Redis of the gateways", do: func() { s.pages.Kill(); time.Sleep(3 * time.Second); s.pages.Restart() }},
-		{what: "SIGSTOP of it for 3 s", do: func() { s.pages.Pause(); time.Sleep(3 * time.Second); s.pages.Resume() }},
-		{what: "SIGKILL of the Redis of PHP's sessions", do: func() { s.sessions.Kill(); time.Sleep(3 * time.Second); s.sessions.Restart() }},
+		{what: "SIGKILL of the Redis of the gateways", do: func() { s.pages.Kill(); last(3 * time.Second); s.pages.Restart() }},
+		{what: "SIGSTOP of it for 3 s", do: func() { s.pages.Pause(); last(3 * time.Second); s.pages.Resume() }},
+		{what: "SIGKILL of the Redis of PHP's sessions", do: func() { s.sessions.Kill(); last(3 * time.Second); s.sessions.Restart() }},
 		{what: "another certificate, by SIGHUP", do: s.renew},
 		{what: "a backend less, and again, by SIGHUP", do: s.resize},
 		{what: "SIGKILL of a gateway", do: func() { s.killGateway(c, orders) }},
@@ -144,7 +147,7 @@ func (s *site) settled() {
 
 func (s *site) kill(web int, away time.Duration) {
 	s.web[web].Kill()
-	time.Sleep(away)
+	last(away)
 	s.web[web].Restart()
 }
 
@@ -152,7 +155,7 @@ func (s *site) kill(web int, away time.Duration) {
 func (s *site) pause(web int, away time.Duration) {
 	group := -s.web[web].PID()
 	_ = syscall.Kill(group, syscall.SIGSTOP) // it may have ended
-	time.Sleep(away)
+	last(away)
 	_ = syscall.Kill(group, syscall.SIGCONT)
 }
 
@@ -166,7 +169,7 @@ func (s *site) origin() {
 		if res, _, err := get(c, "/wp-login.php"); err == nil && res.StatusCode < 500 {
 			s.t.Errorf("admin is answered %s without the origin", res.Status)
 		}
-		time.Sleep(200 * time.Millisecond)
+		last(200 * time.Millisecond)
 	}
 	s.web[0].Restart()
 	began := time.Now()
@@ -196,7 +199,7 @@ func (s *site) replace(web int, serve func(net.Conn)) {
 			go func() { defer c.Close(); serve(c) }()
 		}
 	}()
-	time.Sleep(4 * time.Second)
+	last(4 * time.Second)
 	l.Close()
 	testkit.Within(s.t, testkit.Patience, "the port is free again", func() bool {
 		again, err := net.Listen("tcp", w.Addr)
@@ -239,7 +242,7 @@ func dripping(c net.Conn) {
 			if _, err := c.Write([]byte{b}); err != nil {
 				return false
 			}
-			time.Sleep(time.Second)
+			last(time.Second)
 		}
 		return true
 	})
@@ -283,9 +286,9 @@ func (s *site) resize() {
 	}
 	both := s.web[1].url() + "\n" + s.web[2].url() + "\n"
 	change(s.web[1].url()+"\n", `what="1 backend`)
-	time.Sleep(2 * time.Second)
+	last(2 * time.Second)
 	change(both, `what="2 backends`)
-	time.Sleep(time.Second)
+	last(time.Second)
 }
 
 // killGateway kills one of the gateways: what was in flight there is lost, and whoever is
@@ -294,7 +297,7 @@ func (s *site) killGateway(c *crowd, orders *till) {
 	c.shun(1, true)
 	orders.shun(1, true)
 	s.gateways[1].Kill()
-	time.Sleep(3 * time.Second)
+	last(3 * time.Second)
 	s.gateways[1].Restart()
 	c.shun(1, false)
 	orders.shun(1, false)
@@ -321,7 +324,7 @@ func (s *site) upgrade() {
 	testkit.Within(s.t, 30*time.Second, "another gateway has taken over", func() bool {
 		return strings.Contains(g.Output(), "this gateway has taken over")
 	})
-	time.Sleep(2 * time.Second)
+	last(2 * time.Second)
 }
 
 // anything breaks something again and again, of what mends itself.
@@ -340,11 +343,11 @@ func (s *site) anything(lasts time.Duration, r *rand.Rand) {
 			s.replace(web, []func(net.Conn){wrong, garbage, half}[r.IntN(3)])
 		case 3:
 			s.pages.Kill()
-			time.Sleep(away)
+			last(away)
 			s.pages.Restart()
 		case 4:
 			s.pages.Pause()
-			time.Sleep(away)
+			last(away)
 			s.pages.Resume()
 		case 5:
 			s.kill(0, away)

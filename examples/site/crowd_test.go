@@ -173,7 +173,7 @@ func (s *site) logged(gateway int, id string) string {
 				return line
 			}
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // for the gateway to write it
 	}
 	return "no line of " + id
 }

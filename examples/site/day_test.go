@@ -212,7 +212,7 @@ func TestE2EADay(t *testing.T) {
 	if out := s.editorReads(b); out != "" {
 		t.Errorf("the editor is shown %s", out)
 	}
-	time.Sleep(3 * copies) // the crowd goes on while rsync has come by
+	last(3 * copies) // and rsync has come by
 	c.end()
 	f := c.take()
 	t.Logf("%d requests of the crowd, %d failed, the slowest took %v", f.asked, f.failed, f.slowest.Round(time.Millisecond))

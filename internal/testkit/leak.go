@@ -24,7 +24,7 @@ func Main(m *testing.M) {
 // looks again and again, in real time: whose they are nobody knows, so there is
 // nobody to wait for.
 func leaked(patience time.Duration) string {
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // they end by themselves
 		buf := make([]byte, 4<<20)
 		var ours []string
 		for i, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {

@@ -62,7 +62,7 @@ func TestClients(t *testing.T) {
 		if n := len(log.Lines("msg=request", "status=200")); n != 2 || len(log.Lines()) <= n {
 			t.Errorf("%d lines of requests in %q", n, log.Lines())
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(24 * time.Hour) // of the bubble's
 		if got := read(t, must(t)(visitor.Get("http://shop.example/")), nil); !strings.HasPrefix(got, "GET / for 203.0.113.9") {
 			t.Errorf("a day later: %q", got)
 		}

@@ -26,7 +26,7 @@ func ExampleServe() {
 					t.Fatal(err)
 				}
 				res.Body.Close()
-				time.Sleep(time.Hour)
+				time.Sleep(time.Hour) // of the bubble's
 			}
 			if n := len(log.Lines("msg=request", "client=203.0.113.9", "status=200")); n != 8 {
 				t.Errorf("%d lines", n)
