@@ -80,7 +80,7 @@ install:
 		mariadb-server galera-4 postgresql php-fpm nginx
 
 install-e2e:
-	./.ci/install curl apache2 libapache2-mod-php nginx haproxy varnish chromium systemd \
+	./.ci/install curl apache2 libapache2-mod-php nginx haproxy varnish chromium nodejs nghttp2-client systemd \
 		wordpress wordpress-theme-twentytwentythree php-mysql php-gd php-xml php-mbstring rsync
 
 install-bench:
