@@ -266,9 +266,8 @@ func partsOfAll(t *testing.T) []health.Reporter {
 		To: router.Fallback(apps, none)}))
 	zip := must(compress.New(compress.Options{}))
 	issued := must(acme.New(acme.Options{Hosts: []string{"shop.example"}, Storage: acme.Folder(t.TempDir())}))
-	quic := must(h3.New(h3.Options{Addr: "127.0.0.1:0"}))
-	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard, Issuer: issued}))
-	for _, c := range []io.Closer{issued, quic, apps, db, pages, sessions, base, reader, srv} {
+	srv := must(edge.New(front, edge.Options{Addr: "127.0.0.1:0", Combined: io.Discard, Issuer: issued, HTTP3: must(h3.New(h3.Options{Addr: "127.0.0.1:0"}))}))
+	for _, c := range []io.Closer{issued, apps, db, pages, sessions, base, reader, srv} {
 		t.Cleanup(func() { _ = c.Close() })
 	}
 
@@ -290,7 +289,7 @@ func partsOfAll(t *testing.T) []health.Reporter {
 	shared := must(redislimit.New(redis.NewClient(&redis.Options{Addr: "192.0.2.1:6379"}), redislimit.Options{}))
 	t.Cleanup(func() { _ = shared.Close() })
 
-	return []health.Reporter{must(router.NewLimiter("api", router.Limit{Rate: 1})), shared, must(router.NewAsk(none, router.AskOptions{})), apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, quic, zip,
+	return []health.Reporter{must(router.NewLimiter("api", router.Limit{Rate: 1})), shared, must(router.NewAsk(none, router.AskOptions{})), apps, db, pages, must(esi.New(esi.Options{})), sessions, sticky, reader, front, srv, zip,
 		router.NewMirror(none), health.Wrap(none, none).(health.Reporter)}
 }
 

@@ -377,8 +377,8 @@ func (s *Server) Report() health.Report {
 	out := health.Report{Kind: "http3", State: health.Up, Metrics: []health.Metric{
 		health.Level("connections_open", "Connections over QUIC that are open.", "", float64(open)),
 		health.Level("handshakes_open", "Handshakes of QUIC that are under way.", "", float64(s.opening.Load())),
-		health.Level("window_bytes", "Window by which clients may send more before it is read than each connection may have, in bytes.", "bytes", float64(s.granted.Load())),
-		health.Count("retries_total", "Retries that packets were answered with, to see whether their sender is there.", s.retries.Load()),
+		health.Level("window_bytes", "Window of what clients may send before it is read, beyond what each connection may have.", "bytes", float64(s.granted.Load())),
+		health.Count("retries_total", "Retries that were sent, to see whether a client is at its address.", s.retries.Load()),
 	}}
 	if at := s.Addr(); at != nil {
 		out.Name = at.String()
