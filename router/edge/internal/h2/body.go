@@ -32,6 +32,7 @@ type body struct {
 	pieces   []piece
 	intake   http2.Intake
 	got      int64
+	given    int64 // of that, to the reader
 	want     int64 // as was announced; -1: it was not
 	waits    bool  // the client sends nothing before it is told to
 	end      error // of what has come: io.EOF, or why no more comes; nil: more may
@@ -79,14 +80,14 @@ func (b *body) read(p []byte) (n int, err, cause error) {
 		c.carryOnLocked()
 	}
 	var stall time.Time
-	for len(b.pieces) == 0 {
+	for b.readyLocked() == 0 {
 		if b.end != nil {
 			return 0, b.finish(), nil
 		}
 		if limit := c.srv.BodyStall; limit > 0 && stall.IsZero() {
 			stall = time.Now().Add(limit)
 		}
-		if waitUntil(&s.cond, earlier(stall, b.readBy)) && len(b.pieces) == 0 && b.end == nil {
+		if waitUntil(&s.cond, earlier(stall, b.readBy)) && b.readyLocked() == 0 && b.end == nil {
 			if b.readBy.IsZero() || time.Now().Before(b.readBy) {
 				cause = fmt.Errorf("nothing of the body for %v: %w", c.srv.BodyStall, os.ErrDeadlineExceeded)
 			}
@@ -121,8 +122,20 @@ func (b *body) finish() error {
 	return b.end
 }
 
-// takeLocked takes what has come into p.
+// readyLocked returns how much may be read. The last byte of a body whose length was
+// announced may be once the client has ended it there: else what turns out to be longer, or
+// is given up, would be whole for a backend that counts.
+func (b *body) readyLocked() int64 {
+	n := b.got
+	if b.want > 0 && b.end != io.EOF {
+		n = min(n, b.want-1)
+	}
+	return n - b.given
+}
+
+// takeLocked takes what may be read into p.
 func (b *body) takeLocked(p []byte) (n int) {
+	p = p[:min(int64(len(p)), b.readyLocked())]
 	for n < len(p) && len(b.pieces) > 0 {
 		first := &b.pieces[0]
 		m := copy(p[n:], first.mem[first.r:first.w])
@@ -133,6 +146,7 @@ func (b *body) takeLocked(p []byte) (n int) {
 			b.pieces = b.pieces[1:]
 		}
 	}
+	b.given += int64(n)
 	return n
 }
 

@@ -201,6 +201,48 @@ func TestABodyIsInertOnceItsHandlerHasReturned(t *testing.T) {
 	}
 }
 
+// TestABodyIsWholeOnceItsClientHasEndedIt: of one whose length was announced the last byte
+// comes with its end, so that what is longer, or given up, is whole for nobody who counts.
+func TestABodyIsWholeOnceItsClientHasEndedIt(t *testing.T) {
+	type read struct {
+		text string
+		err  error
+	}
+	bodies := make(chan read, 1)
+	p := dial(t, serve(t, &h2.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b := make([]byte, 5)
+		if n, err := io.ReadFull(r.Body, b); r.Method == http.MethodPost { // as one reads who sends it on
+			bodies <- read{string(b[:n]), err}
+		}
+	})}, wire.Options{}, new(anybody)))
+	for what, c := range map[string]struct {
+		then func(id uint32)
+		want string
+	}{
+		"the end, alone": {func(id uint32) { p.fr.WriteData(id, true, nil) }, "hello"},
+		"too much":       {func(id uint32) { p.fr.WriteData(id, true, []byte("!")) }, ""},
+		"given up":       {func(id uint32) { p.fr.WriteRSTStream(id, x.ErrCodeCancel) }, ""},
+		"trailers": {func(id uint32) {
+			p.block.Reset()
+			p.fr.WriteHeaders(x.HeadersFrameParam{StreamID: id, BlockFragment: p.some("x-sum=1"), EndStream: true, EndHeaders: true})
+		}, "hello"},
+	} {
+		id := p.ask(false, ":method=POST", "content-length=5")
+		p.fr.WriteData(id, false, []byte("hello"))
+		p.alive() // the server has it
+		select {
+		case got := <-bodies:
+			t.Fatalf("%s: %q, %v, before the client has ended it", what, got.text, got.err)
+		default:
+		}
+		c.then(id)
+		got := <-bodies
+		if c.want != "" && (got.text != c.want || got.err != nil) || c.want == "" && (len(got.text) > 4 || got.err == nil) {
+			t.Errorf("%s: %q, %v", what, got.text, got.err)
+		}
+	}
+}
+
 // TestDeadlines are exact, and end only what they are for.
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
