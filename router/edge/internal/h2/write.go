@@ -1,10 +1,14 @@
 package h2
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/http2"
+	"github.com/foretier/foretier/router/edge/internal/h1"
 )
 
 const (
@@ -118,7 +122,7 @@ func (c *conn) writeLocked(s *stream) {
 		_, err := c.nc.Write(*b)
 		putBuffer(b)
 		if err != nil {
-			c.cut(err)
+			c.cut(unwritten(err))
 		}
 		c.mu.Lock()
 		c.out.space.Broadcast()
@@ -126,6 +130,14 @@ func (c *conn) writeLocked(s *stream) {
 	c.out.writing = false
 	c.out.space.Broadcast()
 	c.departLocked()
+}
+
+// unwritten names an error of a write: a client that takes too long is still there.
+func unwritten(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", h1.ErrGone, err)
 }
 
 // gatherLocked puts what streams have behind what goes out next, as much as is written at
