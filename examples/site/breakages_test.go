@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -182,7 +183,8 @@ func (s *site) origin() {
 	}
 }
 
-// replace has something else answer in place of an application server.
+// replace has something else answer in place of an application server, and then ends it
+// with its connections, as a process ends.
 func (s *site) replace(web int, serve func(net.Conn)) {
 	w := s.web[web]
 	w.Kill()
@@ -190,17 +192,25 @@ func (s *site) replace(web int, serve func(net.Conn)) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	go func() {
+	var conns []net.Conn
+	var accepting, serving sync.WaitGroup
+	accepting.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return // closed below
 			}
-			go func() { defer c.Close(); serve(c) }()
+			conns = append(conns, c)
+			serving.Go(func() { defer c.Close(); serve(c) })
 		}
-	}()
+	})
 	last(4 * time.Second)
 	l.Close()
+	accepting.Wait()
+	for _, c := range conns {
+		c.Close()
+	}
+	serving.Wait()
 	testkit.Within(s.t, testkit.Patience, "the port is free again", func() bool {
 		again, err := net.Listen("tcp", w.Addr)
 		return err == nil && again.Close() == nil
