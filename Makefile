@@ -9,7 +9,8 @@
 # make soak          aborting, slow, pipelining and upgrading clients for ten minutes:
 #                    no race, and nothing is in hand afterwards; a drain of 2,000
 # make breakages     a WordPress on three Apaches behind two gateways, broken part by
-#                    part for a quarter of an hour, into docs/breakages.md
+#                    part, then at random for 10 minutes (RANDOM_FOR=1m), into
+#                    docs/breakages.md
 # make cost          what the most a request may hold costs, against a plain one: by
 #                    time, on a machine that does nothing else
 # make bench         the gateway beside nginx, HAProxy, Varnish and Caddy, into
@@ -28,6 +29,9 @@ SYSTEMS = darwin freebsd windows
 
 # What needs other libraries to compare with lives in modules of its own.
 MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' -exec dirname {} +)
+
+# How long make breakages breaks at random.
+RANDOM_FOR = 10m
 
 .PHONY: test e2e conformance fuzz stress soak breakages cost bench check install install-e2e install-bench
 
@@ -57,7 +61,7 @@ soak: install
 	FORETIER_DRAIN=2000 go test -count=1 -timeout 10m -run TestADrainOfMany -v ./router/edge
 
 breakages: install install-e2e
-	FORETIER_SITE_TABLE=../../docs/breakages.md FORETIER_SITE_RANDOM=10m go test -tags e2e -count=1 -timeout 30m -run TestE2EBreakages -v ./examples/site
+	FORETIER_SITE_TABLE=../../docs/breakages.md FORETIER_SITE_RANDOM=$(RANDOM_FOR) go test -tags e2e -count=1 -timeout 30m -run TestE2EBreakages -v ./examples/site
 
 cost:
 	go test -tags cost -count=1 -run TestNoFieldBuysWork -v ./examples/gateway

@@ -22,7 +22,7 @@ import (
 const (
 	visitors = 16                     // of each gateway
 	pace     = 200 * time.Millisecond // between two requests of one
-	patience = 10 * time.Second       // that a visitor has for a page
+	patience = 20 * time.Second       // that a visitor has for a page, on a machine that may be slow
 )
 
 // addresses are as many as there were clients.

@@ -57,7 +57,7 @@ func (b *Browser) Run(script string) {
 // meanwhile, and returns how long that took.
 func (b *Browser) Until(script string) time.Duration {
 	b.t.Helper()
-	const patience = 30 * time.Second
+	const patience = time.Minute
 	began := time.Now()
 	for {
 		_, err := chromedp.Run(b, chromedp.Poll[bool](script, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience)))
