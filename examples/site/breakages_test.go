@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -141,8 +143,9 @@ func (s *site) warm(paths []string) {
 	}
 }
 
-// settled waits until everything is as before: both gateways serve what no cache has, and
-// the origin its login.
+// settled waits until everything is as before: both gateways serve what no cache has, the
+// origin its login, and all servers are known to be back: whatever breaks next is the only
+// one.
 func (s *site) settled() {
 	s.t.Helper()
 	for gateway := range s.gateways {
@@ -153,9 +156,38 @@ func (s *site) settled() {
 					return false
 				}
 			}
-			return true
+			return s.whole(gateway)
 		})
 	}
+}
+
+// part is one of what a status page shows.
+type part struct {
+	Kind, State string
+	Parts       []part
+}
+
+// whole reports whether a gateway takes all servers for well.
+func (s *site) whole(gateway int) bool {
+	res, err := http.Get("http://" + s.status[gateway] + "/status.json")
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	var tier part
+	return json.NewDecoder(res.Body).Decode(&tier) == nil && len(tier.Parts) > 0 && tier.well()
+}
+
+func (p *part) well() bool {
+	if p.Kind == "backend" && p.State != "up" {
+		return false
+	}
+	for _, below := range p.Parts {
+		if !below.well() {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *site) kill(web int, away time.Duration) {
