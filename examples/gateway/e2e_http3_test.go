@@ -4,7 +4,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -32,7 +31,7 @@ func TestE2EHTTP3TakeOver(t *testing.T) {
 	bin := buildGateway(t)
 	arrived, answer := make(chan struct{}), make(chan struct{})
 	backend, _ := pagedShop(t, func() { close(arrived); <-answer })
-	cert, key := testkit.Files(t, t.TempDir(), "shop", testkit.NewAuthority(t).Issue(t, "shop.example"))
+	trust, cert, key := certified(t)
 	addr := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
 	l := startLineage(t, nil, bin, "-listen", addr, "-backends", backend, "-probe", "/healthz", "-tls-cert", cert, "-tls-key", key, "-http3", "on", "-cache", "0")
 	l.says(1, "msg=serving")
@@ -45,17 +44,17 @@ func TestE2EHTTP3TakeOver(t *testing.T) {
 		body, err := io.ReadAll(res.Body)
 		return fmt.Sprint(res.Proto, " ", string(body), " ", err, " ", res.Header.Get("Alt-Svc") != "")
 	}
-	tcp := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-	until(t, "HTTP/3", func() bool { return ask(http3Client(t, addr), "/1") == "HTTP/3.0 page /1 <nil> true" })
+	tcp := &http.Client{Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}
+	until(t, "HTTP/3", func() bool { return ask(http3Client(t, addr, trust), "/1") == "HTTP/3.0 page /1 <nil> true" })
 
 	slow := make(chan string, 1)
-	go func() { slow <- ask(http3Client(t, addr), "/slow") }()
+	go func() { slow <- ask(http3Client(t, addr, trust), "/slow") }()
 	<-arrived
 	l.takeOver(l.first.Process.Pid, 1)
 	l.says(1, "msg=draining")
 	// The first has the address still, and says no; the second serves by TCP, and does not
 	// speak of HTTP/3 before it has it.
-	until(t, "a refusal", func() bool { return strings.Contains(ask(http3Client(t, addr), "/1"), "CONNECTION_REFUSED") })
+	until(t, "a refusal", func() bool { return strings.Contains(ask(http3Client(t, addr, trust), "/1"), "CONNECTION_REFUSED") })
 	if got := ask(tcp, "/1"); got != "HTTP/1.1 page /1 <nil> false" {
 		t.Errorf("by TCP: %s", got)
 	}
@@ -63,7 +62,7 @@ func TestE2EHTTP3TakeOver(t *testing.T) {
 	if got := <-slow; got != "HTTP/3.0 page /slow <nil> true" {
 		t.Errorf("what was in hand: %s", got)
 	}
-	until(t, "HTTP/3 of the other", func() bool { return ask(http3Client(t, addr), "/1") == "HTTP/3.0 page /1 <nil> true" })
+	until(t, "HTTP/3 of the other", func() bool { return ask(http3Client(t, addr, trust), "/1") == "HTTP/3.0 page /1 <nil> true" })
 	if got := ask(tcp, "/1"); got != "HTTP/1.1 page /1 <nil> true" {
 		t.Errorf("by TCP: %s", got)
 	}
@@ -74,9 +73,8 @@ func TestE2EHTTP3TakeOver(t *testing.T) {
 // and do not wait for answers that nobody will give.
 func TestE2EHTTP3Killed(t *testing.T) {
 	bin := buildGateway(t)
-	dir := t.TempDir()
-	cert, key := testkit.Files(t, dir, "shop", testkit.NewAuthority(t).Issue(t, "shop.example"))
-	secret := filepath.Join(dir, "key")
+	trust, cert, key := certified(t)
+	secret := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(secret, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +82,7 @@ func TestE2EHTTP3Killed(t *testing.T) {
 	args := []string{"-listen", addr, "-backends", visitorBackend(t, "web1"), "-tls-cert", cert, "-tls-key", key, "-http3", "on", "-sticky", "pin", "-sticky-key-file", secret}
 	first := startLineage(t, nil, bin, args...)
 	first.says(1, "msg=serving")
-	client := http3Client(t, addr)
+	client := http3Client(t, addr, trust)
 	ask := func() error {
 		res, err := client.Get("https://" + addr + "/page")
 		if err != nil {

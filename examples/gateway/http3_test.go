@@ -16,10 +16,17 @@ import (
 	"github.com/foretier/foretier/internal/testkit"
 )
 
+// certified returns files with a certificate and its key, and what clients know it by.
+func certified(t *testing.T) (trust *tls.Config, cert, key string) {
+	authority := testkit.NewAuthority(t)
+	cert, key = testkit.Files(t, t.TempDir(), "shop", authority.Issue(t, "shop.example"))
+	return &tls.Config{RootCAs: authority.Pool, ServerName: "shop.example"}, cert, key
+}
+
 // http3Client returns one that speaks HTTP/3 to addr, whatever it is asked for.
-func http3Client(t *testing.T, addr string) *http.Client {
+func http3Client(t *testing.T, addr string, trust *tls.Config) *http.Client {
 	tr := &http3.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		TLSClientConfig: trust.Clone(),
 		QUICConfig:      &quic.Config{HandshakeIdleTimeout: time.Second}, // where nobody is
 		Dial: func(ctx context.Context, _ string, t *tls.Config, c *quic.Config) (*quic.Conn, error) {
 			return quic.DialAddr(ctx, addr, t, c)
@@ -32,13 +39,13 @@ func http3Client(t *testing.T, addr string) *http.Client {
 // TestHTTP3: with -http3 on the shop is served over all three protocols, at one port, and
 // clients are told.
 func TestHTTP3(t *testing.T) {
-	cert, key := testkit.Files(t, t.TempDir(), "shop", testkit.NewAuthority(t).Issue(t, "shop.example"))
+	trust, cert, key := certified(t)
 	addr, log, end := startServe(t, "-backends", visitorBackend(t, "web1"), "-tls-cert", cert, "-tls-key", key, "-http3", "on")
 	_, port, _ := net.SplitHostPort(addr)
 	for _, client := range []*http.Client{
-		http3Client(t, addr),
-		{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}},
-		{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
+		http3Client(t, addr, trust),
+		{Transport: &http.Transport{TLSClientConfig: trust.Clone(), ForceAttemptHTTP2: true}},
+		{Transport: &http.Transport{TLSClientConfig: trust.Clone()}},
 	} {
 		res, err := client.Get("https://" + addr + "/page")
 		if err != nil {
@@ -59,9 +66,9 @@ func TestHTTP3(t *testing.T) {
 
 // TestHTTP3ElsewhereIsSaid: where something in front leads another port to this one.
 func TestHTTP3ElsewhereIsSaid(t *testing.T) {
-	cert, key := testkit.Files(t, t.TempDir(), "shop", testkit.NewAuthority(t).Issue(t, "shop.example"))
+	trust, cert, key := certified(t)
 	addr, _, _ := startServe(t, "-backends", visitorBackend(t, "web1"), "-tls-cert", cert, "-tls-key", key, "-http3", "127.0.0.1:0", "-https-port", "443")
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: trust.Clone()}}
 	defer client.CloseIdleConnections()
 	res, err := client.Get("https://" + addr + "/page")
 	if err != nil {

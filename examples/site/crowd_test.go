@@ -85,7 +85,8 @@ type figures struct {
 	asked, failed int
 	cut           int // broke off in the middle: their server died when more had gone out than is held
 	slowest       time.Duration
-	why           []string // of the first failures
+	rare          []string // why the first failed of pages that no cache has
+	why           []string // and of all others
 }
 
 // crowd has visitors come until the test ends, or ends is called.
@@ -127,12 +128,20 @@ func (c *crowd) visit(ctx context.Context, client *http.Client, gateway int, n i
 	c.mu.Unlock()
 	path := all[rand.IntN(len(all))]
 	picture := strings.Contains(path, "/uploads/")
-	if n%10 == 0 && !picture {
+	rare := n%10 == 0 && !picture
+	if rare {
 		path += fmt.Sprintf("?visit=%d", n)
 	}
 	began := time.Now()
 	res, body, err := get(client, path)
 	took := time.Since(began)
+	failed := ""
+	switch {
+	case err != nil && res == nil:
+		failed = fmt.Sprintf("%s at gateway %d: %v", path, gateway, err)
+	case err == nil && res.StatusCode >= 400:
+		failed = fmt.Sprintf("%s at gateway %d: %s, %s", path, gateway, res.Status, c.s.logged(gateway, res.Header.Get("X-Request-Id")))
+	}
 	if ctx.Err() != nil {
 		return
 	}
@@ -145,12 +154,10 @@ func (c *crowd) visit(ctx context.Context, client *http.Client, gateway int, n i
 	f.asked++
 	f.slowest = max(f.slowest, took)
 	switch {
-	case err != nil && res != nil:
-		f.cut++
+	case failed != "":
+		f.fail(failed, rare)
 	case err != nil:
-		f.fail(fmt.Sprintf("%s at gateway %d: %v", path, gateway, err))
-	case res.StatusCode >= 400:
-		f.fail(fmt.Sprintf("%s at gateway %d: %s, %s", path, gateway, res.Status, c.s.logged(gateway, res.Header.Get("X-Request-Id"))))
+		f.cut++
 	case !picture:
 		if what := private.FindString(body); what != "" {
 			c.wrong = append(c.wrong, fmt.Sprintf("%s at gateway %d shows %q", path, gateway, what))
@@ -178,10 +185,14 @@ func (s *site) logged(gateway int, id string) string {
 	return "no line of " + id
 }
 
-func (f *figures) fail(why string) {
+func (f *figures) fail(why string, rare bool) {
 	f.failed++
-	if len(f.why) < 5 {
-		f.why = append(f.why, why)
+	first := &f.why
+	if rare {
+		first = &f.rare
+	}
+	if len(*first) < 5 {
+		*first = append(*first, why)
 	}
 }
 

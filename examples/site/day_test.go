@@ -216,8 +216,11 @@ func TestE2EADay(t *testing.T) {
 	c.end()
 	f := c.take()
 	t.Logf("%d requests of the crowd, %d failed, the slowest took %v", f.asked, f.failed, f.slowest.Round(time.Millisecond))
-	for _, why := range f.why {
+	for _, why := range append(f.why, f.rare...) {
 		t.Error(why)
+	}
+	if f.cut > 0 {
+		t.Errorf("%d pages were cut off", f.cut)
 	}
 	if f.asked < 1000 {
 		t.Errorf("the crowd asked %d times only", f.asked)
