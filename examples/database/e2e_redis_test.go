@@ -90,7 +90,7 @@ func (v *visitor) ask(ctx context.Context) (int, error) {
 	return strconv.Atoi(string(body))
 }
 
-// servedAfter returns when the latest thing was asked for, if after t.
+// servedAfter reports whether something that was asked for after t is in the cart.
 func (v *visitor) servedAfter(t time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -125,7 +125,7 @@ func TestE2ERedisFailover(t *testing.T) {
 		t.Fatalf("php.ini does not say %s", documented)
 	}
 	file := write(t, "php.ini", strings.ReplaceAll(string(ini), documented, "tcp://"+listen+"?"))
-	t.Setenv("PHP_CLI_SERVER_WORKERS", "4")
+	t.Setenv("PHP_CLI_SERVER_WORKERS", "8")
 	phpPort := servertest.FreePort(t)
 	php := servertest.Start(t, phpPort, "php", "-c", file, "-t", "testdata/docroot", "-S", "127.0.0.1:"+strconv.Itoa(phpPort))
 
@@ -163,13 +163,17 @@ func TestE2ERedisFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	promoted := time.Now()
-	testkit.Within(t, patience, "somebody is served again", served(promoted, 1))
+	// A newcomer. Those who were cut off in a page, all of them on a bad day, have left
+	// their lock behind, which PHP waits for: ten seconds.
+	testkit.Within(t, patience, "somebody is served again", func() bool {
+		_, err := (&visitor{url: visitors[0].url, client: &http.Client{Timeout: patience}}).ask(ctx)
+		return err == nil
+	})
 	took := time.Since(promoted)
 	t.Logf("served again %v after the promotion", took.Round(time.Millisecond))
 	if took > resume {
 		t.Errorf("want at most %v", resume)
 	}
-	// A page that was cut off has left its lock behind, for ten seconds.
 	testkit.Within(t, patience, "all are", served(promoted, len(visitors)))
 	t.Logf("all visitors %v after it", time.Since(promoted).Round(time.Millisecond))
 
