@@ -1,6 +1,6 @@
 // Package health is the ground floor of Foretier: what every part of a tier
 // speaks, a user's own parts too. [Report] is how a part is, [Decision] what it would
-// do with a request and why. Beside them stand the [Probe]s, and the options by which
+// do with a request and why. Beside them stand the kinds of [Probe], and the options by which
 // a pool judges its backends, [Schedule] and [Outlier].
 //
 // It judges nobody and acts on nothing: the balancer runs the probes and takes

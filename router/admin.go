@@ -250,6 +250,7 @@ func (m *AdminMatcher) excepted(path string) bool {
 	return false
 }
 
+// String implements [Matcher].
 func (m *AdminMatcher) String() string {
 	s := list("Admin", m.prefixes)
 	if len(m.except) > 0 {

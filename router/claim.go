@@ -37,6 +37,7 @@ func (c Claim) For(m Matcher) Claim {
 	return c
 }
 
+// String says what is claimed, in words.
 func (c Claim) String() string {
 	of := "every request"
 	if c.Of != nil {

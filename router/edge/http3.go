@@ -110,7 +110,8 @@ func (g *Guest) Busy() { g.idle.Store(0) }
 // Idle is what ends Busy.
 func (g *Guest) Idle() { g.idle.Store(int64(g.srv.wires.Now())) }
 
-// IdleSince serves [crowd].
+// IdleSince returns since when nothing is asked on the connection, by the server's own
+// clock, and whether that is so: the server asks where it needs room for others.
 func (g *Guest) IdleSince() (time.Duration, bool) {
 	since := g.idle.Load()
 	return time.Duration(since), since != 0

@@ -29,7 +29,7 @@ import (
 	"github.com/foretier/foretier/internal/trial"
 )
 
-// A Front is what is tested: a [router.Router], or what stands in front of one, such as an
+// A Front is what is tested: a router.Router, or what stands in front of one, such as an
 // edge.Server or an edgetest.Front.
 type Front interface {
 	http.Handler

@@ -16,7 +16,7 @@
 // Several gateways that share a [Storage], a folder or Redis, have one certificate for
 // each host: one of them orders it, and whichever the authority asks answers, by HTTP
 // at port 80 or by TLS at port 443. Until a certificate is issued, and for other
-// names, clients get one of [edge.Options.Certificates], if there are any. An
+// names, clients get one of edge.Options.Certificates, if there are any. An
 // authority that is down, or a storage, ends nothing: what is there is served on, and
 // the report says what is wrong.
 //

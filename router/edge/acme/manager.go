@@ -39,7 +39,7 @@ type Manager struct {
 const maxLooks = 32
 
 // New returns a Manager, which orders nothing before it runs: a server does that for
-// its [edge.Options.Issuer]. One that never runs must be closed.
+// its edge.Options.Issuer. One that never runs must be closed.
 func New(opts Options) (*Manager, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {

@@ -43,7 +43,7 @@ type Options struct {
 	// Hosts are the names for which certificates are issued, such as shop.example,
 	// one for each. Each must lead to gateways of this Storage, at the ports 80 or
 	// 443. There are no wildcards, which need DNS: have a certificate of your own for
-	// these, in [edge.Options.Certificates].
+	// these, in edge.Options.Certificates.
 	Hosts []string
 	// Storage is where all is kept that is issued, so that a restart orders nothing.
 	// Gateways that share one have one certificate for each host, which one of them
