@@ -16,6 +16,8 @@
 # make bench         the gateway beside nginx, HAProxy, Varnish and Caddy, into
 #                    BENCHMARKS.md: half an hour, on such a machine with two CPUs.
 #                    BENCH="-run hit" measures a part, BENCH=-quick only tries it
+# make release       whether this may be tagged as VERSION=v0.1.0: what of the API has
+#                    changed since the release before, and whether it may have
 #
 # All install what they need (Debian's packages, pinned Go tools). make check is
 # the part of make test that runs no code: formatting, vet, other systems,
@@ -23,6 +25,7 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GORELEASE = golang.org/x/exp/cmd/gorelease@v0.0.0-20261113113407-e3970619a1a4
 
 # Where it builds beside Linux.
 SYSTEMS = darwin freebsd windows
@@ -33,7 +36,7 @@ MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' 
 # How long make breakages breaks at random.
 RANDOM_FOR = 10m
 
-.PHONY: test e2e conformance fuzz stress soak breakages cost bench check install install-e2e install-bench
+.PHONY: test e2e conformance fuzz stress soak breakages cost bench release check install install-e2e install-bench
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -68,6 +71,9 @@ cost:
 
 bench: install-bench
 	cd internal/bench && go run . -o ../../BENCHMARKS.md $(BENCH)
+
+release:
+	./.ci/gorelease $(GORELEASE) $(VERSION)
 
 # What can be said of the code without running it.
 check:
