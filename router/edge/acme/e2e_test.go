@@ -110,6 +110,7 @@ func redisStorage(t *testing.T) acme.Storage {
 // asks, answers; both serve what was issued, and later ones, and a third that comes
 // without an authority has it from the storage.
 func TestE2EGatewaysShareCertificates(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		storage func(*testing.T) acme.Storage
 		tls     bool
@@ -165,6 +166,7 @@ func issued(r health.Report) float64 {
 
 // TestE2EAnAuthorityThatIsDown keeps nobody from serving: clients get what there is.
 func TestE2EAnAuthorityThatIsDown(t *testing.T) {
+	t.Parallel()
 	own := testkit.NewAuthority(t)
 	certFile, keyFile := testkit.Files(t, t.TempDir(), "shop.example", own.Issue(t, "shop.example"))
 	source, err := edge.Certificates(certFile, keyFile)
@@ -183,9 +185,33 @@ func TestE2EAnAuthorityThatIsDown(t *testing.T) {
 	}
 }
 
+// TestE2EAnAuthorityThatComesUp after the first order has failed is asked again: after a
+// minute, since authorities want attempts to be few.
+func TestE2EAnAuthorityThatComesUp(t *testing.T) {
+	t.Parallel()
+	httpPort, tlsPort := servertest.FreePort(t), servertest.FreePort(t)
+	authority := servertest.NewPebble(t, httpPort, tlsPort, time.Hour)
+	authority.Kill()
+	f := gateway(t, acme.Options{
+		Hosts: []string{"shop.example"}, Storage: acme.Folder(t.TempDir()), Directory: authority.Directory, Roots: authority.Roots,
+		HTTPPort: httpPort, TLSPort: tlsPort,
+	}, nil, false)
+	f.log.Wants(t, "certificate not issued", "shop.example", "connection refused")
+	authority.Restart()
+	roots := authority.Trust()
+	testkit.Within(t, 3*time.Minute, "a certificate from an authority that has come up", func() bool {
+		_, err := f.shows("shop.example", roots)
+		return err == nil
+	})
+	if r := f.Report(); r.State != health.Up {
+		t.Errorf("%v: %s", r.State, r.Why)
+	}
+}
+
 // TestE2EAStorageThatIsDown at the start keeps nobody from serving, and is used once it
 // has come up.
 func TestE2EAStorageThatIsDown(t *testing.T) {
+	t.Parallel()
 	server := servertest.Redis(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 	defer client.Close()
@@ -208,6 +234,7 @@ func TestE2EAStorageThatIsDown(t *testing.T) {
 // TestE2EOneOrders of gateways that begin at once, and who speaks the authority's
 // protocol while no challenge is under way, or to a name of nobody's, gets nothing.
 func TestE2EOneOrders(t *testing.T) {
+	t.Parallel()
 	httpPort, tlsPort := servertest.FreePort(t), servertest.FreePort(t)
 	authority := servertest.NewPebble(t, httpPort, tlsPort, time.Hour)
 	opts := acme.Options{
