@@ -49,7 +49,7 @@ func newConn(t *Transport, nc net.Conn) *conn {
 	if sc, ok := socket.(syscall.Conn); ok {
 		cn.raw, _ = sc.SyscallConn() // without it the connection is taken for alive
 	}
-	cn.stop = cn.interrupt
+	cn.stop = cn.Interrupt
 	cn.in.Reset(cn)
 	cn.in.size = 8 << 10
 	return cn
@@ -58,9 +58,9 @@ func newConn(t *Transport, nc net.Conn) *conn {
 // past is a deadline that interrupts whatever waits.
 var past = time.Unix(1, 0)
 
-// interrupt and close can do nothing about an error: the connection is of no
+// Interrupt and close can do nothing about an error: the connection is of no
 // use any more either way.
-func (cn *conn) interrupt() {
+func (cn *conn) Interrupt() {
 	cn.interrupted.Store(true)
 	_ = cn.nc.SetDeadline(past)
 }
@@ -125,9 +125,9 @@ func (cn *conn) do(ctx context.Context, call *Call) error {
 		cn.close()
 		return err
 	}
-	wait := waitFor(ctx, cn.stop)
-	if broken := call.attach(cn); broken != nil {
-		wait.end()
+	wait := WaitFor(ctx, cn.stop)
+	if broken := call.Attach(cn); broken != nil {
+		wait.End()
 		cn.close()
 		return broken
 	}
@@ -139,10 +139,10 @@ func (cn *conn) do(ctx context.Context, call *Call) error {
 		err = cn.open()
 	}
 	if err == nil {
-		err = call.detach(true)
+		err = call.Detach(true)
 	}
 	if err != nil {
-		wait.end()
+		wait.End()
 		cn.close()
 		cn.upload.abandon()
 		return explain(ctx, call, err, "no response", call.Wait)
@@ -198,14 +198,14 @@ func (cn *conn) exchange(ctx context.Context, call *Call) (*Head, error) {
 		if h.Status < 100 || h.Status >= 200 || h.Status == http.StatusSwitchingProtocols {
 			return h, nil
 		}
-		if err := call.tell(ctx, h); err != nil {
+		if err := call.Told(ctx, h); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// tell tells of an informational response those who want to know.
-func (c *Call) tell(ctx context.Context, h *Head) error {
+// Told tells of an informational response those who want to know.
+func (c *Call) Told(ctx context.Context, h *Head) error {
 	trace := httptrace.ContextClientTrace(ctx)
 	traced := trace != nil && trace.Got1xxResponse != nil
 	if !traced && c.Teller == nil {

@@ -14,21 +14,22 @@ type Ending interface {
 	OffEnd() bool
 }
 
-// A wait calls a function if a context ends before the wait does.
-type wait struct {
+// A Wait calls a function if a context ends before the wait does.
+type Wait struct {
 	of   Ending      // nil:
 	stop func() bool // of any other context
 }
 
-func waitFor(ctx context.Context, f func()) wait {
+// WaitFor begins a wait at whose end ctx, or whoever ends that, calls f: it must not wait.
+func WaitFor(ctx context.Context, f func()) Wait {
 	if e, ok := ctx.(Ending); ok && e.OnEnd(f) {
-		return wait{of: e}
+		return Wait{of: e}
 	}
-	return wait{stop: context.AfterFunc(ctx, f)}
+	return Wait{stop: context.AfterFunc(ctx, f)}
 }
 
-// end reports whether the function was not called, and is not going to be.
-func (w wait) end() bool {
+// End ends the wait. It reports whether the function was not called, and is not going to be.
+func (w Wait) End() bool {
 	if w.of != nil {
 		return w.of.OffEnd()
 	}

@@ -61,8 +61,8 @@ func LoggedIn(h http.Header) bool {
 		len(h["Persistent-Auth"]) > 0 || len(h["Proxy-Support"]) > 0
 }
 
-// loggedIn is [LoggedIn] for a head.
-func (h *Head) loggedIn() bool {
+// LoggedIn is [LoggedIn] for a head.
+func (h *Head) LoggedIn() bool {
 	for i := range h.fields {
 		f := &h.fields[i]
 		if f.id != other && f.id != nameWwwAuthenticate {

@@ -26,13 +26,13 @@ type Reply struct {
 	ctx  context.Context // of the call, for the cause of an error
 	call *Call
 	src  Body
-	wait wait // for ctx to end
+	wait Wait // for ctx to end
 	last bool // the connection's last response
 	once sync.Once
 }
 
 // answer makes the response with this head the call's.
-func (cn *conn) answer(ctx context.Context, call *Call, h *Head, wait wait) {
+func (cn *conn) answer(ctx context.Context, call *Call, h *Head, wait Wait) {
 	cn.learn(h)
 	if old := h.Minor == 0; old != cn.owner.old.Load() {
 		cn.owner.old.Store(old)
@@ -42,7 +42,7 @@ func (cn *conn) answer(ctx context.Context, call *Call, h *Head, wait wait) {
 	if h.Status == http.StatusSwitchingProtocols {
 		return
 	}
-	r.last = h.Close || h.bodyAfterNone() || call.login || h.loggedIn()
+	r.last = h.Close || h.bodyAfterNone() || call.login || h.LoggedIn()
 	if h.chunked && h.saysTrailer {
 		r.Trailer = h.announced()
 	}
@@ -172,7 +172,7 @@ func (r *Reply) Close() error {
 func (r *Reply) end(whole bool) {
 	r.once.Do(func() {
 		cn := r.cn
-		live := r.wait.end() // nobody interrupts it any more
+		live := r.wait.End() // nobody interrupts it any more
 		// A Close may come while another goroutine reads: what reading changes
 		// is looked at only at the body's end.
 		if !whole || !live || r.last || cn.broken || cn.keep <= 0 || cn.in.Buffered() > 0 || !cn.upload.done() {

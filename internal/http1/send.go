@@ -22,7 +22,7 @@ func (cn *conn) send(call *Call) error {
 	if call.Body == nil {
 		return cn.write(call, call.head)
 	}
-	if r.ContentLength >= 0 && r.ContentLength <= inlineBody {
+	if r.ContentLength >= 0 && r.ContentLength <= InlineBody {
 		src := call.Body()
 		defer src.Close()
 		return cn.inline(call, src)
@@ -84,32 +84,55 @@ func (cn *conn) inline(call *Call, src io.Reader) error {
 	return cn.write(call, buf[:n])
 }
 
-// write appends the call's head to b. It refuses what could be read as two requests,
-// or as one for another host.
-func (c *Call) write(b []byte) error {
+// Target returns where the request goes, behind Base. It refuses what could be read as two
+// requests, or as one for another host.
+func (c *Call) Target() (target.Target, error) {
 	r, to := c.Request, target.Of(c.Request.URL)
 	switch {
 	case r.Method != "" && !fields.Token(r.Method):
-		return fmt.Errorf("%w: method %q", ErrInvalid, r.Method)
+		return to, fmt.Errorf("%w: method %q", ErrInvalid, r.Method)
 	case !fields.HostBytes(r.Host):
-		return fmt.Errorf("%w: host %q", ErrInvalid, r.Host)
+		return to, fmt.Errorf("%w: host %q", ErrInvalid, r.Host)
 	case !visible(c.Base) || !visible(to.Path) || !visible(to.Query), to.Path[0] != '/' && to.Path != "*":
-		return fmt.Errorf("%w: target %q", ErrInvalid, r.URL.Redacted())
+		return to, fmt.Errorf("%w: target %q", ErrInvalid, r.URL.Redacted())
+	}
+	for _, name := range c.Trailer {
+		if !MayTrail(name) {
+			return to, fmt.Errorf("%w: trailer %q", ErrInvalid, name)
+		}
+	}
+	return to, nil
+}
+
+// Length returns how long the body is that follows the head, and whether the head says so:
+// of one of unknown length it does not, nor that there is none where nobody expects any.
+func (c *Call) Length() (n int64, says bool) {
+	switch r := c.Request; {
+	case c.Body != nil:
+		return r.ContentLength, r.ContentLength >= 0
+	case r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
+		return 0, true
+	}
+	return 0, false
+}
+
+// write appends the call's head to b.
+func (c *Call) write(b []byte) error {
+	r := c.Request
+	to, err := c.Target()
+	if err != nil {
+		return err
 	}
 	b = append(append(b, cmp.Or(r.Method, http.MethodGet)...), ' ')
 	b = to.Append(append(b, c.Base...))
 	// A request that came without a host goes on without one: the server's
 	// own address is nothing that its client asked for.
 	b = append(append(b, " HTTP/1.1\r\nHost: "...), r.Host...)
-	b = appendFraming(append(b, "\r\n"...), r, c.Body != nil)
-	b, err := c.appendFields(b)
-	if err != nil {
+	b = c.appendFraming(append(b, "\r\n"...))
+	if b, err = c.appendFields(b); err != nil {
 		return err
 	}
 	for i, name := range c.Trailer {
-		if !MayTrail(name) {
-			return fmt.Errorf("%w: trailer %q", ErrInvalid, name)
-		}
 		switch {
 		case r.ContentLength >= 0:
 			continue
@@ -128,15 +151,14 @@ func (c *Call) write(b []byte) error {
 }
 
 // appendFraming appends the field that says how long the body is.
-func appendFraming(b []byte, r *http.Request, body bool) []byte {
+func (c *Call) appendFraming(b []byte) []byte {
+	n, says := c.Length()
 	switch {
-	case body && r.ContentLength < 0:
-		return append(b, "Transfer-Encoding: chunked\r\n"...)
-	case body:
-		b = strconv.AppendInt(append(b, "Content-Length: "...), r.ContentLength, 10)
+	case says:
+		b = strconv.AppendInt(append(b, "Content-Length: "...), n, 10)
 		return append(b, "\r\n"...)
-	case r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
-		return append(b, "Content-Length: 0\r\n"...)
+	case c.Body != nil:
+		return append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	return b
 }
@@ -249,7 +271,7 @@ func (c *Call) written(cn *conn) {
 		// An error shows at the next read, and so does an interruption.
 		_ = cn.nc.SetReadDeadline(time.Now().Add(c.Wait))
 		if cn.interrupted.Load() {
-			cn.interrupt()
+			cn.Interrupt()
 		}
 	}
 }

@@ -36,7 +36,7 @@ const (
 	FreshIdle  = time.Second            // how long, for a request that must not be executed twice
 	MaxAge     = 5 * time.Minute        // of a connection, so that a changed address is noticed
 	MaxHeader  = 1 << 20                // bytes of a response's header, and of what is told before it
-	inlineBody = 64 << 10               // bytes of a request's body up to which it is written before the response is read
+	InlineBody = 64 << 10               // bytes of a request's body up to which it is written before the response is read
 	late       = 10 * time.Millisecond  // by which the sweep of idle connections may be, so that it takes several at once
 	grace      = 100 * time.Millisecond // to read what a server has said that takes nothing any more
 )
@@ -93,6 +93,9 @@ type Call struct {
 	// Again reports whether the request may be sent a second time, over a new
 	// connection, when a kept one turns out to have been closed.
 	Again func() bool
+	// Whole reports whether Body would return all of it once more: what a server has
+	// provably not looked at is sent again then. Nil: it would.
+	Whole func() bool
 	// Teller is told each informational response. Nil: nobody is.
 	Teller Teller
 	// Head is the memory that the response's head is read into. It belongs to the
@@ -107,13 +110,16 @@ type Call struct {
 	reply    Reply
 	sent     atomic.Bool
 	mu       sync.Mutex
-	conn     *conn // guarded by mu: while it waits for the header
-	broken   error // guarded by mu: why it was aborted
-	answered bool  // guarded by mu: the header came
+	conn     Interrupter // guarded by mu: what it is on while it waits for the header; nil: it does not
+	broken   error       // guarded by mu: why it was aborted
+	answered bool        // guarded by mu: the header came
 }
 
 // Sent reports whether any byte of the request may have reached the server.
 func (c *Call) Sent() bool { return c.sent.Load() }
+
+// SetSent says whether any may have: false once it is sure that none was looked at.
+func (c *Call) SetSent(sent bool) { c.sent.Store(sent) }
 
 // Abort ends the wait for the response's header, with cause as the error. It
 // does nothing once the header came; before there is a connection the call
@@ -126,22 +132,28 @@ func (c *Call) Abort(cause error) {
 	}
 	c.broken = cause
 	if c.conn != nil {
-		c.conn.interrupt()
+		c.conn.Interrupt()
 	}
 }
 
-// attach says that the call waits on cn. It returns why the call was aborted
+// An Interrupter is a connection of which a call waits for something, or a stream of one.
+type Interrupter interface {
+	// Interrupt has the wait end at once. It must not wait.
+	Interrupt()
+}
+
+// Attach says that the call waits on cn. It returns why the call was aborted
 // meanwhile, if it was.
-func (c *Call) attach(cn *conn) error {
+func (c *Call) Attach(cn Interrupter) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = cn
 	return c.broken
 }
 
-// detach says that the call waits no more, because its header came or because
+// Detach says that the call waits no more, because its header came or because
 // it failed. It returns why the call was aborted, if it was.
-func (c *Call) detach(answered bool) error {
+func (c *Call) Detach(answered bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = nil
@@ -184,7 +196,7 @@ func (t *Transport) Exchange(ctx context.Context, call *Call) (*Reply, error) {
 			return &call.reply, nil
 		}
 		var late *TimeoutError
-		silent := reused && !cn.heard && !errors.As(err, &late) && ctx.Err() == nil && call.detach(false) == nil
+		silent := reused && !cn.heard && !errors.As(err, &late) && ctx.Err() == nil && call.Detach(false) == nil
 		if !silent || call.Sent() && (call.Again == nil || !call.Again()) {
 			return nil, err
 		}
@@ -321,7 +333,7 @@ func (t *Transport) CloseIdleConnections() {
 
 // explain names the error by its first cause.
 func explain(ctx context.Context, call *Call, err error, what string, limit time.Duration) error {
-	if broken := call.detach(false); broken != nil {
+	if broken := call.Detach(false); broken != nil {
 		return broken
 	}
 	if cause := context.Cause(ctx); cause != nil {

@@ -8,7 +8,7 @@ import (
 // A tunnel is the body of a 101: the connection itself.
 type tunnel struct {
 	cn   *conn
-	wait wait // for the call's context to end
+	wait Wait // for the call's context to end
 	once sync.Once
 }
 
@@ -21,7 +21,7 @@ func (t *tunnel) Write(p []byte) (int, error) { return t.cn.nc.Write(p) }
 
 // Close closes the connection.
 func (t *tunnel) Close() error {
-	t.once.Do(func() { t.wait.end() })
+	t.once.Do(func() { t.wait.End() })
 	return t.cn.nc.Close()
 }
 

@@ -10,9 +10,11 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 )
 
-// names are those of HPACK's static table that stand in answers (RFC 7541, appendix A),
-// in canonical form.
+// names are those of HPACK's static table (RFC 7541, appendix A) in canonical form.
 var names = map[string]byte{
+	"Accept-Charset": 15, "Accept-Encoding": 16, "Accept-Language": 17, "Accept": 19, "Authorization": 23, "Expect": 35, "From": 37,
+	"Host": 38, "If-Match": 39, "If-Modified-Since": 40, "If-None-Match": 41, "If-Range": 42, "If-Unmodified-Since": 43, "Max-Forwards": 47,
+	"Proxy-Authorization": 49, "Range": 50, "Referer": 51,
 	"Accept-Ranges": 18, "Access-Control-Allow-Origin": 20, "Age": 21, "Allow": 22, "Cache-Control": 24,
 	"Content-Disposition": 25, "Content-Encoding": 26, "Content-Language": 27, "Content-Length": 28, "Content-Location": 29,
 	"Content-Range": 30, "Content-Type": 31, "Cookie": 32, "Date": 33, "Etag": 34, "Expires": 36, "Last-Modified": 44, "Link": 45,

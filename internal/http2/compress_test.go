@@ -54,6 +54,8 @@ func TestTheStaticTable(t *testing.T) {
 		"Accept-Ranges", "Access-Control-Allow-Origin", "Age", "Allow", "Cache-Control", "Content-Disposition", "Content-Encoding",
 		"Content-Language", "Content-Length", "Content-Location", "Content-Range", "Content-Type", "Cookie", "Date", "Etag", "Expires",
 		"Last-Modified", "Link", "Location", "Proxy-Authenticate", "Refresh", "Retry-After", "Server", "Set-Cookie",
+		"Accept-Charset", "Accept-Encoding", "Accept-Language", "Accept", "Authorization", "Expect", "From", "Host", "If-Match",
+		"If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Max-Forwards", "Proxy-Authorization", "Range", "Referer",
 		"Strict-Transport-Security", "Transfer-Encoding", "User-Agent", "Vary", "Via", "Www-Authenticate", "X-Other",
 	} {
 		b := http2.AppendField(nil, name, "v")

@@ -140,7 +140,7 @@ func (f *Frame) check() error {
 			return connError(http2.ErrCodeProtocol, "CONTINUATION of no stream")
 		}
 	case http2.FramePushPromise:
-		return connError(http2.ErrCodeProtocol, "PUSH_PROMISE from a client")
+		return connError(http2.ErrCodeProtocol, "PUSH_PROMISE, which nobody has allowed")
 	case FramePriorityUpdate:
 		switch {
 		case ofStream:

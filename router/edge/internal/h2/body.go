@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	x "golang.org/x/net/http2"
@@ -14,22 +13,11 @@ import (
 	"github.com/foretier/foretier/internal/http2"
 )
 
-// blockSize is in what pieces a body is held: as one frame brings it, as a rule.
-const blockSize = http2.MinFrame
-
-var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
-
-// A piece is a part of a body.
-type piece struct {
-	mem  *[blockSize]byte
-	r, w int // what is unread
-}
-
 // A body is that of a request, as its handler reads it: what has come of it and was not
 // read yet. One goroutine reads it at a time. All of it is guarded by the connection's mu.
 type body struct {
 	s        *stream
-	pieces   []piece
+	pieces   http2.Pieces
 	intake   http2.Intake
 	got      int64
 	given    int64 // of that, to the reader
@@ -135,17 +123,7 @@ func (b *body) readyLocked() int64 {
 
 // takeLocked takes what may be read into p.
 func (b *body) takeLocked(p []byte) (n int) {
-	p = p[:min(int64(len(p)), b.readyLocked())]
-	for n < len(p) && len(b.pieces) > 0 {
-		first := &b.pieces[0]
-		m := copy(p[n:], first.mem[first.r:first.w])
-		n += m
-		if first.r += m; first.r == first.w {
-			blocks.Put(first.mem)
-			b.pieces[0] = piece{}
-			b.pieces = b.pieces[1:]
-		}
-	}
+	n = b.pieces.Take(p[:min(int64(len(p)), b.readyLocked())])
 	b.given += int64(n)
 	return n
 }
@@ -159,21 +137,6 @@ func (c *conn) tellLocked(id uint32, in *http2.Intake, n int) {
 	}
 }
 
-// putLocked takes what has come.
-func (b *body) putLocked(p []byte) {
-	for len(p) > 0 {
-		n := len(b.pieces)
-		if n == 0 || b.pieces[n-1].w == blockSize {
-			b.pieces = append(b.pieces, piece{mem: blocks.Get().(*[blockSize]byte)})
-			n++
-		}
-		last := &b.pieces[n-1]
-		m := copy(last.mem[last.w:], p)
-		last.w += m
-		p = p[m:]
-	}
-}
-
 // failLocked says that no more comes.
 func (b *body) failLocked(cause error) {
 	if b.end == nil {
@@ -183,12 +146,7 @@ func (b *body) failLocked(cause error) {
 
 // forgetLocked gives up what nobody has read, once nobody will.
 func (b *body) forgetLocked() {
-	n := 0
-	for i := range b.pieces {
-		n += b.pieces[i].w - b.pieces[i].r
-		blocks.Put(b.pieces[i].mem)
-	}
-	b.pieces = nil
+	n := b.pieces.Drop()
 	if c := b.s.c; n > 0 {
 		c.tellLocked(0, &c.intake, n)
 		if c.out.buf != nil {
@@ -236,7 +194,7 @@ func (c *conn) takeData(f *http2.Frame) error {
 	if s.returned {
 		c.tellLocked(0, &c.intake, len(f.Payload))
 	} else {
-		b.putLocked(f.Payload)
+		b.pieces.Put(f.Payload)
 	}
 	err := b.endsLocked(end)
 	s.cond.Broadcast()

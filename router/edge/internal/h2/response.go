@@ -128,8 +128,8 @@ func (w *response) hold(p []byte) {
 
 // ReadFrom implements [io.ReaderFrom]: src is copied write by write, since it may pause.
 func (w *response) ReadFrom(src io.Reader) (int64, error) {
-	buf := blocks.Get().(*[blockSize]byte)
-	defer blocks.Put(buf)
+	buf := http2.GetBlock()
+	defer http2.PutBlock(buf)
 	return io.CopyBuffer(struct{ io.Writer }{w}, src, buf[:])
 }
 
