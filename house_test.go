@@ -28,7 +28,7 @@ var clients = map[string][]string{
 	"database/sql":                     {"balancer/sqlprobe", "session/sqlstore"},
 	"github.com/pires/go-proxyproto":   {},
 	"google.golang.org/grpc":           {},
-	"golang.org/x/net/":                {"internal/fields", "internal/http2", "router/edge/internal/h2", "internal/servertest"}, // the readers of bytes
+	"golang.org/x/net/":                {"internal/fields", "internal/http2", "balancer/internal/h2", "router/edge/internal/h2", "internal/servertest"}, // the readers of bytes
 	"github.com/alexedwards/scs":       {},
 	"github.com/klauspost/compress":    {"cache/codings", "router/compress"}, // so that who compresses nothing links nothing
 	"github.com/andybalholm/brotli":    {"cache/codings"},

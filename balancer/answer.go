@@ -19,8 +19,9 @@ type answer struct {
 	header   lookup        // as it came
 	body     io.ReadCloser // which holds the place until it ends; [http.NoBody] if there is none
 
-	reply *http1.Reply   // nil:
-	res   *http.Response // through another transport, or for RoundTrip
+	head *http1.Head    // nil:
+	tail *http.Header   // what is behind the body
+	res  *http.Response // through another transport, or for RoundTrip
 }
 
 // A lookup is what can be asked for a field's first value: a [http.Header], or a head as
@@ -35,7 +36,7 @@ func answerOf(res *http.Response) answer {
 }
 
 func replied(r *http1.Reply) answer {
-	a := answer{status: r.Status, length: r.ContentLength(), header: r.Head, body: r, reply: r, unproven: r.Unproven()}
+	a := answer{status: r.Status, length: r.ContentLength(), header: r.Head, body: r, head: r.Head, tail: &r.Trailer, unproven: r.Unproven()}
 	if r.Ended() {
 		a.body = http.NoBody
 	}
@@ -44,8 +45,8 @@ func replied(r *http1.Reply) answer {
 
 // addTo adds to h what goes on of the answer's header.
 func (a *answer) addTo(h http.Header) {
-	if a.reply != nil {
-		a.reply.AddEndToEnd(h)
+	if a.head != nil {
+		a.head.AddEndToEnd(h)
 		return
 	}
 	fields.RemoveHopByHop(a.res.Header)
@@ -65,8 +66,8 @@ func addAll(h, from http.Header) {
 // trailer returns the fields that follow the body: as long as that has not ended, the
 // names that are announced.
 func (a *answer) trailer() http.Header {
-	if a.reply != nil {
-		return a.reply.Trailer
+	if a.tail != nil {
+		return *a.tail
 	}
 	return a.res.Trailer
 }

@@ -360,8 +360,21 @@ func TestHTTP10ClientGetsOneResponse(t *testing.T) {
 	}
 }
 
-// Over HTTP/2 informational responses are bounded in bytes, too.
+// Over HTTP/2 informational responses are bounded in bytes, too, also over a user's own
+// transport.
 func TestInformationalResponsesWithoutEndOverHTTP2(t *testing.T) {
+	t.Run("ours", func(t *testing.T) { informsWithoutEnd(t, "h2c", nil, "the response's header has more") })
+	t.Run("a user's", func(t *testing.T) { informsWithoutEnd(t, "http", usersHTTP2, "informational") })
+}
+
+// usersHTTP2 is a transport of net/http's that speaks HTTP/2 to URLs of http.
+func usersHTTP2(Backend) http.RoundTripper {
+	tr := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	return tr
+}
+
+func informsWithoutEnd(t *testing.T, scheme string, transport func(Backend) http.RoundTripper, want string) {
 	for _, n := range []int{1000, http1.MaxHeader/150 + 1000} {
 		srv := perConn(t, false, func(_ *sync.Map, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Link", "</"+strings.Repeat("a", 150)+">; rel=preload")
@@ -371,12 +384,12 @@ func TestInformationalResponsesWithoutEndOverHTTP2(t *testing.T) {
 			fmt.Fprint(w, "page")
 		})
 		var cause error
-		p := newPool(t, Backends(strings.Replace(srv.URL, "http", "h2c", 1)), Options{Retries: Retries{Max: -1}, Error: func(w http.ResponseWriter, _ *http.Request, err error) {
+		p := newPool(t, Backends(strings.Replace(srv.URL, "http", scheme, 1)), Options{Transport: transport, Retries: Retries{Max: -1}, Error: func(w http.ResponseWriter, _ *http.Request, err error) {
 			cause = err
 			w.WriteHeader(502)
 		}})
 		w := get(p, "GET", "/", nil)
-		if n == 1000 && w.Body.String() != "page" || n > 1000 && (cause == nil || !strings.Contains(cause.Error(), "informational")) {
+		if n == 1000 && w.Body.String() != "page" || n > 1000 && (cause == nil || !strings.Contains(cause.Error(), want)) {
 			t.Errorf("%d of them: got %d, %v", n, w.Code, cause)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/h2"
 	"github.com/foretier/foretier/balancer/internal/pool"
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
@@ -266,6 +267,8 @@ func (t *try) send(rt http.RoundTripper) error {
 	switch rt := rt.(type) {
 	case *http1.Transport:
 		return t.over(rt)
+	case *h2.Transport:
+		return t.overHTTP2(rt)
 	case *secure:
 		const minds = 3 // what it speaks, what it spoke before, and a change on the way
 		for range minds {
@@ -275,7 +278,7 @@ func (t *try) send(rt http.RoundTripper) error {
 				}
 				continue
 			}
-			if err := t.through(rt.h2); !errors.Is(err, errHTTP1) {
+			if err := t.overHTTP2(rt.h2); !errors.Is(err, errHTTP1) {
 				return err
 			}
 			rt.chose.Store(false)
@@ -285,14 +288,14 @@ func (t *try) send(rt http.RoundTripper) error {
 	return t.through(rt)
 }
 
-// over sends the request over the pool's own connections.
-func (t *try) over(c *http1.Transport) error {
+// fill makes the try's call, over whatever it is sent.
+func (t *try) fill() {
 	x := t.exchange
 	t.call.Request, t.call.Header = x.req, x.header
 	t.call.Fresh = !x.repeatable()
 	t.call.Wait, t.call.Idle = x.timeouts.Header, x.timeouts.Idle
 	if x.spool != nil {
-		t.call.Again = x.again
+		t.call.Again, t.call.Whole = x.again, x.spool.replayable
 	} else if x.repeatable() {
 		t.call.Again = always
 	}
@@ -306,6 +309,14 @@ func (t *try) over(c *http1.Transport) error {
 	if x.spool != nil {
 		t.call.Body = x.spool.body
 		t.call.Uploads = x.uploads
+	}
+}
+
+// over sends the request over the pool's own connections.
+func (t *try) over(c *http1.Transport) error {
+	x := t.exchange
+	t.fill()
+	if x.spool != nil {
 		r, err := t.measured(c)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretier/foretier/balancer/internal/h2"
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/http1"
 )
@@ -47,7 +48,7 @@ func (noWay) RoundTrip(r *http.Request) (*http.Response, error) {
 // are of HTTP/1.1 only.
 type secure struct {
 	h1    *http1.Transport
-	h2    *h2              // nil: it is not offered
+	h2    *h2.Transport    // nil: it is not offered
 	older *http1.Transport // for upgrades, where h2 would be chosen; nil without h2
 	chose atomic.Bool      // HTTP/2
 }

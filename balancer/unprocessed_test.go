@@ -190,12 +190,7 @@ func TestUnprocessedOverHTTP2GoesElsewhere(t *testing.T) {
 	for i := range refuses {
 		refuses[i] = resets(7)
 	}
-	own := func(Backend) http.RoundTripper {
-		tr := &http.Transport{Protocols: new(http.Protocols)}
-		tr.Protocols.SetUnencryptedHTTP2(true)
-		return tr
-	}
-	for name, transport := range map[string]func(Backend) http.RoundTripper{"ours": nil, "a user's": own} {
+	for name, transport := range map[string]func(Backend) http.RoundTripper{"ours": nil, "a user's": usersHTTP2} {
 		t.Run(name, func(t *testing.T) {
 			full, refused := rawHTTP2(t, refuses...)
 			fine, took := rawHTTP2(t)

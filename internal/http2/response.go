@@ -18,13 +18,16 @@ type Response struct {
 }
 
 // Reset makes r ready for another response.
-func (r *Response) Reset() { *r = Response{text: r.text[:0]} }
+func (r *Response) Reset() {
+	text := r.text[:0]
+	if cap(text) > 64<<10 { // it would never shrink
+		text = nil
+	}
+	*r = Response{text: text}
+}
 
 // Status is what the response says of itself, 0 for nothing yet.
 func (r *Response) Status() int { return r.status }
-
-// Size is how many bytes its head has.
-func (r *Response) Size() int { return len(r.text) }
 
 // Add adds the next field. The head may have limit bytes.
 func (r *Response) Add(name, value string, limit int) {

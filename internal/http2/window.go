@@ -42,6 +42,9 @@ func (i *Intake) Take(n int) bool {
 	return true
 }
 
+// Left is how much the peer may send, as far as it knows.
+func (i *Intake) Left() int { return int(i.left) }
+
 // Used counts n bytes that were used, and returns how many the peer is to be told of now:
 // none until it is half of all.
 func (i *Intake) Used(n int) (tell int32) {
