@@ -3,6 +3,7 @@
 package site
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -21,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretier/foretier/internal/servertest"
 	"github.com/foretier/foretier/internal/testkit"
 )
 
@@ -48,20 +50,31 @@ func TestE2EBreakages(t *testing.T) {
 	orders := s.till()
 	paths := []string{"/", "/feed/", "/hello-world/", post, "/wp-includes/css/dist/block-library/style.min.css", picture}
 	s.warm(paths)
+	if kept := s.kept("topics"); !strings.HasPrefix(kept, "VALUE topics ") {
+		t.Errorf("memcached has %q of what pages keep there", kept)
+	}
 	c := s.crowd(paths...)
 
 	all := []*breakage{
 		{what: "nothing, for comparison", do: func() { last(5 * time.Second) }},
 		{what: "SIGKILL of an application server", do: func() { s.kill(1, 3*time.Second) }, dies: true},
+		{what: "SIGKILL of one in the middle of pages, small and large", do: func() { s.midPage(c) }, dies: true},
 		{what: "SIGSTOP of an application server for 5 s", do: func() { s.pause(2, 5*time.Second) }},
 		{what: "SIGKILL of the origin: admin is away", do: s.origin},
 		{what: "an application server that answers 500", do: func() { s.replace(1, wrong) }, dies: true},
-		{what: "… garbage", do: func() { s.replace(1, garbage) }, dies: true},
-		{what: "… half a body", do: func() { s.replace(1, half) }, dies: true},
-		{what: "… a byte a second", do: func() { s.replace(1, dripping) }, dies: true},
-		{what: "SIGKILL of the Redis of the gateways", do: func() { s.pages.Kill(); last(3 * time.Second); s.pages.Restart() }},
-		{what: "SIGSTOP of it for 3 s", do: func() { s.pages.Pause(); last(3 * time.Second); s.pages.Resume() }},
-		{what: "SIGKILL of the Redis of PHP's sessions", do: func() { s.sessions.Kill(); last(3 * time.Second); s.sessions.Restart() }},
+		{what: "one that answers garbage", do: func() { s.replace(1, garbage) }, dies: true},
+		{what: "one that answers half a body", do: func() { s.replace(1, half) }, dies: true},
+		{what: "one that answers a byte a second", do: func() { s.replace(1, dripping) }, dies: true},
+		{what: "one whose PHP crashes 20 times a second", do: func() { s.crash(1, 4*time.Second) }, dies: true},
+		{what: "one whose programs are copied by half", do: func() { s.halve(1, 4*time.Second) }},
+		{what: "one whose pages wait 4 s for something", do: func() { s.hang(1, 4*time.Second) }},
+		{what: "one whose disk is full: what is uploaded is not there", do: func() { s.noRoom(c, 2, func() string { return s.upload(b, "no-room") }) }},
+		{what: "SIGKILL of the Redis of the gateways", do: func() { away(s.pages) }},
+		{what: "SIGSTOP of it for 3 s", do: func() { silent(s.pages) }},
+		{what: "SIGKILL of the Redis of PHP's sessions", do: func() { away(s.sessions) }},
+		{what: "SIGKILL of memcached", do: func() { away(s.shared) }},
+		{what: "SIGSTOP of memcached for 3 s", do: func() { silent(s.shared) }},
+		{what: "half a certificate, by SIGHUP", do: s.halfCertificate},
 		{what: "another certificate, by SIGHUP", do: s.renew},
 		{what: "a backend less, and again, by SIGHUP", do: s.resize},
 		{what: "SIGKILL of a gateway", do: func() { s.killGateway(c, orders) }, dies: true},
@@ -76,7 +89,7 @@ func TestE2EBreakages(t *testing.T) {
 	if err != nil {
 		seed = 1
 	}
-	all = append(all, &breakage{what: fmt.Sprintf("these at random for %v, seed %d", lasts, seed), do: func() { s.anything(lasts, rand.New(rand.NewPCG(seed, 0))) }, dies: true})
+	all = append(all, &breakage{what: fmt.Sprintf("these at random for %v, seed %d", lasts, seed), do: func() { s.anything(c, lasts, rand.New(rand.NewPCG(seed, 0))) }, dies: true})
 
 	c.take()
 	orders.take()
@@ -98,6 +111,7 @@ func TestE2EBreakages(t *testing.T) {
 			t.Errorf("%s: %d pages were cut off, of which no server died", x.what, x.cut)
 		}
 	}
+	s.unseen()
 	c.end()
 	orders.end()
 	c.fair()
@@ -113,25 +127,34 @@ func TestE2EBreakages(t *testing.T) {
 	}
 }
 
+// kept returns how memcached answers for what has this name.
+func (s *site) kept(name string) string {
+	c := testkit.Dial(s.t, s.shared.Addr)
+	defer c.Close()
+	_, _ = io.WriteString(c, "get "+name+"\r\n")
+	answer, _ := bufio.NewReader(c).ReadString('\n') // what came says it
+	return answer
+}
+
 // table writes what came of the breakages.
 func table(all []*breakage, acked, lost int) []byte {
 	var b bytes.Buffer
 	b.WriteString(`# What breaks, and what comes of it
 
 Written by ` + "`make breakages`" + `: [a WordPress on three Apaches](../examples/site/README.md) behind two
-gateways, with MariaDB and a replica, Redis for sessions and for the gateways, and a crowd of 32
-anonymous visitors, each with an address of his own, who ask for pages, pictures and, one time in ten,
-for a page that no cache has. Two tills send orders, each once. Failed is what was no answer, or one
+gateways, with MariaDB and a replica, Redis for sessions and for the gateways, memcached for what pages
+share, and a crowd of 32 anonymous visitors, each with an address of his own, who ask for pages,
+pictures and, one time in ten, for a page that no cache has. Two tills send orders, each once. Failed is what was no answer, or one
 of 400 and more. Cut off is what broke in the middle: its server died when more had gone out than is
 held. An order that was refused is known to have been; it is not sent again by itself.
 
 `)
 	fmt.Fprintf(&b, "| what breaks | requests | failed | cut off | slowest | orders refused |\n|---|---|---|---|---|---|\n")
 	for _, x := range all {
-		x.what = strings.Replace(x.what, "…", "one that answers", 1)
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %v | %d |\n", x.what, x.asked, x.failed, x.cut, x.slowest.Round(10*time.Millisecond), x.orders)
 	}
 	b.WriteString("\nWhile there is no primary, pages that no cache has fail: WordPress has no database then.\n")
+	b.WriteString("A page that PHP itself gives up in the middle, out of memory, ends like a whole one: nobody in front can know.\n")
 	fmt.Fprintf(&b, "Of %d acknowledged orders %d were lost.\n", acked, lost)
 	return b.Bytes()
 }
@@ -193,6 +216,19 @@ func (p *part) well() bool {
 		}
 	}
 	return true
+}
+
+// away kills a server, which is back after three seconds, and silent stops it for as long.
+func away(server *servertest.Server) {
+	server.Kill()
+	last(3 * time.Second)
+	server.Restart()
+}
+
+func silent(server *servertest.Server) {
+	server.Pause()
+	last(3 * time.Second)
+	server.Resume()
 }
 
 func (s *site) kill(web int, away time.Duration) {
@@ -307,25 +343,54 @@ func dripping(c net.Conn) {
 	})
 }
 
-// renew changes the certificate: the next handshake has it.
-func (s *site) renew() {
-	pair := s.authority.Issue(s.t, host, "localhost")
-	testkit.Files(s.t, s.dir, "site", pair)
+// hangUp has both gateways read their files again.
+func (s *site) hangUp() {
 	for _, g := range s.gateways {
 		if err := syscall.Kill(g.PID(), syscall.SIGHUP); err != nil {
 			s.t.Fatal(err)
 		}
 	}
-	for _, g := range s.gateways {
-		testkit.Within(s.t, testkit.Patience, "the new certificate", func() bool {
-			c, err := tls.Dial("tcp", g.Addr, &tls.Config{RootCAs: s.authority.Pool, ServerName: host})
-			if err != nil {
-				return false
-			}
-			defer c.Close()
-			return bytes.Equal(c.ConnectionState().PeerCertificates[0].Raw, pair.Certificate[0])
-		})
+}
+
+// shown returns the certificate that a gateway shows to who comes now, or nil.
+func (s *site) shown(g *servertest.Server) []byte {
+	c, err := tls.Dial("tcp", g.Addr, &tls.Config{RootCAs: s.authority.Pool, ServerName: host})
+	if err != nil {
+		return nil
 	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].Raw
+}
+
+// renew changes the certificate: the next handshake has it.
+func (s *site) renew() {
+	pair := s.authority.Issue(s.t, host, "localhost")
+	testkit.Files(s.t, s.dir, "site", pair)
+	s.hangUp()
+	for _, g := range s.gateways {
+		testkit.Within(s.t, testkit.Patience, "the new certificate", func() bool { return bytes.Equal(s.shown(g), pair.Certificate[0]) })
+	}
+}
+
+// halfCertificate has the gateways read a certificate that somebody still writes: they say
+// so, and show the one they have.
+func (s *site) halfCertificate() {
+	cert := filepath.Join(s.dir, "site.crt")
+	whole, err := os.ReadFile(cert)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	before := s.shown(s.gateways[0])
+	s.write("site.crt", string(whole[:len(whole)/2]))
+	s.hangUp()
+	for _, g := range s.gateways {
+		testkit.Within(s.t, testkit.Patience, "the gateway says that it is half a certificate", func() bool { return strings.Contains(g.Output(), cert) })
+		if got := s.shown(g); got == nil || !bytes.Equal(got, before) {
+			s.t.Errorf("with half a certificate %s shows another, or none: %d bytes", g.Addr, len(got))
+		}
+	}
+	s.write("site.crt", string(whole))
+	s.hangUp()
 }
 
 // resize takes a backend out of the file, and puts it back.
@@ -387,29 +452,40 @@ func (s *site) upgrade() {
 }
 
 // anything breaks something again and again, of what mends itself.
-func (s *site) anything(lasts time.Duration, r *rand.Rand) {
+func (s *site) anything(c *crowd, lasts time.Duration, r *rand.Rand) {
 	ctx, stop := context.WithTimeout(context.Background(), lasts)
 	defer stop()
 	for ctx.Err() == nil {
-		away := time.Duration(500+r.IntN(2500)) * time.Millisecond
+		while := time.Duration(500+r.IntN(2500)) * time.Millisecond
 		web := 1 + r.IntN(2)
-		switch r.IntN(6) {
+		stored := []*servertest.Server{s.pages, s.sessions, s.shared}[r.IntN(3)]
+		switch r.IntN(10) {
 		case 0:
-			s.kill(web, away)
+			s.kill(web, while)
 		case 1:
-			s.pause(web, away)
+			s.pause(web, while)
 		case 2:
 			s.replace(web, []func(net.Conn){wrong, garbage, half}[r.IntN(3)])
 		case 3:
-			s.pages.Kill()
-			last(away)
-			s.pages.Restart()
+			stored.Kill()
+			last(while)
+			stored.Restart()
 		case 4:
-			s.pages.Pause()
-			last(away)
-			s.pages.Resume()
+			stored.Pause()
+			last(while)
+			stored.Resume()
 		case 5:
-			s.kill(0, away)
+			s.kill(0, while)
+		case 6:
+			s.midPage(c)
+		case 7:
+			s.crash(web, while)
+		case 8:
+			s.halve(web, while)
+		case 9:
+			free := s.web[2].fill(s.t)
+			last(while)
+			free()
 		}
 		s.settled()
 	}

@@ -196,6 +196,14 @@ func (f *figures) fail(why string, rare bool) {
 	}
 }
 
+// count takes another request into the figures, and what f says of it.
+func (c *crowd) count(f func(*figures)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.figures.asked++
+	f(&c.figures)
+}
+
 // add has the visitors ask for this, too.
 func (c *crowd) add(path string) {
 	c.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type site struct {
 	database  *servertest.Server // between PHP and these
 	pages     *servertest.Server // Redis of the gateways
 	sessions  *servertest.Server // Redis of PHP
+	shared    *servertest.Server // memcached of WordPress
 	authority *testkit.Authority
 	gatewayIn []string // the gateway's program and its flags, but for what differs
 }
@@ -46,6 +48,10 @@ type site struct {
 type webserver struct {
 	*servertest.Server
 	www, state string
+	mounted    bool         // state is a disk of its own
+	copying    sync.Mutex   // held while rsync writes to it, or must not
+	full       atomic.Bool  // there is no room
+	refused    atomic.Int64 // how often rsync found none
 }
 
 func (w *webserver) url() string { return "http://" + w.Addr }
@@ -70,6 +76,7 @@ func open(t *testing.T) *site {
 	s.openDatabases(database)
 	s.pages = servertest.Redis(t, "--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
 	s.sessions = servertest.Redis(t)
+	s.shared = servertest.Memcached(t)
 	ports := [2]int{servertest.FreePort(t), servertest.FreePort(t)}
 	s.openWeb(ports)
 	s.openGateways(gateway, ports)
@@ -166,6 +173,12 @@ func (s *site) openWeb(gateways [2]int) {
 	for i := range s.web {
 		at := filepath.Join(s.dir, fmt.Sprintf("web%d", i))
 		w := &webserver{www: filepath.Join(at, "www"), state: at}
+		if err := os.Mkdir(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if i == len(s.web)-1 {
+			w.ownDisk(t)
+		}
 		if err := os.MkdirAll(filepath.Join(w.www, "wp-content", "uploads"), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -174,14 +187,14 @@ func (s *site) openWeb(gateways [2]int) {
 			s.copy(w)
 		} else {
 			s.run("rsync", "-rL", "--exclude=wp-config.php", "--exclude=.htaccess", wordpress+"/", w.www+"/")
-			s.run("rsync", "-r", "www/", w.www+"/")
+			s.run("rsync", "-r", "www/", "testdata/trial", w.www+"/")
 			s.run("chown", "-R", "www-data", filepath.Join(w.www, "wp-content", "uploads"))
 		}
 		port := servertest.FreePort(t)
 		w.Server = servertest.Start(t, port, "env", "SITE_LISTEN=127.0.0.1:"+fmt.Sprint(port), "SITE_WWW="+w.www, "SITE_STATE="+w.state, "SITE_PHP="+php[0],
 			"SITE_DATABASE="+s.database.Addr, "SITE_DATABASE_PASSWORD="+password, "SITE_URL="+home, "SITE_CA="+s.authority.File(t, filepath.Join(s.dir, "ca.pem")),
 			"SITE_GATEWAYS="+fmt.Sprintf("localhost:%d,localhost:%d", gateways[0], gateways[1]),
-			"SITE_SESSIONS=tcp://"+s.sessions.Addr+"?timeout=1&read_timeout=2&prefix=PHPSESSION:",
+			"SITE_MEMCACHED="+s.shared.Addr, "SITE_SESSIONS=tcp://"+s.sessions.Addr+"?timeout=1&read_timeout=2&prefix=PHPSESSION:",
 			"apache2", "-DFOREGROUND", "-f", file)
 		t.Cleanup(func() {
 			if t.Failed() {
@@ -194,14 +207,6 @@ func (s *site) openWeb(gateways [2]int) {
 		t.Fatal(err)
 	}
 	s.keepCopying()
-}
-
-// copy brings a server to where the origin is. A file that is gone meanwhile is no error.
-func (s *site) copy(w *webserver) {
-	out, err := exec.Command("rsync", "-a", "--delete", s.web[0].www+"/", w.www+"/").CombinedOutput()
-	if err != nil && !strings.Contains(err.Error(), "status 24") {
-		s.t.Errorf("rsync: %v\n%s", err, out)
-	}
 }
 
 // keepCopying runs rsync every two seconds, until the test ends.
