@@ -103,7 +103,9 @@ func (s *site) midPage(c *crowd) {
 // unseen asks for a page that PHP gives up in the middle: it ends like a whole one, at the
 // server itself, so that nobody in front can know.
 func (s *site) unseen() {
-	direct := func() (*http.Response, error) { return http.Get(s.web[1].url() + "/trial/page.php?pieces=2&kb=8&wait=0&out") }
+	direct := func() (*http.Response, error) {
+		return http.Get(s.web[1].url() + "/trial/page.php?pieces=2&kb=8&wait=0&out")
+	}
 	for _, ask := range []func() (*http.Response, error){direct, func() (*http.Response, error) {
 		return s.client(0, true).Get(home + "/trial/page.php?pieces=2&kb=8&wait=0&out")
 	}} {
