@@ -202,7 +202,7 @@ func chunkSize(line []byte) (size int64, err error) {
 	}
 	rest, ok := bytes.CutSuffix(line[n:], []byte{'\r'})
 	if len(rest) > 0 && rest[0] == ';' {
-		ok = ok && isValue(rest)
+		ok = ok && isValue(rest) && quotesEnd(rest) // or it goes on in the next line, for some
 	} else {
 		ok = ok && len(bytes.Trim(rest, " \t")) == 0 // some pad it
 	}
@@ -210,6 +210,21 @@ func chunkSize(line []byte) (size int64, err error) {
 		return 0, refuse(http.StatusBadRequest, "malformed line of a chunk: %s", beginning(line))
 	}
 	return size, nil
+}
+
+// quotesEnd reports whether what begins with a quote in s ends there, too (RFC 9110,
+// section 5.6.4).
+func quotesEnd(s []byte) bool {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case quoted && s[i] == '\\':
+			i++
+		}
+	}
+	return !quoted
 }
 
 func unhex(c byte) int {

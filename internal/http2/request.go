@@ -227,6 +227,8 @@ func (r *Request) check() error {
 		return malformed(":protocol of another method than CONNECT")
 	case r.scheme == "":
 		return malformed("no scheme")
+	case !fields.EqualFold(r.scheme, "https") && !fields.EqualFold(r.scheme, "http"):
+		return malformed("another scheme than http and https") // of which some make a URL
 	case r.path == "" || r.path[0] != '/' && (r.path != "*" || r.method != http.MethodOptions):
 		return malformed("no path")
 	}

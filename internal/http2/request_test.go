@@ -64,6 +64,8 @@ func TestNoRequests(t *testing.T) {
 	}{
 		"no method":                      {":scheme=https :authority=a :path=/", 0},
 		"no scheme":                      {":method=GET :authority=a :path=/", 0},
+		"another scheme":                 {":method=GET :scheme=ftp :authority=a :path=/", 0},
+		"a scheme with a URL":            {":method=GET :scheme=https://b/admin? :authority=a :path=/", 0},
 		"no path":                        {":method=GET :scheme=https :authority=a", 0},
 		"no path's text":                 {":method=GET :scheme=https :authority=a :path=", 0},
 		"no host":                        {":method=GET :scheme=https :path=/", 400},
