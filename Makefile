@@ -7,7 +7,9 @@
 # make stress        the cache for a minute against an oracle, and a tier of them through
 #                    100,000 schedules of a model: half an hour
 # make soak          aborting, slow, pipelining and upgrading clients for ten minutes:
-#                    no race, and nothing is in hand afterwards; a drain of 2,000
+#                    no race, and nothing is in hand afterwards; a drain of 2,000;
+#                    the WordPress of make breakages for half an hour, unbroken:
+#                    nothing of either gateway grows (SITE_FOR=8m)
 # make breakages     a WordPress on three Apaches behind two gateways, broken part by
 #                    part, then at random for 10 minutes (RANDOM_FOR=1m), into
 #                    docs/breakages.md
@@ -36,6 +38,9 @@ MODULES = $(shell find . -mindepth 2 -name go.mod -not -path '*/node_modules/*' 
 # How long make breakages breaks at random.
 RANDOM_FOR = 10m
 
+# How long make soak has visitors at the WordPress.
+SITE_FOR = 30m
+
 .PHONY: test e2e conformance fuzz stress soak breakages cost bench release check install install-e2e install-bench
 
 test: install check
@@ -59,9 +64,10 @@ stress: install
 	FORETIER_STRESS=60s go test -race -count=1 -timeout 10m -run TestStress -v ./cache
 	FORETIER_MODEL=100000 go test -count=1 -timeout 3h -run TestModel -v ./cache
 
-soak: install
+soak: install install-e2e
 	FORETIER_SOAK=10m go test -race -count=1 -timeout 20m -run TestSoak -v ./router/edge
 	FORETIER_DRAIN=2000 go test -count=1 -timeout 10m -run TestADrainOfMany -v ./router/edge
+	FORETIER_SITE_SOAK=$(SITE_FOR) go test -tags e2e -count=1 -timeout 1h -run TestSoak -v ./examples/site
 
 breakages: install install-e2e
 	FORETIER_SITE_TABLE=../../docs/breakages.md FORETIER_SITE_RANDOM=$(RANDOM_FOR) go test -tags e2e -count=1 -timeout 30m -run TestE2EBreakages -v ./examples/site

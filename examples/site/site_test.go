@@ -41,7 +41,9 @@ type site struct {
 	sessions  *servertest.Server // Redis of PHP
 	shared    *servertest.Server // memcached of WordPress
 	authority *testkit.Authority
-	gatewayIn []string // the gateway's program and its flags, but for what differs
+	gatewayIn []string // the gateway's flags, but for what differs
+	more      []string // further ones
+	racy      bool     // the second gateway is built to detect races
 }
 
 // A webserver is one Apache with a WordPress of its own.
@@ -59,6 +61,14 @@ func (w *webserver) url() string { return "http://" + w.Addr }
 // open installs the site, and starts all of it until the test ends.
 func open(t *testing.T) *site {
 	t.Helper()
+	s := &site{t: t}
+	s.open()
+	return s
+}
+
+func (s *site) open() {
+	t := s.t
+	t.Helper()
 	if _, err := os.Stat(wordpress); err != nil && os.Getenv("CI") == "" {
 		t.Skip("WordPress is not installed: make install-e2e")
 	}
@@ -68,26 +78,29 @@ func open(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &site{t: t, dir: dir, authority: testkit.NewAuthority(t)}
+	s.dir, s.authority = dir, testkit.NewAuthority(t)
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	gateway, database := s.build("gateway"), s.build("database")
+	programs := [2]string{gateway, gateway}
+	if s.racy {
+		programs[1] = s.build("gateway", "-race")
+	}
 	s.openDatabases(database)
 	s.pages = servertest.Redis(t, "--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
 	s.sessions = servertest.Redis(t)
 	s.shared = servertest.Memcached(t)
 	ports := [2]int{servertest.FreePort(t), servertest.FreePort(t)}
 	s.openWeb(ports)
-	s.openGateways(gateway, ports)
-	return s
+	s.openGateways(programs, ports)
 }
 
 // build returns a program of the examples.
-func (s *site) build(name string) string {
+func (s *site) build(name string, flags ...string) string {
 	s.t.Helper()
-	file := filepath.Join(s.dir, name)
-	s.run("go", "build", "-o", file, "../"+name)
+	file := filepath.Join(s.dir, name+strings.Join(flags, ""))
+	s.run(append(append([]string{"go", "build", "-o", file}, flags...), "../"+name)...)
 	return file
 }
 
@@ -230,16 +243,16 @@ func (s *site) keepCopying() {
 }
 
 // openGateways starts two of them, which know one another by Redis.
-func (s *site) openGateways(program string, ports [2]int) {
+func (s *site) openGateways(programs [2]string, ports [2]int) {
 	t := s.t
 	t.Helper()
 	cert, key := testkit.Files(t, s.dir, "site", s.authority.Issue(t, host, "localhost"))
-	s.gatewayIn = []string{program, "-shop", "wordpress", "-origin", s.web[0].url(), "-backends", "@" + s.write("backends", s.web[1].url()+"\n"+s.web[2].url()+"\n"),
+	s.gatewayIn = append([]string{"-shop", "wordpress", "-origin", s.web[0].url(), "-backends", "@" + s.write("backends", s.web[1].url()+"\n"+s.web[2].url()+"\n"),
 		"-tls-cert", cert, "-tls-key", key, "-purge-from", "127.0.0.1", "-redis-cache", "redis://" + s.pages.Addr, "-cache-ttl", "60s", "-linger", "0",
-		"-probe", "/health.php", "-probe-host", host, "-max-requests", "24", "-log-hits", "1000"}
+		"-probe", "/health.php", "-probe-host", host, "-max-requests", "24", "-log-hits", "1000"}, s.more...)
 	for i := range s.gateways {
 		s.status[i] = fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
-		argv := append(s.gatewayIn, "-listen", fmt.Sprintf("127.0.0.1:%d", ports[i]), "-status", s.status[i])
+		argv := append(append([]string{programs[i]}, s.gatewayIn...), "-listen", fmt.Sprintf("127.0.0.1:%d", ports[i]), "-status", s.status[i])
 		g := servertest.Start(t, ports[i], argv...)
 		s.gateways[i] = g
 		t.Cleanup(func() {
