@@ -10,7 +10,7 @@ import "time"
 // beside it).
 type Account struct {
 	spent   int64
-	settled int64 // when it was refilled last, in ns
+	settled int64 // when it was refilled last, or first spent of, in ns
 }
 
 // What it costs, in units. A stream that is given up, by whomever, is paid for with the
@@ -29,17 +29,15 @@ const (
 
 // Spend takes cost off, at now, and reports whether there was enough.
 func (a *Account) Spend(cost int64, now time.Time) bool {
+	at := now.UnixNano()
+	if a.settled == 0 {
+		a.settled = at // or the first who comes near the end would have had no time
+	}
 	if a.spent += cost; a.spent <= mostSpent {
 		return true
 	}
-	// Only who comes near the end has the clock looked at.
-	at := now.UnixNano()
-	if a.settled != 0 {
-		a.Earn(min(int64(mostSpent), (at-a.settled)/int64(time.Second/refill)))
-	}
-	if a.settled == 0 || at-a.settled > 0 {
-		a.settled = at
-	}
+	a.Earn(min(int64(mostSpent), (at-a.settled)/int64(time.Second/refill)))
+	a.settled = at
 	return a.spent <= mostSpent
 }
 

@@ -27,6 +27,12 @@ func TestAccount(t *testing.T) {
 			t.Errorf("%d resets in a second, want some 40", n)
 		}
 	}
+	var slow http2.Account // as of who looks at the beginnings of pages all day
+	for range 100_000 {
+		if now = now.Add(time.Second / 30); !slow.Spend(http2.CostReset, now) {
+			t.Fatal("30 resets a second are too much")
+		}
+	}
 	var b http2.Account
 	for range 1_000_000 { // what is of use is never too much
 		b.Earn(http2.EarnData)
