@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -69,5 +70,20 @@ func (b *body) release() {
 // upgraded is the body of a 101, which is written too.
 type upgraded struct {
 	*body
-	io.Writer
+	w io.Writer
+}
+
+// Write drops what cannot be sent any more: [httputil.ReverseProxy] would end both ways on an
+// error, and what the server said before it left would be lost. Reading says how it ends.
+func (u upgraded) Write(p []byte) (int, error) {
+	_, _ = u.w.Write(p)
+	return len(p), nil
+}
+
+// CloseWrite tells the server that the client has said all: it may still answer.
+func (u upgraded) CloseWrite() error {
+	if half, ok := u.w.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
