@@ -96,7 +96,7 @@ func (t *tier) takeBackends(contents [][]byte) (string, error) {
 	}
 	// A base path may lead where only the origin may: the rules are proved over a pool
 	// of these backends before anybody gets them.
-	next, err := balancer.New(balancer.Backends(at...), balancer.Options{Name: "apps", Logger: t.log, Transport: transportOf(t.site)})
+	next, err := balancer.New(t.config.servers(at), balancer.Options{Name: "apps", Logger: t.log, Transport: transportOf(t.site)})
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +105,7 @@ func (t *tier) takeBackends(contents [][]byte) (string, error) {
 		return "", err
 	}
 	before := t.backends
-	if err := t.apps.Update(balancer.Backends(at...)); err != nil {
+	if err := t.apps.Update(t.config.servers(at)); err != nil {
 		return "", err
 	}
 	t.backends = urls

@@ -364,7 +364,7 @@ func (s *site) shown(g *servertest.Server) []byte {
 
 // renew changes the certificate: the next handshake has it.
 func (s *site) renew() {
-	pair := s.authority.Issue(s.t, host, "localhost")
+	pair := s.authority.Issue(s.t, host, itself, strings.ToLower(itself))
 	testkit.Files(s.t, s.dir, "site", pair)
 	s.hangUp()
 	for _, g := range s.gateways {

@@ -31,7 +31,11 @@ var addresses atomic.Uint32
 // client returns who comes to the site by one of the gateways, over HTTP/2 or HTTP/1.1,
 // from an address of his own: what one client alone sees of a server proves nothing.
 func (s *site) client(gateway int, h2 bool) *http.Client {
-	to := s.gateways[gateway].Addr
+	return s.through(s.gateways[gateway].Addr, h2)
+}
+
+// through is client by the gateway at this address.
+func (s *site) through(to string, h2 bool) *http.Client {
 	n := addresses.Add(1)
 	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(n>>8), byte(n))}}
 	tr := &http.Transport{

@@ -80,7 +80,7 @@ func (s *site) copy(w *webserver) {
 		return
 	}
 	defer w.copying.Unlock()
-	argv := []string{"rsync", "-a", "--delete", s.web[0].www + "/", w.www + "/"}
+	argv := append(s.copies[:len(s.copies)-1:len(s.copies)-1], w.www+"/") // in place of its own folder
 	full := w.full.Load()
 	if full && !w.mounted {
 		argv = append([]string{"prlimit", "--fsize=0", "--"}, argv...)

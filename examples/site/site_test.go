@@ -3,6 +3,7 @@
 package site
 
 import (
+	"cmp"
 	"database/sql"
 	"fmt"
 	"os"
@@ -22,8 +23,8 @@ import (
 
 const (
 	host      = "shop.example"
-	home      = "https://" + host
-	password  = "the database's"
+	home      = "https://" + host      // SITE_URL of the book
+	itself    = "LOCALHOST"            // to WordPress a host like any other, which it must be allowed to ask
 	wordpress = "/usr/share/wordpress" // of Debian's package, without a configuration
 	copies    = 2 * time.Second        // pass between two runs of rsync, so that servers lag
 )
@@ -41,9 +42,12 @@ type site struct {
 	sessions  *servertest.Server // Redis of PHP
 	shared    *servertest.Server // memcached of WordPress
 	authority *testkit.Authority
-	gatewayIn []string // the gateway's flags, but for what differs
-	more      []string // further ones
-	racy      bool     // the second gateway is built to detect races
+
+	copies []string // copies what the origin has
+	cron   string   // what WordPress does by itself
+	first  []string // a gateway before one server
+	more   []string // further flags of the two gateways
+	racy   bool     // the second one is built to detect races
 }
 
 // A webserver is one Apache with a WordPress of its own.
@@ -87,13 +91,15 @@ func (s *site) open() {
 	if s.racy {
 		programs[1] = s.build("gateway", "-race")
 	}
-	s.openDatabases(database)
-	s.pages = servertest.Redis(t, "--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
-	s.sessions = servertest.Redis(t)
+	b := openBook(t)
+	s.openDatabases(b, database)
+	s.pages = servertest.Redis(t, b.settings("/etc/redis/redis.conf, on 10.0.0.6")...)
+	s.sessions = servertest.Redis(t, b.settings("/etc/redis/redis.conf, on 10.0.0.7")...)
 	s.shared = servertest.Memcached(t)
 	ports := [2]int{servertest.FreePort(t), servertest.FreePort(t)}
-	s.openWeb(ports)
-	s.openGateways(programs, ports)
+	s.openWeb(b, ports)
+	s.openGateways(b, programs, ports)
+	b.all()
 }
 
 // build returns a program of the examples.
@@ -122,22 +128,32 @@ func (s *site) write(name, text string) string {
 
 // openDatabases starts MariaDB with a replica, which has whatever is acknowledged, and
 // the program that follows the primary.
-func (s *site) openDatabases(program string) {
+func (s *site) openDatabases(b *book, program string) {
 	t := s.t
 	t.Helper()
-	semi := []string{"--gtid-strict-mode=1", "--rpl-semi-sync-master-timeout=60000", "--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-slave-enabled=1"}
-	s.db[0] = servertest.MariaDB(t, 1, append(semi, "--rpl-semi-sync-master-enabled=1")...)
-	s.db[1] = servertest.MariaDB(t, 2, append(semi, "--read-only=1")...)
-	_, port, _ := strings.Cut(s.db[0].Addr, ":")
-	s.exec(1, "CHANGE MASTER TO master_host='127.0.0.1', master_port="+port+", master_user='admin', master_use_gtid=slave_pos", "START REPLICA")
-	s.exec(0,
-		"CREATE DATABASE site", "CREATE USER site@'%' IDENTIFIED BY '"+strings.ReplaceAll(password, "'", "''")+"'", "GRANT ALL ON site.* TO site@'%'",
-		"CREATE USER probe@'%' IDENTIFIED BY 'hush'", "GRANT REPLICA MONITOR ON *.* TO probe@'%'")
-	testkit.Within(t, testkit.Patience, "the replica has the site", func() bool { return s.ask(1, "SELECT COUNT(*) FROM mysql.user WHERE user='probe'") == "1" })
+	for i, machine := range []string{"10.0.0.31", "10.0.0.32"} {
+		s.db[i] = servertest.MariaDB(t, i+1, b.settings("/etc/mysql/mariadb.conf.d/90-pair.cnf, on "+machine)...)
+	}
+	port := func(i int) string { _, port, _ := strings.Cut(s.db[i].Addr, ":"); return port }
+	b.place = append(b.place, "10.0.0.31:3306", s.db[0].Addr, "10.0.0.32:3306", s.db[1].Addr, "master_host='10.0.0.31'", "master_host='127.0.0.1', master_port="+port(0), "10.0.0.%", "%",
+		"/etc/shop/", s.dir+"/", "/var/lib/shop/", s.dir+"/")
+	s.exec(0, b.statements("10.0.0.31")...)
+	from, to, _ := strings.Cut(b.block("first on 10.0.0.31"), "\n") // each at its server
+	as := " --user=admin --host=127.0.0.1 --port="
+	for i, line := range []string{strings.Replace(from, "mariadb-dump", "mariadb-dump"+as+port(0), 1), strings.Replace(to, "mariadb", "mariadb"+as+port(1), 1)} {
+		s.run("sh", "-c", "cd "+s.dir+" && "+line)
+		if i == 0 {
+			s.exec(0, "CREATE DATABASE since_the_dump") // which the replica finds by itself
+		}
+	}
+	s.exec(1, b.statements("10.0.0.32")...)
+	testkit.Within(t, testkit.Patience, "the replica has the site", func() bool {
+		return s.ask(1, "SELECT COUNT(*) FROM mysql.user WHERE user='probe'") == "1" && s.ask(1, "SHOW DATABASES LIKE 'since%'") != ""
+	})
 	listen := servertest.FreePort(t)
-	s.database = servertest.Start(t, listen, program, "-kind", "mysql", "-listen", fmt.Sprintf("127.0.0.1:%d", listen),
-		"-backends", "tcp://"+s.db[0].Addr+",tcp://"+s.db[1].Addr, "-user", "probe", "-password-file", s.write("probe-password", "hush\n"),
-		"-memory", filepath.Join(s.dir, "primary"))
+	s.write("probe-password", "a-third\n")
+	argv := append([]string{program}, b.flags("database")...)
+	s.database = servertest.Start(t, listen, append(argv, "-listen", fmt.Sprintf("127.0.0.1:%d", listen))...)
 }
 
 // connect returns the database of this number.
@@ -171,7 +187,7 @@ func (s *site) ask(n int, query string) (found string) {
 }
 
 // openWeb starts the Apaches. What is in this package's folders is what an operator copies.
-func (s *site) openWeb(gateways [2]int) {
+func (s *site) openWeb(b *book, gateways [2]int) {
 	t := s.t
 	t.Helper()
 	php, err := filepath.Glob("/usr/lib/apache2/modules/libphp*.so")
@@ -182,7 +198,13 @@ func (s *site) openWeb(gateways [2]int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := s.write("apache.conf", string(conf))
+	file, authority := s.write("apache.conf", string(conf)), s.authority.File(t, filepath.Join(s.dir, "ca.pem"))
+	if err := os.Chmod(authority, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.place = append(b.place, "10.0.0.7:6379", s.sessions.Addr, "10.0.0.6:11211", s.shared.Addr, "127.0.0.1:3306", s.database.Addr, "/etc/ssl/certs/ca-certificates.crt", authority,
+		"gw1.shop.example", fmt.Sprintf("%s:%d", itself, gateways[0]), "gw2.shop.example", fmt.Sprintf("%s:%d", itself, gateways[1]))
+	env := b.environment("/etc/apache2/envvars")
 	for i := range s.web {
 		at := filepath.Join(s.dir, fmt.Sprintf("web%d", i))
 		w := &webserver{www: filepath.Join(at, "www"), state: at}
@@ -196,28 +218,32 @@ func (s *site) openWeb(gateways [2]int) {
 			t.Fatal(err)
 		}
 		s.web[i] = w
-		if i > 0 {
-			s.copy(w)
-		} else {
+		if i == 0 {
 			s.run("rsync", "-rL", "--exclude=wp-config.php", "--exclude=.htaccess", wordpress+"/", w.www+"/")
 			s.run("rsync", "-r", "www/", "testdata/trial", w.www+"/")
 			s.run("chown", "-R", "www-data", filepath.Join(w.www, "wp-content", "uploads"))
 		}
 		port := servertest.FreePort(t)
-		w.Server = servertest.Start(t, port, "env", "SITE_LISTEN=127.0.0.1:"+fmt.Sprint(port), "SITE_WWW="+w.www, "SITE_STATE="+w.state, "SITE_PHP="+php[0],
-			"SITE_DATABASE="+s.database.Addr, "SITE_DATABASE_PASSWORD="+password, "SITE_URL="+home, "SITE_CA="+s.authority.File(t, filepath.Join(s.dir, "ca.pem")),
-			"SITE_GATEWAYS="+fmt.Sprintf("localhost:%d,localhost:%d", gateways[0], gateways[1]),
-			"SITE_MEMCACHED="+s.shared.Addr, "SITE_SESSIONS=tcp://"+s.sessions.Addr+"?timeout=1&read_timeout=2&prefix=PHPSESSION:",
-			"apache2", "-DFOREGROUND", "-f", file)
+		own := map[string]string{"SITE_LISTEN": fmt.Sprintf("127.0.0.1:%d", port), "SITE_WWW": w.www, "SITE_STATE": w.state, "SITE_PHP": php[0]}
+		argv := []string{"env"}
+		for name, value := range env {
+			argv = append(argv, name+"="+cmp.Or(own[name], value))
+		}
+		w.Server = servertest.Start(t, port, append(argv, "apache2", "-DFOREGROUND", "-f", file)...)
 		t.Cleanup(func() {
 			if t.Failed() {
 				log, _ := os.ReadFile(filepath.Join(w.state, "error.log"))
 				t.Logf("web%d: %s\n%s", i, w.Output(), tail(string(log), 4000))
 			}
 		})
-	}
-	if err := os.Chmod(filepath.Join(s.dir, "ca.pem"), 0o644); err != nil {
-		t.Fatal(err)
+		if i == 0 {
+			b.place = append(b.place, "10.0.0.10:"+env["SITE_WWW"], w.www, "http://10.0.0.10", w.url())
+			cron, copies := s.units(b)
+			s.cron, s.copies = cron, strings.Fields(copies)
+			continue
+		}
+		b.place = append(b.place, fmt.Sprintf("http://10.0.0.1%d", i), w.url())
+		s.copy(w)
 	}
 	s.keepCopying()
 }
@@ -243,16 +269,18 @@ func (s *site) keepCopying() {
 }
 
 // openGateways starts two of them, which know one another by Redis.
-func (s *site) openGateways(programs [2]string, ports [2]int) {
+func (s *site) openGateways(b *book, programs [2]string, ports [2]int) {
 	t := s.t
 	t.Helper()
-	cert, key := testkit.Files(t, s.dir, "site", s.authority.Issue(t, host, "localhost"))
-	s.gatewayIn = append([]string{"-shop", "wordpress", "-origin", s.web[0].url(), "-backends", "@" + s.write("backends", s.web[1].url()+"\n"+s.web[2].url()+"\n"),
-		"-tls-cert", cert, "-tls-key", key, "-purge-from", "127.0.0.1", "-redis-cache", "redis://" + s.pages.Addr, "-cache-ttl", "60s", "-linger", "0",
-		"-probe", "/health.php", "-probe-host", host, "-max-requests", "24", "-log-hits", "1000"}, s.more...)
+	testkit.Files(t, s.dir, "site", s.authority.Issue(t, host, itself, strings.ToLower(itself)))
+	b.place = append(b.place, "10.0.0.6:6379", s.pages.Addr, "10.0.0.0/24", "127.0.0.1", "/etc/gateway/", s.dir+"/")
+	s.write("backends", b.block("/etc/gateway/backends"))
+	s.first = append([]string{programs[0]}, b.flags("gateway")...)
+	both := append(b.flags("gateway"), s.more...)
 	for i := range s.gateways {
 		s.status[i] = fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
-		argv := append(append([]string{programs[i]}, s.gatewayIn...), "-listen", fmt.Sprintf("127.0.0.1:%d", ports[i]), "-status", s.status[i])
+		// There is no balancer in front that has to notice that one ends.
+		argv := append(append([]string{programs[i]}, both...), "-listen", fmt.Sprintf("127.0.0.1:%d", ports[i]), "-status", s.status[i], "-linger", "0", "-log-hits", "1000")
 		g := servertest.Start(t, ports[i], argv...)
 		s.gateways[i] = g
 		t.Cleanup(func() {
@@ -261,6 +289,13 @@ func (s *site) openGateways(programs [2]string, ports [2]int) {
 			}
 		})
 	}
+}
+
+// one starts a gateway before the one server that there was, and returns where it is.
+func (s *site) one() (gateway *servertest.Server) {
+	s.t.Helper()
+	port := servertest.FreePort(s.t)
+	return servertest.Start(s.t, port, append(s.first, "-listen", fmt.Sprintf("127.0.0.1:%d", port), "-status", "", "-linger", "0")...)
 }
 
 func tail(s string, n int) string {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -58,5 +59,13 @@ func TestAuthority(t *testing.T) {
 		if _, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: NewAuthority(t).Pool, ServerName: name}); err == nil {
 			t.Errorf("%s: another authority's word was taken", name)
 		}
+	}
+}
+
+func TestBlocks(t *testing.T) {
+	page := Tree(t, map[string]string{"page.md": "# A page\n\n```sh\n# /etc/x, on all\na -b \\\n    -c\n```\n\nand\n\n```sql\n-- on one\nSELECT 1;\n```\n```\na drawing\n```\n"}) + "/page.md"
+	want := []Block{{"sh", "/etc/x, on all", "a -b -c\n"}, {"sql", "on one", "SELECT 1;\n"}, {"", "", "a drawing\n"}}
+	if got := Blocks(t, page); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -29,7 +29,7 @@ define('DISABLE_WP_CRON', true);
 define('DISALLOW_FILE_MODS', true);
 define('AUTOMATIC_UPDATER_DISABLED', true);
 define('WP_HTTP_BLOCK_EXTERNAL', true);
-define('WP_ACCESSIBLE_HOSTS', 'localhost');
+define('WP_ACCESSIBLE_HOSTS', preg_replace('/:\d+/', '', getenv('SITE_GATEWAYS') ?: '')); // which are told of changes
 
 // Keys that are the same on every server, or nobody stays logged in. Make your own.
 foreach (['AUTH_KEY', 'SECURE_AUTH_KEY', 'LOGGED_IN_KEY', 'NONCE_KEY', 'AUTH_SALT', 'SECURE_AUTH_SALT', 'LOGGED_IN_SALT', 'NONCE_SALT'] as $name) {
