@@ -16,6 +16,8 @@ type answer struct {
 	length   int64         // of the body; negative: nobody knows
 	unproven bool          // only the end of the connection ends the body
 	ready    bool          // there is something of the body, or all of it
+	page     bool          // all of it is here, and little: it is read at once
+	kind     string        // the media type that the header states
 	header   lookup        // as it came
 	body     io.ReadCloser // which holds the place until it ends; [http.NoBody] if there is none
 
@@ -30,13 +32,20 @@ type lookup interface{ Get(name string) string }
 
 func answerOf(res *http.Response) answer {
 	return answer{
-		status: res.StatusCode, length: res.ContentLength, header: res.Header, body: res.Body, res: res,
+		status: res.StatusCode, length: res.ContentLength, header: res.Header, body: res.Body, res: res, kind: mediaType(res.Header),
 		unproven: res.ProtoMajor == 1 && res.ContentLength == -1 && !slices.Contains(res.TransferEncoding, "chunked"),
 	}
 }
 
-func replied(r *http1.Reply) answer {
-	a := answer{status: r.Status, length: r.ContentLength(), header: r.Head, body: r, head: r.Head, tail: &r.Trailer, unproven: r.Unproven()}
+// A reply is an answer as it comes over the pool's own connections.
+type reply interface {
+	io.ReadCloser
+	ContentLength() int64
+	Ended() bool
+}
+
+func replied(r reply, head *http1.Head, tail *http.Header) answer {
+	a := answer{status: head.Status, length: r.ContentLength(), header: head, body: r, head: head, tail: tail, kind: mediaType(head)}
 	if r.Ended() {
 		a.body = http.NoBody
 	}
@@ -87,20 +96,26 @@ func (t *try) receive(a *answer) error {
 		return nil
 	}
 	a.body = b
-	if b.src == http.NoBody || x.ask.Stream || streams(a.header) {
+	if b.src == http.NoBody || x.ask.Stream || a.streams() {
 		return nil
 	}
-	t.ahead.init(x.pool, b, a.length)
-	a.body = &t.ahead
 	if w, ok := b.src.(http1.Arriving); ok && w.Whole() {
 		a.ready = true
 	}
-	if a.unproven || a.ready {
-		t.ahead.answer()
+	// What the pool itself reads at once, to its end, holds no place meanwhile, however
+	// slow its client is.
+	if a.page = a.ready && x.passage != nil && 0 <= a.length && a.length <= pageSize; a.page {
 		return nil
 	}
-	err := t.ahead.hold()
-	a.ready = t.ahead.ready()
+	ahead := &ahead{}
+	ahead.init(x.pool, b, a.length)
+	a.body = ahead
+	if a.unproven || a.ready {
+		ahead.answer()
+		return nil
+	}
+	err := ahead.hold()
+	a.ready = ahead.ready()
 	return err
 }
 

@@ -26,6 +26,7 @@ import (
 type passage struct {
 	answering
 	exchange exchange
+	page     *[pageSize]byte // memory for a body that is read at once
 
 	mu   sync.Mutex
 	over bool // guarded by mu: the final answer begins, or there is none
@@ -41,7 +42,7 @@ func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming) {
 	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
-	x.head, x.out = &s.head, s.header
+	x.head, x.out, d.page = &s.head, s.header, &s.page
 	if p.shown {
 		x.out = make(http.Header, len(r.Header)+8)
 	}
@@ -74,7 +75,11 @@ func (x *exchange) show(r *http.Request) *http.Request {
 type scratch struct {
 	header http.Header // of the request
 	head   http1.Head  // of the answer
+	page   [pageSize]byte
 }
+
+// pageSize is how long a body may be for which there is memory anyway, in bytes.
+const pageSize = 4 << 10
 
 var scratches = sync.Pool{New: func() any { return &scratch{header: make(http.Header, 24)} }}
 
@@ -160,7 +165,10 @@ func (d *passage) copy(a *answer) error {
 	if a.body == http.NoBody {
 		return nil
 	}
-	flush := a.length < 0 || mediaType(a.header) == eventStream
+	if a.page {
+		return d.copyPage(a)
+	}
+	flush := a.length < 0 || a.kind == eventStream
 	if flush && !a.ready {
 		d.flush()
 	}
@@ -186,6 +194,19 @@ func (d *passage) copy(a *answer) error {
 			return err
 		}
 	}
+}
+
+// copyPage writes a body that is all here.
+func (d *passage) copyPage(a *answer) error {
+	page := d.page[:a.length]
+	if _, err := io.ReadFull(a.body, page); err != nil {
+		return err
+	}
+	n, err := d.ResponseWriter.Write(page)
+	if err == nil && n < len(page) {
+		err = io.ErrShortWrite
+	}
+	return err
 }
 
 // flush sends what is written. If that fails, so does what is written next.

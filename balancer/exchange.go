@@ -172,7 +172,6 @@ type try struct {
 	call     http1.Call         // over the pool's own connections
 	answer   answer
 	body     body                        // of the answer
-	ahead    ahead                       // of that, if it is read ahead
 	released atomic.Int32                // see left
 	answered bool                        // a header has come
 	traced   func(status int, err error) // ends the attempt's span; nil: there is none

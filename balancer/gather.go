@@ -50,7 +50,7 @@ func (x *exchange) gather() error {
 
 // dialogue reports whether a request with this header may go on after its answer
 // has begun, whatever its length is.
-func dialogue(h http.Header) bool { return streams(http.Header{"Content-Type": h["Content-Type"]}) }
+func dialogue(h http.Header) bool { return speaks(mediaType(h)) }
 
 // listen gathers what may be a dialogue, for a moment, and to the end if the
 // request may not hold a place before.

@@ -43,10 +43,7 @@ func (t *try) overHTTP2(c *h2.Transport) error {
 		t.answer = answerOf(r.Response())
 		return nil
 	}
-	t.answer = answer{status: r.Status, length: r.ContentLength(), header: r.Head, body: r, head: r.Head, tail: &r.Trailer}
-	if r.Ended() {
-		t.answer.body = http.NoBody
-	}
+	t.answer = replied(r, r.Head, &r.Trailer)
 	return nil
 }
 

@@ -332,7 +332,8 @@ func (t *try) over(c *http1.Transport) error {
 	if x.passage == nil {
 		t.answer = answerOf(reply.Response())
 	} else {
-		t.answer = replied(reply)
+		t.answer = replied(reply, reply.Head, &reply.Trailer)
+		t.answer.unproven = reply.Unproven()
 	}
 	return nil
 }

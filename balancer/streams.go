@@ -21,7 +21,7 @@ func isStream(a *answer) bool {
 	if a.status == http.StatusSwitchingProtocols {
 		return true
 	}
-	return mediaType(a.header) == eventStream && a.body != http.NoBody
+	return a.kind == eventStream && a.body != http.NoBody
 }
 
 // mediaType returns the type that a header states, whatever its parameters are:
@@ -47,10 +47,11 @@ func (t *try) settle(a *answer) error {
 
 // streams reports whether each byte matters when it comes, and an answer that
 // says nothing for long is no slow one.
-func streams(h lookup) bool {
-	if strings.EqualFold(h.Get("X-Accel-Buffering"), "no") {
-		return true
-	}
-	kind := mediaType(h)
+func (a *answer) streams() bool {
+	return speaks(a.kind) || strings.EqualFold(a.header.Get("X-Accel-Buffering"), "no")
+}
+
+// speaks reports whether a body of this media type is a stream.
+func speaks(kind string) bool {
 	return kind == eventStream || strings.HasPrefix(kind, "application/grpc")
 }

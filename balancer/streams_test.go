@@ -136,8 +136,8 @@ func TestWhatIsAStream(t *testing.T) {
 		"":                                               false,
 	} {
 		h := http.Header{"Content-Type": {value}}
-		counts := isStream(&answer{status: 200, header: h})
-		if passes := streams(h); counts != want || passes != want {
+		a := answerOf(&http.Response{StatusCode: 200, Header: h})
+		if counts, passes := isStream(&a), a.streams(); counts != want || passes != want {
 			t.Errorf("%q: counts as a stream: %t, is not held: %t, want %t", value, counts, passes, want)
 		}
 	}
