@@ -132,7 +132,7 @@ func (x *exchange) broke(err error) {
 
 // noteTry notes for the log line where the request went.
 func (x *exchange) noteTry(t *try, err error) {
-	x.last, x.took = failed{t.entry.Name, err}, time.Since(t.start)
+	x.last, x.took = failed{t.entry.Name, err}, t.now.Sub(t.start)
 	if x.rec.Hit { // of a fallback's first handler
 		x.rec.Hit = false
 	}
@@ -166,6 +166,7 @@ type try struct {
 	way      *way // to it
 	place    pool.Place
 	start    time.Time
+	now      time.Time // when the attempt was looked at last
 	ended    sync.Once
 	ctx      context.Context    // of the client's request, with the limit of everything
 	cancel   context.CancelFunc // nil: there is no such limit

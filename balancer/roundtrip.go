@@ -215,21 +215,24 @@ func (t *try) roundTrip() (*answer, error) {
 	err := t.send(t.way.transport)
 	if err == nil {
 		t.answered = true
-		o := t.judge(time.Now(), a)
+		t.now = time.Now()
+		o := t.judge(t.now, a)
 		if err = t.receive(a); err == nil {
-			now := time.Now()
-			x.pool.observe(e, now, x.req, o)
-			t.tried(now, a.status, nil)
+			if !a.page && a.body != http.NoBody { // it may have been waited for
+				t.now = time.Now()
+			}
+			x.pool.observe(e, t.now, x.req, o)
+			t.tried(t.now, a.status, nil)
 			return a, nil
 		}
 		err = fmt.Errorf("response broke off: %w", err)
 		_ = a.body.Close() // what came of it is thrown away
 	}
-	now := time.Now()
+	t.now = time.Now()
 	err = t.cause(err)
-	t.judgeError(now, err)
+	t.judgeError(t.now, err)
 	t.end()
-	t.tried(now, 0, err)
+	t.tried(t.now, 0, err)
 	return nil, err
 }
 
@@ -266,6 +269,7 @@ func (t *try) tried(now time.Time, status int, err error) {
 func (t *try) send(rt http.RoundTripper) error {
 	switch rt := rt.(type) {
 	case *http1.Transport:
+		t.call.Now = t.start
 		return t.over(rt)
 	case *h2.Transport:
 		return t.overHTTP2(rt)

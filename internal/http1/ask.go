@@ -1,6 +1,9 @@
 package http1
 
-import "errors"
+import (
+	"cmp"
+	"errors"
+)
 
 // An asking is how a request without a body is sent over a kept connection: the
 // connection is looked at, the request written, and its answer waited for, in one call
@@ -34,12 +37,14 @@ func (cn *conn) ask(call *Call) error {
 		cn.asking = a
 	}
 	a.call, a.err = call, nil
-	err := cn.raw.Read(a.again)
-	a.call = nil
-	if a.err != nil {
-		return a.err
+	for {
+		err := cn.raw.Read(a.again)
+		if a.err == nil && err != nil && cn.early(err) {
+			continue
+		}
+		a.call = nil
+		return cmp.Or(a.err, err)
 	}
-	return err
 }
 
 // step is called when there may be something to read. It reports whether to wait no
@@ -60,7 +65,9 @@ func (a *asking) step(fd uintptr) bool {
 		head = head[n:]
 	}
 	if len(head) > 0 { // more than a socket takes at once, or an error
-		a.err = a.cn.write(call, head)
+		if a.err = a.cn.exact(); a.err == nil {
+			a.err = a.cn.write(call, head)
+		}
 	}
 	return a.err != nil
 }

@@ -28,6 +28,8 @@ type conn struct {
 	keep   time.Duration // how long it may idle
 	heard  bool          // the server has sent a byte of the current response
 	idle   time.Duration // the longest pause of each read; 0: none
+	until  time.Time     // when the header must have come; zero: a deadline of nc says it
+	by     time.Time     // the deadline of nc, which may be before until; zero if until is
 	stall  time.Duration // the longest pause of each write; 0: do has set a deadline
 	upload *upload       // of the current request; nil: it was written inline
 	broken bool          // the request was not written inline as it should be
@@ -96,11 +98,15 @@ func (cn *conn) Read(p []byte) (int, error) {
 	if cn.interrupted.Load() { // and the deadline may have been lifted since
 		return 0, os.ErrDeadlineExceeded
 	}
-	n, err := cn.nc.Read(p)
-	if n > 0 {
-		cn.heard = true
+	for {
+		n, err := cn.nc.Read(p)
+		if n > 0 {
+			cn.heard = true
+		}
+		if n > 0 || err == nil || !cn.early(err) {
+			return n, err
+		}
 	}
-	return n, err
 }
 
 // A sender is the writing side of a connection, within the limit that holds.
@@ -118,10 +124,10 @@ func (s *sender) Write(p []byte) (int, error) {
 	return s.nc.Write(p)
 }
 
-// do sends the call's request and reads the response's header.
-func (cn *conn) do(ctx context.Context, call *Call) error {
+// do sends the call's request, now, and reads the response's header.
+func (cn *conn) do(ctx context.Context, call *Call, now time.Time) error {
 	cn.heard, cn.idle, cn.stall, cn.upload, cn.broken = false, 0, 0, nil, false
-	if err := cn.limit(call.Wait); err != nil {
+	if err := cn.begin(call.Wait, now); err != nil {
 		cn.close()
 		return err
 	}
@@ -152,8 +158,46 @@ func (cn *conn) do(ctx context.Context, call *Call) error {
 	return nil
 }
 
+// begin bounds the wait for the header of a request over a connection that may have been
+// kept. Its deadline is that of the latest request which found none to come: to move one
+// with each request costs more than to find, once in a while, that it came too early.
+func (cn *conn) begin(wait time.Duration, now time.Time) error {
+	if !cn.unseen || wait <= 0 {
+		return cn.limit(wait)
+	}
+	cn.until = now.Add(wait)
+	if cn.by.After(now) && !cn.by.After(cn.until) {
+		return nil
+	}
+	cn.by = cn.until
+	return cn.nc.SetDeadline(cn.by)
+}
+
+// exact makes the deadline what it is meant to be.
+func (cn *conn) exact() error {
+	if !cn.by.Before(cn.until) {
+		return nil
+	}
+	cn.by = cn.until
+	if err := cn.nc.SetDeadline(cn.by); err != nil {
+		return err
+	}
+	if cn.interrupted.Load() { // which has set another, before or after
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// early reports whether a wait that ended with err goes on, since only the deadline of a
+// request before is over.
+func (cn *conn) early(err error) bool {
+	return cn.by.Before(cn.until) && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(cn.until) &&
+		!cn.interrupted.Load() && cn.exact() == nil
+}
+
 // limit bounds both directions.
 func (cn *conn) limit(wait time.Duration) error {
+	cn.until, cn.by = time.Time{}, time.Time{}
 	if wait <= 0 {
 		return cn.nc.SetDeadline(time.Time{})
 	}

@@ -55,6 +55,7 @@ func (cn *conn) answer(ctx context.Context, call *Call, h *Head, wait Wait) {
 	if r.Whole() { // nothing is waited for any more
 		return
 	}
+	cn.until, cn.by = time.Time{}, time.Time{}
 	if err := cn.nc.SetReadDeadline(time.Time{}); err != nil {
 		r.last = true // what is read next tells
 	}

@@ -101,6 +101,7 @@ type Call struct {
 	// Head is the memory that the response's head is read into. It belongs to the
 	// call until the body has been read or closed. Nil: the call has its own.
 	Head  *Head
+	Now   time.Time     // when it begins; zero: that is looked up
 	Fresh bool          // not on a connection that idled for [FreshIdle]
 	Wait  time.Duration // from the end of the request to the response's header; 0 and less: no limit
 	Idle  time.Duration // the longest pause inside the response's body; 0 and less: no limit
@@ -178,8 +179,12 @@ func (t *Transport) Exchange(ctx context.Context, call *Call) (*Reply, error) {
 	if err := call.write(room[:0]); err != nil {
 		return nil, err
 	}
-	for fresh := false; ; {
-		cn := t.take(call, fresh)
+	now := call.Now
+	for fresh := false; ; now = (time.Time{}) {
+		if now.IsZero() {
+			now = time.Now()
+		}
+		cn := t.take(call, fresh, now)
 		reused := cn != nil
 		if !reused {
 			nc, err := t.dial(ctx)
@@ -191,7 +196,7 @@ func (t *Transport) Exchange(ctx context.Context, call *Call) (*Reply, error) {
 			}
 			cn = newConn(t, nc)
 		}
-		err := cn.do(ctx, call)
+		err := cn.do(ctx, call, now)
 		if err == nil {
 			return &call.reply, nil
 		}
@@ -222,11 +227,10 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // take returns an idle connection that may be used for call, the latest first, or nil.
-func (t *Transport) take(call *Call, none bool) *conn {
+func (t *Transport) take(call *Call, none bool, now time.Time) *conn {
 	if none {
 		return nil
 	}
-	now := time.Now()
 	for {
 		t.mu.Lock()
 		n := len(t.idle)

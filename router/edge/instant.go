@@ -177,10 +177,16 @@ func (c *conn) known(head *http1.Head, proto string, most int64) h1.Known {
 	if !ok || len(s.opts.Observers) > 0 && s.observes(c.client(head)) { // whose answers are like nobody's
 		return h1.Nothing
 	}
-	now := time.Now()
+	var now time.Time
+	if copied.Any() {
+		now = time.Now()
+	}
 	m := s.memoOf(&key, copied, now)
 	if m == nil {
 		return h1.Unknown
+	}
+	if now.IsZero() { // of what nobody knows nothing is timed
+		now = time.Now()
 	}
 	if cookies && !ignoresAll(head, m.Page) {
 		return h1.Nothing
