@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,8 @@ type proxy struct {
 	standard bool // ReverseProxy serves all requests, as in tests that compare
 
 	inflight atomic.Int64 // requests in RoundTrip or with an open body
+	crowd    int64        // so many of them are many: see together
+	sending  atomic.Int64 // when the latest was about to be sent, in ns
 	retried  retried
 	budget   budget
 	depot    depot      // of bodies kept for slow clients
@@ -32,7 +35,7 @@ type proxy struct {
 }
 
 func newProxy(opts Options, v *pool.View, h hop) *proxy {
-	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h}
+	p := &proxy{opts: opts, log: opts.Logger.With("pool", opts.Name), view: v, hop: h, crowd: 8 * int64(runtime.GOMAXPROCS(0))}
 	p.depot.init(p)
 	p.reverse = p.newReverse()
 	p.shown = opts.Affinity != nil || opts.Refuse != nil || opts.Error != nil || !blind(opts.Policy)

@@ -329,6 +329,7 @@ func (t *try) over(c *http1.Transport) error {
 			t.call.Request, t.call.Trailer = r, nil
 		}
 	}
+	x.pool.together(t.start)
 	reply, err := c.Exchange(t.ctx, &t.call)
 	if err != nil {
 		return err
