@@ -87,3 +87,19 @@ func (u upgraded) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
+
+// lastWords is how long a backend has for what it says once its client says no more.
+const lastWords = 5 * time.Second
+
+// CloseWrite ends the direction to the backend, and lets it say its last words: browsers end
+// theirs behind the frame that closes a websocket of HTTP/2, and want the answer to it.
+// One that says nothing to that is not waited for: over HTTP/1.1 its client has left, as a
+// rule.
+func (u upgraded) CloseWrite() error {
+	half, ok := u.Writer.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	time.AfterFunc(lastWords, func() { _ = u.Close() }) // it may be closed
+	return half.CloseWrite()
+}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -253,6 +254,7 @@ func TestWebsocket(t *testing.T) {
 		if err != nil {
 			return
 		}
+		defer c.CloseNow()
 		for {
 			kind, msg, err := c.Read(r.Context())
 			if err != nil {
@@ -295,6 +297,66 @@ func TestWebsocket(t *testing.T) {
 		return p.Backends()[0].Streams == 0
 	})
 }
+
+// TestADirectionOfAnUpgradeEndsByItself: a backend hears that its client says no more, and
+// what it says to that reaches the client.
+func TestADirectionOfAnUpgradeEndsByItself(t *testing.T) {
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		heard, _ := io.ReadAll(rw)
+		_, _ = fmt.Fprintf(c, "heard %s", heard)
+	}))
+	defer back.Close()
+	srv := httptest.NewServer(newPool(t, Backends(back.URL), Options{}))
+	defer srv.Close()
+	c := testkit.Dial(t, srv.Listener.Addr().String())
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+	in := bufio.NewReader(c)
+	if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != 101 {
+		t.Fatal(res, err)
+	}
+	_, _ = io.WriteString(c, "the end")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(in); string(rest) != "heard the end" || err != nil {
+		t.Errorf("then %q, %v", rest, err)
+	}
+}
+
+// TestABackendThatHasNothingToSayIsLeft once its client says no more: it might never end.
+func TestABackendThatHasNothingToSayIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := 0
+		u := upgraded{&body{src: closing{&closed}}, halfClosed{&closed}}
+		u.once.Do(func() {}) // there is no exchange
+		if err := u.CloseWrite(); err != nil || closed != 1 {
+			t.Fatal(err, closed)
+		}
+		time.Sleep(lastWords + time.Second) // in a bubble
+		if closed != 11 {
+			t.Errorf("closed: %d", closed)
+		}
+	})
+}
+
+// A halfClosed counts by one that it was, a closing by ten.
+type (
+	halfClosed struct{ n *int }
+	closing    struct{ n *int }
+)
+
+func (h halfClosed) Write(p []byte) (int, error) { return len(p), nil }
+func (h halfClosed) CloseWrite() error           { *h.n++; return nil }
+func (c closing) Read([]byte) (int, error)       { return 0, io.EOF }
+func (c closing) Close() error                   { *c.n += 10; return nil }
 
 func TestHTTP2Backends(t *testing.T) {
 	var proto string

@@ -196,10 +196,15 @@ func (r *Request) Parse(head *http1.Head, lim *http1.Limits, end bool) error {
 	switch {
 	case end && head.Length > 0:
 		return malformed("no body, of which the length was stated")
+	case r.protocol != "":
+		// What comes on its stream is no body, and a backend must not wait for one.
+		if length != "" || head.Value(expect) != "" {
+			return malformed("an extended CONNECT that announces a body")
+		}
 	case !end && length == "":
 		head.Length = -1
 	}
-	head.Expect = !end && fields.EqualFold(head.Value(expect), "100-continue")
+	head.Expect = !end && r.protocol == "" && fields.EqualFold(head.Value(expect), "100-continue")
 	return nil
 }
 
@@ -225,6 +230,8 @@ func (r *Request) check() error {
 	case connect:
 	case r.protocol != "" && r.method != http.MethodConnect:
 		return malformed(":protocol of another method than CONNECT")
+	case r.protocol != "" && !fields.Token(r.protocol):
+		return malformed("a :protocol that is no token")
 	case r.scheme == "":
 		return malformed("no scheme")
 	case !fields.EqualFold(r.scheme, "https") && !fields.EqualFold(r.scheme, "http"):

@@ -50,6 +50,10 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, r, err)
 		}
 	}
+	if r, err := parse(t, ":method=CONNECT :protocol=websocket :scheme=https :authority=a :path=/b", false); err != nil || r.Method != "GET" ||
+		r.RequestURI != "/b" || r.Header.Get("Connection") != "Upgrade" || r.Header.Get("Upgrade") != "websocket" || r.ContentLength != 0 {
+		t.Errorf("an extended CONNECT: %v, %v", r, err)
+	}
 	if r, err := parse(t, usual, false); err != nil || r.ContentLength != -1 || len(r.TransferEncoding) > 0 {
 		t.Errorf("a body of unknown length: %v, %v", r, err)
 	}
@@ -118,6 +122,11 @@ func TestNoRequests(t *testing.T) {
 		"CONNECT with a path":            {":method=CONNECT :authority=a:1 :path=/", 0},
 		"CONNECT without an authority":   {":method=CONNECT", 0},
 		":protocol of GET":               {usual + ":protocol=websocket", 0},
+		":protocol without a path":       {":method=CONNECT :protocol=websocket :scheme=https :authority=a", 0},
+		":protocol that is none":         {":method=CONNECT :protocol=a,b :scheme=https :authority=a :path=/", 0},
+		"fields in a :protocol":          {`:method=CONNECT :protocol=a\r\nb:c :scheme=https :authority=a :path=/`, 0},
+		":protocol and a length":         {":method=CONNECT :protocol=websocket :scheme=https :authority=a :path=/ content-length=5", 0},
+		":protocol and an expectation":   {":method=CONNECT :protocol=websocket :scheme=https :authority=a :path=/ expect=100-continue", 0},
 		"HTTP/1's own first line's end":  {`:method=GET :scheme=https :authority=a :path=/\r\nx:y`, 0},
 		"a tab in a path":                {":method=GET :scheme=https :authority=a :path=/\ta", 0},
 		"a control byte in a value":      {usual + "a=\x01", 400},

@@ -20,8 +20,10 @@
 // Over HTTP/2 (RFC 9113) answers go out by the priorities that clients state (RFC 9218),
 // else in turns. A client that has the server work for nothing, with streams that it gives
 // up by the hundred or frames that ask for nothing, is sent away (ENHANCE_YOUR_CALM), and
-// the log says so. Websockets are not offered over it (RFC 8441): browsers open a
-// connection of HTTP/1.1 for one.
+// the log says so. Websockets come on streams of it (RFC 8441): handlers get an extended
+// CONNECT as the GET with Upgrade that it would be over HTTP/1.1, and may take its stream
+// over as they would the connection there. Other protocols are answered with 501, and
+// success that is no websocket with 502. Over HTTP/3 none is offered (RFC 9220).
 //
 // A request has a name, X-Request-Id: what a trusted proxy has given it, else 64 random
 // bits. Backends are told of it, the log says it as "id", and every answer has it, those

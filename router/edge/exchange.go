@@ -36,6 +36,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in := r // which the tier's own server has made for this call, with the record
 	if ex.own, _ = w.(own); ex.own != nil {
 		ex.rc = ex.own
+		ex.connects = r.ProtoMajor == 2 && r.Header["Upgrade"] != nil // which no other request has there
 	} else {
 		ex.rc = foreign{http.NewResponseController(w)}
 		in = r.WithContext(ctx)

@@ -47,6 +47,7 @@ func (s *Server) Report() health.Report {
 		health.Count("connections_total", "Connections accepted.", s.stats.conns.Load()),
 		health.Level("connections_open", "Connections that are open and not upgraded.", "", float64(s.stats.open.Load())),
 		health.Level("connections_upgraded", "Connections that are open and upgraded.", "", float64(s.upgrades.count())),
+		health.Level("streams_upgraded", "Streams of HTTP/2 that are upgraded: websockets.", "", float64(s.h2.Tunnels())),
 		health.Count("connections_closed_idle_total", "Connections that were idle and closed to make room for others.", s.crowd.closedIdle.Load()),
 		health.Count("connections_refused_total", "Connections closed at once, beyond the limits.", s.crowd.refused.Load()),
 		health.Count("requests_total", "Requests begun.", s.stats.requests.Load()),

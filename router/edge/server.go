@@ -126,7 +126,7 @@ func New(handler http.Handler, opts Options) (*Server, error) {
 	s.h1.HeadTime, s.h1.BodyStall, s.h1.UpgradeIdle = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.UpgradeIdle
 	s.h1.Head = opts.head()
 	s.h2.Handler, s.h2.Panicked, s.h2.Head, s.h2.Streams = s, s.broken, s.h1.Head, opts.Limits.Streams
-	s.h2.HeadTime, s.h2.BodyStall, s.h2.WriteStall = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.WriteStall
+	s.h2.HeadTime, s.h2.BodyStall, s.h2.WriteStall, s.h2.UpgradeIdle = opts.Limits.Header, opts.Limits.BodyStall, opts.Limits.WriteStall, opts.Limits.UpgradeIdle
 	if opts.PlainHTTP2 {
 		s.h1.Prior = s.prior
 	}

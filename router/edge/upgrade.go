@@ -2,9 +2,13 @@ package edge
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
 )
+
+// errUnswitched is what an answer is that would be taken for a websocket (RFC 8441, section 5).
+var errUnswitched = errors.New("edge: a request for a websocket was answered without one")
 
 // Hijack implements [http.Hijacker]. Whoever takes the connection over writes the
 // answer past the exchange, from Header as httputil.ReverseProxy does or by

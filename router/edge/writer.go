@@ -46,6 +46,8 @@ type exchange struct {
 	head   bool     // the request's method is HEAD
 	old    bool     // the client speaks HTTP/1.0
 
+	connects bool // the request asks for a websocket by an extended CONNECT: success would be one
+
 	unmount func() // says that nobody need wait for the exchange; nil: it is the server's own
 
 	status int   // of the final header; 0 before
@@ -140,6 +142,10 @@ func (ex *exchange) WriteHeader(status int) {
 func (ex *exchange) final(status int) {
 	if ex.status != 0 {
 		return
+	}
+	if ex.connects && status/100 == 2 {
+		ex.rec.Fail(errUnswitched)
+		status = http.StatusBadGateway
 	}
 	h := ex.complete(status)
 	if ex.hold(h); !ex.holds {

@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -10,6 +9,7 @@ import (
 	x "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/http2"
 	"github.com/foretier/foretier/router/edge/internal/h1"
@@ -168,8 +168,8 @@ func (c *conn) ask() error {
 		return &http2.StreamError{Stream: b.stream, Code: x.ErrCodeRefusedStream, Cause: "too many streams"}
 	}
 	err := b.req.Parse(&b.head, &c.srv.Head, b.end)
-	if err == nil && b.req.Protocol() != "" {
-		err = errors.New("an extended CONNECT, which is not offered")
+	if protocol := b.req.Protocol(); err == nil && protocol != "" && !fields.EqualFold(protocol, websocket) {
+		err = &http1.Refusal{Status: http.StatusNotImplemented, Cause: "an extended CONNECT to speak " + strconv.Quote(protocol)} // RFC 9220, section 3
 	}
 	if err == nil {
 		if c.instant() {

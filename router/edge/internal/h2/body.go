@@ -147,6 +147,7 @@ func (b *body) failLocked(cause error) {
 // forgetLocked gives up what nobody has read, once nobody will.
 func (b *body) forgetLocked() {
 	n := b.pieces.Drop()
+	b.given = b.got
 	if c := b.s.c; n > 0 {
 		c.tellLocked(0, &c.intake, n)
 		if c.out.buf != nil {
@@ -213,6 +214,9 @@ func (b *body) endsLocked(end bool) error {
 	}
 	if end {
 		b.end = io.EOF
+		if b.s.ended { // a tunnel
+			b.s.endLocked()
+		}
 	}
 	return nil
 }

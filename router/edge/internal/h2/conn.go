@@ -56,6 +56,8 @@ type conn struct {
 	mu       sync.Mutex
 	streams  map[uint32]*stream // guarded by mu: those that are not answered yet
 	zombies  int                // guarded by mu: handlers of streams that were reset
+	tunnels  int                // guarded by mu: handlers that have taken their stream over
+	given    bool               // guarded by mu: the connection is its owner's to end
 	handlers int                // guarded by mu: all that have not returned
 	last     uint32             // guarded by mu: the latest stream that was begun
 	dropped  [16]uint32         // guarded by mu: streams that were given up of which more may come
@@ -128,7 +130,7 @@ func (c *conn) end() {
 	c.in.Free()
 	c.mu.Lock()
 	c.closed = true
-	last := c.handlers == 0
+	last := c.handlers == c.tunnels
 	c.mu.Unlock()
 	if last {
 		c.srv.remove(c)

@@ -21,6 +21,7 @@ func (c *conn) greet() {
 		http2.Setting{ID: x.SettingMaxConcurrentStreams, Value: uint32(c.srv.Streams)},
 		http2.Setting{ID: x.SettingInitialWindowSize, Value: streamWindow},
 		http2.Setting{ID: x.SettingMaxHeaderListSize, Value: uint32(http2.MostBlock(&c.srv.Head))},
+		http2.Setting{ID: x.SettingEnableConnectProtocol, Value: 1},
 		http2.Setting{ID: settingNoPriorities, Value: 1},
 	)
 	*b = http2.AppendWindowUpdate(*b, 0, connWindow-http2.MinWindow)

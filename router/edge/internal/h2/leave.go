@@ -44,14 +44,19 @@ func (c *conn) leave() {
 // part says which requests are the last.
 func (c *conn) part() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.leaving == parted || c.out.broken != nil {
+		c.mu.Unlock()
 		return
 	}
 	c.leaving = parted
 	b := c.bufferLocked()
 	*b = http2.AppendGoAway(*b, c.last, x.ErrCodeNo)
 	c.carryOnLocked()
+	give := c.giveLocked()
+	c.mu.Unlock()
+	if give {
+		c.give()
+	}
 }
 
 // departLocked ends a connection that has left, once all is answered and written.

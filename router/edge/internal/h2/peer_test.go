@@ -23,12 +23,25 @@ import (
 
 // An anybody owns a connection, and keeps what was not read of it.
 type anybody struct {
-	mu     sync.Mutex
-	unread []string // guarded by mu
+	mu       sync.Mutex
+	unread   []string // guarded by mu
+	hijacked bool     // guarded by mu
 }
 
 func (*anybody) Begun() (time.Duration, bool) { return time.Minute, true }
-func (*anybody) Hijacked()                    {}
+
+func (a *anybody) Hijacked() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hijacked = true
+}
+
+// taken reports whether the connection has become its owner's to end.
+func (a *anybody) taken() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hijacked
+}
 
 func (a *anybody) Unread(status int, cause, line string) {
 	a.mu.Lock()

@@ -1,10 +1,8 @@
 package h2
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -21,7 +19,9 @@ import (
 // or it returns: most answers are one write, of a length that is known, and until the first
 // write an answer can be taken back.
 type response struct {
-	s *stream
+	s      *stream
+	key    string  // of the websocket that its client asks for, as backends get it; "": it asks for none
+	tunnel *tunnel // that a handler has made of the stream; nil: none has
 	answer
 }
 
@@ -57,7 +57,7 @@ func (w *response) WriteHeader(status int) {
 		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // as net/http does: the handler is broken
 	}
 	switch {
-	case w.status != 0 || status == http.StatusSwitchingProtocols: // of which HTTP/2 has none (RFC 9113, section 8.6)
+	case w.tunnel != nil || w.status != 0 || status == http.StatusSwitchingProtocols: // of which HTTP/2 has none (RFC 9113, section 8.6)
 	case status < 200:
 		w.inform(status)
 	default:
@@ -98,6 +98,9 @@ func (w *response) WriteString(s string) (int, error) {
 
 // admit counts n bytes of the body, if it may have them.
 func (w *response) admit(n int) error {
+	if w.tunnel != nil {
+		return http.ErrHijacked
+	}
 	if w.status == 0 {
 		w.compose(http.StatusOK)
 	}
@@ -180,7 +183,7 @@ func (w *response) finish() bool {
 
 // Retract takes the answer back, if nothing of it is out, so that another may be written.
 func (w *response) Retract() bool {
-	if w.status != 0 && w.block == nil {
+	if w.status != 0 && w.block == nil || w.tunnel != nil {
 		return false
 	}
 	w.drop()
@@ -229,11 +232,6 @@ func (w *response) deadline(which *time.Time, t time.Time) error {
 
 // EnableFullDuplex serves [http.ResponseController]: it is always so.
 func (w *response) EnableFullDuplex() error { return nil }
-
-// Hijack serves [http.ResponseController]: nobody takes over a stream.
-func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return nil, nil, fmt.Errorf("a stream of HTTP/2 cannot be taken over: %w", http.ErrNotSupported)
-}
 
 // inform sends an informational response at once (RFC 9110, section 15.2).
 func (w *response) inform(status int) {

@@ -17,8 +17,8 @@
 // streams may be open, beyond which no other is begun. What it may have the server hold is bounded by windows: see
 // streamWindow.
 //
-// An extended CONNECT (RFC 8441) is not offered: browsers open a connection of HTTP/1.1 for
-// a websocket then.
+// A websocket comes by an extended CONNECT (RFC 8441), which handlers get as the GET with
+// Upgrade that it would be over HTTP/1.1, and answer as they would that: see tunnel.
 package h2
 
 import (
@@ -50,11 +50,15 @@ type Server struct {
 	// WriteStall is how long a client may give an answer no window to go on; 0 and
 	// less: for ever.
 	WriteStall time.Duration
+	// UpgradeIdle is how long a stream that was taken over may be silent; 0 and less:
+	// for ever.
+	UpgradeIdle time.Duration
 	// Panicked is told of a panic that is no [http.ErrAbortHandler]; nil: nobody
 	// is.
 	Panicked func(any)
 
 	draining atomic.Bool
+	tunnels  atomic.Int64 // that are open
 	mu       sync.Mutex
 	conns    map[*conn]struct{} // guarded by mu
 	idle     sync.Cond          // on mu: there are fewer
@@ -62,8 +66,8 @@ type Server struct {
 
 // Serve serves nc, which is the connection w or TLS above it, after its handshake, of which
 // read was read already; ctx is that of all its requests. It closes nc in the end, perhaps
-// after it has returned. Owner is told as package h1's is, but that nobody takes a
-// connection over.
+// after it has returned. Owner is told as package h1's is: that the connection was taken
+// over once it was told to leave and has nothing but tunnels any more.
 func (s *Server) Serve(ctx context.Context, w *wire.Conn, nc net.Conn, read []byte, owner h1.Owner) {
 	c := newConn(ctx, s, w, nc, owner)
 	c.in.Append(read)
@@ -103,7 +107,8 @@ func (s *Server) all() []*conn {
 }
 
 // Shutdown has each connection end with the requests that are on it, or on their way, and
-// waits for all. If ctx ends before, what is left goes on, and Shutdown returns ctx's
+// waits for all but tunnels, whose end nobody knows: a connection that has nothing else is
+// its owner's to end. If ctx ends before, what is left goes on, and Shutdown returns ctx's
 // error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
@@ -140,6 +145,9 @@ func (s *Server) Parked() int {
 	}
 	return n
 }
+
+// Tunnels returns how many streams handlers have taken over and not closed yet.
+func (s *Server) Tunnels() int { return int(s.tunnels.Load()) }
 
 // Close closes every connection, and ends the requests on them.
 func (s *Server) Close() {

@@ -128,7 +128,6 @@ func TestAnswers(t *testing.T) {
 			_, _, err := http.NewResponseController(w).Hijack()
 			fmt.Fprint(w, errors.Is(err, http.ErrNotSupported))
 		}, nil, []string{"DATA 1 true END"}},
-		"a websocket is not offered": {func(http.ResponseWriter, *http.Request) {}, func(p *peer) { p.ask(true, ":method=CONNECT", ":protocol=websocket") }, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := dial(t, serve(t, &h2.Server{Handler: c.handler}, wire.Options{}, new(anybody)))

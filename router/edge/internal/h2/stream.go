@@ -2,6 +2,7 @@ package h2
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -33,7 +34,8 @@ type stream struct {
 	queued   bool      // there is something of it to be sent
 	moved    time.Time // when some of that was sent, or it began to wait
 	ended    bool      // all of the answer is on its way
-	returned bool      // the handler has
+	zombie   bool      // it was reset
+	returned bool      // the handler has, and nobody reads the body any more
 	failed   error     // why nothing more is sent or read; nil: it may be
 	writeBy  time.Time
 }
@@ -56,6 +58,9 @@ func (c *conn) serve(id uint32, end bool) error {
 	r.Trailer = announced(r.Header)
 	s.body.trailers = &r.Trailer
 	s.response.s, s.r, s.header = s, r, make(http.Header)
+	if c.block.req.Protocol() != "" {
+		s.connect(r)
+	}
 	c.mu.Lock()
 	s.window = http2.Window(c.peer.initial)
 	c.streams[id] = s
@@ -69,6 +74,13 @@ func (c *conn) serve(id uint32, end bool) error {
 func (s *stream) run(r *http.Request) {
 	defer s.done()
 	returned := s.call(r)
+	if s.tunnel != nil {
+		if returned {
+			s.scope.End(context.Canceled)
+			s.tunnel.wait()
+		}
+		return
+	}
 	c := s.c
 	c.mu.Lock()
 	s.returned = true
@@ -116,6 +128,9 @@ func (s *stream) breakOff() {
 // done forgets a request whose handler has returned, or ended its goroutine.
 func (s *stream) done() {
 	s.scope.End(context.Canceled)
+	if s.tunnel != nil {
+		_ = s.tunnel.Close() // it may be closed
+	}
 	s.drop()
 	c := s.c
 	c.mu.Lock()
@@ -126,8 +141,12 @@ func (s *stream) done() {
 		*b = http2.AppendReset(*b, s.id, x.ErrCodeInternal)
 		c.carryOnLocked()
 	}
-	if !s.ended {
+	if s.zombie {
 		c.zombies--
+	}
+	if s.tunnel != nil {
+		c.tunnels--
+		c.srv.tunnels.Add(-1)
 	}
 	s.body.forgetLocked()
 	c.handlers--
@@ -135,10 +154,13 @@ func (s *stream) done() {
 		c.since = time.Now()
 	}
 	c.restLocked()
-	gone := c.closed && c.handlers == 0
+	gone, give := c.closed && c.handlers == c.tunnels, c.giveLocked()
 	c.mu.Unlock()
-	if gone {
+	switch {
+	case gone:
 		c.srv.remove(c)
+	case give:
+		c.give()
 	}
 }
 
@@ -161,6 +183,7 @@ func (s *stream) endLocked() {
 // handler counts until it has returned.
 func (s *stream) closeLocked() {
 	delete(s.c.streams, s.id)
+	s.zombie = true
 	s.c.zombies++
 }
 
@@ -198,6 +221,9 @@ func (s *stream) push(block, data []byte, last bool, trailer []byte) (late bool,
 	}
 	if !s.writeBy.IsZero() && !time.Now().Before(s.writeBy) {
 		return true, os.ErrDeadlineExceeded
+	}
+	if s.ended && s.tunnel != nil {
+		return false, net.ErrClosed
 	}
 	last = last && !s.ended
 	whole := last && len(data) == 0 && trailer == nil
@@ -243,7 +269,11 @@ func (s *stream) push(block, data []byte, last bool, trailer []byte) (late bool,
 
 // untilLocked returns when the client must have taken something of what is sent.
 func (s *stream) untilLocked() time.Time {
-	if limit := s.c.srv.WriteStall; limit > 0 {
+	limit := s.c.srv.WriteStall
+	if s.tunnel != nil {
+		limit = s.c.srv.UpgradeIdle
+	}
+	if limit > 0 {
 		return earlier(s.moved.Add(limit), s.writeBy)
 	}
 	return s.writeBy
