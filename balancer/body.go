@@ -80,14 +80,6 @@ func (u upgraded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// CloseWrite tells the server that the client has said all: it may still answer.
-func (u upgraded) CloseWrite() error {
-	if half, ok := u.w.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
 // lastWords is how long a backend has for what it says once its client says no more.
 const lastWords = 5 * time.Second
 
@@ -96,7 +88,7 @@ const lastWords = 5 * time.Second
 // One that says nothing to that is not waited for: over HTTP/1.1 its client has left, as a
 // rule.
 func (u upgraded) CloseWrite() error {
-	half, ok := u.Writer.(interface{ CloseWrite() error })
+	half, ok := u.w.(interface{ CloseWrite() error })
 	if !ok {
 		return errors.ErrUnsupported
 	}

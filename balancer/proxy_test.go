@@ -298,39 +298,6 @@ func TestWebsocket(t *testing.T) {
 	})
 }
 
-// TestADirectionOfAnUpgradeEndsByItself: a backend hears that its client says no more, and
-// what it says to that reaches the client.
-func TestADirectionOfAnUpgradeEndsByItself(t *testing.T) {
-	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer c.Close()
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-		heard, _ := io.ReadAll(rw)
-		_, _ = fmt.Fprintf(c, "heard %s", heard)
-	}))
-	defer back.Close()
-	srv := httptest.NewServer(newPool(t, Backends(back.URL), Options{}))
-	defer srv.Close()
-	c := testkit.Dial(t, srv.Listener.Addr().String())
-	defer c.Close()
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-	in := bufio.NewReader(c)
-	if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != 101 {
-		t.Fatal(res, err)
-	}
-	_, _ = io.WriteString(c, "the end")
-	if err := c.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(in); string(rest) != "heard the end" || err != nil {
-		t.Errorf("then %q, %v", rest, err)
-	}
-}
-
 // TestABackendThatHasNothingToSayIsLeft once its client says no more: it might never end.
 func TestABackendThatHasNothingToSayIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
