@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -30,9 +31,10 @@ const (
 	// pingPause is between two, if no answer or part of one has come meanwhile: grpc-go
 	// takes those who ask more often than every five minutes for enemies.
 	pingPause  = 5*time.Minute + 10*time.Second
-	blockWait  = 15 * time.Second // from the first to the last frame of a header
-	writeStall = 30 * time.Second // for each write
-	orphanWait = 10 * time.Second // for the end of an answer of which all that matters has come
+	blockWait  = 15 * time.Second       // from the first to the last frame of a header
+	writeStall = 30 * time.Second       // for each write
+	grace      = 100 * time.Millisecond // to read what a backend has said that takes nothing any more
+	orphanWait = 10 * time.Second       // for the end of an answer of which all that matters has come
 )
 
 // A conn is one connection. Its reader is a goroutine that ends with it; whoever has
@@ -49,6 +51,9 @@ type conn struct {
 	block  block
 	greet  bool // the backend's first SETTINGS have come
 
+	dialing *dialing  // for which it was made; nil: for one call only
+	known   sync.Once // dialing is over
+
 	mu      sync.Mutex
 	streams map[uint32]*stream // guarded by mu: those that have not ended on both sides
 	next    uint32             // guarded by mu: the next stream
@@ -62,8 +67,9 @@ type conn struct {
 	starting []*stream // guarded by mu: whose HEADERS are in out
 	writing  bool      // guarded by mu
 	closing  bool      // guarded by mu: it is closed once out is written
+	deaf     error     // guarded by mu: why the backend takes nothing more; nil: it does
 
-	most    uint32       // guarded by mu: streams at once
+	most    uint32       // guarded by mu: streams at once: one before the backend has said how many
 	window  http2.Window // guarded by mu: of all bodies that are sent
 	initial int32        // guarded by mu: window that a stream begins with
 	frame   int          // guarded by mu: bytes that the backend takes in one
@@ -80,10 +86,10 @@ type conn struct {
 	due    time.Time   // guarded by mu: when
 }
 
-func newConn(t *Transport, nc net.Conn) *conn {
+func newConn(t *Transport, nc net.Conn, d *dialing) *conn {
 	now := time.Now()
 	c := &conn{
-		owner: t, nc: nc, born: now, streams: make(map[uint32]*stream), next: 1, most: mostStreams,
+		owner: t, nc: nc, dialing: d, born: now, streams: make(map[uint32]*stream), next: 1, most: 1,
 		window: http2.MinWindow, initial: http2.MinWindow, frame: http2.MinFrame,
 		intake: http2.NewIntake(connWindow), heard: now, spoke: now, idle: now,
 	}
@@ -105,6 +111,16 @@ func newConn(t *Transport, nc net.Conn) *conn {
 	return c
 }
 
+// settled says to those who wait that it is known how many the backend takes at once, or
+// that it is not going to be.
+func (c *conn) settled() {
+	c.known.Do(func() {
+		if c.dialing != nil {
+			c.owner.dialed(c.dialing)
+		}
+	})
+}
+
 // open begins the call's stream, whose fields are in block: nil if there is no place. A
 // connection for one call alone takes no other.
 func (c *conn) open(call *http1.Call, block []byte, reused, alone bool) *stream {
@@ -118,7 +134,7 @@ func (c *conn) open(call *http1.Call, block []byte, reused, alone bool) *stream 
 		c.heard, c.waits = now, false
 		c.wakeLocked(now, pingAfter)
 	}
-	s := &stream{c: c, id: c.next, call: call, reused: reused, window: http2.Window(c.initial), intake: http2.NewIntake(streamWindow), seen: c.frames, begun: now}
+	s := &stream{c: c, id: c.next, call: call, reused: reused, window: http2.Window(c.initial), intake: http2.NewIntake(streamWindow), seen: c.frames}
 	s.cond.L = &c.mu
 	c.next += 2
 	c.leaving = alone || c.next >= lastID
@@ -197,10 +213,14 @@ func (c *conn) fail(cause error) {
 	}
 	c.mu.Unlock()
 	_ = c.nc.Close() // nothing can be done about one that does not close
+	c.settled()
 }
 
 // flushLocked has what is in out written.
 func (c *conn) flushLocked() {
+	if c.deaf != nil {
+		c.out = c.out[:0] // nobody takes it
+	}
 	if c.writing || c.broken != nil || len(c.out) == 0 {
 		return
 	}
@@ -227,10 +247,10 @@ func (c *conn) write() {
 		if err == nil {
 			_, err = c.nc.Write(b)
 		}
-		if err != nil {
-			c.fail(fmt.Errorf("the backend takes nothing more: %w", err))
-		}
 		c.mu.Lock()
+		if err != nil {
+			c.unheardLocked(err)
+		}
 		if cap(b) <= mostSpare {
 			c.spare = b[:0]
 		}
@@ -241,11 +261,19 @@ func (c *conn) write() {
 		}
 	}
 	c.writing = false
-	closing := c.closing
+	closing := c.closing && c.deaf == nil
 	c.mu.Unlock()
 	if closing {
 		c.fail(errClosed)
 	}
+}
+
+// unheardLocked says that the backend takes nothing more. It may have said something before,
+// which is still to be read: an answer, or that it goes away.
+func (c *conn) unheardLocked(err error) {
+	c.deaf, c.leaving = err, true
+	c.out = nil
+	_ = c.nc.SetReadDeadline(time.Now().Add(grace)) // else the next read fails at once
 }
 
 // read reads frames until the connection ends.
@@ -260,10 +288,7 @@ func (c *conn) read() {
 			if err = c.in.Fill(); err == nil {
 				continue
 			}
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			c.fail(fmt.Errorf("the backend closed the connection: %w", err))
+			c.fail(c.ended(err))
 			return
 		}
 		c.in.Discard(n)
@@ -279,6 +304,19 @@ func (c *conn) read() {
 			return
 		}
 	}
+}
+
+// ended says why nothing more can be read.
+func (c *conn) ended(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deaf != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the backend takes nothing more: %w", c.deaf)
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("the backend closed the connection: %w", err)
 }
 
 // refuse ends the connection of a backend that breaks the protocol, and tells it why.
@@ -298,7 +336,8 @@ func (c *conn) refuse(err error) {
 	c.mu.Unlock()
 	// What still comes is nobody's: but a connection that is closed with something unread
 	// takes the reason away that is on its way.
-	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, 1<<20))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, 64<<10))
+	c.fail(cause)
 }
 
 // wakeLocked has tick come when next is over, if it does not come before.
@@ -343,7 +382,7 @@ func (c *conn) watchLocked(now time.Time) error {
 			s.resetLocked(x.ErrCodeCancel)
 		}
 	}
-	if c.waits && c.heard.After(c.pinged) {
+	if c.waits && !c.heard.Before(c.pinged) {
 		c.waits = false
 	}
 	silent := now.Sub(c.heard)
@@ -356,7 +395,7 @@ func (c *conn) watchLocked(now time.Time) error {
 		c.wakeLocked(now, pingWait-now.Sub(c.pinged))
 	case silent < pingAfter:
 		c.wakeLocked(now, pingAfter-silent)
-	case !c.pinged.IsZero() && !c.spoke.After(c.pinged) && now.Sub(c.pinged) < pingPause:
+	case !c.pinged.IsZero() && c.spoke.Before(c.pinged) && now.Sub(c.pinged) < pingPause:
 		c.wakeLocked(now, min(pingPause-now.Sub(c.pinged), pingAfter))
 	default:
 		c.pinged, c.waits = now, true

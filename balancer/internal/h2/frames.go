@@ -264,8 +264,10 @@ func (c *conn) takeSettings(f *http2.Frame) error {
 	if f.Has(x.FlagSettingsAck) {
 		return c.pay(http2.CostFrame, f.Type)
 	}
-	c.greet = true
 	c.mu.Lock()
+	if !c.greet {
+		c.greet, c.most = true, mostStreams
+	}
 	err := f.Settings(func(id http2.SettingID, value uint32) error {
 		switch id {
 		case x.SettingMaxConcurrentStreams:
@@ -283,6 +285,7 @@ func (c *conn) takeSettings(f *http2.Frame) error {
 	if err != nil {
 		return err
 	}
+	c.settled()
 	return c.pay(http2.CostSettings, f.Type)
 }
 

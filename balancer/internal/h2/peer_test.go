@@ -33,14 +33,14 @@ type peer struct {
 
 // script returns a transport to a backend that does what script says on each connection,
 // over memory. The connection ends with it.
-func script(t testing.TB, script func(p *peer)) *h2.Transport {
+func script(t testing.TB, script func(p *peer), settings ...x.Setting) *h2.Transport {
 	return h2.New("http", func(context.Context) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		p := newPeer(t, theirs)
 		go func() {
 			defer close(p.done)
 			defer theirs.Close()
-			if p.greet() {
+			if p.greet(settings...) {
 				script(p)
 			}
 		}()
@@ -57,12 +57,12 @@ func newPeer(t testing.TB, nc net.Conn) *peer {
 
 // greet hears the preface and sends SETTINGS. A pipe holds nothing: who writes waits for its
 // reader, so all that is written is written while it is read.
-func (p *peer) greet() bool {
+func (p *peer) greet(settings ...x.Setting) bool {
 	preface := make([]byte, len(x.ClientPreface))
 	if _, err := io.ReadFull(p.nc, preface); err != nil {
 		return false
 	}
-	return p.WriteSettings() == nil
+	return p.WriteSettings(settings...) == nil
 }
 
 // next returns the next frame that is not of the connection, nil at its end.

@@ -22,7 +22,6 @@ type stream struct {
 	call   *http1.Call
 	reused bool   // the connection was there before
 	seen   uint64 // frames that had come before
-	begun  time.Time
 	reply  Reply
 
 	// All that follows is guarded by c.mu.
@@ -137,7 +136,7 @@ func (s *stream) late() {
 		return
 	}
 	s.failLocked(&http1.TimeoutError{What: s.what, Limit: s.limit})
-	if !c.heard.After(s.begun) { // others would wait for nothing as well
+	if c.frames == s.seen { // others would wait for nothing as well
 		c.leaving = true
 	}
 	s.resetLocked(x.ErrCodeCancel)

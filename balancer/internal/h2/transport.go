@@ -50,7 +50,8 @@ type Transport struct {
 	dialing *dialing // guarded by mu: nil while nobody dials
 }
 
-// A dialing is one dial, for all who wait for a connection.
+// A dialing is one dial, for all who wait for a connection. It is over when the backend has
+// said how many requests it takes at once: those beyond would be refused.
 type dialing struct {
 	done chan struct{}
 	err  error // read after done
@@ -122,7 +123,7 @@ func never() bool { return false }
 // is to be fresh.
 func (t *Transport) begin(ctx context.Context, call *http1.Call, block []byte, alone, fresh bool) (*stream, error) {
 	if alone || fresh {
-		c, err := t.connect(ctx)
+		c, err := t.connect(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -146,15 +147,38 @@ func (t *Transport) begin(ctx context.Context, call *http1.Call, block []byte, a
 			return t.dialLocked(ctx, call, block)
 		}
 		t.mu.Unlock()
-		select {
-		case <-d.done:
-			if d.err != nil {
-				return nil, d.err
-			}
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := d.wait(ctx, call.Wait); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// wait waits until the dial is over, for limit at most if that is more than 0.
+func (d *dialing) wait(ctx context.Context, limit time.Duration) error {
+	var late <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-d.done:
+		return d.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-late:
+		return &http1.TimeoutError{What: "no connection", Limit: limit}
+	}
+}
+
+// dialed says that a dial is over.
+func (t *Transport) dialed(d *dialing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dialing == d {
+		t.dialing = nil
+	}
+	close(d.done)
 }
 
 var errGone = fmt.Errorf("a connection that has just come about has ended: %w", io.ErrUnexpectedEOF)
@@ -164,27 +188,24 @@ func (t *Transport) dialLocked(ctx context.Context, call *http1.Call, block []by
 	d := &dialing{done: make(chan struct{})}
 	t.dialing = d
 	t.mu.Unlock()
-	c, err := t.connect(ctx)
-	var s *stream
-	if err == nil {
-		if s = c.open(call, block, false, false); s == nil {
-			err = errGone
+	c, err := t.connect(ctx, d)
+	if err != nil {
+		if ctx.Err() == nil { // else it is this caller's affair alone
+			d.err = err
 		}
+		t.dialed(d)
+		return nil, err
 	}
-	t.mu.Lock()
-	t.dialing = nil
-	if ctx.Err() == nil { // else it is this caller's affair alone
-		d.err = err
+	s := c.open(call, block, false, false)
+	if s == nil {
+		return nil, errGone
 	}
-	if err == nil {
-		t.conns = append(t.conns, c)
-	}
-	close(d.done)
-	t.mu.Unlock()
-	return s, err
+	t.keep(c)
+	return s, nil
 }
 
-func (t *Transport) connect(ctx context.Context) (*conn, error) {
+// connect returns a new connection, which says that d is over, unless that is nil.
+func (t *Transport) connect(ctx context.Context, d *dialing) (*conn, error) {
 	nc, err := t.dial(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -192,7 +213,7 @@ func (t *Transport) connect(ctx context.Context) (*conn, error) {
 		}
 		return nil, err
 	}
-	return newConn(t, nc), nil
+	return newConn(t, nc, d), nil
 }
 
 func (t *Transport) keep(c *conn) {
