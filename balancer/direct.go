@@ -16,7 +16,7 @@ import (
 // A passage is a request on the pool's own way: from the server's request to the wire,
 // and from the wire into the server's header map. There is no [http.Request] for the
 // backend and no [http.Response] of it, and of header maps only one, for what is sent.
-// A backend over HTTP/2, in this process or behind a transport of the user's has both:
+// A backend in this process or behind a transport of the user's has both:
 // the way to it is known once it is picked.
 //
 // It tries, holds, reads ahead and judges by the same exchange as RoundTrip. What it

@@ -97,8 +97,8 @@ func (s *secure) overHTTP1(h http.Header) *http1.Transport {
 	return nil
 }
 
-// RoundTrip implements [http.RoundTripper], for probes. The pool itself goes
-// either way directly: see [try.send].
+// RoundTrip implements [http.RoundTripper]. The pool itself goes either way
+// directly: see [try.send].
 func (s *secure) RoundTrip(r *http.Request) (*http.Response, error) {
 	for {
 		if c := s.overHTTP1(r.Header); c != nil {

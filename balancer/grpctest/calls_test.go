@@ -111,7 +111,7 @@ func TestManyStreams(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
-	for i := range 50 {
+	for i := range 20 {
 		wg.Go(func() {
 			stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test.Echo/Talk")
 			if err != nil {

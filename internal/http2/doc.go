@@ -16,5 +16,6 @@
 //
 // A request's fields become the text of an HTTP/1.1 head, which package http1 reads as
 // any other: one parser judges what is asked, one set of limits holds, and what HTTP/1
-// cannot carry is no request. So nothing can be read as two requests at a backend.
+// cannot carry is no request. So nothing can be read as two requests at a backend. A
+// response's become the text of one likewise, for the side that asks.
 package http2

@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -29,7 +30,7 @@ type Reply struct {
 	once   sync.Once
 }
 
-var errShort = errors.New("the response is shorter than it says")
+var errShort = fmt.Errorf("the response is shorter than it says: %w", io.ErrUnexpectedEOF)
 
 // begin looks at the head, which has come.
 func (r *Reply) begin() error {
@@ -44,6 +45,9 @@ func (r *Reply) begin() error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	r.want = r.Length
+	if s.end == io.EOF { // and so all of it is known
+		r.trail()
+	}
 	if s.end != io.EOF || s.pieces.Len() > 0 || s.tail != nil {
 		return nil
 	}
@@ -115,18 +119,24 @@ func (r *Reply) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if err == io.EOF {
-		if r.s.tail != nil {
-			if r.Trailer == nil {
-				r.Trailer = make(http.Header)
-			}
-			maps.Copy(r.Trailer, r.s.tail)
-		}
+		r.trail()
 	} else if cause := context.Cause(r.ctx); cause != nil {
 		err = cause
 	}
 	r.err = err
 	r.Close()
 	return n, err
+}
+
+// trail fills in what has come behind the body, which has ended.
+func (r *Reply) trail() {
+	if r.s.tail == nil {
+		return
+	}
+	if r.Trailer == nil {
+		r.Trailer = make(http.Header)
+	}
+	maps.Copy(r.Trailer, r.s.tail)
 }
 
 // take waits for something of the body. Its end comes with the last bytes where it is known.
