@@ -26,7 +26,7 @@ import (
 type passage struct {
 	answering
 	exchange exchange
-	page     *[pageSize]byte // memory for a body that is read at once
+	page     *[pageSize + 1]byte // memory for a body that is read at once, and its end
 
 	mu   sync.Mutex
 	over bool // guarded by mu: the final answer begins, or there is none
@@ -75,7 +75,7 @@ func (x *exchange) show(r *http.Request) *http.Request {
 type scratch struct {
 	header http.Header // of the request
 	head   http1.Head  // of the answer
-	page   [pageSize]byte
+	page   [pageSize + 1]byte
 }
 
 // pageSize is how long a body may be for which there is memory anyway, in bytes.
@@ -196,14 +196,25 @@ func (d *passage) copy(a *answer) error {
 	}
 }
 
-// copyPage writes a body that is all here.
+// copyPage writes a body that is all here, once it has been read to its end: what has come
+// with the end, as what a script has logged, is its reader's affair.
 func (d *passage) copyPage(a *answer) error {
-	page := d.page[:a.length]
-	if _, err := io.ReadFull(a.body, page); err != nil {
-		return err
+	n := 0
+	for {
+		m, err := a.body.Read(d.page[n:])
+		n += m
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
 	}
-	n, err := d.ResponseWriter.Write(page)
-	if err == nil && n < len(page) {
+	if n == 0 { // of HEAD
+		return nil
+	}
+	m, err := d.ResponseWriter.Write(d.page[:n])
+	if err == nil && m < n {
 		err = io.ErrShortWrite
 	}
 	return err
