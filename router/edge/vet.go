@@ -68,7 +68,7 @@ func vet(r *http.Request, limits *Limits) *refusal {
 			return no
 		}
 	}
-	for _, expected := range fields.List(r.Header["Expect"]) {
+	for expected := range fields.Members(r.Header["Expect"]) {
 		if !fields.EqualFold(expected, "100-continue") {
 			return refuse(http.StatusExpectationFailed, "expectation %q", transit.Clip(expected))
 		}
