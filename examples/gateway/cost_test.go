@@ -27,9 +27,10 @@ const (
 
 // TestNoFieldBuysWork sends the longest target and header that are taken, filled
 // with members of lists, of queries and of paths, through the whole chain in
-// process, and compares what that takes with a plain request. Least times count,
-// on both sides, since the machine may be busy, and what it does in 300 µs when
-// it is not is measured too; one that is too slow is tried again.
+// process, and compares what that takes with a plain request; likewise what it takes
+// to explain it. Least times count, on both sides, since the machine may be busy, and
+// what it does in 300 µs when it is not is measured too; one that is too slow is tried
+// again.
 func TestNoFieldBuysWork(t *testing.T) {
 	origin := costBackend(t)
 	for name, flags := range map[string][]string{
@@ -50,34 +51,44 @@ func TestNoFieldBuysWork(t *testing.T) {
 			}
 			defer tier.Close()
 			defer tier.srv.Close()
-			for _, path := range []string{"/hit", "/miss"} {
-				usual := costOf(t, tier.srv, path)
-				passed := costOf(t, tier.srv, "/miss")
-				hostiles := testkit.Hostiles(path)
-				if path == "/miss" { // what it stands for is never stored
-					hostiles["path of readings"] = testkit.HostileReadings
-				}
-				for what, h := range hostiles {
-					plain, large := usual.plain, usual.large
-					if passes(h) {
-						plain, large = passed.plain, passed.large
-					}
-					bound := max(maxTime, maxRatio*plain, yardstick(), 4*large)
-					took := least(t, tier.srv, h, 4)
-					for range 10 {
-						if took <= bound {
-							break
-						}
-						bound = max(bound, yardstick())
-						time.Sleep(time.Millisecond) // whoever else is busy may be done
-						took = min(took, least(t, tier.srv, h, 20))
-					}
-					if took > bound {
-						t.Errorf("%s, %s: %v, a plain one %v, a large one %v", path, what, took, plain, large)
-					}
-				}
+			for what, do := range map[string]func(*http.Request){
+				"served":    func(r *http.Request) { tier.srv.ServeHTTP(httptest.NewRecorder(), r) },
+				"explained": func(r *http.Request) { tier.srv.Explain(r) },
+			} {
+				t.Run(what, func(t *testing.T) { buysNoWork(t, do) })
 			}
 		})
+	}
+}
+
+// buysNoWork compares what do takes with hostile requests and with plain ones.
+func buysNoWork(t *testing.T, do func(*http.Request)) {
+	for _, path := range []string{"/hit", "/miss"} {
+		usual := costOf(t, do, path)
+		passed := costOf(t, do, "/miss")
+		hostiles := testkit.Hostiles(path)
+		if path == "/miss" { // what it stands for is never stored
+			hostiles["path of readings"] = testkit.HostileReadings
+		}
+		for what, h := range hostiles {
+			plain, large := usual.plain, usual.large
+			if passes(h) {
+				plain, large = passed.plain, passed.large
+			}
+			bound := max(maxTime, maxRatio*plain, yardstick(), 4*large)
+			took := least(t, do, h, 4)
+			for range 10 {
+				if took <= bound {
+					break
+				}
+				bound = max(bound, yardstick())
+				time.Sleep(time.Millisecond) // whoever else is busy may be done
+				took = min(took, least(t, do, h, 20))
+			}
+			if took > bound {
+				t.Errorf("%s, %s: %v, a plain one %v, a large one %v", path, what, took, plain, large)
+			}
+		}
 	}
 }
 
@@ -95,11 +106,11 @@ func passes(h testkit.Hostile) bool {
 // the hostile ones and holds nothing to take apart.
 type costs struct{ plain, large time.Duration }
 
-func costOf(t *testing.T, srv http.Handler, path string) costs {
+func costOf(t *testing.T, do func(*http.Request), path string) costs {
 	t.Helper()
 	return costs{
-		least(t, srv, testkit.Hostile{Path: path}, 30),
-		least(t, srv, testkit.Hostile{Path: path + "/" + testkit.Fill("a", testkit.HostileTarget), Header: http.Header{"X-Custom": {testkit.Fill("a", testkit.HostileHeader)}}}, 40),
+		least(t, do, testkit.Hostile{Path: path}, 30),
+		least(t, do, testkit.Hostile{Path: path + "/" + testkit.Fill("a", testkit.HostileTarget), Header: http.Header{"X-Custom": {testkit.Fill("a", testkit.HostileHeader)}}}, 40),
 	}
 }
 
@@ -120,15 +131,14 @@ func yardstick() time.Duration {
 	return best
 }
 
-// least is the least time that h takes in n times.
-func least(t *testing.T, srv http.Handler, h testkit.Hostile, n int) time.Duration {
+// least is the least time that do takes with h in n times.
+func least(t *testing.T, do func(*http.Request), h testkit.Hostile, n int) time.Duration {
 	t.Helper()
 	best := time.Duration(1 << 62)
 	for i := range n {
 		r := h.Request(context.WithValue(t.Context(), http.ServerContextKey, &http.Server{}))
-		w := httptest.NewRecorder()
 		began := time.Now()
-		srv.ServeHTTP(w, r)
+		do(r)
 		took := time.Since(began)
 		if i > 0 || n == 1 { // the first may fill the cache
 			best = min(best, took)

@@ -14,10 +14,12 @@ type Hostile struct {
 	Header      http.Header
 }
 
-// HostileTarget and HostileHeader are how many bytes a hostile request has.
+// HostileTarget and HostileHeader are how many bytes a hostile request has,
+// HostileCookies how many cookies: more are refused.
 const (
-	HostileTarget = 7900
-	HostileHeader = 32000
+	HostileTarget  = 7900
+	HostileHeader  = 32000
+	HostileCookies = 512
 )
 
 // Fill repeats s while there is room.
@@ -62,6 +64,17 @@ func Hostiles(path string) map[string]Hostile {
 	}
 	for _, cookie := range []string{"_ga=1; ", "_ga=;", "a;", "a=1;", ";", "cart.a=1;", "%5f=1;", "pin=a;", "..pin;", "__utmx=1; ", "a b=1;"} {
 		out["cookies "+cookie] = Hostile{Path: path, Header: http.Header{"Cookie": {Fill(cookie, HostileHeader)}}}
+	}
+	// As many as are taken, as long as they may be together, and as short.
+	for what, name := range map[string]string{"ignored": "_ga_%x", "unknown": "a%x", "half a name": "__utmx%x", "sessions": "wordpress_logged_in_%x", "dots": "..pin%x", "escapes": "%%5f%x"} {
+		for _, room := range []int{HostileHeader / HostileCookies, 0} {
+			all := make([]string, HostileCookies)
+			for i := range all {
+				cookie := fmt.Sprintf(name, i) + "="
+				all[i] = cookie + Fill("1", max(room-len(cookie)-len("; "), 1))
+			}
+			out[fmt.Sprintf("%d cookies, %s, %d bytes each", len(all), what, len(all[0]))] = Hostile{Path: path, Header: http.Header{"Cookie": {strings.Join(all, "; ")}}}
+		}
 	}
 	for what, name := range map[string]func(i int) string{
 		"X-":      func(i int) string { return fmt.Sprintf("X-%x", i) },
