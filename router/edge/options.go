@@ -150,7 +150,7 @@ type Limits struct {
 	Idle        time.Duration // between two requests on a connection: 75 s
 	TrustedIdle time.Duration // the same for a trusted proxy: 920 s
 	BodyStall   time.Duration // without a byte of a request body: 30 s
-	WriteStall  time.Duration // without taking a byte of a response: 120 s
+	WriteStall  time.Duration // without taking a byte of a response, or answering a PING of HTTP/2 (sent after 30 s of silence): 120 s
 	UpgradeIdle time.Duration // without a byte on an upgraded connection, or stream of HTTP/2: 1 h
 	Target      int           // bytes of the request target: 8,000
 	Headers     int           // bytes of all header fields: 32 KiB

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -26,6 +27,7 @@ const (
 )
 
 var (
+	errSilent = fmt.Errorf("it answers no PING: %w", h1.ErrGone)
 	errClosed = errors.New("the server has been closed")
 	errEnded  = errors.New("the connection has ended")
 )
@@ -66,6 +68,7 @@ type conn struct {
 
 	since    time.Time // guarded by mu: nothing was asked
 	awaiting bool      // guarded by mu: the reader waits for a frame to begin
+	pinged   bool      // guarded by mu: the client was asked whether it is there, and has said nothing since
 	resting  bool      // guarded by mu: … and nothing is asked
 	asking   bool      // guarded by mu: the fields of a request are read
 	leaving  parting   // guarded by mu
@@ -204,7 +207,9 @@ func (c *conn) await() step {
 		c.since = time.Now()
 	}
 	c.awaiting = true
-	c.restLocked()
+	if c.restLocked(); !c.resting && c.srv.WriteStall > 0 {
+		c.wire.Allow(silence)
+	}
 	c.mu.Unlock()
 	for {
 		err := c.hear()
@@ -216,10 +221,12 @@ func (c *conn) await() step {
 		}
 	}
 	c.mu.Lock()
-	c.awaiting = false
+	c.awaiting, c.pinged = false, false
 	if c.resting {
 		c.resting = false
 		c.wire.Busy()
+	} else {
+		c.wire.Allow(0)
 	}
 	c.mu.Unlock()
 	return c.begin()
@@ -241,21 +248,58 @@ func (c *conn) restLocked() {
 // interrupted says what follows from an error of who waits for a frame.
 func (c *conn) interrupted(err error) step {
 	c.mu.Lock()
-	done, idle := c.leaving == parted && len(c.streams) == 0, c.resting
+	done, idle, late := c.leaving == parted && len(c.streams) == 0, c.resting, c.wire.Late()
 	c.mu.Unlock()
 	switch {
 	case !errors.Is(err, os.ErrDeadlineExceeded), done:
 		return over
-	case c.wire.Late():
+	case late && !idle:
+		return c.probe()
+	case late:
 		c.sayGoodbye(x.ErrCodeNo)
 		return over
-	case !idle || !c.wire.ShouldPark():
-		return over // whoever has set a deadline wants that
+	case !c.wire.ShouldPark():
+		if c.wire.Bounded() {
+			return over // whoever has set a deadline wants that
+		}
+		return onward // it has begun to idle when its silence became too long
 	case c.wire.Park(c.run):
 		return away
 	}
 	return onward
 }
+
+// silence is for how long nothing comes of a client that something is answered, before it is
+// asked whether it is there: about as long as TCP waits with its own question, which a proxy
+// on the way answers for it.
+const silence = 30 * time.Second
+
+// probe asks a client that has said nothing for long whether it is there, or gives it up if
+// it has not answered that: what waits for a client that is gone would wait for ever. It has
+// as long as it may take to take something.
+func (c *conn) probe() step {
+	c.mu.Lock()
+	switch {
+	case c.resting: // meanwhile
+	case c.out.writing: // who writes sees what is taken, which is an answer
+		c.wire.Allow(c.srv.WriteStall)
+	case !c.pinged:
+		c.pinged = true
+		c.wire.Allow(c.srv.WriteStall)
+		b := c.bufferLocked()
+		*b = http2.AppendPing(*b, false, []byte(question))
+		c.carryOnLocked()
+	default:
+		c.mu.Unlock()
+		c.cut(errSilent)
+		return over
+	}
+	c.mu.Unlock()
+	return onward
+}
+
+// question is what a PING has that asks so.
+const question = "are you?"
 
 // hear waits for the first bytes of a frame. TLS is asked for one, and has the others
 // at hand then.

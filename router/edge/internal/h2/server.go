@@ -47,8 +47,9 @@ type Server struct {
 	HeadTime time.Duration
 	// BodyStall is how long a request's body may pause; 0 and less: for ever.
 	BodyStall time.Duration
-	// WriteStall is how long a client may give an answer no window to go on; 0 and
-	// less: for ever.
+	// WriteStall is how long a client may give an answer no window to go on, and how long
+	// one that has said nothing for half a minute while something is answered may not
+	// answer a PING; 0 and less: for ever.
 	WriteStall time.Duration
 	// UpgradeIdle is how long a stream that was taken over may be silent; 0 and less:
 	// for ever.

@@ -416,6 +416,58 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	})
 }
 
+// TestSilentClients: who says nothing while something is answered is asked whether it is
+// there, and holds nothing once it has not answered for as long as it may take nothing. One
+// that answers, or says anything else, is not given up.
+func TestSilentClients(t *testing.T) {
+	for name, c := range map[string]struct {
+		alive func(p *peer, ping [8]byte) // what the client says
+		stall time.Duration
+		want  time.Duration // when its request ends; 0: not before it leaves
+	}{
+		"dead":                   {nil, 2 * time.Minute, 150 * time.Second},
+		"answers":                {func(p *peer, ping [8]byte) { p.fr.WritePing(true, ping) }, 2 * time.Minute, 0},
+		"says something else":    {func(p *peer, _ [8]byte) { p.fr.WriteWindowUpdate(0, 1) }, 2 * time.Minute, 0},
+		"may be silent for ever": {nil, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				ended := make(chan error, 1)
+				p, end := pipe(t, &h2.Server{WriteStall: c.stall, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					<-r.Context().Done()
+					ended <- context.Cause(r.Context())
+				})})
+				p.ask(true)
+				var asked sync.WaitGroup
+				asked.Go(func() {
+					for got := range p.frames {
+						if data, ok := strings.CutPrefix(got, "PING false "); ok && c.alive != nil {
+							c.alive(p, [8]byte([]byte(data)))
+						}
+					}
+				})
+				took := 10 * time.Minute
+				select {
+				case err := <-ended:
+					if took = time.Since(began); !errors.Is(err, h1.ErrGone) {
+						t.Errorf("ended by %v", err)
+					}
+				case <-time.After(took):
+					if c.want != 0 {
+						t.Error("its request is still there")
+					}
+				}
+				if c.want != 0 && (took < c.want || took > c.want+5*time.Second) || c.want == 0 && took != 10*time.Minute {
+					t.Errorf("its request has ended after %v, want %v", took, c.want)
+				}
+				end()
+				asked.Wait()
+			})
+		})
+	}
+}
+
 // TestIdleConnectionsPark: they have no goroutine, and are served when something comes.
 func TestIdleConnectionsPark(t *testing.T) {
 	srv := &h2.Server{Handler: http.NotFoundHandler()}

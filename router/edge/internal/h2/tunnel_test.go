@@ -346,7 +346,7 @@ func TestTunnelsOutliveTheirHandlers(t *testing.T) {
 func TestLimitsOfTunnels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		took := make(chan string, 1)
-		srv := &h2.Server{BodyStall: time.Second, WriteStall: time.Second, UpgradeIdle: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := &h2.Server{BodyStall: time.Second, WriteStall: 10 * time.Hour, UpgradeIdle: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			takeOver(func(c net.Conn) {
 				began := time.Now()
 				var err error
