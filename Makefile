@@ -6,9 +6,9 @@
 # make fuzz          every fuzz test for a minute
 # make stress        the cache for a minute against an oracle, and a tier of them through
 #                    100,000 schedules of a model: half an hour
-# make soak          aborting, slow, pipelining and upgrading clients for ten minutes:
-#                    no race, and nothing is in hand afterwards; a drain of 2,000;
-#                    the WordPress of make breakages for half an hour, unbroken:
+# make soak          aborting, slow, pipelining and upgrading clients of HTTP/1.1 and HTTP/2
+#                    for ten minutes: no race, and nothing is in hand afterwards; a drain
+#                    of 2,000; the WordPress of make breakages for half an hour, unbroken:
 #                    nothing of either gateway grows (SITE_FOR=8m)
 # make breakages     a WordPress on three Apaches behind two gateways, broken part by
 #                    part, then at random for 10 minutes (RANDOM_FOR=1m), into

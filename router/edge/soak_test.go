@@ -1,7 +1,9 @@
 package edge_test
 
 import (
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -67,7 +69,8 @@ func soaked(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer c.Close()
-		rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
 		rw.Flush()
 		io.Copy(c, rw)
 	}
@@ -115,6 +118,7 @@ func TestSoak(t *testing.T) {
 	for _, s := range soaks {
 		s.opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
 		s.opts.NoAccessLog = true
+		s.opts.PlainHTTP2 = true
 		t.Run(s.name, func(t *testing.T) { s.run(t, long/time.Duration(len(soaks)), seed) })
 	}
 	var after hand
@@ -162,12 +166,20 @@ func (s *soak) run(t *testing.T, long time.Duration, seed uint64) {
 		soaked(w, r)
 	})
 	srv := serve(t, h, s.opts)
-	asked := make(tally, len(manners))
+	asked := make(tally, len(manners)+len(manners2))
 	bound := time.Now().Add(long + 2*testkit.Patience)
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
-			v := &visitor{t: t, soak: s, addr: srv.Addr().String(), rand: rand.New(rand.NewPCG(seed, uint64(i))), asked: asked}
+			v := &visitor{t: t, soak: s, addr: srv.Addr().String(), rand: rand.New(rand.NewPCG(seed, uint64(i))), asked: asked[:len(manners)]}
+			for end := time.Now().Add(long); time.Now().Before(end) || asked.lacks() > 0 && time.Now().Before(bound); {
+				v.once()
+			}
+		})
+	}
+	for i := range 4 { // each asks for up to eight things at once
+		wg.Go(func() {
+			v := &visitor2{t: t, soak: s, addr: srv.Addr().String(), rand: rand.New(rand.NewPCG(seed, 100+uint64(i))), asked: asked[len(manners):]}
 			for end := time.Now().Add(long); time.Now().Before(end) || asked.lacks() > 0 && time.Now().Before(bound); {
 				v.once()
 			}
@@ -186,7 +198,7 @@ func (s *soak) run(t *testing.T, long time.Duration, seed uint64) {
 		n := 0.0
 		for _, m := range srv.Report().Metrics {
 			switch m.Name {
-			case "requests_in_flight", "connections_open", "connections_upgraded":
+			case "requests_in_flight", "connections_open", "connections_upgraded", "streams_upgraded":
 				n += m.Value
 			}
 		}

@@ -36,12 +36,17 @@ import (
 type over2 struct {
 	addr   string
 	client *tls.Config // nil: plain
+	first  string      // what a proxy in front says
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (o over2) RoundTrip(r *http.Request) (*http.Response, error) {
 	c, err := net.DialTimeout("tcp", o.addr, testkit.Patience)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(c, o.first); err != nil {
+		c.Close()
 		return nil, err
 	}
 	if o.client != nil {
@@ -256,7 +261,7 @@ func TestWebsocketsOverHTTP2(t *testing.T) {
 			var log lines
 			c.opts.Logger = log.Logger()
 			srv := serve(t, pool, c.opts)
-			client := &http.Client{Transport: over2{srv.Addr().String(), c.client}}
+			client := &http.Client{Transport: over2{addr: srv.Addr().String(), client: c.client}}
 			ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 			defer cancel()
 			dial := func(path string) (*websocket.Conn, *http.Response, error) {
