@@ -3,13 +3,18 @@ package edge_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/router/edge"
 )
@@ -119,5 +124,69 @@ func TestPlainHTTP2IsServedWhereItIsAllowed(t *testing.T) {
 	if res, err := plainHTTP2(t).Get("http://" + srv.Addr().String()); err == nil {
 		res.Body.Close()
 		t.Error("served though it is not allowed")
+	}
+}
+
+// TestClientsOfHTTP2CondemnNobody: uploads and answers that a client gives up, and streams
+// that it resets, are its own fault, and no backend's; and nothing of them is in hand.
+func TestClientsOfHTTP2CondemnNobody(t *testing.T) {
+	arrived := make(chan bool, 100)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived <- true
+		switch r.URL.Path {
+		case "/upload":
+			io.Copy(io.Discard, r.Body)
+		case "/hang":
+			<-r.Context().Done()
+		case "/large":
+			w.Header().Set("Content-Length", "100000000")
+			for b := make([]byte, 1<<20); ; {
+				if _, err := w.Write(b); err != nil {
+					return
+				}
+			}
+		}
+	}))
+	defer backend.Close()
+	pool, err := balancer.New(balancer.Backends(backend.URL), balancer.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	srv := serve(t, pool, edge.Options{PlainHTTP2: true})
+	client := plainHTTP2(t)
+	for range 20 {
+		for _, path := range []string{"/upload", "/hang", "/large"} {
+			ctx, cancel := context.WithCancel(t.Context())
+			in, out := io.Pipe()
+			method, body := "GET", io.Reader(nil)
+			if path == "/upload" {
+				method, body = "POST", in
+				go out.Write(make([]byte, 2<<20)) // more than is read before a backend is picked; it ends with the request
+			}
+			r, err := http.NewRequestWithContext(ctx, method, "http://"+srv.Addr().String()+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				<-arrived
+				if path != "/large" {
+					cancel()
+				}
+			}()
+			if res, err := client.Do(r); err == nil {
+				io.CopyN(io.Discard, res.Body, 1<<20)
+				cancel()
+				res.Body.Close()
+			}
+			cancel()
+			in.Close()
+		}
+	}
+	testkit.Within(t, testkit.Patience, "nothing is in hand", func() bool {
+		return pool.Backends()[0].InFlight == 0 && level(srv, "requests_in_flight") == 0
+	})
+	if b := pool.Backends()[0]; b.State != health.Up || b.Failures != 0 {
+		t.Errorf("the backend is %v after %d failures of %d: %s", b.State, b.Failures, b.Requests, b.Why)
 	}
 }

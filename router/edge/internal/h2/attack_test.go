@@ -253,6 +253,45 @@ func TestSlowReaders(t *testing.T) {
 	})
 }
 
+// TestFramesWithoutEnd: one that has begun is not waited for longer than what it is of: a
+// head for as long as a head may take, byte by byte or not, a body for as long as it may
+// pause.
+func TestFramesWithoutEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		frame []byte // what comes of it: its kind, then one byte each 5 s
+		want  time.Duration
+	}{
+		"HEADERS":       {[]byte{0, 0, 100, 1, 4, 0, 0, 0, 3}, 10 * time.Second},
+		"SETTINGS":      {[]byte{0, 0, 60, 4, 0, 0, 0, 0, 0}, 10 * time.Second},
+		"DATA":          {[]byte{0, 0, 100, 0, 0, 0, 0, 0, 1, 'x', 'x'}, 65 * time.Second}, // its bytes, and a pause
+		"nothing of it": {[]byte{0}, 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, end := pipe(t, &h2.Server{HeadTime: 10 * time.Second, BodyStall: 30 * time.Second, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					<-r.Context().Done()
+				})})
+				p.ask(false, ":method=POST")
+				synctest.Wait()
+				began := time.Now()
+				for rest, n := c.frame, min(4, len(c.frame)); n > 0; n = min(1, len(rest)) {
+					if _, err := p.c.Write(rest[:n]); err != nil {
+						break // it has ended
+					}
+					rest = rest[n:]
+					time.Sleep(5 * time.Second) // in a bubble
+				}
+				for range p.frames {
+				}
+				if took := time.Since(began); took < c.want || took > c.want+10*time.Second {
+					t.Errorf("the connection has ended after %v, want %v", took, c.want)
+				}
+				end()
+			})
+		})
+	}
+}
+
 // TestMoreThanTheWindows ends the stream, or the connection.
 func TestMoreThanTheWindows(t *testing.T) {
 	srv := &h2.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,10 @@ func TestAnswers(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}, nil, []string{"HEADERS 1 :status=200", "DATA 1 half", "RST_STREAM 1 INTERNAL_ERROR"}},
 		"broken off before": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil, []string{"RST_STREAM 1 INTERNAL_ERROR"}},
+		"a handler that ends its goroutine": {func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, "half")
+			runtime.Goexit()
+		}, nil, []string{"RST_STREAM 1 INTERNAL_ERROR"}},
 		"taken back": {func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "half")
 			if !w.(interface{ Retract() bool }).Retract() {
@@ -507,4 +512,35 @@ func TestClients(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestCloseEndsRequests, whatever their handlers wait for, and what they hold of the client.
+func TestCloseEndsRequests(t *testing.T) {
+	begun, ended := make(chan bool), make(chan error, 3)
+	srv := &h2.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun <- true
+		var err error
+		switch r.URL.Path {
+		case "/wait":
+			<-r.Context().Done()
+			err = context.Cause(r.Context())
+		case "/read":
+			_, err = r.Body.Read(make([]byte, 1))
+		case "/write":
+			_, err = w.Write(make([]byte, 1<<20))
+		}
+		ended <- err
+	})}
+	p := dial(t, serve(t, srv, wire.Options{}, new(anybody)))
+	for _, path := range []string{"/wait", "/read", "/write"} {
+		p.ask(false, ":method=POST", ":path="+path)
+		<-begun
+	}
+	srv.Close()
+	for range 3 {
+		if err := <-ended; err == nil {
+			t.Error("ended by nothing")
+		}
+	}
+	p.ends()
 }
