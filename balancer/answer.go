@@ -92,7 +92,7 @@ func (t *try) receive(a *answer) error {
 	}
 	if w, ok := a.body.(io.Writer); ok && a.status == http.StatusSwitchingProtocols {
 		b.idle = 0
-		a.body = upgraded{b, w}
+		a.body = &upgraded{body: b, w: w}
 		return nil
 	}
 	a.body = b

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/balancer/internal/tracker"
@@ -70,28 +71,54 @@ func (b *body) release() {
 // upgraded is the body of a 101, which is written too.
 type upgraded struct {
 	*body
-	w io.Writer
+	w      io.Writer
+	last   atomic.Pointer[time.Timer] // ends it; nil while the client may still say something
+	closed atomic.Bool                // here, so that what reading says is not the server's fault
+}
+
+// lastWords is how long a server may be silent once its client has said all. Whether
+// that waits for an answer or has gone cannot be told.
+const lastWords = 5 * time.Second
+
+// Read gives the server time for as long as it says something.
+func (u *upgraded) Read(p []byte) (int, error) {
+	n, err := u.src.Read(p)
+	if err == nil {
+		if last := u.last.Load(); last != nil {
+			last.Reset(lastWords)
+		}
+		return n, nil
+	}
+	if err != io.EOF && !u.closed.Load() {
+		err = u.broke(err)
+	}
+	u.release()
+	return n, err
 }
 
 // Write drops what cannot be sent any more: [httputil.ReverseProxy] would end both ways on an
 // error, and what the server said before it left would be lost. Reading says how it ends.
-func (u upgraded) Write(p []byte) (int, error) {
+func (u *upgraded) Write(p []byte) (int, error) {
 	_, _ = u.w.Write(p)
 	return len(p), nil
 }
 
-// lastWords is how long a backend has for what it says once its client says no more.
-const lastWords = 5 * time.Second
-
-// CloseWrite ends the direction to the backend, and lets it say its last words: browsers end
-// theirs behind the frame that closes a websocket of HTTP/2, and want the answer to it.
-// One that says nothing to that is not waited for: over HTTP/1.1 its client has left, as a
-// rule.
-func (u upgraded) CloseWrite() error {
+// CloseWrite tells the server that the client has said all.
+func (u *upgraded) CloseWrite() error {
 	half, ok := u.w.(interface{ CloseWrite() error })
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	time.AfterFunc(lastWords, func() { _ = u.Close() }) // it may be closed
-	return half.CloseWrite()
+	_ = half.CloseWrite() // else it has left: reading says so
+	u.last.Store(time.AfterFunc(lastWords, func() { _ = u.Close() }))
+	return nil
+}
+
+// Close closes the connection.
+func (u *upgraded) Close() error {
+	u.closed.Store(true)
+	if last := u.last.Load(); last != nil {
+		last.Stop()
+	}
+	return u.body.Close()
 }

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -297,33 +296,6 @@ func TestWebsocket(t *testing.T) {
 		return p.Backends()[0].Streams == 0
 	})
 }
-
-// TestABackendThatHasNothingToSayIsLeft once its client says no more: it might never end.
-func TestABackendThatHasNothingToSayIsLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		closed := 0
-		u := upgraded{&body{src: closing{&closed}}, halfClosed{&closed}}
-		u.once.Do(func() {}) // there is no exchange
-		if err := u.CloseWrite(); err != nil || closed != 1 {
-			t.Fatal(err, closed)
-		}
-		time.Sleep(lastWords + time.Second) // in a bubble
-		if closed != 11 {
-			t.Errorf("closed: %d", closed)
-		}
-	})
-}
-
-// A halfClosed counts by one that it was, a closing by ten.
-type (
-	halfClosed struct{ n *int }
-	closing    struct{ n *int }
-)
-
-func (h halfClosed) Write(p []byte) (int, error) { return len(p), nil }
-func (h halfClosed) CloseWrite() error           { *h.n++; return nil }
-func (c closing) Read([]byte) (int, error)       { return 0, io.EOF }
-func (c closing) Close() error                   { *c.n += 10; return nil }
 
 func TestHTTP2Backends(t *testing.T) {
 	var proto string

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/foretier/foretier/internal/testkit"
 )
@@ -79,3 +81,34 @@ func TestWhatAServerSaidBeforeItLeft(t *testing.T) {
 		<-done
 	}
 }
+
+// TestAClientThatLeavesATunnel: a server that does not notice holds its place no longer than
+// one that may still answer.
+func TestAClientThatLeavesATunnel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer client.Close()
+		b := &body{try: new(try), src: client}
+		b.once.Do(func() {}) // nothing of a try has to be freed
+		u := &upgraded{body: b, w: halfCloser{client}}
+		began := time.Now()
+		if err := u.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for range 3 {
+				time.Sleep(lastWords / 2)
+				_, _ = io.WriteString(server, "more, ")
+			}
+		}()
+		got, err := io.ReadAll(u)
+		if took := time.Since(began); string(got) != "more, more, more, " || err == nil || took != 3*lastWords/2+lastWords {
+			t.Errorf("got %q, %v after %v", got, err, took)
+		}
+	})
+}
+
+// A halfCloser can be half-closed, which a pipe cannot.
+type halfCloser struct{ io.Writer }
+
+func (halfCloser) CloseWrite() error { return nil }

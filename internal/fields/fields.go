@@ -58,8 +58,9 @@ func HopByHop(name string) bool {
 // is trusted, everything with which a proxy speaks of its client: its address,
 // user and certificate. They go by kind, whatever their name: see claimed.
 //
-// A trusted peer's X-Forwarded-For and -Proto stay; all other X-Forwarded-* go,
-// as does what Connection would have a hop remove of the tier's own fields.
+// A trusted peer's X-Forwarded-For and -Proto stay; all other X-Forwarded-* go. What
+// Connection lists goes, so that rules, cache and backend see the same; but for what is
+// meant for all recipients, which nobody may list.
 func Clean(h http.Header, trusted bool) {
 	for name := range h {
 		if says := meaning(name); says == ofTarget || says == ofClient && !trusted {
@@ -106,9 +107,10 @@ func commas(lines []string) int {
 	return n
 }
 
-// cleanConnection keeps of Connection only what a client may ask of its own
-// connection: "Connection: close, Cookie" would otherwise take the cookie away
-// on the way to the backend.
+// cleanConnection removes what Connection lists (RFC 9110, section 7.6.1), and keeps of it
+// what a client may ask of its own connection. Cookies and logins are for all recipients,
+// and what a trusted proxy says of its client is for the tier: whoever lists them is not
+// one who has them, and they stay.
 func cleanConnection(h http.Header) {
 	lines := h["Connection"]
 	if len(lines) == 0 || len(lines) == 1 && (EqualFold(lines[0], "keep-alive") || EqualFold(lines[0], "close")) {
@@ -117,8 +119,15 @@ func cleanConnection(h http.Header) {
 	tokens := [...]string{"close", "keep-alive", "upgrade", "te"}
 	var there [len(tokens)]bool
 	for member := range Members(lines) {
+		known := false
 		for i, token := range tokens {
-			there[i] = there[i] || EqualFold(member, token)
+			if EqualFold(member, token) {
+				there[i], known = true, true
+			}
+		}
+		name := http.CanonicalHeaderKey(member)
+		if !known && name != "Cookie" && name != "Authorization" && meaning(name) != ofClient {
+			delete(h, name)
 		}
 	}
 	var keep []string

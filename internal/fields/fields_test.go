@@ -68,6 +68,15 @@ func TestClean(t *testing.T) {
 			in:   http.Header{"Connection": {"close, Cookie", "Authorization"}, "Cookie": {"a=1"}, "Authorization": {"x"}},
 			want: http.Header{"Connection": {"close"}, "Cookie": {"a=1"}, "Authorization": {"x"}},
 		},
+		"for one connection": {
+			in:   http.Header{"Connection": {"close, x-a", "X-B,,"}, "X-A": {"1"}, "X-B": {"1"}, "X-C": {"1"}, "Close": {"1"}},
+			want: http.Header{"Connection": {"close"}, "X-C": {"1"}, "Close": {"1"}},
+		},
+		"what a trusted proxy says of its client": {
+			trusted: true,
+			in:      http.Header{"Connection": {"X-Forwarded-For, X-Forwarded-Proto"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"}},
+			want:    http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"}},
+		},
 		"gRPC": {
 			in:   http.Header{"Te": {"trailers"}, "Connection": {"te"}},
 			want: http.Header{"Te": {"trailers"}, "Connection": {"te"}},

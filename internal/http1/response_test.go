@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"net/textproto"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -94,6 +96,11 @@ func theirWholeResponse(text, method string) *wholeResponse {
 			delete(res.Header, name)
 		}
 	}
+	if res.Header["Connection"] == nil {
+		for _, name := range listedIn(text) {
+			delete(res.Header, name)
+		}
+	}
 	w.response.Trailer = cloneEmpty(res.Trailer)
 	b, err := io.ReadAll(res.Body)
 	w.body, w.bodyErr, w.trailer = string(b), err != nil, res.Trailer
@@ -102,6 +109,20 @@ func theirWholeResponse(text, method string) *wholeResponse {
 		w.rest = string(rest)
 	}
 	return w
+}
+
+// listedIn returns what Connection lists in a head, of which net/http leaves no trace if
+// close is among it.
+func listedIn(text string) (names []string) {
+	r := textproto.NewReader(bufio.NewReader(strings.NewReader(text)))
+	if _, err := r.ReadLine(); err != nil {
+		return nil
+	}
+	header, _ := r.ReadMIMEHeader() // as far as it can be read
+	for name := range fields.Members(header["Connection"]) {
+		names = append(names, http.CanonicalHeaderKey(name))
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == "Close" || name == "Keep-Alive" })
 }
 
 // sameResponse holds that ours is theirs, in whatever pieces it comes, but for

@@ -188,7 +188,8 @@ func (h *Head) ContentLength() int64 {
 func (h *Head) Unproven() bool { return !h.chunked && h.ContentLength() < 0 }
 
 // Response returns what [http.ReadResponse] makes of the head, as the answer to r,
-// with the body given where there is one.
+// with the body given where there is one; but for what Connection lists beside close, of
+// which that leaves no trace.
 func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 	text := h.copy()
 	res := &http.Response{
@@ -213,6 +214,11 @@ func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 		res.Trailer = Announced(res.Header)
 		if h.Length == chunked {
 			delete(res.Header, "Content-Length")
+		}
+	}
+	if res.Header["Connection"] == nil {
+		for _, name := range h.listed() {
+			delete(res.Header, name)
 		}
 	}
 	return res
@@ -257,12 +263,8 @@ func (h *Head) AddEndToEnd(header http.Header) {
 	}
 }
 
-// listed returns the canonical names of the fields that Connection lists; none, as
-// net/http has it, if it also says close.
+// listed returns the canonical names of the fields that Connection lists.
 func (h *Head) listed() (list []string) {
-	if h.saysClose && h.Minor > 0 {
-		return nil
-	}
 	for i := range h.fields {
 		f := &h.fields[i]
 		if f.id != nameConnection {
