@@ -52,7 +52,7 @@ func TestReadmeShowsATest(t *testing.T) {
 
 func TestLinksExist(t *testing.T) {
 	link := regexp.MustCompile(`(?:\]\(|src=")([^)"#:]+)(?:#[^)]*)?[)"]`)
-	for page, least := range map[string]int{"README.md": 20, "CONTRIBUTING.md": 3, "BENCHMARKS.md": 10, "docs/running.md": 1, "docs/first-night.md": 1, "docs/comparison.md": 3, "docs/one-to-many.md": 8, "examples/site/README.md": 6, "docs/from-nginx.md": 1, "docs/from-haproxy.md": 1, "balancer/internal/simulator/README.md": 13} {
+	for page, least := range map[string]int{"README.md": 20, "CONTRIBUTING.md": 3, "BENCHMARKS.md": 10, "docs/running.md": 1, "docs/first-night.md": 1, "docs/comparison.md": 3, "docs/one-to-many.md": 8, "examples/site/README.md": 6, "SECURITY.md": 3, "docs/security.md": 1, "docs/from-nginx.md": 1, "docs/from-haproxy.md": 1, "balancer/internal/simulator/README.md": 13} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
