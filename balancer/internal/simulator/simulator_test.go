@@ -1,6 +1,10 @@
 package main
 
 import (
+	"html"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -60,4 +64,43 @@ func TestPicture(t *testing.T) {
 	if !strings.HasPrefix(got, "<svg") || !strings.Contains(got, "adaptive") || !strings.Contains(got, "50% failed") {
 		t.Error(got)
 	}
+}
+
+// TestPicturesAreWhatIsPlayed: the pictures beside the words are those that the command
+// draws. One is drawn anew, of the scenario that is played soonest: whatever changes a
+// policy or the figures around it changes that too.
+func TestPicturesAreWhatIsPlayed(t *testing.T) {
+	words, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const anew = "S12"
+	for _, sc := range scenarios {
+		file := filepath.Join("svg", sc.id+".svg")
+		drawn, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if want := `<img src="svg/` + sc.id + `.svg" alt="` + sc.id + ": " + sc.title + `"`; !strings.Contains(string(words), want) {
+			t.Errorf("README.md does not show %s", want)
+		}
+		for _, text := range append(names(), sc.title) {
+			if !strings.Contains(string(drawn), html.EscapeString(text)) {
+				t.Errorf("%s lacks %q: go run ./balancer/internal/simulator -svg balancer/internal/simulator/svg", file, text)
+			}
+		}
+		// Elsewhere floating point may round otherwise, as where there are fused operations.
+		if sc.id == anew && runtime.GOARCH == "amd64" && picture(sc, sc.compare(5)) != string(drawn) {
+			t.Errorf("%s is not what is played: go run ./balancer/internal/simulator -svg balancer/internal/simulator/svg", file)
+		}
+	}
+}
+
+// names are those of the contenders.
+func names() (all []string) {
+	for _, who := range contenders {
+		all = append(all, who.name)
+	}
+	return all
 }
