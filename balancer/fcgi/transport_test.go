@@ -190,9 +190,9 @@ func TestAServerThatDiesIsNotNoticed(t *testing.T) {
 
 // TestAServerThatIsGone is tried by nobody who is not sent elsewhere.
 func TestAServerThatIsGone(t *testing.T) {
-	gone := says(t, "")
+	gone, other := says(t, ""), says(t, stdout(page)+end)
 	gone.Close()
-	srv := serverOf(t, Options{}, balancer.Options{Policy: balancer.RoundRobin()}, gone, says(t, stdout(page)+end))
+	srv := serverOf(t, Options{}, balancer.Options{Policy: balancer.RoundRobin()}, gone, other)
 	for range 4 {
 		res, err := http.Post(srv.URL, "text/plain", strings.NewReader("order"))
 		if err != nil {

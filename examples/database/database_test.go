@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -16,10 +17,14 @@ import (
 
 	"github.com/foretier/foretier/balancer/tcp"
 	"github.com/foretier/foretier/health"
+	"github.com/foretier/foretier/internal/servertest"
 	"github.com/foretier/foretier/internal/testkit"
 )
 
 const patience = testkit.Patience
+
+// freeAddr is where the program may listen.
+func freeAddr(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t)) }
 
 // A program is the example as it runs, with what it logs.
 type program struct {

@@ -56,8 +56,6 @@ func serve(t *testing.T, args ...string) (*program, string) {
 	return p, status
 }
 
-func freeAddr(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t)) }
-
 // fenced reports whether the status page says that addr is fenced.
 func fenced(t *testing.T, status, addr string) bool {
 	t.Helper()

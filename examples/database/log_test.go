@@ -20,7 +20,7 @@ func TestLogWhoseReaderStandsStill(t *testing.T) {
 	}
 	defer r.Close()
 	fill(t, w)
-	status, listen, gone := testkit.Nobody(t), testkit.Nobody(t), testkit.Nobody(t)
+	status, listen, gone := freeAddr(t), freeAddr(t), testkit.Nobody(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan int, 1)

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // waits for nobody.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	backend := testkit.Backend(t, testkit.Echo("db1"))
-	status := testkit.Nobody(t)
+	status := freeAddr(t)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "DATABASE_TEST_MAIN=-kind tcp -linger 1m -listen 127.0.0.1:0 -backends tcp://"+backend+" -status "+status)
 	log, err := cmd.StderrPipe()

@@ -18,11 +18,11 @@ import (
 // and returns where its status page is.
 func running(t *testing.T, args ...string) (status string) {
 	t.Helper()
-	status = testkit.Nobody(t)
+	status = freeAddr(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, append([]string{"-kind", "redis", "-listen", testkit.Nobody(t), "-status", status, "-backends", "tcp://" + testkit.Nobody(t)}, args...), io.Discard, new(testkit.Log))
+		ended <- run(ctx, append([]string{"-kind", "redis", "-listen", freeAddr(t), "-status", status, "-backends", "tcp://" + testkit.Nobody(t)}, args...), io.Discard, new(testkit.Log))
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	testkit.Within(t, patience, "it answers", func() bool {

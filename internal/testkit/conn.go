@@ -22,12 +22,17 @@ func Listen(tb testing.TB) net.Listener {
 	return l
 }
 
-// Nobody returns an address, host:port on loopback, at which nobody listens.
+// Nobody returns an address, host:port on loopback, at which nobody listens until the test
+// ends: a connection from there keeps it from others.
 func Nobody(tb testing.TB) string {
 	tb.Helper()
 	l := Listen(tb)
-	_ = l.Close()
-	return l.Addr().String()
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}).Dial("tcp", l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c.LocalAddr().String()
 }
 
 // Accept serves each connection of l by f, in a goroutine of its own, and
