@@ -213,11 +213,13 @@ func TestNoFiles(t *testing.T) {
 	})
 }
 
-// A password in a line that is refused is told to nobody.
+// A password in a line that is refused is told to nobody, though the line is no URL.
 func TestRefusalsKeepPasswords(t *testing.T) {
-	_, err := parseBackends([]byte("http://shop:hunter2@10.0.0.11:8080\n"))
-	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "10.0.0.11") {
-		t.Errorf("got %v", err)
+	for _, line := range []string{"http://shop:hunter2@10.0.0.11:8080", "http://shop:hunter2%zz@10.0.0.11:8080", "shop:hunter2@10.0.0.11:8080"} {
+		_, err := parseBackends([]byte(line + "\n"))
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "10.0.0.11") {
+			t.Errorf("%s: got %v", line, err)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func TestWrongRulesSayWhatWouldBeRight(t *testing.T) {
 		"basic paths alone":    {[]string{"-basic-paths", "/tools"}, []string{"-basic-paths", "-basic FILE"}},
 		"ask, no URL":          {[]string{"-ask", "10.0.0.30:4180"}, []string{"-ask", "http://10.0.0.30:4180/oauth2/auth"}},
 		"ask, scheme":          {[]string{"-ask", "ftp://a/b"}, []string{"-ask", "starts with http://"}},
-		"ask, login":           {[]string{"-ask", "http://u:hidden@a/b"}, []string{"-ask", "want scheme, host, port"}},
+		"ask, login":           {[]string{"-ask", "http://u:hidden@a/b"}, []string{"-ask", "no query, fragment or user"}},
 		"ask paths":            {[]string{"-ask", "http://a/b", "-ask-paths", "x"}, []string{`-ask-paths "x"`}},
 		"ask fields":           {[]string{"-ask", "http://a/b", "-ask-fields", "Remote User"}, []string{"-ask", "Remote User", "Remote-User"}},
 		"ask fields, tier's":   {[]string{"-ask", "http://a/b", "-ask-fields", "X-Forwarded-For"}, []string{"for the tier to say"}},

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/foretier/foretier/balancer"
 )
 
 func list(s string) []string {
@@ -27,6 +29,9 @@ func list(s string) []string {
 	return out
 }
 
+// checkBackend says what is wrong with the URL of a server. That something is the pool says,
+// but for php-fpm's sites and names to look up; which schemes there are is said in the words
+// of flags.
 func checkBackend(s string) error {
 	if isFCGI(s) {
 		return checkFCGI(s)
@@ -34,27 +39,17 @@ func checkBackend(s string) error {
 	if url, ok := lookup(s); ok {
 		return checkLookup(url)
 	}
-	u, err := url.Parse(s)
+	_, err := balancer.New(balancer.Backends(s), balancer.Options{Transport: noWay})
+	scheme, _, ok := strings.Cut(s, "://")
 	switch {
-	case strings.HasPrefix(s, "unix:///"):
-		return nil // the pool says what is wrong with the path
-	case strings.HasPrefix(s, "unix:") || strings.HasPrefix(s, "/") || strings.Contains(s, "://unix:"):
-		return errors.New("want unix:// and the absolute path of the socket, such as unix:///run/shop.sock")
-	case !strings.Contains(s, "://"):
+	case err == nil || strings.HasPrefix(s, "unix:") || strings.HasPrefix(s, "/"):
+		return err
+	case !ok:
 		return fmt.Errorf("the scheme is missing: want http://%s", shown(s))
-	case err != nil:
-		return errors.New("not a URL: want one such as http://10.0.0.11:8080")
-	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
+	case !slices.Contains([]string{"http", "https", "h2c"}, strings.ToLower(scheme)):
 		return errors.New("want a URL that starts with http://, https://, h2c:// or fcgi://, such as http://10.0.0.11:8080")
-	case u.Hostname() == "":
-		return errors.New("the host is missing: want a URL such as http://10.0.0.11:8080")
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return errors.New("want scheme, host, port and perhaps a base path, nothing else")
 	}
-	if p := u.Port(); p != "" {
-		return checkPort(p, 1)
-	}
-	return nil
+	return err
 }
 
 // parseBackends reads the URLs of application servers, one a line.
@@ -68,10 +63,7 @@ func parseBackends(content []byte) (urls []string, err error) {
 			err = errors.New("it is there twice: want it once")
 		}
 		if err != nil {
-			if u, malformed := url.Parse(line); malformed == nil {
-				line = u.Redacted() // the log is no place for passwords
-			}
-			return fmt.Errorf("%.200q: %w", line, err)
+			return fmt.Errorf("%.200q: %w", shown(line), err) // the log is no place for passwords
 		}
 		urls = append(urls, line)
 		return nil

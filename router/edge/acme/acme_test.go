@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mholt/acmez/v3"
+
 	"github.com/foretier/foretier/health"
 	"github.com/foretier/foretier/router/edge"
 )
@@ -109,7 +111,7 @@ func TestOthersChallengesAreOthers(t *testing.T) {
 	if w.Body.String() != "next" || storage.loads != before {
 		t.Errorf("%q, and the storage was asked", w.Body)
 	}
-	challenge := &tls.ClientHelloInfo{ServerName: "shop.example", SupportedProtos: []string{protocol}}
+	challenge := &tls.ClientHelloInfo{ServerName: "shop.example", SupportedProtos: []string{acmez.ACMETLS1Protocol}}
 	if cert, err := m.Certificate(challenge); cert != nil || !errors.Is(err, errCrowd) {
 		t.Errorf("%v, %v", cert, err)
 	}

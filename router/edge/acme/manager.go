@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3"
 	acmelib "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
@@ -165,7 +166,7 @@ func (m *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	if !m.hosts[name] {
 		return nil, nil
 	}
-	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == protocol {
+	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmez.ACMETLS1Protocol { // it verifies a name (RFC 8737)
 		if !m.look() {
 			return nil, errCrowd
 		}
@@ -179,9 +180,6 @@ func (m *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	}
 	return cert, nil
 }
-
-// protocol is what an authority speaks that verifies a name by TLS-ALPN (RFC 8737).
-const protocol = "acme-tls/1"
 
 // look reports whether one more may look for a challenge; looked follows if so.
 func (m *Manager) look() bool {
