@@ -17,6 +17,10 @@
 // unless it says "X-Accel-Buffering: no". Every request leaves one log line, also one
 // that is malformed; of those over HTTP/3 nobody knows.
 //
+// "OPTIONS *", which asks of a server as a whole (RFC 9110, section 9.3.7), is answered
+// 400: it names no resource, so no rule says which server that would be,
+// and what the tier itself can do is nobody's to probe.
+//
 // Over HTTP/2 (RFC 9113) answers go out by the priorities that clients state (RFC 9218),
 // else in turns. A client that has the server work for nothing, with streams that it gives
 // up by the hundred or frames that ask for nothing, is sent away (ENHANCE_YOUR_CALM), and
