@@ -61,6 +61,9 @@ func newConn(ctx context.Context, s *Server, w *wire.Conn, nc net.Conn, owner Ow
 	return c
 }
 
+// Parked implements [wire.Served].
+func (c *conn) Parked() bool { return c.wire.Parked() }
+
 // step is what becomes of a connection after a request.
 type step uint8
 
@@ -96,7 +99,7 @@ func (c *conn) end() {
 		c.buf.Discard(c.buf.Buffered())
 		c.buf.Free()
 	}
-	c.srv.remove(c)
+	c.srv.conns.Remove(c)
 }
 
 // next serves one request.
@@ -126,7 +129,7 @@ func (c *conn) await() step {
 		c.Return()
 		c.resting = true
 		c.wire.Idle(c.idleTime)
-		if c.srv.draining.Load() {
+		if c.srv.conns.Draining() {
 			c.hurry()
 		}
 	}
@@ -139,11 +142,11 @@ func (c *conn) await() step {
 			continue
 		}
 		c.Return()
-		if c.srv.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) && !c.wire.Late() && c.wire.Pending() {
+		if c.srv.conns.Draining() && errors.Is(err, os.ErrDeadlineExceeded) && !c.wire.Late() && c.wire.Pending() {
 			c.hurry() // the time was over when a request came
 			continue
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.wire.ShouldPark() || c.wire.Late() || c.srv.draining.Load() {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.wire.ShouldPark() || c.wire.Late() || c.srv.conns.Draining() {
 			return over // nothing is asked on it any more: no line for that
 		}
 		if c.wire.Park(c.run) {
@@ -152,7 +155,7 @@ func (c *conn) await() step {
 	}
 	c.resting = false
 	c.wire.Busy()
-	if c.srv.draining.Load() {
+	if c.srv.conns.Draining() {
 		c.calm()
 	}
 	return c.begin()
@@ -242,7 +245,7 @@ const maxAfter = 100 // requests on a connection that should end
 // should, and no other request has come on it. Who has sent several at once is told
 // with the last.
 func (c *conn) ends() bool {
-	if !c.ending && !c.srv.draining.Load() {
+	if !c.ending && !c.srv.conns.Draining() {
 		return false
 	}
 	c.after++
@@ -288,7 +291,7 @@ func (c *conn) prior() {
 	c.buf.Discard(len(read))
 	c.Return()
 	c.wire.Allow(0)
-	c.srv.remove(c)
+	c.srv.conns.Remove(c)
 	c.srv.Prior(c.owner, read)
 }
 

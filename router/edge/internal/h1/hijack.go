@@ -30,7 +30,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.buf.Discard(c.buf.Buffered())
 	c.buf.Free()
 	c.wire.Roll(c.srv.UpgradeIdle)
-	c.srv.remove(c)
+	c.srv.conns.Remove(c)
 	c.owner.Hijacked()
 	return nc, bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc)), nil
 }

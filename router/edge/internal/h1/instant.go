@@ -73,7 +73,7 @@ func (c *conn) instant() (s step, ok bool) {
 
 // known asks what is known of the request whose head was read.
 func (c *conn) known() (k Known, size int) {
-	if h := &c.head; c.quick != nil && h.Method == "GET" && h.Minor > 0 && h.Length == 0 && !h.Close && h.Upgrade == "" && !c.srv.draining.Load() {
+	if h := &c.head; c.quick != nil && h.Method == "GET" && h.Minor > 0 && h.Length == 0 && !h.Close && h.Upgrade == "" && !c.srv.conns.Draining() {
 		k, size = c.quick.Known(h)
 	}
 	c.plain = k == Unknown

@@ -16,8 +16,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/internal/http1"
@@ -44,10 +42,7 @@ type Server struct {
 	// is.
 	Panicked func(any)
 
-	draining atomic.Bool
-	mu       sync.Mutex
-	conns    map[*conn]struct{} // guarded by mu
-	idle     sync.Cond          // on mu: there are fewer
+	conns wire.Roster[*conn]
 }
 
 // An Owner is told what becomes of a connection that it has handed over.
@@ -71,78 +66,29 @@ type Owner interface {
 func (s *Server) Serve(ctx context.Context, w *wire.Conn, nc net.Conn, owner Owner) {
 	c := newConn(ctx, s, w, nc, owner)
 	w.Parks()
-	s.mu.Lock()
-	if s.conns == nil {
-		s.conns = make(map[*conn]struct{})
-		s.idle.L = &s.mu
-	}
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
-	if s.draining.Load() {
+	s.conns.Add(c)
+	if s.conns.Draining() {
 		c.hurry()
 	}
 	c.run()
-}
-
-// remove forgets c, which is closed or somebody else's.
-func (s *Server) remove(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.idle.L != nil {
-		s.idle.Broadcast()
-	}
 }
 
 // Shutdown has each connection end with the request that is on it, or that
 // comes at once, and waits for all. If ctx ends before, what is left goes on,
 // and Shutdown returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.idle.L != nil {
-			s.idle.Broadcast()
-		}
-	})
-	defer stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.hurry()
-	}
-	for len(s.conns) > 0 && ctx.Err() == nil {
-		s.idle.Wait()
-	}
-	if len(s.conns) > 0 {
-		return ctx.Err()
-	}
-	return nil
+	return s.conns.Drain(ctx, (*conn).hurry)
 }
 
 // Parked returns how many connections have no goroutine: nothing is asked on
 // them.
-func (s *Server) Parked() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for c := range s.conns {
-		if c.wire.Parked() {
-			n++
-		}
-	}
-	return n
-}
+func (s *Server) Parked() int { return s.conns.Parked() }
 
 var errClosed = errors.New("the server has been closed")
 
 // Close closes every connection, and ends the requests on them.
 func (s *Server) Close() {
-	s.draining.Store(true)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
+	for _, c := range s.conns.End() {
 		_ = c.wire.Close() // who serves it sees that, unless its handler waits for something
 		c.gone(errClosed)
 	}

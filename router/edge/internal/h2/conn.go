@@ -100,6 +100,9 @@ func newConn(ctx context.Context, s *Server, w *wire.Conn, nc net.Conn, owner h1
 	return c
 }
 
+// Parked implements [wire.Served].
+func (c *conn) Parked() bool { return c.wire.Parked() }
+
 // step is what becomes of a connection after a frame.
 type step uint8
 
@@ -136,7 +139,7 @@ func (c *conn) end() {
 	last := c.handlers == c.tunnels
 	c.mu.Unlock()
 	if last {
-		c.srv.remove(c)
+		c.srv.conns.Remove(c)
 	}
 }
 

@@ -30,7 +30,7 @@ const mostInstant = 32 << 10
 func (c *conn) instant() bool {
 	b := &c.block
 	b.known = h1.Nothing
-	if c.quick == nil || !b.end || b.head.Method != http.MethodGet || b.head.Upgrade != "" || c.srv.draining.Load() {
+	if c.quick == nil || !b.end || b.head.Method != http.MethodGet || b.head.Upgrade != "" || c.srv.conns.Draining() {
 		return false
 	}
 	most := c.reserve()

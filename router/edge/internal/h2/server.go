@@ -25,7 +25,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,11 +57,8 @@ type Server struct {
 	// is.
 	Panicked func(any)
 
-	draining atomic.Bool
-	tunnels  atomic.Int64 // that are open
-	mu       sync.Mutex
-	conns    map[*conn]struct{} // guarded by mu
-	idle     sync.Cond          // on mu: there are fewer
+	conns   wire.Roster[*conn]
+	tunnels atomic.Int64 // that are open
 }
 
 // Serve serves nc, which is the connection w or TLS above it, after its handshake, of which
@@ -73,38 +69,11 @@ func (s *Server) Serve(ctx context.Context, w *wire.Conn, nc net.Conn, read []by
 	c := newConn(ctx, s, w, nc, owner)
 	c.in.Append(read)
 	w.Parks()
-	s.mu.Lock()
-	if s.conns == nil {
-		s.conns = make(map[*conn]struct{})
-		s.idle.L = &s.mu
-	}
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
-	if s.draining.Load() {
+	s.conns.Add(c)
+	if s.conns.Draining() {
 		c.leave()
 	}
 	c.run()
-}
-
-// remove forgets c, which is closed.
-func (s *Server) remove(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 {
-		s.idle.Broadcast()
-	}
-}
-
-// all returns the connections that are open now.
-func (s *Server) all() []*conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		out = append(out, c)
-	}
-	return out
 }
 
 // Shutdown has each connection end with the requests that are on it, or on their way, and
@@ -112,48 +81,19 @@ func (s *Server) all() []*conn {
 // its owner's to end. If ctx ends before, what is left goes on, and Shutdown returns ctx's
 // error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
-	for _, c := range s.all() {
-		c.leave()
-	}
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.idle.L != nil {
-			s.idle.Broadcast()
-		}
-	})
-	defer stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.conns) > 0 && ctx.Err() == nil {
-		s.idle.Wait()
-	}
-	if len(s.conns) > 0 {
-		return ctx.Err()
-	}
-	return nil
+	return s.conns.Drain(ctx, (*conn).leave)
 }
 
 // Parked returns how many connections have no goroutine: nothing is asked on
 // them.
-func (s *Server) Parked() int {
-	n := 0
-	for _, c := range s.all() {
-		if c.wire.Parked() {
-			n++
-		}
-	}
-	return n
-}
+func (s *Server) Parked() int { return s.conns.Parked() }
 
 // Tunnels returns how many streams handlers have taken over and not closed yet.
 func (s *Server) Tunnels() int { return int(s.tunnels.Load()) }
 
 // Close closes every connection, and ends the requests on them.
 func (s *Server) Close() {
-	s.draining.Store(true)
-	for _, c := range s.all() {
+	for _, c := range s.conns.End() {
 		c.cut(errClosed)
 	}
 }

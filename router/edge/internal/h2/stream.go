@@ -158,7 +158,7 @@ func (s *stream) done() {
 	c.mu.Unlock()
 	switch {
 	case gone:
-		c.srv.remove(c)
+		c.srv.conns.Remove(c)
 	case give:
 		c.give()
 	}

@@ -97,7 +97,7 @@ func (c *conn) giveLocked() bool {
 // give tells the owner so.
 func (c *conn) give() {
 	c.owner.Hijacked()
-	c.srv.remove(c)
+	c.srv.conns.Remove(c)
 }
 
 // Read implements [net.Conn].
