@@ -44,9 +44,9 @@ func (w *response) sorted() []field {
 // compose writes the head, but for what depends on the body.
 func (w *response) compose(status int) {
 	w.status, w.length, w.fields = status, -1, len(w.header)
-	w.bare = w.r.Method == http.MethodHead || !mayHaveBody(status)
+	w.bare = w.r.Method == http.MethodHead || !MayHaveBody(status)
 	if lists := w.header["Trailer"]; lists != nil {
-		w.announce(lists)
+		w.trailers = AddTrailers(w.trailers, lists)
 	}
 	w.out = getBuffer(0)
 	b := http1.AppendStatus((*w.out)[:0], w.c.head.Minor, status)
@@ -69,7 +69,7 @@ func (w *response) compose(status int) {
 func (w *response) note(name string, values []string) bool {
 	switch name {
 	case "Content-Length":
-		if n, err := strconv.ParseInt(strings.Join(values, ","), 10, 64); err == nil && n >= 0 && mayHaveBody(w.status) {
+		if n, ok := LengthOf(values, w.status); ok {
 			w.length = n
 		}
 		return false
@@ -92,15 +92,6 @@ func (w *response) note(name string, values []string) bool {
 	return !strings.HasPrefix(name, http.TrailerPrefix) && !slices.Contains(w.trailers, name)
 }
 
-// announce notes the names of trailers.
-func (w *response) announce(lists []string) {
-	for name := range fields.Members(lists) {
-		if name = http.CanonicalHeaderKey(name); http1.MayTrail(name) && !slices.Contains(w.trailers, name) {
-			w.trailers = append(w.trailers, name)
-		}
-	}
-}
-
 func appendField(b []byte, name string, values []string) []byte {
 	for _, v := range values {
 		b = http1.AppendField(b, name, v)
@@ -108,22 +99,16 @@ func appendField(b []byte, name string, values []string) []byte {
 	return b
 }
 
-// mayHaveBody reports whether an answer with this status may have a body
-// (RFC 9110, section 6.4.1).
-func mayHaveBody(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
-}
-
 // endHead appends what the head still lacks. The body is complete if last.
 func (w *response) endHead(b []byte, last bool) []byte {
 	held := (*w.out)[w.body:]
-	if !w.typed && len(held) > 0 && mayHaveBody(w.status) {
+	if !w.typed && len(held) > 0 && MayHaveBody(w.status) {
 		b = append(append(append(b, "Content-Type: "...), http.DetectContentType(held)...), "\r\n"...)
 	}
 	old := w.c.head.Minor == 0
 	counted := true // the end of the body shows without closing the connection
 	switch {
-	case !mayHaveBody(w.status):
+	case !MayHaveBody(w.status):
 	case w.length >= 0:
 		b = appendLength(b, w.length)
 	case last && !w.hasTrailers() && (w.written > 0 || !w.bare):

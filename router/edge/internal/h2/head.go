@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/http2"
+	"github.com/foretier/foretier/router/edge/internal/h1"
 )
 
 // ofConnection reports whether a field is one that HTTP/2 does not have (RFC 9113, section
@@ -27,11 +27,9 @@ func ofConnection(name string) bool {
 // compose writes the head, but for what depends on the body.
 func (w *response) compose(status int) {
 	w.status, w.length, w.fields = status, -1, len(w.header)
-	w.bare = w.r.Method == http.MethodHead || !mayHaveBody(status)
-	for name := range fields.Members(w.header["Trailer"]) {
-		if name = http.CanonicalHeaderKey(name); http1.MayTrail(name) && !slices.Contains(w.trailers, name) {
-			w.trailers = append(w.trailers, name)
-		}
+	w.bare = w.r.Method == http.MethodHead || !h1.MayHaveBody(status)
+	if lists := w.header["Trailer"]; lists != nil {
+		w.trailers = h1.AddTrailers(w.trailers, lists)
 	}
 	w.block = getBuffer()
 	b := http2.AppendStatus(*w.block, status)
@@ -57,7 +55,7 @@ func (w *response) compose(status int) {
 func (w *response) note(name string, values []string) bool {
 	switch name {
 	case "Content-Length":
-		if n, err := strconv.ParseInt(strings.Join(values, ","), 10, 64); err == nil && n >= 0 && mayHaveBody(w.status) {
+		if n, ok := h1.LengthOf(values, w.status); ok {
 			w.length = n
 		}
 		return false
@@ -78,20 +76,14 @@ func (w *response) note(name string, values []string) bool {
 	return !ofConnection(name) && !strings.HasPrefix(name, http.TrailerPrefix) && !slices.Contains(w.trailers, name)
 }
 
-// mayHaveBody reports whether an answer with this status may have a body
-// (RFC 9110, section 6.4.1).
-func mayHaveBody(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
-}
-
 // endHead returns the head with what it still lacks. The body is complete if last.
 func (w *response) endHead(last bool) []byte {
 	b := *w.block
-	if !w.typed && w.heldBytes() > 0 && mayHaveBody(w.status) {
+	if !w.typed && w.heldBytes() > 0 && h1.MayHaveBody(w.status) {
 		b = http2.AppendField(b, "Content-Type", http.DetectContentType(*w.held))
 	}
 	switch {
-	case !mayHaveBody(w.status):
+	case !h1.MayHaveBody(w.status):
 	case w.length < 0 && last && (w.written > 0 || !w.bare):
 		w.length = w.written
 		fallthrough
