@@ -33,7 +33,10 @@ type visitor2 struct {
 func (v *visitor2) once() {
 	var mu sync.Mutex
 	var open []net.Conn
-	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	dial := func(context.Context, string, string) (net.Conn, error) {
 		c, err := net.DialTimeout("tcp", v.addr, testkit.Patience)
 		if err != nil {
 			return nil, err
@@ -47,7 +50,8 @@ func (v *visitor2) once() {
 		config := v.soak.client.Clone()
 		config.NextProtos = []string{"h2"}
 		return tls.Client(c, config), nil
-	}}
+	}
+	transport := &http.Transport{Protocols: protocols, DialContext: dial, DialTLSContext: dial, DisableCompression: true}
 	v.client = &http.Client{Transport: transport}
 	var beside sync.WaitGroup
 	for range v.rand.IntN(8) + 1 {
