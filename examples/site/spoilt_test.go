@@ -3,6 +3,7 @@
 package site
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -35,13 +36,19 @@ func (s *site) spoil(web int, file string, text func(before string) string) (men
 
 // says returns the status of a page that an application server is asked for directly.
 func (w *webserver) says() (status int) {
-	res, err := http.Get(w.url() + "/?says")
+	r, err := http.NewRequest(http.MethodGet, w.url()+"/?says", nil)
+	if err != nil {
+		return 0
+	}
+	res, err := http.DefaultTransport.RoundTrip(r) // which follows no redirect
 	if err != nil {
 		return 0
 	}
 	res.Body.Close()
 	return res.StatusCode
 }
+
+func fine(status int) bool { return 200 <= status && status < 400 }
 
 // halve leaves half of WordPress' first program, as a copy that was broken off: PHP answers
 // 500 for all its pages, and health.php is as well as ever.
@@ -51,13 +58,16 @@ func (s *site) halve(web int, lasts time.Duration) {
 	testkit.Within(s.t, testkit.Patience, "half a program answers 500", func() bool { return s.web[web].says() == http.StatusInternalServerError })
 	last(lasts)
 	mend()
-	testkit.Within(s.t, testkit.Patience, "the whole program answers", func() bool { return s.web[web].says() < 400 })
+	testkit.Within(s.t, testkit.Patience, "the whole program answers", func() bool { return fine(s.web[web].says()) })
 }
 
 // hang has every page of WordPress at an application server wait for something.
 func (s *site) hang(web int, lasts time.Duration) {
-	mend := s.spoil(web, "wp-content/mu-plugins/wait.php", func(string) string { return "<?php\nsleep(4);\n" })
-	last(lasts)
+	mend := s.spoil(web, "wp-content/mu-plugins/wait.php", func(string) string { return fmt.Sprintf("<?php\nsleep(%d);\n", int(lasts.Seconds())) })
+	began := time.Now()
+	if status := s.web[web].says(); !fine(status) || time.Since(began) < lasts {
+		s.t.Errorf("web%d answers %d after %v, and should have waited %v", web, status, time.Since(began), lasts)
+	}
 	mend()
 }
 
