@@ -21,6 +21,14 @@ func quiet(raw syscall.RawConn) bool {
 	return err == nil && open
 }
 
+// Quiet reports whether a socket has nothing to read and is open, also while another
+// goroutine waits to read it.
+func Quiet(raw syscall.RawConn) bool {
+	open := false
+	err := raw.Control(func(fd uintptr) { open = silent(fd) })
+	return err == nil && open
+}
+
 // silent is quiet within a call of raw.Read.
 func silent(fd uintptr) bool {
 	var b [1]byte

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	x "golang.org/x/net/http2"
@@ -43,6 +44,7 @@ const (
 type conn struct {
 	owner *Transport
 	nc    net.Conn
+	raw   syscall.RawConn // nil where there is no socket
 	born  time.Time
 
 	// What is the reader's.
@@ -92,6 +94,13 @@ func newConn(t *Transport, nc net.Conn, d *dialing) *conn {
 		owner: t, nc: nc, dialing: d, born: now, streams: make(map[uint32]*stream), next: 1, most: 1,
 		window: http2.MinWindow, initial: http2.MinWindow, frame: http2.MinFrame,
 		intake: http2.NewIntake(connWindow), heard: now, spoke: now, idle: now,
+	}
+	socket := nc
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok { // TLS
+		socket = t.NetConn()
+	}
+	if sc, ok := socket.(syscall.Conn); ok {
+		c.raw, _ = sc.SyscallConn() // without it nobody looks
 	}
 	c.in.Reset(nc)
 	c.fields = hpack.NewDecoder(tableSize, c.field)
@@ -235,10 +244,15 @@ const mostSpare = 64 << 10
 func (c *conn) write() {
 	c.mu.Lock()
 	for c.broken == nil && len(c.out) > 0 {
+		if c.catchUpLocked(); c.broken != nil {
+			break
+		}
 		b := c.out
 		c.out, c.spare = c.spare, nil
 		for _, s := range c.starting {
-			s.call.SetSent(true)
+			if s.end == nil {
+				s.call.SetSent(true)
+			}
 		}
 		clear(c.starting)
 		c.starting = c.starting[:0]
@@ -265,6 +279,28 @@ func (c *conn) write() {
 	c.mu.Unlock()
 	if closing {
 		c.fail(errClosed)
+	}
+}
+
+// catchUpLocked gives the reader a moment for what has come already, before requests are
+// sent: if that is a GOAWAY, or the end, they may be sent elsewhere. A backend that closes
+// with a request unread resets the connection, which takes away what it has said.
+func (c *conn) catchUpLocked() {
+	const looks, pause = 10, 100 * time.Microsecond
+	for range looks {
+		frames := c.frames
+		if c.raw == nil || len(c.starting) == 0 || c.broken != nil {
+			return
+		}
+		c.mu.Unlock()
+		quiet := http1.Quiet(c.raw)
+		if !quiet {
+			time.Sleep(pause)
+		}
+		c.mu.Lock()
+		if quiet || c.frames != frames {
+			return
+		}
 	}
 }
 
