@@ -63,7 +63,10 @@ func TestDeadlines(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	if _, err := client.Check(ctx, &pb.HealthCheckRequest{}); status.Code(err) != codes.DeadlineExceeded {
+	// Whose clock is first is open: grpc-go's server resets a call whose time is over, without
+	// an answer.
+	_, err := client.Check(ctx, &pb.HealthCheckRequest{})
+	if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Unavailable {
 		t.Errorf("got %v", err)
 	}
 	if got := <-deadlines; got > limit {
