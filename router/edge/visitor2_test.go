@@ -33,6 +33,7 @@ type visitor2 struct {
 func (v *visitor2) once() {
 	var mu sync.Mutex
 	var open []net.Conn
+	over := false
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -42,8 +43,13 @@ func (v *visitor2) once() {
 			return nil, err
 		}
 		mu.Lock()
+		left := over
 		open = append(open, c)
 		mu.Unlock()
+		if left { // the transport dials more than it needs
+			c.Close()
+			return nil, net.ErrClosed
+		}
 		if _, err := io.WriteString(c, v.announced()); err != nil || v.soak.client == nil {
 			return c, err
 		}
@@ -61,6 +67,9 @@ func (v *visitor2) once() {
 	}
 	beside.Wait()
 	transport.CloseIdleConnections()
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
 	for _, c := range open {
 		if v.rand.IntN(2) == 0 {
 			c.(*net.TCPConn).SetLinger(0)
