@@ -36,6 +36,8 @@ bare loops, measured by ` + "`make bench`" + ` ([internal/bench](internal/bench/
 - System calls are counted by strace in a run of their own. It slows what it looks at, so what a program does
   by the clock (Go's nanosleep) weighs more there.
 - Errors are no figures: an answer of another status, size or, for a hit, from the origin, fails the contender.
+- Each workload says when it was measured, and of what. Those of another day may be of another machine: compare within
+  one, and not one with another.
 `
 
 // report writes the figures, the pictures and the page made of them; to standard
