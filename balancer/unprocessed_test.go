@@ -216,8 +216,11 @@ func TestUnprocessedOverHTTP2GoesElsewhere(t *testing.T) {
 func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 	// Go's server closes a connection 250 ms after its GOAWAY, and the reset that
 	// whoever writes then is answered with takes the GOAWAY away. Where this process
-	// has stood still for as long, a lost order says nothing of the pool.
+	// has stood still for as long, a lost order says nothing of the pool; nor does one
+	// alone, since one of its threads may have, which nobody sees. A pool that does not
+	// send again what was not processed loses some each time.
 	const grace, tries = 200 * time.Millisecond, 5
+	before := int32(0)
 	for range tries {
 		still := make(chan time.Duration)
 		stop := make(chan struct{})
@@ -231,9 +234,10 @@ func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 		if lost == 0 || t.Failed() {
 			return
 		}
-		if pause < grace {
-			t.Fatalf("of %d orders %d were lost", placed, lost)
+		if pause < grace && (lost > 1 || before > 0) {
+			t.Fatalf("of %d orders %d were lost, and %d the time before", placed, lost, before)
 		}
+		before = lost
 		t.Logf("of %d orders %d were lost, and the process has stood still for %v", placed, lost, pause)
 	}
 	t.Error("the machine is too busy to tell")
