@@ -50,13 +50,13 @@ func TestVisitorsOfOneAddress(t *testing.T) {
 				done := make(chan error)
 				go func() { done <- p.Run(ctx) }()
 				defer func() { cancel(); <-done }()
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute) // in the bubble
 				broken.Store(true)
 				began := time.Now()
 				isOut := func() bool { return p.Backends()[0].State == health.Down }
 				for i := 0; !isOut() && time.Since(began) < time.Minute; i++ {
 					get(p, "GET", fmt.Sprint("/", i), nil) // which is repeated elsewhere
-					time.Sleep(100 * time.Millisecond)
+					time.Sleep(100 * time.Millisecond)     // in the bubble
 				}
 				if took := time.Since(began); isOut() != (c.out > 0) || isOut() && took > c.out {
 					t.Errorf("out %t after %v, want after %v at most", isOut(), took, c.out)

@@ -3,6 +3,7 @@ package balancer
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -217,15 +219,15 @@ func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 	// Go's server closes a connection 250 ms after its GOAWAY, and the reset that
 	// whoever writes then is answered with takes the GOAWAY away. Where this process
 	// has stood still for as long, a lost order says nothing of the pool; nor does one
-	// alone, since one of its threads may have, which nobody sees. A pool that does not
-	// send again what was not processed loses some each time.
+	// alone that was reset, since a thread may have, which nobody sees. A pool that does
+	// not send again what was not processed loses some each time, and says why.
 	const grace, tries = 200 * time.Millisecond, 5
 	before := int32(0)
 	for range tries {
 		still := make(chan time.Duration)
 		stop := make(chan struct{})
 		go func() { still <- longestPause(stop) }()
-		lost, placed := rollingRestart(t)
+		lost, placed, reset := rollingRestart(t)
 		close(stop)
 		pause := <-still
 		if placed == 0 {
@@ -234,7 +236,7 @@ func TestRollingRestartOverHTTP2LosesNothing(t *testing.T) {
 		if lost == 0 || t.Failed() {
 			return
 		}
-		if pause < grace && (lost > 1 || before > 0) {
+		if pause < grace && (lost > 1 || before > 0 || !reset) {
 			t.Fatalf("of %d orders %d were lost, and %d the time before", placed, lost, before)
 		}
 		before = lost
@@ -258,11 +260,11 @@ func longestPause(stop <-chan struct{}) (longest time.Duration) {
 }
 
 // rollingRestart places orders while two backends are restarted in turn, and
-// returns how many were lost, of how many.
-func rollingRestart(t *testing.T) (lost, placed int32) {
+// returns how many were lost, of how many, and whether what was lost was reset.
+func rollingRestart(t *testing.T) (lost, placed int32, reset bool) {
 	t.Helper()
 	var taken sync.Map
-	var twice atomic.Int32
+	var twice, failed atomic.Int32
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		if _, again := taken.LoadOrStore(string(b), true); again || err != nil {
@@ -285,6 +287,9 @@ func rollingRestart(t *testing.T) (lost, placed int32) {
 		Schedule: health.Schedule{Every: 20 * time.Millisecond, Changing: 5 * time.Millisecond},
 		Error: func(w http.ResponseWriter, _ *http.Request, err error) {
 			t.Log(err)
+			if !errors.Is(err, syscall.ECONNRESET) {
+				failed.Add(1)
+			}
 			w.WriteHeader(http.StatusBadGateway)
 		},
 	})
@@ -312,6 +317,9 @@ func rollingRestart(t *testing.T) (lost, placed int32) {
 				}
 				if _, ok := taken.Load(order); w.Code != 200 || !ok {
 					gone.Add(1)
+					if w.Code == 200 { // and nobody has it
+						failed.Add(1)
+					}
 				}
 			}
 		})
@@ -342,7 +350,7 @@ func rollingRestart(t *testing.T) (lost, placed int32) {
 	if n := twice.Load(); n != 0 {
 		t.Errorf("%d orders were placed twice, or came in part", n)
 	}
-	return gone.Load(), all.Load()
+	return gone.Load(), all.Load(), failed.Load() == 0
 }
 
 // A backend that has begun to answer has looked at the request, whatever it says

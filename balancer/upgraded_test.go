@@ -97,7 +97,7 @@ func TestAClientThatLeavesATunnel(t *testing.T) {
 		}
 		go func() {
 			for range 3 {
-				time.Sleep(lastWords / 2)
+				time.Sleep(lastWords / 2) // in the bubble
 				_, _ = io.WriteString(server, "more, ")
 			}
 		}()

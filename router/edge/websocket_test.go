@@ -249,7 +249,7 @@ func TestWebsocketsOverHTTP2(t *testing.T) {
 		client *tls.Config
 	}{
 		"plain": {edge.Options{PlainHTTP2: true}, nil},
-		"TLS":   {edge.Options{Certificates: certs, HSTS: time.Minute}, &tls.Config{InsecureSkipVerify: true}},
+		"TLS":   {edge.Options{Certificates: certs, HSTS: time.Minute}, &tls.Config{InsecureSkipVerify: true}}, // nobody vouches for the test's certificate
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen := make(chan http.Header, 1)
