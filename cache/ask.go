@@ -189,7 +189,7 @@ func (a *ask) apart() bool {
 
 // marker identifies the request among the markers.
 func (a *ask) marker(url []byte) uint64 {
-	n := maphash.Bytes(a.site.cache.seed, url) + maphash.String(a.site.cache.seed, a.parts)
+	n := maphash.Bytes(seed, url) + maphash.String(seed, a.parts)
 	if a.https {
 		n = ^n
 	}

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 
@@ -15,7 +14,6 @@ import (
 // safe for concurrent use.
 type Cache struct {
 	opts     Options
-	seed     maphash.Seed
 	store    *memory.Store
 	log      log
 	markers  markers
@@ -53,7 +51,6 @@ func New(opts Options) (*Cache, error) {
 		refreshes: transit.Lines{Burst: 20},
 
 		opts:  opts,
-		seed:  maphash.MakeSeed(),
 		store: memory.New(opts.MaxBytes),
 
 		coders: coders,

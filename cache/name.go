@@ -41,8 +41,8 @@ func normalHost(host string) string {
 	return name + port
 }
 
-// nameSeed keeps the hashes of names apart from those of tags.
-var nameSeed = maphash.MakeSeed()
+// seed is that of all hashes of what clients choose: they can't be foreseen.
+var seed = maphash.MakeSeed()
 
 // nameTag returns the tag of what has a name that is not its URL.
-func nameTag(name string) uint64 { return maphash.String(nameSeed, name) }
+func nameTag(name string) uint64 { return maphash.String(seed, name) }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/foretier/foretier/cache/internal/law"
@@ -34,30 +35,54 @@ const (
 )
 
 // searches remembers what the responses of a path have said last. It is of fixed size,
-// as markers are: a path may push another out, and one text another, which costs a
-// fetch.
+// as markers are: a path may push another out, and the 257th text the first one, which
+// costs a fetch.
 type searches struct {
 	paths [1 << 13]atomic.Uint64 // a hash of the path, but for the last byte: where its text is
 	texts [1 << 8]atomic.Pointer[law.Search]
+
+	mu    sync.Mutex
+	where map[string]byte // guarded by mu: the place of each text
+	next  byte            // guarded by mu: the place of the next one
 }
 
 // learn remembers a text.
-func (s *searches) learn(seed maphash.Seed, url, text string) {
-	at := byte(maphash.String(seed, text))
-	if old := s.texts[at].Load(); old == nil || old.Text != text {
-		said := law.ReadSearch(text)
-		if said == nil {
-			return
-		}
-		s.texts[at].Store(said)
+func (s *searches) learn(url, text string) {
+	at, ok := s.place(text)
+	if !ok {
+		return
 	}
 	path, _, _ := strings.Cut(url, "?")
 	key := maphash.String(seed, path)
 	s.paths[key%uint64(len(s.paths))].Store(key&^0xff | uint64(at))
 }
 
+// place returns where a text is, or false if it says nothing.
+func (s *searches) place(text string) (byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.where[text]; ok {
+		return at, true
+	}
+	said := law.ReadSearch(text)
+	if said == nil {
+		return 0, false
+	}
+	at := s.next
+	s.next++
+	if old := s.texts[at].Load(); old != nil {
+		delete(s.where, old.Text)
+	}
+	if s.where == nil {
+		s.where = make(map[string]byte)
+	}
+	s.where[said.Text] = at
+	s.texts[at].Store(said)
+	return at, true
+}
+
 // of returns what was learned of the path of a URL, or nil.
-func (s *searches) of(seed maphash.Seed, url []byte) *law.Search {
+func (s *searches) of(url []byte) *law.Search {
 	path, _, _ := bytes.Cut(url, []byte("?"))
 	key := maphash.Bytes(seed, path)
 	known := s.paths[key%uint64(len(s.paths))].Load()
@@ -74,7 +99,7 @@ func (s *site) lookAlike(a *ask, r *http.Request, url []byte, e *memory.Entry, d
 	if d.act == serveFresh {
 		return url, e, d
 	}
-	said := s.cache.searches.of(s.cache.seed, url)
+	said := s.cache.searches.of(url)
 	if said == nil || s.byQuery(r) {
 		return url, e, d
 	}
@@ -172,7 +197,7 @@ func (c *Cache) admit(e *memory.Entry, name string) {
 // learn remembers what e, which has been stored, says.
 func (c *Cache) learn(e *memory.Entry) {
 	if e.Flags&memory.Spread != 0 && !c.opts.IgnoreNoVarySearch {
-		c.searches.learn(c.seed, e.URL, e.Field(noVarySearch))
+		c.searches.learn(e.URL, e.Field(noVarySearch))
 	}
 }
 

@@ -67,6 +67,33 @@ func TestNoVarySearchOnRequest(t *testing.T) {
 	want(t, get(h, "/p"), 200, "3 /p")
 }
 
+// No text takes another's place, but the first one's when there are more than 256.
+func TestManyNoVarySearches(t *testing.T) {
+	var s searches
+	said := func(i int) string { return fmt.Sprintf(`params=("p%d")`, i) }
+	for i := range 256 {
+		s.learn("http://a/p?x", said(i))
+		s.learn("http://a/p?x", `params=(1)`) // says nothing, and has no place
+	}
+	for i := range 256 {
+		s.learn("http://a/p?x", said(i))
+		if got := s.of([]byte("http://a/p?y")); got == nil || got.Text != said(i) {
+			t.Fatalf("%d: got %+v", i, got)
+		}
+		if n := s.next; n != 0 {
+			t.Fatalf("%q has got place %d", said(i), n-1)
+		}
+	}
+	s.learn("http://a/q", said(256))
+	if s.texts[0].Load().Text != said(256) || len(s.where) != 256 {
+		t.Errorf("%d texts", len(s.where))
+	}
+	s.learn("http://a/p", said(0))
+	if got := s.of([]byte("http://a/p?y")); got == nil || got.Text != said(0) {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // A response of several lines says what one does.
 func TestNoVarySearchInLines(t *testing.T) {
 	b := &backend{header: http.Header{"Cache-Control": {"max-age=60"}, "No-Vary-Search": {`params`, `except=("id")`}}}
