@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -80,7 +81,7 @@ func (b *bench) build(ctx context.Context) error {
 // compile makes the programs.
 func (b *bench) compile(ctx context.Context) error {
 	at := func(name string) string { return filepath.Join(b.dir, name) }
-	for _, file := range []string{"loop.c", "allocations.go.txt"} {
+	for _, file := range []string{"loop.c", "allocations.go.txt", "spans.go.txt"} {
 		text, err := conf.ReadFile("conf/" + file)
 		if err != nil {
 			return err
@@ -89,20 +90,28 @@ func (b *bench) compile(ctx context.Context) error {
 			return err
 		}
 	}
-	// The counting gateways are the same with a file more.
-	overlay := map[string]map[string]string{"Replace": {
-		filepath.Join(b.root, "examples/gateway/allocations.go"):  at("allocations.go.txt"),
-		filepath.Join(b.root, "internal/bench/rules/counting.go"): at("allocations.go.txt"),
-	}}
-	text, err := json.Marshal(overlay)
+	// The counting gateways are the same with a file more, the traced one with a hook.
+	traced, err := b.hooked()
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(at("overlay.json"), text, 0o600); err != nil {
-		return err
+	counts := map[string]string{
+		filepath.Join(b.root, "examples/gateway/allocations.go"):  at("allocations.go.txt"),
+		filepath.Join(b.root, "internal/bench/rules/counting.go"): at("allocations.go.txt"),
 	}
-	b.programs = programs{loop: at("loop"), caddy: at("caddy"), gateway: at("gateway"), rules: at("rules")}
-	b.counting = programs{gateway: at("counting-gateway"), rules: at("counting-rules")}
+	both := maps.Clone(traced)
+	maps.Copy(both, counts)
+	for name, replace := range map[string]map[string]string{"counting": counts, "traced": traced, "counting-traced": both} {
+		text, err := json.Marshal(map[string]map[string]string{"Replace": replace})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(at(name+".json"), text, 0o600); err != nil {
+			return err
+		}
+	}
+	b.programs = programs{loop: at("loop"), caddy: at("caddy"), gateway: at("gateway"), traced: at("traced-gateway"), rules: at("rules")}
+	b.counting = programs{gateway: at("counting-gateway"), traced: at("counting-traced-gateway"), rules: at("counting-rules")}
 	log.Print("building Caddy, the gateway and the loops")
 	for _, c := range []struct {
 		dir  string
@@ -111,9 +120,11 @@ func (b *bench) compile(ctx context.Context) error {
 		{b.dir, []string{"gcc", "-O2", "-Wall", "-o", b.programs.loop, at("loop.c")}},
 		{b.dir, []string{"env", "GOBIN=" + b.dir, "go", "install", caddyModule}},
 		{b.root, []string{"go", "build", "-o", b.programs.gateway, "./examples/gateway"}},
-		{b.root, []string{"go", "build", "-overlay", at("overlay.json"), "-o", b.counting.gateway, "./examples/gateway"}},
+		{b.root, []string{"go", "build", "-overlay", at("counting.json"), "-o", b.counting.gateway, "./examples/gateway"}},
+		{b.root, []string{"go", "build", "-overlay", at("traced.json"), "-o", b.programs.traced, "./examples/gateway"}},
+		{b.root, []string{"go", "build", "-overlay", at("counting-traced.json"), "-o", b.counting.traced, "./examples/gateway"}},
 		{".", []string{"go", "build", "-o", b.programs.rules, "./rules"}},
-		{".", []string{"go", "build", "-overlay", at("overlay.json"), "-o", b.counting.rules, "./rules"}},
+		{".", []string{"go", "build", "-overlay", at("counting.json"), "-o", b.counting.rules, "./rules"}},
 	} {
 		cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 		cmd.Dir = c.dir
@@ -122,6 +133,24 @@ func (b *bench) compile(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hooked returns what is laid over the gateway so that each request is a span.
+func (b *bench) hooked() (map[string]string, error) {
+	const options = "edge.Tracing{"
+	tier := filepath.Join(b.root, "examples/gateway/tier.go")
+	text, err := os.ReadFile(tier)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Count(string(text), options) != 1 {
+		return nil, fmt.Errorf("%s: want one %s", tier, options)
+	}
+	over := filepath.Join(b.dir, "tier.go")
+	if err := os.WriteFile(over, []byte(strings.Replace(string(text), options, options+"Spans: spans, ", 1)), 0o600); err != nil {
+		return nil, err
+	}
+	return map[string]string{tier: over, filepath.Join(filepath.Dir(tier), "spans.go"): filepath.Join(b.dir, "spans.go.txt")}, nil
 }
 
 func (b *bench) close() {

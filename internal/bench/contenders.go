@@ -28,6 +28,7 @@ type setup struct {
 	Cache, TLS, Log bool
 	Compress        bool
 	Watched         bool   // its status page is open, its metrics are asked for
+	Traced          bool   // each request is a span
 	Trust           bool   // 127.0.0.0/8 is a load balancer in front
 	Shop            bool   // /admin has a server of its own, visitors with a session come back to the same
 	Apps            int    // backends; 0: one
@@ -94,7 +95,7 @@ type kind struct {
 }
 
 // Programs are those that are built here, by their paths.
-type programs struct{ loop, caddy, gateway, rules string }
+type programs struct{ loop, caddy, gateway, traced, rules string }
 
 var kinds = map[string]kind{
 	"loop": {"", func(p programs, s setup) []string {
@@ -129,7 +130,11 @@ func gateway(p programs, s setup) []string {
 	if s.PHP {
 		backends = "fcgi://" + s.FPM + "?root=" + s.Root
 	}
-	argv := []string{p.gateway, "-listen", listen, "-linger", "0", "-backends", backends}
+	program := p.gateway
+	if s.Traced {
+		program = p.traced
+	}
+	argv := []string{program, "-listen", listen, "-linger", "0", "-backends", backends}
 	add := func(yes bool, args ...string) {
 		if yes {
 			argv = append(argv, args...)

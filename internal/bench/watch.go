@@ -67,11 +67,15 @@ func (w *watcher) close() {
 }
 
 // watched lets the gateway take part with its status page open and its metrics asked for,
-// and without both.
+// with a hook for spans too, with the log as well, and without all that.
 func watched(w *workload) {
 	w.group = "Watched"
 	on := ours
 	on.name, on.change = ours.name+", watched", func(s *setup) { s.Watched = true }
-	w.by = []entrant{ours, on}
+	traced := ours
+	traced.name, traced.change = ours.name+", watched and traced", func(s *setup) { s.Watched, s.Traced = true, true }
+	logged := ours
+	logged.name, logged.change = ours.name+", all that and the log", func(s *setup) { s.Watched, s.Traced, s.Log = true, true, true }
+	w.by = []entrant{ours, on, traced, logged}
 	w.without = []string{"nginx, HAProxy, Varnish, Caddy: this is about what it costs to look"}
 }

@@ -153,7 +153,7 @@ var workloads = append([]workload{
 	hit("log-hit-1k", "hit of 1 KiB, with and without a log", get("/c1024/page"), kib).but(logged),
 	proxied("log-proxied-1k", "proxied, 1 KiB, with and without a log", get("/n1024/page"), kib).but(logged),
 
-	hit("watched-hit-1k", "hit of 1 KiB, with the status page open and the metrics asked for each 5 s, and without", get("/c1024/page"), kib).but(watched),
+	hit("watched-hit-1k", "hit of 1 KiB, with the status page open and the metrics asked for each 5 s, with a hook for spans too, with the log as well, and without", get("/c1024/page"), kib).but(watched),
 	proxied("watched-proxied-1k", "proxied, 1 KiB, likewise", get("/n1024/page"), kib).but(watched),
 
 	{
