@@ -96,7 +96,7 @@ func TestE2EBreakages(t *testing.T) {
 	for _, x := range all {
 		began := time.Now()
 		x.do()
-		s.settled()
+		s.settled(c)
 		x.figures = c.take()
 		var why string
 		x.orders, why = orders.take()
@@ -172,22 +172,23 @@ func (s *site) warm(paths []string) {
 }
 
 // settled waits until everything is as before: both gateways serve what no cache has, the
-// origin its login, and all servers are known to be back: whatever breaks next is the only
-// one. A server that has failed again and again is left out for 72 s at most
-// (health.Outlier).
-func (s *site) settled() {
+// origin its login, all servers are known to be back, and what the crowd was waiting for has
+// come: whatever breaks next is the only one that a request meets. A server that has failed
+// again and again is left out for 72 s at most (health.Outlier).
+func (s *site) settled(c *crowd) {
 	s.t.Helper()
 	for gateway := range s.gateways {
-		c := s.client(gateway, false)
+		by := s.client(gateway, false)
 		testkit.Within(s.t, 2*time.Minute, "the site is whole again", func() bool {
 			for _, path := range []string{"/?whole=" + strconv.Itoa(rand.Int()), "/wp-login.php"} {
-				if res, _, err := get(c, path); err != nil || res.StatusCode != 200 {
+				if res, _, err := get(by, path); err != nil || res.StatusCode != 200 {
 					return false
 				}
 			}
 			return s.whole(gateway)
 		})
 	}
+	c.over()
 }
 
 // part is one of what a status page shows.
@@ -488,6 +489,6 @@ func (s *site) anything(c *crowd, lasts time.Duration, r *rand.Rand) {
 			last(while)
 			free()
 		}
-		s.settled()
+		s.settled(c)
 	}
 }
