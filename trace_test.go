@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,11 +52,11 @@ func (s *tracedRequest) Try(backend string) (traceparent, tracestate string, end
 	}
 }
 
-func (s *tracedRequest) End(attrs []slog.Attr) {
+func (s *tracedRequest) End(attrs iter.Seq[slog.Attr]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attrs = make(map[string]any)
-	for _, a := range attrs {
+	for a := range attrs {
 		s.attrs[a.Key] = a.Value.Any()
 	}
 }

@@ -237,20 +237,24 @@ func (t *try) roundTrip() (*answer, error) {
 }
 
 // span begins the attempt's span, of which its backend is told. A copy of the header
-// says so: a transport may still look at that of the attempt before.
+// says so where that is a caller's, or was an attempt's: a transport may still look at it.
 func (t *try) span(of transit.Span) {
 	parent, state, end := of.Try(t.entry.Name)
 	t.traced = end
 	if parent == "" {
 		return
 	}
-	h := maps.Clone(t.exchange.header)
+	x := t.exchange
+	h := x.header
+	if x.passage == nil || len(x.before) > 0 {
+		h = maps.Clone(h)
+	}
 	h["Traceparent"] = []string{parent}
 	delete(h, "Tracestate")
 	if state != "" {
 		h["Tracestate"] = []string{state}
 	}
-	t.exchange.header = h
+	x.header = h
 }
 
 // tried tells what became of an attempt.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -83,12 +84,12 @@ var names = map[string]attribute.Key{
 var began = map[string]bool{"id": true, "trace": true, "client": true, "method": true, "scheme": true, "host": true, "target": true, "proto": true, "took_s": true, "referer": true, "pool": true}
 
 // End implements [edge.Span].
-func (s *span) End(attrs []slog.Attr) {
+func (s *span) End(attrs iter.Seq[slog.Attr]) {
 	defer s.Span.End()
 	if !s.IsRecording() {
 		return
 	}
-	for _, a := range attrs {
+	for a := range attrs {
 		switch key, known := names[a.Key]; {
 		case known:
 			s.SetAttributes(attributeOf(key, a.Value))

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -192,13 +193,15 @@ type twinSpan struct {
 func (*twinSpan) Context(ctx context.Context) context.Context   { return ctx }
 func (s *twinSpan) Traceparent() (string, string)               { return s.asked.Traceparent, s.asked.Tracestate }
 func (*twinSpan) Try(string) (string, string, func(int, error)) { return "", "", func(int, error) {} }
-func (s *twinSpan) End(attrs []slog.Attr) {
-	for i, a := range attrs {
+func (s *twinSpan) End(attrs iter.Seq[slog.Attr]) {
+	fmt.Fprint(s.to, s.asked)
+	for a := range attrs {
 		if a.Key == "id" || a.Key == "trace" {
-			attrs[i].Value = slog.IntValue(len(a.Value.String()))
+			a.Value = slog.IntValue(len(a.Value.String()))
 		}
+		fmt.Fprint(s.to, " ", a)
 	}
-	fmt.Fprintln(s.to, s.asked, attrs)
+	fmt.Fprintln(s.to)
 }
 
 // marked is middleware that answers by more than the URL.

@@ -60,13 +60,7 @@ func (s *Server) log(ctx context.Context, a *access) {
 	level, message := transit.Grade(a.status, a.cause, a.aborted, a.gone)
 	a.client = s.logged(a.client)
 	if a.span != nil {
-		l := attrLists.Get().(*attrList)
-		l.attrs = a.appendAttempts(a.appendAttrs(l.attrs))
-		for i := range l.attrs {
-			l.attrs[i].Value = l.attrs[i].Value.Resolve()
-		}
-		a.span.End(l.attrs)
-		l.free()
+		a.endSpan()
 	}
 	if s.lines != nil {
 		l := logLines.Get().(*logline.Line)

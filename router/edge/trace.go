@@ -3,11 +3,13 @@ package edge
 import (
 	"context"
 	"encoding/hex"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -64,8 +66,9 @@ type Span interface {
 	Try(backend string) (traceparent, tracestate string, end func(status int, err error))
 	// End ends the span with what the log line says, the user's own attributes too, and
 	// "backend" and "attempts" if a backend was asked. "router" is the rule, "cache" what a
-	// cache made of it. attrs is not to be kept.
-	End(attrs []slog.Attr)
+	// cache made of it. attrs makes them when it is ranged over, so that a span of which
+	// nothing is kept costs little; it is not to be kept.
+	End(attrs iter.Seq[slog.Attr])
 }
 
 // traces reports whether requests are part of a trace.
@@ -103,6 +106,40 @@ func (s *Server) trace(ex *exchange, r *http.Request, rec *transit.Record, came 
 	}
 	rec.Trace = fields.TraceID(parent)
 	return r
+}
+
+// An ending is what a span is ended with.
+type ending struct {
+	access
+	attrs iter.Seq[slog.Attr] // all, made once
+}
+
+var endings = sync.Pool{New: func() any {
+	e := new(ending)
+	e.attrs = e.all
+	return e
+}}
+
+// endSpan ends a's span.
+func (a *access) endSpan() {
+	e := endings.Get().(*ending)
+	e.access = *a
+	a.span.End(e.attrs)
+	e.access = access{}
+	endings.Put(e)
+}
+
+// all yields what the line says, and what a pool did.
+func (e *ending) all(yield func(slog.Attr) bool) {
+	l := attrLists.Get().(*attrList)
+	defer l.free()
+	l.attrs = e.appendAttempts(e.appendAttrs(l.attrs))
+	for _, a := range l.attrs {
+		a.Value = a.Value.Resolve()
+		if !yield(a) {
+			return
+		}
+	}
 }
 
 // begunTrace returns the traceparent of a trace that begins here.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/foretier/foretier/cache"
@@ -149,14 +151,14 @@ func (s *span) Try(string) (traceparent, tracestate string, end func(int, error)
 	return "", "", func(int, error) {}
 }
 
-func (s *span) End(attrs []slog.Attr) {
+func (s *span) End(attrs iter.Seq[slog.Attr]) {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
 	if s.attrs != nil {
 		panic("ended twice")
 	}
 	s.attrs = make(map[string]any)
-	for _, a := range attrs {
+	for a := range attrs {
 		s.attrs[a.Key] = a.Value.Any()
 	}
 }
@@ -208,6 +210,55 @@ func TestSpans(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// A skimmed span asks for so many of its attributes.
+type skimmed struct {
+	most int
+	got  chan int
+}
+
+func (s skimmed) begin(edge.Asked) edge.Span                             { return s }
+func (skimmed) Context(ctx context.Context) context.Context              { return ctx }
+func (skimmed) Traceparent() (traceparent, tracestate string)            { return "", "" }
+func (skimmed) Try(string) (string, string, func(status int, err error)) { return "", "", nil }
+func (s skimmed) End(attrs iter.Seq[slog.Attr]) {
+	n := 0
+	if s.most > 0 {
+		for range attrs {
+			if n++; n == s.most {
+				break
+			}
+		}
+	}
+	s.got <- n
+}
+
+// A costly value counts how often it is asked for.
+type costly struct{ asked *atomic.Int32 }
+
+func (c costly) LogValue() slog.Value { return slog.IntValue(int(c.asked.Add(1))) }
+
+// TestSpanMakesWhatIsAsked: attributes that a span does not range over are not made.
+func TestSpanMakesWhatIsAsked(t *testing.T) {
+	var asked atomic.Int32
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		transit.From(r.Context()).Note("router", costly{&asked})
+	})
+	for most, made := range map[int]int32{0: 0, 3: 0, 1000: 1} {
+		s := skimmed{most, make(chan int, 100)}
+		overEach(t, h, edge.Options{Tracing: edge.Tracing{Spans: s.begin}, NoAccessLog: true, Logger: new(lines).Logger()}, func(t *testing.T, url string, c *http.Client) {
+			asked.Store(0)
+			res, err := c.Get(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if got := <-s.got; asked.Load() != made || most < 1000 && got != most {
+				t.Errorf("of %d attributes that were asked for %d came, and the value was made %d times, want %d", most, got, asked.Load(), made)
+			}
 		})
 	}
 }
