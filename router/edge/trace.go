@@ -55,7 +55,7 @@ type Asked struct {
 // after End too: what a cache fetches may outlive the one who asked for it first.
 type Span interface {
 	// Context returns ctx with the span, for handlers, clients of stores and transports
-	// that look for it there.
+	// that look for it there. What it returns ends when ctx does, and not before.
 	Context(ctx context.Context) context.Context
 	// Traceparent returns the fields that those below get, who are no pools: empty, what
 	// came, or what was begun.
@@ -89,7 +89,7 @@ func (s *Server) trace(ex *exchange, r *http.Request, rec *transit.Record, came 
 	}
 	if ex.span != nil {
 		rec.Span = ex.span
-		r = r.WithContext(ex.span.Context(r.Context()))
+		r = r.WithContext(withSpan(r.Context(), ex.span))
 		if p, st := ex.span.Traceparent(); fields.TraceID(p) != "" {
 			parent, state, untouched = p, st, false
 		}
@@ -107,6 +107,28 @@ func (s *Server) trace(ex *exchange, r *http.Request, rec *transit.Record, came 
 	rec.Trace = fields.TraceID(parent)
 	return r
 }
+
+// A spanned is the context of a request that is served by the tier's own server, with its
+// span: whoever waits for its end does so as without.
+type spanned struct {
+	context.Context
+	of http1.Ending
+}
+
+// withSpan returns a request's context with its span.
+func withSpan(ctx context.Context, span Span) context.Context {
+	with := span.Context(ctx)
+	if of, ok := ctx.(http1.Ending); ok && with != ctx {
+		return &spanned{with, of}
+	}
+	return with
+}
+
+// OnEnd implements [http1.Ending].
+func (s *spanned) OnEnd(f func()) bool { return s.of.OnEnd(f) }
+
+// OffEnd implements [http1.Ending].
+func (s *spanned) OffEnd() bool { return s.of.OffEnd() }
 
 // An ending is what a span is ended with.
 type ending struct {

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/foretier/foretier/cache"
+	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/testkit"
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router/edge"
@@ -212,6 +213,28 @@ func TestSpans(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSpansContextEnds: whoever waits for the end of a request that has a span does so as of
+// any other.
+func TestSpansContextEnds(t *testing.T) {
+	var all spans
+	came, ended := make(chan bool, 1), make(chan struct{})
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		e, ok := r.Context().(http1.Ending)
+		came <- ok && r.Context().Value(spanKey{}) != nil && e.OnEnd(func() { close(ended) }) && !e.OnEnd(func() {})
+		<-r.Context().Done()
+	})
+	srv := serve(t, h, edge.Options{Tracing: edge.Tracing{Spans: all.begin}, NoAccessLog: true})
+	c := testkit.Dial(t, srv.Addr().String())
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if !<-came {
+		t.Error("nobody can wait for its end without a context that ends")
+	}
+	c.Close()
+	<-ended
 }
 
 // A skimmed span asks for so many of its attributes.
