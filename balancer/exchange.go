@@ -176,6 +176,7 @@ type try struct {
 	released atomic.Int32                // see left
 	answered bool                        // a header has come
 	traced   func(status int, err error) // ends the attempt's span; nil: there is none
+	parent   [1]string                   // value of Traceparent, which says so to the backend
 	steered  bool                        // the client, or whoever made its cookie, has picked the backend
 
 	// Through any other transport:

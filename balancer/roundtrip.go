@@ -249,7 +249,8 @@ func (t *try) span(of transit.Span) {
 	if x.passage == nil || len(x.before) > 0 {
 		h = maps.Clone(h)
 	}
-	h["Traceparent"] = []string{parent}
+	t.parent[0] = parent
+	h["Traceparent"] = t.parent[:]
 	delete(h, "Tracestate")
 	if state != "" {
 		h["Tracestate"] = []string{state}

@@ -123,8 +123,8 @@ func (s *Server) receive(ex *exchange, r *http.Request, rec *transit.Record, beg
 	if s.observes(rec.Client) {
 		ex.shown = &shown{began, asked}
 	}
-	ex.id = []string{rec.ID}
-	r.Header["X-Request-Id"] = ex.id
+	ex.id[0] = rec.ID
+	r.Header["X-Request-Id"] = ex.id[:]
 	rec.Page, rec.Front = s.page, s.handler
 	if rec.Scheme == "https" {
 		ex.hsts = s.hsts

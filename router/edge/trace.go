@@ -98,7 +98,8 @@ func (s *Server) trace(ex *exchange, r *http.Request, rec *transit.Record, came 
 		parent = begunTrace()
 	}
 	if !untouched {
-		r.Header["Traceparent"] = []string{parent}
+		ex.parent[0] = parent
+		r.Header["Traceparent"] = ex.parent[:]
 		delete(r.Header, "Tracestate")
 		if state != "" {
 			r.Header["Tracestate"] = []string{state}

@@ -37,14 +37,15 @@ type exchange struct {
 	body   *transit.Body       // the request's; nil: there is none
 	stall  *stallReader        // between the two; nil: not bounded
 	rec    *transit.Record
-	hsts   string   // value of Strict-Transport-Security, or ""
-	altSvc *string  // value of Alt-Svc; nil: none
-	id     []string // value of X-Request-Id, as backends get it
-	duplex bool     // net/http's server does not look after the rest of the body
-	span   Span     // in somebody's tracing; nil: none
-	shown  *shown   // what is shown of the request's way; nil: nothing
-	head   bool     // the request's method is HEAD
-	old    bool     // the client speaks HTTP/1.0
+	hsts   string    // value of Strict-Transport-Security, or ""
+	altSvc *string   // value of Alt-Svc; nil: none
+	id     [1]string // value of X-Request-Id, as backends get it
+	parent [1]string // value of Traceparent, likewise
+	duplex bool      // net/http's server does not look after the rest of the body
+	span   Span      // in somebody's tracing; nil: none
+	shown  *shown    // what is shown of the request's way; nil: nothing
+	head   bool      // the request's method is HEAD
+	old    bool      // the client speaks HTTP/1.0
 
 	connects bool // the request asks for a websocket by an extended CONNECT: success would be one
 
@@ -157,7 +158,7 @@ func (ex *exchange) final(status int) {
 func (ex *exchange) complete(status int) http.Header {
 	ex.status = status
 	h := ex.w.Header()
-	h["X-Request-Id"] = ex.id // a backend's, or a stored response's, names another request
+	h["X-Request-Id"] = ex.id[:] // a backend's, or a stored response's, names another request
 	if ex.hsts != "" && h["Strict-Transport-Security"] == nil {
 		h["Strict-Transport-Security"] = []string{ex.hsts}
 	}
