@@ -41,7 +41,8 @@ func normalHost(host string) string {
 	return name + port
 }
 
-// seed is that of all hashes of what clients choose: they can't be foreseen.
+// seed is that of all hashes of what clients choose: they can't be foreseen, and are none
+// of a tag's.
 var seed = maphash.MakeSeed()
 
 // nameTag returns the tag of what has a name that is not its URL.

@@ -122,15 +122,15 @@ func (s *site) crowd(paths ...string) *crowd {
 	return c
 }
 
-// over waits until all has been answered that is asked for now: it was asked of whatever was
-// broken before.
+// over waits until all has been answered that is asked for now, of whatever was broken before,
+// or given up, and the gateway's line of it was looked for.
 func (c *crowd) over() {
 	c.s.t.Helper()
 	var before [len(c.asking)]int64
 	for i := range before {
 		before[i] = c.asking[i].Load()
 	}
-	testkit.Within(c.s.t, patience, "what the crowd has asked for is over", func() bool {
+	testkit.Within(c.s.t, patience+5*time.Second, "what the crowd has asked for is over", func() bool {
 		for i, n := range before {
 			if n%2 == 1 && c.asking[i].Load() == n {
 				return false

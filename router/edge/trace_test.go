@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/foretier/foretier/cache"
 	"github.com/foretier/foretier/internal/http1"
@@ -234,7 +235,11 @@ func TestSpansContextEnds(t *testing.T) {
 		t.Error("nobody can wait for its end without a context that ends")
 	}
 	c.Close()
-	<-ended
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second): // the sweep comes within one
+		t.Error("the client has left, and nobody was told")
+	}
 }
 
 // A skimmed span asks for so many of its attributes.
