@@ -118,10 +118,10 @@ func (h *handler) fail(w http.ResponseWriter, a *ask, f *flight, leads bool) nex
 		return askAlone
 	}
 	if f.answer.kind == failed {
+		h.link(a, f)
 		if leads && f.panicked != nil {
 			panic(http.ErrAbortHandler)
 		}
-		h.link(a, f)
 	}
 	transit.Fail(w, a.r, f.answer.status, f.answer.cause)
 	return answered
@@ -252,8 +252,16 @@ func (h *handler) cover(w http.ResponseWriter, a *ask, f *flight) bool {
 	return h.serveHeld(w, a, f, f.answer.held, "; fwd="+a.reason+detail("stale: "+f.answer.why))
 }
 
-// link shows what the fetch noted in the request's record, once it has ended.
+// link shows what the fetch noted in the request's record, once it has ended. It waits
+// for one that has failed, or has no body to come, which ends at once: without it the
+// request's line would lack the cause. Of others nothing is shown that has not ended.
 func (h *handler) link(a *ask, f *flight) {
+	if k := f.answer.kind; k == failed || k == modified || k == covered && f.record.Cause() != nil {
+		select {
+		case <-f.done:
+		case <-a.r.Context().Done():
+		}
+	}
 	select {
 	case <-f.done:
 		transit.From(a.r.Context()).Link(&f.record.Journal)

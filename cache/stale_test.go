@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,6 +86,8 @@ func TestWhatIsServedStaleIsNoFailure(t *testing.T) {
 		b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
 			if n > 1 {
 				transit.Fail(w, r, 502, errors.New("out of order"))
+				time.Sleep(time.Millisecond) // what stands in between may have more to do
+				transit.From(r.Context()).Note("pool", note("a"))
 				return
 			}
 			w.Header().Set("Cache-Control", "max-age=10")
@@ -95,10 +99,57 @@ func TestWhatIsServedStaleIsNoFailure(t *testing.T) {
 		time.Sleep(time.Hour)
 		want(t, get(h, "http://a.example/"), 200, "good")
 		if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "level=WARN msg=request part=Foretier ") ||
-			!strings.Contains(line, ` status=200 cache="stale: `) || !strings.HasSuffix(line, "cause=\"out of order\"\n") {
+			!strings.Contains(line, ` status=200 cache="stale: `) || !strings.HasSuffix(line, " pool=a cause=\"out of order\"\n") {
 			t.Errorf("logged %s", line)
 		}
 	})
+}
+
+// TestWhatAFetchNotesIsShown in the line of the request that led it, also if the answer
+// stood before the fetch had ended.
+func TestWhatAFetchNotesIsShown(t *testing.T) {
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"validated": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) },
+		"covered":   func(w http.ResponseWriter, r *http.Request) { transit.Fail(w, r, 502, errors.New("refused")) },
+		"failed":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{}
+				b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
+					if n > 1 {
+						defer func() {
+							time.Sleep(time.Millisecond)
+							transit.From(r.Context()).Note("pool", note("a"))
+						}()
+						answer(w, r)
+						return
+					}
+					w.Header().Set("Cache-Control", "max-age=10")
+					w.Header().Set("Etag", `"1"`)
+					io.WriteString(w, "good")
+				}
+				_, h := open(t, Options{ErrorGrace: 2 * time.Hour}, b)
+				get(h, "http://a.example/")
+				time.Sleep(time.Hour)
+				if name == "failed" { // with nothing in its place
+					time.Sleep(2 * time.Hour)
+				}
+				r, rec, _ := transit.Enter(httptest.NewRequest("GET", "http://a.example/", nil))
+				func() {
+					defer func() { _ = recover() }()
+					h.ServeHTTP(httptest.NewRecorder(), r)
+				}()
+				var parts []string
+				for part := range rec.Notes() {
+					parts = append(parts, part)
+				}
+				if !slices.Contains(parts, "pool") {
+					t.Errorf("only %v noted something", parts)
+				}
+			})
+		})
+	}
 }
 
 func TestSickBackendLengthensGrace(t *testing.T) {
