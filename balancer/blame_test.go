@@ -53,8 +53,8 @@ func TestOneVisitorCondemnsNobody(t *testing.T) {
 				}
 			}
 			p := newPool(t, here(page, page, page, page, page, page), Options{Affinity: cookie{}})
-			for i := range 200 { // the others' visitors are content
-				get(p, "GET", fmt.Sprint("/", i), nil, from(i))
+			for i := range 200 { // the others' visitors are content, as many at each
+				get(p, "GET", fmt.Sprint("/", i), nil, from(i), header("Cookie", "at="+string("abcdef"[i%6])))
 			}
 			for _, name := range []string{"a", "b", "c"} {
 				for i := range 40 {
