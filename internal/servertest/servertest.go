@@ -8,10 +8,12 @@ package servertest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -191,13 +193,39 @@ func (s *Server) Wait() int {
 // Output returns what the program has printed.
 func (s *Server) Output() string { return s.out.String() }
 
-// FreePort returns a loopback port that nobody listens on.
+// The ports that FreePort has: below those that a system gives to whoever asks for any,
+// and to connections.
+const firstPort, lastPort = 10000, 32000
+
+// FreePort returns a loopback port that nobody listens on, and, on Linux, that it gives
+// to nobody else until the test ends, not to tests of other packages either.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range lastPort - firstPort {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue // it is somebody's
+		}
+		_ = l.Close() // nobody knows of it
+		if reserve(tb, port) {
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	tb.Fatal("there is no free port")
+	return 0
+}
+
+// reserve reports whether port was not reserved, and is from now on, by a name that ends
+// with its process.
+func reserve(tb testing.TB, port int) bool {
+	if runtime.GOOS != "linux" {
+		return true
+	}
+	l, err := net.Listen("unix", fmt.Sprintf("@foretier-test-port-%d", port))
+	if err != nil {
+		return false
+	}
+	tb.Cleanup(func() { _ = l.Close() }) // which is over either way
+	return true
 }

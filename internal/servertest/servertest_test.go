@@ -4,6 +4,10 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -57,4 +61,31 @@ func ask(t *testing.T, addr, question string) string {
 		t.Fatal(err)
 	}
 	return line
+}
+
+// TestFreePortIsNobodyElses until the test ends: nobody else's who asks here, and none
+// that a system gives away.
+func TestFreePortIsNobodyElses(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has names that end with a process")
+	}
+	var port int
+	t.Run("one", func(t *testing.T) {
+		port = FreePort(t)
+		given, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, _ := strconv.Atoi(strings.Fields(string(given))[0]); port >= first {
+			t.Errorf("%d is given to whoever asks for any, from %d on", port, first)
+		}
+		t.Run("another", func(t *testing.T) {
+			if reserve(t, port) {
+				t.Error("another may have it")
+			}
+		})
+	})
+	if !reserve(t, port) {
+		t.Error("nobody ever gets it again")
+	}
 }
