@@ -52,10 +52,10 @@ func replied(r reply, head *http1.Head, tail *http.Header) answer {
 	return a
 }
 
-// addTo adds to h what goes on of the answer's header.
-func (a *answer) addTo(h http.Header) {
+// addTo adds to h what goes on of the answer's header, with room for values.
+func (a *answer) addTo(h http.Header, room []string) {
 	if a.head != nil {
-		a.head.AddEndToEnd(h)
+		a.head.AddEndToEnd(h, room)
 		return
 	}
 	fields.RemoveHopByHop(a.res.Header)

@@ -27,14 +27,16 @@ type passage struct {
 	answering
 	exchange exchange
 	page     *[pageSize + 1]byte // memory for a body that is read at once, and its end
+	values   [24]string          // memory for those of the answer's fields
 
 	mu   sync.Mutex
 	over bool // guarded by mu: the final answer begins, or there is none
 }
 
 // direct serves r on the pool's own way.
-func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming) {
-	d := &passage{answering: answering{ResponseWriter: w, body: coming.watched(), old: !r.ProtoAtLeast(1, 1)}}
+func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming, lent bool) {
+	d := passages.Get().(*passage)
+	d.answering = answering{ResponseWriter: w, body: coming.watched(), old: !r.ProtoAtLeast(1, 1)}
 	x := &d.exchange
 	x.pool, x.timeouts, x.rec, x.req, x.passage = p, p.opts.Timeouts, transit.From(r.Context()), r, d
 	if coming != nil && r.ContentLength != 0 {
@@ -61,6 +63,27 @@ func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming) {
 	if err := d.deliver(a); err != nil && r.Context().Value(http.ServerContextKey) != nil {
 		panic(http.ErrAbortHandler) // what has gone out must not look whole
 	}
+	if lent && d.keepsNothing(a) {
+		x.rec.Loan.Add(d)
+		x.rec.Loan.Return()
+	}
+}
+
+// keepsNothing reports whether nobody has the request or the passage in hand any more, once
+// a was delivered: it was one page, which the first server that was asked has sent at once,
+// and none but the pool's own parts have seen anything of it.
+func (d *passage) keepsNothing(a *answer) bool {
+	x := &d.exchange
+	return a.page && x.first.own && x.body == nil && x.before == nil && !x.pool.shown &&
+		x.pool.opts.Trace == nil && x.first.traced == nil && x.timeouts.Total <= 0
+}
+
+var passages = sync.Pool{New: func() any { return new(passage) }}
+
+// Reuse implements [transit.Reusable].
+func (d *passage) Reuse() {
+	*d = passage{}
+	passages.Put(d)
 }
 
 // show returns r as others than the pool's own parts see it: as it goes out, without
@@ -150,11 +173,11 @@ func (d *passage) deliver(a *answer) error {
 func (d *passage) fill(h http.Header, a *answer) {
 	x := &d.exchange
 	if x.pool.opts.Affinity == nil {
-		a.addTo(h)
+		a.addTo(h, d.values[:])
 		return
 	}
 	own := make(http.Header) // what stands in h already is not the backend's
-	a.addTo(own)
+	a.addTo(own, d.values[:])
 	x.pool.bind(a.status, own, x)
 	addAll(h, own)
 }

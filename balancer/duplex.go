@@ -24,7 +24,7 @@ func (p *proxy) serveBody(w http.ResponseWriter, r *http.Request) {
 	defer c.uploads.Wait()
 	defer c.body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
 	c.duplex = r.ProtoMajor == 1 && rc.EnableFullDuplex() == nil // else it takes care itself
-	p.pass(w, r, c)
+	p.pass(w, r, c, false)
 	if c.duplex && c.body.Err() != io.EOF {
 		// The server would wait for the rest before it ends the connection. An
 		// error means that the connection is gone already.

@@ -175,6 +175,7 @@ type try struct {
 	body     body                        // of the answer
 	released atomic.Int32                // see left
 	answered bool                        // a header has come
+	own      bool                        // over the pool's own connections of HTTP/1.1
 	traced   func(status int, err error) // ends the attempt's span; nil: there is none
 	parent   [1]string                   // value of Traceparent, which says so to the backend
 	steered  bool                        // the client, or whoever made its cookie, has picked the backend

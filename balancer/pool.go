@@ -48,6 +48,7 @@ func New(backends []Backend, opts Options) (*Pool, error) {
 		s.Opts.Changed = func(e *pool.Entry, now time.Time) { opts.Trace.Changed(statusAt(e, now)) }
 	}
 	p := &Pool{proxy: newProxy(opts, s.Whole, h), set: s}
+	p.self = p
 	if err := p.Update(backends); err != nil {
 		return nil, err
 	}
@@ -71,7 +72,9 @@ func (p *proxy) Only(name string, filters ...func(Status) bool) *Excerpt {
 	for i, f := range filters {
 		list[i] = func(e *pool.Entry, now time.Time, atBest bool) bool { return f(statusAt(e, now)) }
 	}
-	return &Excerpt{newProxy(opts, p.view.Only(list), p.hop)}
+	e := &Excerpt{newProxy(opts, p.view.Only(list), p.hop)}
+	e.self = e
+	return e
 }
 
 // Update replaces the backends. Those whose name and address are known keep

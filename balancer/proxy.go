@@ -17,6 +17,7 @@ import (
 // A proxy is what pools and excerpts have in common: the way of requests to the
 // backends that a view shows.
 type proxy struct {
+	self     http.Handler // the pool or excerpt that it is
 	opts     Options
 	log      *slog.Logger
 	view     *pool.View

@@ -339,6 +339,7 @@ func (t *try) over(c *http1.Transport) error {
 	if err != nil {
 		return err
 	}
+	t.own = true
 	if x.passage == nil {
 		t.answer = answerOf(reply.Response())
 	} else {

@@ -35,6 +35,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if made {
 		defer transit.Log(p.opts.Logger, p.opts.Name, r, rec)
 	}
+	lent := rec.Loan.Takes(p.self)
 	switch err := p.admit(r); err {
 	case nil:
 	case errLast:
@@ -48,15 +49,15 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.serveBody(w, r)
 		return
 	}
-	p.pass(w, r, nil)
+	p.pass(w, r, nil, lent)
 }
 
 // pass serves r, which was admitted, by the way that it takes: the pool's own, or the
 // standard library's, which has upgrades and what [Options.Rewrite] is given. coming
-// is its body, nil if it has none.
-func (p *proxy) pass(w http.ResponseWriter, r *http.Request, coming *coming) {
+// is its body, nil if it has none. lent says that its memory is to come back, if it may.
+func (p *proxy) pass(w http.ResponseWriter, r *http.Request, coming *coming, lent bool) {
 	if p.opts.Rewrite == nil && r.Header["Upgrade"] == nil && !p.standard {
-		p.direct(w, r, coming)
+		p.direct(w, r, coming, lent)
 		return
 	}
 	if coming == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/foretier/foretier/internal/target"
@@ -33,7 +34,8 @@ type decision struct {
 
 // choose returns what t makes of r without a look at what its rule demands.
 func (t table) choose(r *http.Request) *decision {
-	d := &decision{readings: readRequest(r), table: t}
+	d := decisions.Get().(*decision)
+	d.readings, d.table = readRequest(r), t
 	d.view = view{r: r, rd: &d.readings, path: d.readings.Canonical}
 	if d.rd.Refusal != "" {
 		d.status, d.cause = http.StatusBadRequest, fmt.Errorf("%w: it %s", errPath, d.rd.Refusal)
@@ -73,6 +75,21 @@ func (d *decision) asSent() bool { return d.table.agree(&d.view, d.index) }
 func (d *decision) plain() bool {
 	rule := d.rule
 	return !d.rd.beyond && len(rule.Allow) == 0 && rule.limiter == nil && len(rule.Use) == 0
+}
+
+var decisions = sync.Pool{New: func() any { return new(decision) }}
+
+// Reuse implements [transit.Reusable].
+func (d *decision) Reuse() {
+	*d = decision{}
+	decisions.Put(d)
+}
+
+// private reports whether nobody but the tier's own functions has been shown the request.
+// It is asked once all matchers have been: see asSent.
+func (d *decision) private() bool {
+	rule := d.rule
+	return !d.rd.shown && rule.limiter == nil && len(rule.Use) == 0
 }
 
 // forward returns the request as the rule's handler gets it. The one that came

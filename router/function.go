@@ -29,6 +29,7 @@ func Test(name string, f func(*http.Request) bool) Matcher {
 func (m testMatcher) match(v *view) bool {
 	v.readsMore()
 	v.readsQuery()
+	v.shows()
 	return v.rd.once(m.id, func() bool { return m.f(v.r) })
 }
 

@@ -55,6 +55,14 @@ func (v *view) readsMore() {
 	}
 }
 
+// shows says that the condition shows the request to somebody else's function, which may
+// keep it.
+func (v *view) shows() {
+	if v.rd != nil {
+		v.rd.shown = true
+	}
+}
+
 // readsQuery says that the condition reads the query, or may: another query might have
 // led the request elsewhere.
 func (v *view) readsQuery() {

@@ -25,6 +25,8 @@ type readings struct {
 	// beyond says that somebody has wanted to know more than method, scheme, host and
 	// target.
 	beyond bool
+	// shown says that a function which is not the tier's own has had the request.
+	shown bool
 	// byQuery says that somebody has looked at the query, or may have.
 	byQuery bool
 }

@@ -104,6 +104,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rec.Front = rt
 	}
 	taught, changes := rec.Lesson.Takes(rt), rt.changes.Load()
+	lent := rec.Loan.Takes(rt)
 	d := rt.rules.Load().decide(r, (*limiter).enter)
 	rule := d.rule
 	if rule == nil {
@@ -133,6 +134,10 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := d.forward(w, rec)
 	if taught && d.plain() {
 		rec.Lesson.Pass(transit.Stage{Generation: &rt.changes, Was: changes, Counts: rule.stats}, rule.To)
+	}
+	if lent && d.private() {
+		rec.Loan.Add(d)
+		rec.Loan.Hand(rule.To)
 	}
 	rule.handler.ServeHTTP(w, out)
 }

@@ -255,7 +255,7 @@ func (c *Call) Told(ctx context.Context, h *Head) error {
 	if !traced && c.Teller == nil {
 		return nil
 	}
-	header := h.header(h.copy(), nil)
+	header := h.header(h.copy())
 	if traced {
 		if err := trace.Got1xxResponse(h.Status, textproto.MIMEHeader(header)); err != nil {
 			return err

@@ -69,7 +69,7 @@ func sameEndToEnd(t *testing.T, h *Head, header http.Header) {
 	want := header.Clone()
 	fields.RemoveHopByHop(want)
 	got := make(http.Header)
-	h.AddEndToEnd(got)
+	h.AddEndToEnd(got, nil)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%q: end to end it is\n     %v\nwant %v", h.b, got, want)
 	}
@@ -77,7 +77,7 @@ func sameEndToEnd(t *testing.T, h *Head, header http.Header) {
 		want[name] = append([]string{"before"}, values...)
 		got[name] = []string{"before"}
 	}
-	if h.AddEndToEnd(got); !reflect.DeepEqual(got, want) {
+	if h.AddEndToEnd(got, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("%q: end to end it adds\n     %v\nwant %v", h.b, got, want)
 	}
 }

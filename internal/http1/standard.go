@@ -12,12 +12,33 @@ import (
 	"github.com/foretier/foretier/internal/target"
 )
 
-// parts are what a request points to, in one piece of memory. The request itself is
-// apart: who keeps a URL or a field of it must not keep its context.
+// A Room is the memory of a request, and of what it points to but its text. Its zero value
+// has none.
+type Room struct {
+	// The request itself is apart: who keeps a URL or a field of it must not keep its
+	// context.
+	request *http.Request
+	parts   *parts
+	header  http.Header
+}
+
 type parts struct {
 	url    url.URL
 	coding [1]string
 	values [16]string // a browser sends a dozen
+}
+
+// mostFields is how many fields a header may have had that is used for another request:
+// it never shrinks.
+const mostFields = 64
+
+// Reset forgets the request, which nobody has in hand any more.
+func (m *Room) Reset() {
+	*m.request, *m.parts = http.Request{}, parts{}
+	if len(m.header) > mostFields {
+		m.header = nil
+	}
+	clear(m.header)
 }
 
 // Request returns what [http.ReadRequest] makes of the head, with ctx as its
@@ -25,8 +46,15 @@ type parts struct {
 // where the head announces one, and has to read it by [Head.Length]. The error is
 // a [*Refusal].
 func (h *Head) Request(ctx context.Context, body io.ReadCloser) (*http.Request, error) {
-	p := new(parts)
-	text := h.copy()
+	return h.RequestIn(new(Room), ctx, body)
+}
+
+// RequestIn is Request in the memory of m, as far as it has any; what it has not, it has then.
+func (h *Head) RequestIn(m *Room, ctx context.Context, body io.ReadCloser) (*http.Request, error) {
+	if m.request == nil {
+		m.request, m.parts = new(http.Request), new(parts)
+	}
+	p, text := m.parts, h.copy()
 	to := h.target.in(text, h.begin)
 	if err := p.setURL(to, h); err != nil {
 		return nil, err
@@ -45,13 +73,17 @@ func (h *Head) Request(ctx context.Context, body io.ReadCloser) (*http.Request, 
 	if h.Length != 0 && body != nil {
 		r.Body = body
 	}
-	r.Header = h.header(text, p.values[:])
+	if m.header == nil {
+		m.header = make(http.Header, len(h.fields)-h.skipped())
+	}
+	r.Header = h.headerIn(m.header, text, p.values[:])
 	if h.chunked {
 		p.coding[0] = "chunked"
 		r.TransferEncoding = p.coding[:]
 		r.Trailer = Announced(r.Header)
 	}
-	return r.WithContext(ctx), nil // r stays on the stack
+	*m.request = *r.WithContext(ctx) // which stay on the stack
+	return m.request, nil
 }
 
 // setURL reads the target as [url.ParseRequestURI] does, which is asked where
@@ -107,13 +139,17 @@ func (h *Head) keep() {
 func (s span) in(text string, begin int) string { return text[int(s.from)-begin : int(s.to)-begin] }
 
 // header returns the fields as handlers get them: without Host and
-// Transfer-Encoding, which say what the message is. Values are cut from room, as
-// far as that goes, each with no room behind it.
-func (h *Head) header(text string, room []string) http.Header {
+// Transfer-Encoding, which say what the message is.
+func (h *Head) header(text string) http.Header {
+	return h.headerIn(make(http.Header, len(h.fields)-h.skipped()), text, nil)
+}
+
+// headerIn is header in an empty map. Values are cut from room, as far as that goes, each
+// with no room behind it.
+func (h *Head) headerIn(header http.Header, text string, room []string) http.Header {
 	if len(h.fields) > len(room) {
 		room = make([]string, len(h.fields))
 	}
-	header := make(http.Header, len(h.fields)-h.skipped())
 	var seen [4]uint64 // of the common names, which need not be looked up then
 	for i := range h.fields {
 		f := &h.fields[i]
@@ -195,7 +231,7 @@ func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 	res := &http.Response{
 		Status: h.reason.in(text, h.begin), StatusCode: h.Status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: h.Minor,
-		Header: h.header(text, nil), ContentLength: h.ContentLength(), Close: h.Close, Body: http.NoBody, Request: r,
+		Header: h.header(text), ContentLength: h.ContentLength(), Close: h.Close, Body: http.NoBody, Request: r,
 	}
 	if h.Minor != 1 {
 		res.Proto = text[:len("HTTP/1.x")]
@@ -225,9 +261,13 @@ func (h *Head) Response(r *http.Request, body io.ReadCloser) *http.Response {
 }
 
 // AddEndToEnd adds to header what [Head.Response] has in its own, but for the fields that
-// were meant for one connection, as [fields.RemoveHopByHop] removes them.
-func (h *Head) AddEndToEnd(header http.Header) {
-	text, room := h.copy(), make([]string, len(h.fields))
+// were meant for one connection, as [fields.RemoveHopByHop] removes them. Values are cut
+// from room, as far as that goes.
+func (h *Head) AddEndToEnd(header http.Header, room []string) {
+	text := h.copy()
+	if len(room) < len(h.fields) {
+		room = make([]string, len(h.fields))
+	}
 	listed := h.listed()
 	add := func(name, value string) {
 		if slices.Contains(listed, name) {

@@ -13,16 +13,11 @@ import (
 // of it gets the same answer, and they need not be asked. Its zero value teaches
 // nothing.
 //
-// It passes from stage to stage, each of which says who is next; one takes part
-// only if it was itself the next. So what stands between two of them, and may do
-// anything, is never jumped over: it is no stage, and whoever it calls is not who
-// was named. A stage that has read of the request more than its method, scheme,
-// host and target, and whether it accepts certain codings, names nobody.
-//
-// The stages touch it before they call one another and after they were called,
-// on the goroutine that serves the request, and nobody else does.
+// It passes from stage to stage: see relay. A stage that has read of the request more
+// than its method, scheme, host and target, and whether it accepts certain codings, names
+// nobody.
 type Lesson struct {
-	next   http.Handler // who takes part if called; nil: nobody
+	relay
 	stages [maxStages]Stage
 	n      int
 	page   Page
@@ -109,20 +104,6 @@ type Memo interface {
 type Sink interface {
 	Write([]byte) (int, error)
 	SetWriteDeadline(time.Time) error
-}
-
-// Hand says who is next.
-func (l *Lesson) Hand(next http.Handler) { l.next = next }
-
-// Takes reports whether h, a pointer, was the next, and is called for each
-// request that h gets, before anybody else is: of those that come later, from
-// below perhaps, none takes part.
-func (l *Lesson) Takes(h http.Handler) bool {
-	if l.next == nil || l.next != h { // of another type, which h's is not, nothing is compared
-		return false
-	}
-	l.next = nil
-	return true
 }
 
 // Pass adds s, which has taken part, and says who is next.

@@ -31,6 +31,8 @@ type Record struct {
 	// Lesson is this request's alone: whoever goes on with a copy of it teaches
 	// nothing.
 	Lesson Lesson
+	// Loan is this request's alone, too: a copy's memory is its maker's affair.
+	Loan Loan
 }
 
 // A Carrier is a context with a record: one allocation for both, and for what else

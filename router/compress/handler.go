@@ -27,6 +27,9 @@ const maxAccept = 256
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec, ok := transit.Lookup(r.Context())
+	if ok && rec.Loan.Takes(h) {
+		rec.Loan.Hand(h.next)
+	}
 	taught := ok && rec.Lesson.Takes(h)
 	if taught {
 		rec.Lesson.Hand(h.next)

@@ -32,7 +32,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.requests.Add(1)
 	s.stats.inFlight.Add(1)
 	ctx, rec := transit.With(r.Context())
-	ex := &exchange{w: w, rec: rec, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1)}
+	ex := exchanges.Get().(*exchange)
+	ex.w, ex.rec, ex.head, ex.old = w, rec, r.Method == http.MethodHead, !r.ProtoAtLeast(1, 1)
 	in := r // which the tier's own server has made for this call, with the record
 	if ex.own, _ = w.(own); ex.own != nil {
 		ex.rc = ex.own
@@ -84,6 +85,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if rec.Lesson.Takes(s) {
 		rec.Lesson.Hand(s.handler)
+	}
+	if rec.Loan.Takes(s) && !s.opts.Tracing.traces() {
+		rec.Loan.Add(ex)
+		rec.Loan.Hand(s.handler)
 	}
 	s.handler.ServeHTTP(ex, in)
 }

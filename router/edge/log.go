@@ -202,6 +202,9 @@ func clipped(l *logline.Line, key, value string) { l.String(key, transit.Clip(va
 
 // logRecord writes a's line by whatever handler there is, which may keep it.
 func (s *Server) logRecord(ctx context.Context, a *access, level slog.Level, message string) {
+	if a.record != nil {
+		a.record.Loan.Keep() // the handler may keep ctx, and what resolves the notes
+	}
 	if !s.opts.Logger.Enabled(ctx, level) {
 		return
 	}

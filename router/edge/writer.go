@@ -65,6 +65,14 @@ type exchange struct {
 	interrupted atomic.Bool  // somebody has ended the reading of the body, not the client
 }
 
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// Reuse implements [transit.Reusable].
+func (ex *exchange) Reuse() {
+	*ex = exchange{}
+	exchanges.Put(ex)
+}
+
 // A controller is what [http.ResponseController] controls.
 type controller interface {
 	FlushError() error

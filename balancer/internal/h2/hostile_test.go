@@ -265,7 +265,7 @@ func FuzzBackend(f *testing.F) {
 			t.Fatalf("status %d", r.Status)
 		}
 		h := make(http.Header)
-		r.AddEndToEnd(h)
+		r.AddEndToEnd(h, nil)
 		for name, values := range h {
 			if strings.ContainsAny(name+strings.Join(values, ""), "\r\n\x00") || http.CanonicalHeaderKey(name) != name {
 				t.Fatalf("field %q: %q", name, values)

@@ -71,7 +71,7 @@ func New(pool *Pool) *Load { return &Load{pool: pool} }
 
 // A Ticket is one request in hand. Its zero value is ready for [Load.Start].
 type Ticket struct {
-	Owner any // whose it is: see [Load.Owners]
+	Owner any // whose it is: see [Load.EachOwner]
 
 	load       *Load
 	start      int64
@@ -257,17 +257,17 @@ func weight(age int64) float64 {
 	return math.Exp(-float64(max(age, 0)) / float64(decay))
 }
 
-// Owners returns whose requests wait for a header.
-func (l *Load) Owners() []any {
+// EachOwner calls f with each whose request waits for a header, which must neither wait nor
+// ask for anything of l. As long as f runs the request goes on waiting: its place is given
+// back later.
+func (l *Load) EachOwner(f func(owner any)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []any
 	for _, line := range [...]line{l.work, l.silent} {
 		for t := line.head; t != nil; t = t.next {
-			out = append(out, t.Owner)
+			f(t.Owner)
 		}
 	}
-	return out
 }
 
 // InFlight returns how many requests it has in hand, from pick to closed body,

@@ -190,9 +190,9 @@ func (e *Entry) rescue(snap *Snapshot) {
 	if !alive {
 		return
 	}
-	for _, owner := range e.Load.Owners() {
+	e.Load.EachOwner(func(owner any) {
 		if w, ok := owner.(rescuer); ok {
 			w.Rescue()
 		}
-	}
+	})
 }

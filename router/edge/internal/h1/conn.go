@@ -41,10 +41,11 @@ type conn struct {
 	begun    atomic.Bool   // something was read on it
 	idleTime time.Duration // between two requests
 	hijacked bool
-	broken   bool                        // the client takes nothing any more
-	mu       sync.Mutex                  // held by those who end it and who goes on: see hurry
-	leave    func()                      // gone, bound once
-	serving  atomic.Pointer[scope.Scope] // of the request that is served; nil: none is
+	broken   bool         // the client takes nothing any more
+	mu       sync.Mutex   // held by those who end it and who goes on: see hurry
+	leave    func()       // gone, bound once
+	served   sync.Mutex   // held while a request is ended by others
+	serving  *scope.Scope // guarded by served: of the request that is served; nil: none is
 }
 
 // ErrGone is the cause of a request's context if its client has left.

@@ -5,13 +5,25 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/foretier/foretier/router/edge/internal/scope"
 )
 
 // gone ends the request that is served, if one is: nobody takes its answer.
 func (c *conn) gone(cause error) {
-	if serving := c.serving.Load(); serving != nil {
-		serving.End(cause)
+	c.served.Lock()
+	defer c.served.Unlock()
+	if c.serving != nil {
+		c.serving.End(cause)
 	}
+}
+
+// serves says of which request the client may be gone from now on; nil: of none. With
+// that, nobody has the one before in hand here.
+func (c *conn) serves(s *scope.Scope) {
+	c.served.Lock()
+	defer c.served.Unlock()
+	c.serving = s
 }
 
 // A listener notices that a client leaves by reading, as net/http does, where

@@ -10,21 +10,33 @@ import (
 
 // serve has the handler answer the request whose head was read.
 func (c *conn) serve() step {
-	w := new(response)
+	lent := c.lend()
+	then := c.answer(&lent)
+	if scope := &lent.response.scope; then == onward && !scope.Asked() && scope.Record().Loan.End() {
+		c.takeBack(lent)
+	}
+	return then
+}
+
+// answer is serve with what the request is made of.
+func (c *conn) answer(of *suite) step {
+	w := of.response
 	w.scope.Context = c.ctx
 	defer c.forget(w)
+	rec := w.scope.Record()
+	rec.Loan.Hand(c.srv.Handler)
 	if c.plain {
-		w.scope.Record().Lesson.Hand(c.srv.Handler)
+		rec.Lesson.Hand(c.srv.Handler)
 	}
 	c.body.begin()
-	r, err := c.head.Request(&w.scope, &c.body)
+	r, err := c.head.RequestIn(&of.room, &w.scope, &c.body)
 	if err != nil {
 		return c.refuse(err)
 	}
 	r.RemoteAddr, r.TLS = c.remote, c.secure
 	c.body.src.Trailer = &r.Trailer
-	w.c, w.r, w.header = c, r, make(http.Header)
-	c.serving.Store(&w.scope)
+	w.c, w.r, w.header = c, r, of.header
+	c.serves(&w.scope)
 	watched := c.wire.Watch(&c.leave)
 	if !watched {
 		c.listen.want(c)
@@ -34,7 +46,7 @@ func (c *conn) serve() step {
 		c.listen.stop(c)
 	}
 	c.wire.Unwatch()
-	c.serving.Store(nil)
+	c.serves(nil)
 	switch {
 	case c.hijacked:
 		return away

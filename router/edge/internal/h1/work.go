@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"net/http"
 	"sync"
 
 	"github.com/foretier/foretier/internal/http1"
@@ -14,6 +15,39 @@ type work struct {
 	body   body         // of the request
 	listen listener     // what notices a client's leaving where nothing else does
 	fields []field      // of a header; scratch
+	suite  suite        // the last request's, if it has come back
+}
+
+// A suite is what a request is made of but its text: see [transit.Loan]. Its zero value
+// is none.
+type suite struct {
+	response *response
+	room     http1.Room  // of the request, whose context is the response's
+	header   http.Header // of the answer
+}
+
+// lend returns what the next request is made of.
+func (w *work) lend() suite {
+	s := w.suite
+	w.suite = suite{}
+	if s.response == nil {
+		s.response = new(response)
+	}
+	if s.header == nil {
+		s.header = make(http.Header)
+	}
+	return s
+}
+
+// takeBack keeps what a request was made of, which nobody has in hand any more.
+func (w *work) takeBack(s suite) {
+	*s.response = response{}
+	s.room.Reset()
+	if len(s.header) > mostKept {
+		s.header = nil
+	}
+	clear(s.header)
+	w.suite = s
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}

@@ -71,6 +71,14 @@ func (s *Scope) OffEnd() bool {
 	return !free
 }
 
+// Asked reports whether somebody has asked for what can be waited for, which may know s
+// for longer than s lasts.
+func (s *Scope) Asked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inner != nil
+}
+
 // Over reports whether s has ended.
 func (s *Scope) Over() bool {
 	s.mu.Lock()
