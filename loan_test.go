@@ -328,10 +328,10 @@ func said(c net.Conn) {
 			page := strings.Repeat(line, 10_000)
 			_, err = fmt.Fprintf(c, "%sContent-Length: %d\r\n\r\n%s", head, len(page), page)
 		case "pieces":
-			_, err = fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\nLink: <%s>\r\n\r\n%sTransfer-Encoding: chunked\r\n\r\n", own, head)
-			for range 5 {
+			fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\nLink: <%s>\r\n\r\n%sTransfer-Encoding: chunked\r\n\r\n", own, head)
+			for range 5 { // an error shows with the end
 				runtime.Gosched()
-				_, err = fmt.Fprintf(c, "%x\r\n%s\r\n", len(line), line)
+				fmt.Fprintf(c, "%x\r\n%s\r\n", len(line), line)
 			}
 			_, err = io.WriteString(c, "0\r\n\r\n")
 		default:
