@@ -3,6 +3,7 @@ package foretier_test
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -241,8 +242,9 @@ func TestWhatIsKeptStaysAsItIs(t *testing.T) {
 
 // TestAProxiedPageTakesLittleMemory: of what nobody else has in hand, most comes back.
 func TestAProxiedPageTakesLittleMemory(t *testing.T) {
-	if testkit.PoolsLose() {
-		t.Skip("with -race, sync.Pool loses a quarter on purpose")
+	most := struct{ size, pieces uint64 }{768, 10}
+	if testkit.PoolsLose() { // a quarter of what comes back, too: without that it were 13,800 and 25
+		most.size, most.pieces = 12_000, 22
 	}
 	addr := way{}.run(t, page(t))
 	c := testkit.Dial(t, addr)
@@ -272,8 +274,8 @@ func TestAProxiedPageTakesLittleMemory(t *testing.T) {
 		ask()
 	}
 	runtime.ReadMemStats(&after)
-	if size, pieces := (after.TotalAlloc-before.TotalAlloc)/n, (after.Mallocs-before.Mallocs)/n; size > 768 || pieces > 12 {
-		t.Errorf("a page takes %d bytes in %d pieces", size, pieces)
+	if size, pieces := (after.TotalAlloc-before.TotalAlloc)/n, (after.Mallocs-before.Mallocs)/n; size > most.size || pieces > most.pieces {
+		t.Errorf("a page takes %d bytes in %d pieces, want %d and %d at most", size, pieces, most.size, most.pieces)
 	} else {
 		t.Logf("a page takes %d bytes in %d pieces", size, pieces)
 	}
@@ -285,24 +287,28 @@ func TestAProxiedPageTakesLittleMemory(t *testing.T) {
 func TestNobodyGetsAnothersPage(t *testing.T) {
 	steady := "http://" + testkit.Backend(t, said)
 	addr := way{pool: balancer.Options{Retries: balancer.Retries{Budget: 1}}}.run(t, steady, wavering(t))
-	var served, broken atomic.Int64
+	var all tally
 	end := time.Now().Add(3 * time.Second)
-	var all sync.WaitGroup
+	var visitors sync.WaitGroup
 	for i := range 24 {
-		all.Go(func() {
+		visitors.Go(func() {
 			for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
-				if err := visit(addr, fmt.Sprintf("%d-%d", i, n), &served, &broken); err != nil {
+				if err := visit(addr, fmt.Sprintf("%d-%d", i, n), &all); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
-	all.Wait()
-	t.Logf("%d served, %d not, of which some were meant to break off", served.Load(), broken.Load())
-	if served.Load() < 100 || broken.Load() == 0 || broken.Load() > served.Load() {
-		t.Errorf("%d served and %d not are no test", served.Load(), broken.Load())
+	visitors.Wait()
+	served, broken, coded := all.served.Load(), all.broken.Load(), all.coded.Load()
+	t.Logf("%d served, of which %d compressed, %d not, of which some were meant to break off", served, coded, broken)
+	if served < 100 || coded == 0 || broken == 0 || broken > served {
+		t.Errorf("%d served, %d compressed and %d not are no test", served, coded, broken)
 	}
 }
+
+// A tally counts answers: whole ones, those among them that were compressed, others.
+type tally struct{ served, coded, broken atomic.Int64 }
 
 // said answers each request of a connection with lines of what its X-Own says.
 func said(c net.Conn) {
@@ -324,6 +330,9 @@ func said(c net.Conn) {
 			return
 		case "silent":
 			return
+		case "coded":
+			page := strings.Repeat(line, 100)
+			_, err = fmt.Fprintf(c, "%sContent-Length: %d\r\n\r\n%s", head, len(page), page)
 		case "large":
 			page := strings.Repeat(line, 10_000)
 			_, err = fmt.Fprintf(c, "%sContent-Length: %d\r\n\r\n%s", head, len(page), page)
@@ -385,7 +394,7 @@ func wavering(t *testing.T) (url string) {
 }
 
 // visit is one connection of a visitor's.
-func visit(addr, name string, served, broken *atomic.Int64) error {
+func visit(addr, name string, all *tally) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
@@ -395,7 +404,7 @@ func visit(addr, name string, served, broken *atomic.Int64) error {
 	in := bufio.NewReader(c)
 	for range 30 {
 		kind := rand.IntN(20)
-		as := map[int]string{0: "cut", 1: "silent", 2: "large", 3: "large", 4: "pieces", 5: "pieces"}[kind]
+		as := map[int]string{0: "cut", 1: "silent", 2: "large", 3: "large", 4: "pieces", 5: "pieces", 8: "coded", 9: "coded"}[kind]
 		var own []string
 		var text strings.Builder
 		for i := range 1 + kind%3 { // some in one piece
@@ -404,7 +413,11 @@ func visit(addr, name string, served, broken *atomic.Int64) error {
 			if kind == 6 {
 				method, body = "POST", own[i]
 			}
-			fmt.Fprintf(&text, "%s /%s?as=%s HTTP/1.1\r\nHost: shop.example\r\nX-Own: %s\r\nContent-Length: %d\r\n\r\n%s", method, own[i], as, own[i], len(body), body)
+			fmt.Fprintf(&text, "%s /%s?as=%s HTTP/1.1\r\nHost: shop.example\r\nX-Own: %s\r\nContent-Length: %d\r\n", method, own[i], as, own[i], len(body))
+			if as == "coded" {
+				text.WriteString("Accept-Encoding: gzip\r\n")
+			}
+			text.WriteString("\r\n" + body)
 		}
 		if _, err := io.WriteString(c, text.String()); err != nil {
 			return nil // it was closed behind an answer that broke off
@@ -413,22 +426,22 @@ func visit(addr, name string, served, broken *atomic.Int64) error {
 			return nil // without an answer
 		}
 		for i := range own {
-			whole, err := hears(in, own[i])
+			whole, err := all.hears(in, own[i])
 			if err != nil {
 				return err
 			}
 			if !whole {
-				broken.Add(1)
+				all.broken.Add(1)
 				return nil
 			}
-			served.Add(1)
+			all.served.Add(1)
 		}
 	}
 	return nil
 }
 
 // hears reports whether what in brings is a whole answer, which is own's then.
-func hears(in *bufio.Reader, own string) (whole bool, err error) {
+func (all *tally) hears(in *bufio.Reader, own string) (whole bool, err error) {
 	res, err := http.ReadResponse(in, nil)
 	for ; err == nil && res.StatusCode == http.StatusEarlyHints; res, err = http.ReadResponse(in, nil) {
 		if link := res.Header.Get("Link"); link != "<"+own+">" {
@@ -439,7 +452,14 @@ func hears(in *bufio.Reader, own string) (whole bool, err error) {
 		return false, nil
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	var page io.Reader = res.Body
+	if res.Header.Get("Content-Encoding") == "gzip" {
+		if page, err = gzip.NewReader(page); err != nil {
+			return false, nil
+		}
+		all.coded.Add(1)
+	}
+	body, err := io.ReadAll(page)
 	if res.StatusCode != http.StatusOK {
 		return false, nil
 	}

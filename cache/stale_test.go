@@ -119,7 +119,7 @@ func TestWhatAFetchNotesIsShown(t *testing.T) {
 				b.answer = func(w http.ResponseWriter, r *http.Request, n int) {
 					if n > 1 {
 						defer func() {
-							time.Sleep(time.Millisecond)
+							time.Sleep(time.Millisecond) // the answer stands before this has ended
 							transit.From(r.Context()).Note("pool", note("a"))
 						}()
 						answer(w, r)
@@ -131,9 +131,9 @@ func TestWhatAFetchNotesIsShown(t *testing.T) {
 				}
 				_, h := open(t, Options{ErrorGrace: 2 * time.Hour}, b)
 				get(h, "http://a.example/")
-				time.Sleep(time.Hour)
-				if name == "failed" { // with nothing in its place
-					time.Sleep(2 * time.Hour)
+				time.Sleep(time.Hour) // of the bubble's: it is stale then
+				if name == "failed" {
+					time.Sleep(2 * time.Hour) // beyond ErrorGrace, so that nothing covers it
 				}
 				r, rec, _ := transit.Enter(httptest.NewRequest("GET", "http://a.example/", nil))
 				func() {
