@@ -58,6 +58,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			aborted = true // else the standard server makes an empty 200 of it
 		}
 		ex.retire(aborted, gone)
+		ex.switched()
 		s.finish(ex, in, rec, began, aborted, gone)
 		if !aborted && !gone {
 			s.learn(ex, in, rec)

@@ -319,7 +319,7 @@ func TestWebsocketsOverHTTP2(t *testing.T) {
 			testkit.Within(t, testkit.Patience, "all lines are there", func() bool { return len(requests(log.all(t))) == 5 })
 			for _, line := range requests(log.all(t)) {
 				target, cause := fmt.Sprint(line["target"]), fmt.Sprint(line["cause"])
-				want := map[string]string{"/live?a=b": "101", "/page": "502", "/no": "403", "/wrong": "101"}[target]
+				want := map[string]string{"/live?a=b": "101", "/page": "502", "/no": "403", "/wrong": "502"}[target]
 				if line["method"] != "GET" || line["proto"] != "HTTP/2.0" || fmt.Sprint(line["status"]) != want || strings.Contains(cause, "websocket") != (target == "/page" || target == "/wrong") {
 					t.Errorf("logged as %v", line)
 				}

@@ -47,7 +47,8 @@ type exchange struct {
 	head   bool      // the request's method is HEAD
 	old    bool      // the client speaks HTTP/1.0
 
-	connects bool // the request asks for a websocket by an extended CONNECT: success would be one
+	connects bool   // the request asks for a websocket by an extended CONNECT: success would be one
+	tunnel   tunnel // what it was given; nil: nothing
 
 	unmount func() // says that nobody need wait for the exchange; nil: it is the server's own
 
