@@ -18,13 +18,13 @@ import (
 // server then reads and writes at once (golang/go #40747). What is left of such
 // a body on the wire must not be taken for the next request, so the connection
 // ends with the answer.
-func (p *proxy) serveBody(w http.ResponseWriter, r *http.Request) {
+func (p *proxy) serveBody(w http.ResponseWriter, r *http.Request, lent bool) {
 	rc := http.NewResponseController(w)
 	c := &coming{body: transit.NewBody(r.Body)}
 	defer c.uploads.Wait()
 	defer c.body.Retire(func() bool { return rc.SetReadDeadline(past) == nil })
 	c.duplex = r.ProtoMajor == 1 && rc.EnableFullDuplex() == nil // else it takes care itself
-	p.pass(w, r, c, false)
+	p.pass(w, r, c, lent)
 	if c.duplex && c.body.Err() != io.EOF {
 		// The server would wait for the rest before it ends the connection. An
 		// error means that the connection is gone already.

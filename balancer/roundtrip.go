@@ -316,7 +316,7 @@ func (t *try) fill() {
 		t.call.Base = t.way.base
 	}
 	if x.spool != nil {
-		t.call.Body = x.spool.body
+		t.call.Body, t.call.Here = x.spool.body, x.spool.here()
 		t.call.Uploads = x.uploads
 	}
 }

@@ -46,7 +46,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		p.serveBody(w, r)
+		p.serveBody(w, r, lent)
 		return
 	}
 	p.pass(w, r, nil, lent)

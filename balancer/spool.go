@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"github.com/foretier/foretier/internal/http1"
 )
 
 // What the bodies of requests may take of memory that are read before a backend is
@@ -14,7 +16,7 @@ import (
 const (
 	spoolEach   = bufferEach // of one body; what is longer goes to the disk
 	spoolMemory = 64 << 20   // of all bodies of a pool
-	spoolFirst  = 4 << 10    // what is held of a body of which nothing has come yet
+	spoolFirst  = 4 << 10    // what is held of a body of which nothing has come yet; it becomes fourfold
 	spoolPiece  = 32 << 10   // what is held in memory of a body on the disk
 )
 
@@ -35,6 +37,8 @@ type spool struct {
 	mu      sync.Mutex
 	file    *file  // guarded by mu: the first of what is kept, or nil
 	kept    []byte // guarded by mu: what follows it
+	mem     []byte // guarded by mu: what kept is in, if it comes back; it may be larger
+	reading bool   // guarded by mu: src is read into mem
 	whole   bool   // guarded by mu: file and kept are everything from the start
 	err     error  // guarded by mu: how src ended
 	lost    error  // guarded by mu: why what is kept cannot be read
@@ -71,9 +75,11 @@ func (s *spool) more(n int64) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		s.reading = true
 		s.mu.Unlock()
 		got, err := s.src.Read(room)
 		s.mu.Lock()
+		s.reading = false
 		if end = err; !s.whole { // it was given up meanwhile
 			return true, &clientError{errBodyClosed}
 		}
@@ -98,14 +104,15 @@ func (s *spool) more(n int64) (done bool, err error) {
 // with what was announced, and is moved to the disk when it is full.
 func (s *spool) roomLocked(n int64) ([]byte, error) {
 	left, has := n-s.sizeLocked(), int64(cap(s.kept))
-	if len(s.kept) == cap(s.kept) {
-		grow := max(has, spoolFirst)
-		if n >= 0 {
-			grow = min(grow, left)
+	if free := has - int64(len(s.kept)); free == 0 || free < has/4 && (n < 0 || free < left) { // little at a time costs more
+		size := max(4*has, spoolFirst)
+		for n >= 0 && size/2 >= has+left && size > spoolFirst {
+			size /= 2
 		}
+		grow := size - has
 		switch {
-		case s.file == nil && has+grow <= spoolEach && s.depot.memory.Take(s.client, grow, spoolMemory, spoolMemory/4):
-			s.kept = append(make([]byte, 0, has+grow), s.kept...)
+		case s.file == nil && size <= spoolEach && s.depot.memory.Take(s.client, grow, spoolMemory, spoolMemory/4):
+			s.moveLocked(size)
 			s.memory += grow
 		case has == 0:
 			return nil, errNoRoom
@@ -120,6 +127,22 @@ func (s *spool) roomLocked(n int64) ([]byte, error) {
 		room = room[:min(int64(len(room)), left)]
 	}
 	return room, nil
+}
+
+// moveLocked moves what is in memory to one of that size.
+func (s *spool) moveLocked(size int64) {
+	to := http1.Memory(int(size))
+	n := copy(to, s.kept)
+	s.freeLocked()
+	s.mem, s.kept = to, to[:n]
+}
+
+// freeLocked gives its memory back, but for what is read into.
+func (s *spool) freeLocked() {
+	if s.mem != nil && !s.reading {
+		http1.GiveBack(s.mem)
+	}
+	s.mem, s.kept = nil, nil
 }
 
 // unloadLocked moves what is in memory to the disk. Reads and writes of a file are
@@ -138,7 +161,7 @@ func (s *spool) unloadLocked() error {
 	s.file = f
 	s.kept = s.kept[:0]
 	if back := s.memory - spoolPiece; back > 0 {
-		s.kept = make([]byte, 0, spoolPiece)
+		s.moveLocked(spoolPiece)
 		s.memory -= back
 		s.depot.memory.Give(s.client, back)
 	}
@@ -174,6 +197,13 @@ func (s *spool) replayable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.whole
+}
+
+// here reports whether the whole body is in memory.
+func (s *spool) here() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole && s.err == io.EOF && s.file == nil
 }
 
 // size returns how long the body is that gather has read to its end.
@@ -229,7 +259,7 @@ func (s *spool) end() {
 // brings its bytes to nobody.
 func (s *spool) dropLocked() {
 	s.whole = false
-	s.kept = nil
+	s.freeLocked()
 	if s.file != nil {
 		s.file.drop()
 		s.file = nil

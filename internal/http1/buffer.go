@@ -82,15 +82,15 @@ func (b *Buffer) room() {
 	}
 	switch {
 	case b.mem == nil:
-		b.mem = memory(max(b.size, minMemory))
+		b.mem = Memory(max(b.size, minMemory))
 	case b.w < len(b.mem):
 	case b.r > 0:
 		b.w = copy(b.mem, b.mem[b.r:b.w])
 		b.r = 0
 	default:
-		more := memory(2 * len(b.mem))
+		more := Memory(2 * len(b.mem))
 		copy(more, b.mem)
-		giveBack(b.mem)
+		GiveBack(b.mem)
 		b.mem = more
 	}
 }
@@ -115,7 +115,7 @@ func (b *Buffer) Read(p []byte) (int, error) {
 // idles.
 func (b *Buffer) Free() {
 	if b.r == b.w && b.mem != nil {
-		giveBack(b.mem)
+		GiveBack(b.mem)
 		b.mem, b.r, b.w = nil, 0, 0
 	}
 }
@@ -124,7 +124,7 @@ func (b *Buffer) Free() {
 var memories [5]sync.Pool
 
 // memory returns n bytes, which is minMemory or so many times doubled.
-func memory(n int) []byte {
+func Memory(n int) []byte {
 	if n > maxMemory {
 		return make([]byte, n)
 	}
@@ -134,7 +134,8 @@ func memory(n int) []byte {
 	return make([]byte, n)
 }
 
-func giveBack(b []byte) {
+// GiveBack takes back what [Memory] has returned, as a whole. Nobody may use it any more.
+func GiveBack(b []byte) {
 	if len(b) <= maxMemory {
 		memories[class(len(b))].Put(unsafe.SliceData(b)) // a pointer costs no allocation
 	}

@@ -81,12 +81,12 @@ func (stuck) Read([]byte) (int, error) { return 0, nil }
 // TestMemories: each size has its pool, from which the same comes back.
 func TestMemories(t *testing.T) {
 	for n := minMemory; n <= 4*maxMemory; n *= 2 {
-		b := memory(n)
+		b := Memory(n)
 		if len(b) != n {
 			t.Errorf("%d bytes, want %d", len(b), n)
 		}
-		giveBack(b)
-		if len(memory(n)) != n {
+		GiveBack(b)
+		if len(Memory(n)) != n {
 			t.Errorf("not %d bytes from the pool", n)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 // by a goroutine, because the server may answer before it has read it all.
 func (cn *conn) send(call *Call) error {
 	r := call.Request
-	if call.Body == nil {
+	if call.Body == nil || call.enclosed {
 		return cn.write(call, call.head)
 	}
 	if r.ContentLength >= 0 && r.ContentLength <= InlineBody {
@@ -60,8 +60,8 @@ func (cn *conn) inline(call *Call, src io.Reader) error {
 	for size < maxMemory/2 && int64(size) < int64(len(call.head))+call.Request.ContentLength {
 		size *= 2
 	}
-	buf := memory(size)
-	defer giveBack(buf)
+	buf := Memory(size)
+	defer GiveBack(buf)
 	n := 0
 	if len(call.head) < len(buf) {
 		n = copy(buf, call.head)
@@ -82,6 +82,42 @@ func (cn *conn) inline(call *Call, src io.Reader) error {
 		}
 	}
 	return cn.write(call, buf[:n])
+}
+
+const (
+	roomForHead = 2 << 10           // of a request, which has a body behind it
+	mostHere    = maxMemory - 8<<10 // of a body that is sent with its head, in bytes
+)
+
+// here reports whether the body is sent with its head if that leaves room.
+func (c *Call) here() bool {
+	n := c.Request.ContentLength
+	return c.Body != nil && c.Here && n >= 0 && n <= mostHere
+}
+
+// room returns how much memory the request is made in.
+func (c *Call) room() int {
+	size := minMemory
+	for c.here() && int64(size) < c.Request.ContentLength+roomForHead {
+		size *= 2
+	}
+	return size
+}
+
+// enclose puts the body behind the head, if it is here and there is room.
+func (c *Call) enclose() error {
+	n := int(c.Request.ContentLength)
+	if !c.here() || cap(c.head)-len(c.head) < n {
+		return nil
+	}
+	src := c.Body()
+	defer src.Close()
+	end := len(c.head) + n
+	if _, err := io.ReadFull(src, c.head[len(c.head):end]); err != nil {
+		return brokeOff(err)
+	}
+	c.head, c.enclosed = c.head[:end], true
+	return nil
 }
 
 // Target returns where the request goes, behind Base. It refuses what could be read as two
@@ -309,8 +345,8 @@ var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 16<<10
 
 // chunks writes each piece as it comes: it may be a stream.
 func (u *upload) chunks(w *bufio.Writer) error {
-	buf := memory(16 << 10)
-	defer giveBack(buf)
+	buf := Memory(16 << 10)
+	defer GiveBack(buf)
 	for {
 		n, err := u.src.Read(buf)
 		if n > 0 {

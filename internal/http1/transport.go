@@ -14,6 +14,7 @@
 package http1
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,6 +87,9 @@ type Call struct {
 	// Body returns a reader of the whole body, for each time it is sent. Nil:
 	// there is none.
 	Body func() io.ReadCloser
+	// Here says that the body is there already, as long as the request says: reading it
+	// does not wait.
+	Here bool
 	// Uploads counts the goroutines that read what Body returns, which may be
 	// at work when the response has come. Whoever waits for it first ends what
 	// they read, and the response's body. Nil: nobody waits.
@@ -107,6 +111,7 @@ type Call struct {
 	Idle  time.Duration // the longest pause inside the response's body; 0 and less: no limit
 
 	head     []byte // of the request, as it is sent
+	enclosed bool   // the body is behind it
 	login    bool   // it may log the connection in, which then serves nobody else
 	reply    Reply
 	sent     atomic.Bool
@@ -174,10 +179,13 @@ func (t *Transport) Do(ctx context.Context, call *Call) (*http.Response, error) 
 
 // Exchange is Do for who wants no [http.Response]. The reply must be closed.
 func (t *Transport) Exchange(ctx context.Context, call *Call) (*Reply, error) {
-	room := memory(minMemory)
-	defer giveBack(room)
+	room := Memory(call.room())
+	defer GiveBack(room)
 	if err := call.write(room[:0]); err != nil {
 		return nil, err
+	}
+	if err := call.enclose(); err != nil {
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	now := call.Now
 	for fresh := false; ; now = (time.Time{}) {
@@ -189,10 +197,7 @@ func (t *Transport) Exchange(ctx context.Context, call *Call) (*Reply, error) {
 		if !reused {
 			nc, err := t.dial(ctx)
 			if err != nil {
-				if cause := context.Cause(ctx); cause != nil {
-					err = cause
-				}
-				return nil, err
+				return nil, cmp.Or(context.Cause(ctx), err)
 			}
 			cn = newConn(t, nc)
 		}

@@ -77,9 +77,10 @@ type bodyReader struct {
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	var malformed *http1.Refusal
-	if err != nil && err != io.EOF && errors.As(err, &malformed) {
-		b.rec.Malformed(err)
+	if err != nil && err != io.EOF {
+		if _, malformed := errors.AsType[*http1.Refusal](err); malformed {
+			b.rec.Malformed(err)
+		}
 	}
 	return n, err
 }
