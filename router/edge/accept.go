@@ -46,8 +46,11 @@ func (s *Server) welcome(nc net.Conn) {
 		return
 	}
 	s.opening.add(1)
-	go s.open(c)
+	s.wires.Go(c)
 }
+
+// Run implements [wire.Runner].
+func (c *conn) Run() { c.srv.open(c) }
 
 // open finds out what a connection speaks, and has it served.
 func (s *Server) open(c *conn) {

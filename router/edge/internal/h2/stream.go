@@ -10,18 +10,20 @@ import (
 
 	x "golang.org/x/net/http2"
 
+	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/http2"
 	"github.com/foretier/foretier/router/edge/internal/h1"
 	"github.com/foretier/foretier/router/edge/internal/scope"
 )
 
-// A stream is one request and its answer. All of it is one piece of memory.
+// A stream is one request and its answer. All of it is one piece of memory, but for what
+// may serve another one.
 type stream struct {
-	c     *conn
-	id    uint32
-	scope scope.Scope // of the request
-	body  body        // likewise
-	response
+	c      *conn
+	id     uint32
+	body   body // of the request
+	*suite      // nil once it serves another one, or may
+	whole  bool // the handler has returned, and all of the answer is on its way; it is its goroutine's
 
 	// All that follows is guarded by c.mu.
 	cond     sync.Cond // on c.mu: what is said here or in body has changed
@@ -40,16 +42,47 @@ type stream struct {
 	writeBy  time.Time
 }
 
+// A suite is what a request and its answer are made of but their text: see
+// [transit.Loan].
+type suite struct {
+	scope scope.Scope // of the request
+	response
+	room http1.Room // of the request, whose context is the scope
+}
+
+var suites = sync.Pool{New: func() any {
+	u := new(suite)
+	u.header = make(http.Header)
+	return u
+}}
+
+const mostKept = 256 // fields, for which there is room in what others use next
+
+// reuse gives the suite to others: nobody has it in hand any more.
+func (u *suite) reuse() {
+	header := u.header
+	if len(header) > mostKept {
+		header = make(http.Header)
+	}
+	clear(header)
+	u.scope, u.response = scope.Scope{}, response{}
+	u.header = header
+	u.room.Reset()
+	suites.Put(u)
+}
+
 // serve has the handler answer a request, in a goroutine of its own.
 func (c *conn) serve(id uint32, end bool) error {
-	s := &stream{c: c, id: id, priority: c.block.req.Priority()}
+	s := &stream{c: c, id: id, priority: c.block.req.Priority(), suite: suites.Get().(*suite)}
 	s.cond.L = &c.mu
 	s.scope.Context = c.ctx
+	rec := s.scope.Record()
+	rec.Loan.Hand(c.srv.Handler)
 	if c.block.known == h1.Unknown {
-		s.scope.Record().Lesson.Hand(c.srv.Handler)
+		rec.Lesson.Hand(c.srv.Handler)
 	}
 	s.body.begin(s, &c.block.head, end)
-	r, err := c.block.head.Request(&s.scope, &s.body)
+	r, err := c.block.head.RequestIn(&s.room, &s.scope, &s.body)
 	if err != nil {
 		return err
 	}
@@ -57,7 +90,7 @@ func (c *conn) serve(id uint32, end bool) error {
 	r.RemoteAddr, r.TLS = c.remote, c.secure
 	r.Trailer = announced(r.Header)
 	s.body.trailers = &r.Trailer
-	s.response.s, s.r, s.header = s, r, make(http.Header)
+	s.response.s, s.r = s, r
 	if c.block.req.Protocol() != "" {
 		s.connect(r)
 	}
@@ -66,14 +99,14 @@ func (c *conn) serve(id uint32, end bool) error {
 	c.streams[id] = s
 	c.handlers++
 	c.mu.Unlock()
-	go s.run(r)
+	c.wire.Go(s)
 	return nil
 }
 
-// run calls the handler, and ends the answer.
-func (s *stream) run(r *http.Request) {
+// Run implements [wire.Runner]: it calls the handler, and ends the answer.
+func (s *stream) Run() {
 	defer s.done()
-	returned := s.call(r)
+	returned := s.call(s.r)
 	if s.tunnel != nil {
 		if returned {
 			s.scope.End(context.Canceled)
@@ -85,7 +118,7 @@ func (s *stream) run(r *http.Request) {
 	c.mu.Lock()
 	s.returned = true
 	c.mu.Unlock()
-	if !returned || !s.finish() {
+	if s.whole = returned && s.finish(); !s.whole {
 		s.breakOff()
 	}
 }
@@ -156,6 +189,12 @@ func (s *stream) done() {
 	c.restLocked()
 	gone, give := c.closed && c.handlers == c.tunnels, c.giveLocked()
 	c.mu.Unlock()
+	// Of one that is whole nobody else knows any more; who has failed another may be about
+	// to end its scope.
+	if s.whole && !s.scope.Asked() && s.scope.Record().Loan.End() {
+		s.suite.reuse()
+		s.suite = nil
+	}
 	switch {
 	case gone:
 		c.srv.conns.Remove(c)

@@ -71,6 +71,12 @@ func (c *Conn) unpark() bool {
 	if !c.park.parked.CompareAndSwap(true, false) {
 		return false
 	}
-	go c.park.wake()
+	c.Go((*woken)(c))
 	return true
 }
+
+// A woken is a connection that is read again.
+type woken Conn
+
+// Run implements [Runner].
+func (c *woken) Run() { c.park.wake() }

@@ -39,6 +39,7 @@ type Set struct {
 	start time.Time
 	watch *watch // nil: there is none on this system
 	many  int    // see below
+	crew  crew   // of the connections and what is asked on them
 
 	mu     sync.Mutex
 	conns  map[*Conn]struct{} // guarded by mu
@@ -170,4 +171,5 @@ func (s *Set) Close() {
 		_ = c.Close() // nothing can be done about one that does not close
 	}
 	s.watch.close()
+	s.crew.close()
 }
