@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +15,7 @@ type body struct {
 	try  *try
 	src  io.ReadCloser
 	idle time.Duration // the longest pause that is watched here; the pool's own connections watch theirs
-	once sync.Once
+	over atomic.Bool
 
 	judged bool // whoever reads it calls broke
 }
@@ -62,10 +61,10 @@ func (b *body) Close() error {
 }
 
 func (b *body) release() {
-	b.once.Do(func() {
+	if !b.over.Swap(true) {
 		b.try.end()
 		b.try.release()
-	})
+	}
 }
 
 // upgraded is the body of a 101, which is written too.

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretier/foretier/internal/fields"
@@ -28,7 +28,7 @@ type Reply struct {
 	src  Body
 	wait Wait // for ctx to end
 	last bool // the connection's last response
-	once sync.Once
+	over atomic.Bool
 }
 
 // answer makes the response with this head the call's.
@@ -171,17 +171,18 @@ func (r *Reply) Close() error {
 }
 
 func (r *Reply) end(whole bool) {
-	r.once.Do(func() {
-		cn := r.cn
-		live := r.wait.End() // nobody interrupts it any more
-		// A Close may come while another goroutine reads: what reading changes
-		// is looked at only at the body's end.
-		if !whole || !live || r.last || cn.broken || cn.keep <= 0 || cn.in.Buffered() > 0 || !cn.upload.done() {
-			cn.close()
-			cn.upload.abandon()
-			return
-		}
-		cn.in.Free()
-		cn.owner.put(cn)
-	})
+	if r.over.Swap(true) {
+		return
+	}
+	cn := r.cn
+	live := r.wait.End() // nobody interrupts it any more
+	// A Close may come while another goroutine reads: what reading changes
+	// is looked at only at the body's end.
+	if !whole || !live || r.last || cn.broken || cn.keep <= 0 || cn.in.Buffered() > 0 || !cn.upload.done() {
+		cn.close()
+		cn.upload.abandon()
+		return
+	}
+	cn.in.Free()
+	cn.owner.put(cn)
 }

@@ -1,4 +1,4 @@
-//go:build linux && !race
+//go:build linux && !race && !386 && !s390x
 
 package sysio
 
@@ -12,18 +12,26 @@ import (
 // a busy machine makes of any, costs a change of threads.
 const quick = 64 << 10
 
-// Read is read(2), of a socket that does not block.
-func Read(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_READ, fd, p) }
+// Read is recv(2), of a socket that does not block. read(2) does the same behind what it
+// does for files, which is a fortieth of what a proxied request costs.
+func Read(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_RECVFROM, fd, p, 0) }
 
-// Write is write(2), likewise.
-func Write(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_WRITE, fd, p) }
+// Peek is recv(2) of a socket, of which nothing is taken. It never waits.
+func Peek(fd uintptr, p []byte) (int, syscall.Errno) {
+	return call(syscall.SYS_RECVFROM, fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+}
 
-func call(number, fd uintptr, p []byte) (int, syscall.Errno) {
+// Write is send(2), of a socket that does not block.
+func Write(fd uintptr, p []byte) (int, syscall.Errno) {
+	return call(syscall.SYS_SENDTO, fd, p, syscall.MSG_NOSIGNAL)
+}
+
+func call(number, fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
 	at := unsafe.Pointer(unsafe.SliceData(p))
 	if len(p) > quick {
-		n, _, err := syscall.Syscall(number, fd, uintptr(at), uintptr(len(p)))
+		n, _, err := syscall.Syscall6(number, fd, uintptr(at), uintptr(len(p)), flags, 0, 0)
 		return int(n), err
 	}
-	n, _, err := syscall.RawSyscall(number, fd, uintptr(at), uintptr(len(p)))
+	n, _, err := syscall.RawSyscall6(number, fd, uintptr(at), uintptr(len(p)), flags, 0, 0)
 	return int(n), err
 }
