@@ -18,6 +18,8 @@
 # make bench         the gateway beside nginx, HAProxy, Varnish and Caddy, into
 #                    BENCHMARKS.md: half an hour, on such a machine with two CPUs.
 #                    BENCH="-run hit" measures a part, BENCH=-quick only tries it
+# make profile       where the gateway spends its time, into examples/gateway/default.pgo,
+#                    which the compiler reads: two minutes, on such a machine
 # make release       whether this may be tagged as VERSION=v0.1.0: what of the API has
 #                    changed since the release before, and whether it may have
 #
@@ -41,7 +43,11 @@ RANDOM_FOR = 10m
 # How long make soak has visitors at the WordPress.
 SITE_FOR = 30m
 
-.PHONY: test e2e conformance fuzz stress soak breakages cost bench release check install install-e2e install-bench
+.PHONY: test e2e conformance fuzz stress soak breakages cost bench profile release check install install-e2e install-bench
+
+# The gateway's profile changes what is inlined, for which all that it stands on is
+# compiled once more, for each system. make e2e tests what is built with it.
+test check: export GOFLAGS += -pgo=off
 
 test: install check
 	go test -race -timeout 20m ./...
@@ -77,6 +83,9 @@ cost:
 
 bench: install-bench
 	cd internal/bench && go run . -o ../../BENCHMARKS.md $(BENCH)
+
+profile: install-bench
+	cd internal/bench && go run . -profile ../../examples/gateway/default.pgo
 
 release:
 	./.ci/gorelease $(GORELEASE) $(VERSION)

@@ -81,7 +81,7 @@ func (b *bench) build(ctx context.Context) error {
 // compile makes the programs.
 func (b *bench) compile(ctx context.Context) error {
 	at := func(name string) string { return filepath.Join(b.dir, name) }
-	for _, file := range []string{"loop.c", "allocations.go.txt", "spans.go.txt"} {
+	for _, file := range []string{"loop.c", "asked.go.txt", "spans.go.txt"} {
 		text, err := conf.ReadFile("conf/" + file)
 		if err != nil {
 			return err
@@ -96,8 +96,8 @@ func (b *bench) compile(ctx context.Context) error {
 		return err
 	}
 	counts := map[string]string{
-		filepath.Join(b.root, "examples/gateway/allocations.go"):  at("allocations.go.txt"),
-		filepath.Join(b.root, "internal/bench/rules/counting.go"): at("allocations.go.txt"),
+		filepath.Join(b.root, "examples/gateway/asked.go"):  at("asked.go.txt"),
+		filepath.Join(b.root, "internal/bench/rules/counting.go"): at("asked.go.txt"),
 	}
 	both := maps.Clone(traced)
 	maps.Copy(both, counts)

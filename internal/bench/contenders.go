@@ -174,7 +174,7 @@ type running struct {
 	watcher  *watcher // nil: nobody looks at it
 }
 
-// A counter asks a gateway for its allocations: see conf/allocations.go.txt.
+// A counter asks a gateway for what it does: see conf/asked.go.txt.
 type counter struct{ ask, say *os.File }
 
 func (c *counter) read() (mallocs, bytes float64, err error) {

@@ -4,7 +4,10 @@ go 1.26.0
 
 replace github.com/foretier/foretier => ../..
 
-require github.com/foretier/foretier v0.0.0-00010101000000-000000000000
+require (
+	github.com/foretier/foretier v0.0.0-00010101000000-000000000000
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
+)
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

@@ -6,6 +6,7 @@
 //	make bench                              all of it, about half an hour
 //	make bench BENCH="-run hit"             what a regular expression finds
 //	make bench BENCH="-quick"               whether it all runs, printed; worthless figures
+//	make profile                            where the gateway spends its time, for the compiler
 //
 // It needs a machine with two CPUs that do nothing else: the server that is
 // measured has one, load and origin the other. Every load is sent to each
@@ -48,6 +49,7 @@ func main() {
 	out := flag.String("o", "", "`FILE` to write, such as BENCHMARKS.md (empty: standard output)")
 	cpus := flag.String("cpus", "0,1", "`CPU,CPU` of the server, of load and origin")
 	list := flag.Bool("list", false, "only name the workloads")
+	profile := flag.String("profile", "", "measure nothing: write where the gateway spends its time into `FILE`, for the compiler")
 	render := flag.Bool("render", false, "measure nothing: write the file from the figures that are there")
 	flag.Parse()
 	b.short, b.pages, b.idleConns, b.idleTime = time.Second, 100_000, 10_000, time.Minute
@@ -78,6 +80,12 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *profile != "" {
+		if err := b.profile(ctx, *profile); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if *render {
 		run = nil
 	}
