@@ -16,7 +16,8 @@ import (
 const (
 	spoolEach   = bufferEach // of one body; what is longer goes to the disk
 	spoolMemory = 64 << 20   // of all bodies of a pool
-	spoolFirst  = 4 << 10    // what is held of a body of which nothing has come yet; it becomes fourfold
+	spoolFirst  = 4 << 10    // what is held of a body of which nothing has come yet
+	spoolOften  = 64 << 10   // up to which that becomes fourfold, and then twofold
 	spoolPiece  = 32 << 10   // what is held in memory of a body on the disk
 )
 
@@ -106,6 +107,9 @@ func (s *spool) roomLocked(n int64) ([]byte, error) {
 	left, has := n-s.sizeLocked(), int64(cap(s.kept))
 	if free := has - int64(len(s.kept)); free == 0 || free < has/4 && (n < 0 || free < left) { // little at a time costs more
 		size := max(4*has, spoolFirst)
+		if has >= spoolOften {
+			size = 2 * has
+		}
 		for n >= 0 && size/2 >= has+left && size > spoolFirst {
 			size /= 2
 		}

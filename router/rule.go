@@ -97,6 +97,7 @@ type compiled struct {
 	terms   transit.Terms
 	stats   *ruleStats
 	limiter *limiter // nil without a Limit
+	run     *run     // which it begins; nil: none
 }
 
 func compileRule(r Rule) (*compiled, error) {

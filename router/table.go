@@ -23,6 +23,7 @@ func compileTable(rules []Rule) (table, error) {
 	if last := t[len(t)-1]; last.When != nil {
 		return nil, fmt.Errorf("%w: no rule takes what the others leave: the last, %q, must have a nil When", ErrRules, last.Name)
 	}
+	t.findRuns()
 	return t, nil
 }
 
@@ -68,10 +69,18 @@ func (t table) conflict() error {
 // pick returns the index of the rule that takes v: the last rule takes what is
 // left.
 func (t table) pick(v *view) int {
-	for i, c := range t {
-		if c.matches(v) {
-			return i
+	for i := 0; i < len(t); i++ {
+		r := t[i].run
+		if r == nil {
+			if t[i].matches(v) {
+				return i
+			}
+			continue
 		}
+		if found := r.pick(t, v); found >= 0 {
+			return found
+		}
+		i = r.end - 1
 	}
 	return len(t) - 1
 }

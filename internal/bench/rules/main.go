@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/foretier/foretier/balancer"
@@ -20,6 +21,7 @@ func main() {
 	backend := flag.String("backend", "", "`URL` of the application server")
 	n := flag.Int("rules", 5, "`NUMBER` of rules")
 	flag.Parse()
+	debug.SetGCPercent(400) // as the examples do
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	apps := must(balancer.New(balancer.Backends(*backend), balancer.Options{}))
