@@ -96,7 +96,7 @@ func (b *bench) compile(ctx context.Context) error {
 		return err
 	}
 	counts := map[string]string{
-		filepath.Join(b.root, "examples/gateway/asked.go"):  at("asked.go.txt"),
+		filepath.Join(b.root, "examples/gateway/asked.go"):        at("asked.go.txt"),
 		filepath.Join(b.root, "internal/bench/rules/counting.go"): at("asked.go.txt"),
 	}
 	both := maps.Clone(traced)
