@@ -93,8 +93,9 @@ type figures struct {
 	asked, failed int
 	cut           int // broke off in the middle: their server died when more had gone out than is held
 	slowest       time.Duration
-	rare          []string // why the first failed of pages that no cache has
-	why           []string // and of all others
+	slow          func() string // which that was; nil: none took longer than a second
+	rare          []string      // why the first failed of pages that no cache has
+	why           []string      // and of all others
 }
 
 // crowd has visitors come until the test ends, or ends is called.
@@ -185,6 +186,10 @@ func (c *crowd) visit(ctx context.Context, client *http.Client, gateway int, n i
 	}
 	f := &c.figures
 	f.asked++
+	if took > f.slowest && took > time.Second && res != nil {
+		id := res.Header.Get("X-Request-Id")
+		f.slow = func() string { return fmt.Sprintf("%s at gateway %d: %s", path, gateway, c.s.logged(gateway, id)) }
+	}
 	f.slowest = max(f.slowest, took)
 	switch {
 	case failed != "":

@@ -104,6 +104,9 @@ func TestSoak(t *testing.T) {
 	f := c.take()
 	refused, why := orders.take()
 	t.Logf("%d requests of the crowd in %v, %d failed, %d cut off, the slowest took %v; %d orders failed %s", f.asked, lasts, f.failed, f.cut, f.slowest.Round(time.Millisecond), refused, why)
+	if f.slow != nil {
+		t.Logf("the slowest was %s", f.slow())
+	}
 	for _, why := range append(f.why, f.rare...) {
 		t.Error(why)
 	}

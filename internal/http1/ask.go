@@ -5,10 +5,10 @@ import (
 	"errors"
 )
 
-// An asking is how a request whose body is here, or that has none, is sent over a kept connection: the
-// connection is looked at, the request written, and its answer waited for, in one call
-// of raw.Read. A look of its own would be one system call more: a read before there is
-// anything to read finds out that one has to wait, and so has the look already.
+// An asking is how a request that is all here, its body too, is sent over a kept
+// connection: that is looked at, the request written, and its answer waited for, in one
+// call of raw.Read. A look of its own would be one system call more: a read before there
+// is anything to read finds out that one has to wait, and so has the look already.
 type asking struct {
 	cn    *conn
 	call  *Call // nil: it was sent
@@ -21,8 +21,8 @@ type asking struct {
 var errClosed = errors.New("http1: the server closed an idle connection")
 
 // asks reports whether the connection is looked at when a request is sent over it,
-// instead of before. Of one over TLS more has to be looked at than its socket; and another
-// body may come slowly, while nobody could close the connection.
+// instead of before. Of one over TLS more has to be looked at than its socket; and a body
+// that is not here may come slowly, while nobody could close the connection.
 func (cn *conn) asks(call *Call) bool {
 	return sockets && cn.raw != nil && !cn.tls && (call.Body == nil || call.enclosed)
 }

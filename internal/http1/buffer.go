@@ -123,7 +123,8 @@ func (b *Buffer) Free() {
 // memories are for buffers, one pool for each size: 4, 8, 16, 32 and 64 KiB.
 var memories [5]sync.Pool
 
-// memory returns n bytes, which is minMemory or so many times doubled.
+// Memory returns n bytes, whatever is in them: 4 KiB or so many times doubled. Up to 64
+// KiB they may have been somebody else's, and are others' after [GiveBack].
 func Memory(n int) []byte {
 	if n > maxMemory {
 		return make([]byte, n)
