@@ -400,7 +400,8 @@ func (ex *exchange) retire(aborted, gone bool) {
 		ex.body.Retire(func() bool { return ex.SetReadDeadline(past) == nil })
 	}
 	if !ex.life.TryLock() {
-		ex.rec.Loan.Keep()                                                             // what ends the wait may come late
+		// What ends the wait may come late, and must not find another request here.
+		ex.rec.Loan.Keep()
 		end := time.AfterFunc(stragglers, func() { _ = ex.rc.SetWriteDeadline(past) }) // one without deadlines is waited for
 		ex.life.Lock()
 		end.Stop()
