@@ -239,7 +239,7 @@ func TestAKeptConnectionIsLookedAtBeforeItIsUsed(t *testing.T) {
 		"closed":             "",
 		"an answer too many": "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray",
 	} {
-		for _, body := range []string{"", "order"} {
+		for _, body := range []string{"", "order", "here"} {
 			t.Run(name+"/"+body, func(t *testing.T) {
 				asked, spoilt := make(chan bool), make(chan bool)
 				answer, spoil := make(chan bool), make(chan bool)
@@ -267,6 +267,7 @@ func TestAKeptConnectionIsLookedAtBeforeItIsUsed(t *testing.T) {
 					if body != "" {
 						ca.Body = func() io.ReadCloser { return io.NopCloser(strings.NewReader(body)) }
 						ca.Request.ContentLength = int64(len(body))
+						ca.Here = body == "here"
 					}
 					if got, err := do(cl, ca); got != "ok" || err != nil {
 						t.Errorf("%q, %v", got, err)
@@ -323,6 +324,57 @@ func TestOneThatClosesUnderTheRequest(t *testing.T) {
 		}
 		if n := conns.Load(); again && n != 2 || !again && n != 1 {
 			t.Errorf("may be sent again: %v; %d connections", again, n)
+		}
+	}
+}
+
+// TestABodyThatIsHere is sent as any other, over new connections and kept ones, whatever
+// room its head leaves; and once more over another, if it may be.
+func TestABodyThatIsHere(t *testing.T) {
+	type got struct {
+		conn  int
+		field string
+		body  string
+	}
+	for _, again := range []bool{true, false} {
+		for _, long := range []int{10, 3000, 30_000} {
+			for _, size := range []int{0, 1, 2047, 2048, 5000, 10_240, mostHere - 1, mostHere, mostHere + 1, InlineBody, InlineBody + 1} {
+				heard := make(chan got, 10)
+				cl, _ := listener(t, func(n int, c net.Conn, r *bufio.Reader) {
+					for i := 0; ; i++ {
+						req, err := http.ReadRequest(r)
+						if err != nil || n == 0 && i == 2 {
+							return // under the third request
+						}
+						body, err := io.ReadAll(req.Body)
+						if err != nil {
+							return
+						}
+						heard <- got{n, req.Header.Get("X-Long"), string(body)}
+						_, _ = io.WriteString(c, ok)
+					}
+				})
+				body, field := strings.Repeat("0123456789", size/10+1)[:size], strings.Repeat("f", long)
+				for i := range 3 {
+					opened := 0
+					c := call("POST", "/")
+					c.Header.Set("X-Long", field)
+					c.Request.ContentLength, c.Here = int64(size), true
+					c.Body = func() io.ReadCloser { opened++; return io.NopCloser(strings.NewReader(body)) }
+					c.Again = func() bool { return again }
+					answer, err := do(cl, c)
+					lost := i == 2 && !again
+					if lost != (err != nil) || !lost && answer != "ok" || opened == 0 || !c.Sent() {
+						t.Fatalf("%d bytes behind %d, request %d: %q, %v, the body was read %d times, sent: %v", size, long, i, answer, err, opened, c.Sent())
+					}
+					if lost {
+						continue
+					}
+					if g, want := <-heard, (got{i / 2, field, body}); g != want {
+						t.Errorf("%d bytes behind %d, request %d: connection %d has heard %d bytes behind %d", size, long, i, g.conn, len(g.body), len(g.field))
+					}
+				}
+			}
 		}
 	}
 }
@@ -674,12 +726,12 @@ func TestInformationalResponsesAreTraced(t *testing.T) {
 }
 
 func TestABodyThatCannotBeReadEndsTheCall(t *testing.T) {
-	for _, length := range []int64{100, 1 << 20, -1} {
+	for _, length := range []int64{100, 1 << 20, -1, 101} {
 		cl, _ := piped(t, func(_ int, _ net.Conn, r *bufio.Reader) {
 			_, _ = io.Copy(io.Discard, r)
 		})
 		c := call("POST", "/")
-		c.Request.ContentLength = length
+		c.Request.ContentLength, c.Here = length, length == 101
 		c.Body = func() io.ReadCloser {
 			return io.NopCloser(io.MultiReader(strings.NewReader("half"), failing{}))
 		}
