@@ -104,26 +104,17 @@ func (s *spool) more(n int64) (done bool, err error) {
 // unknown: behind what is kept in memory, which grows with what has come and not
 // with what was announced, and is moved to the disk when it is full.
 func (s *spool) roomLocked(n int64) ([]byte, error) {
-	left, has := n-s.sizeLocked(), int64(cap(s.kept))
-	if free := has - int64(len(s.kept)); free == 0 || free < has/4 && (n < 0 || free < left) { // little at a time costs more
-		size := max(4*has, spoolFirst)
-		if has >= spoolOften {
-			size = 2 * has
-		}
-		for n >= 0 && size/2 >= has+left && size > spoolFirst {
-			size /= 2
-		}
-		grow := size - has
-		switch {
-		case s.file == nil && size <= spoolEach && s.depot.memory.Take(s.client, grow, spoolMemory, spoolMemory/4):
-			s.moveLocked(size)
-			s.memory += grow
-		case has == 0:
-			return nil, errNoRoom
-		default:
-			if err := s.unloadLocked(); err != nil {
-				return nil, err
-			}
+	left, all := n-s.sizeLocked(), int64(cap(s.kept))
+	free := all - int64(len(s.kept))
+	little := free < all/4 && (n < 0 || free < left) // at a time, which costs more
+	switch {
+	case free > 0 && !little:
+	case s.file == nil && s.growLocked(n), free > 0:
+	case all == 0:
+		return nil, errNoRoom
+	default:
+		if err := s.unloadLocked(); err != nil {
+			return nil, err
 		}
 	}
 	room := s.kept[len(s.kept):cap(s.kept)]
@@ -131,6 +122,31 @@ func (s *spool) roomLocked(n int64) ([]byte, error) {
 		room = room[:min(int64(len(room)), left)]
 	}
 	return room, nil
+}
+
+// growLocked makes room for more in memory, and reports whether there is some: fourfold at
+// first, but no more than a body of length n needs, or than may be had.
+func (s *spool) growLocked(n int64) bool {
+	all := int64(cap(s.kept)) // which what an attempt has read has made as it came
+	size := int64(spoolFirst)
+	for size <= all {
+		size *= 2
+	}
+	less := size
+	if size > spoolFirst && size <= spoolOften/2 {
+		size *= 2
+	}
+	if n >= 0 && less >= n {
+		size = less
+	}
+	for ; size >= less; size /= 2 {
+		if size <= spoolEach && s.depot.memory.Take(s.client, size-s.memory, spoolMemory, spoolMemory/4) {
+			s.moveLocked(size)
+			s.memory = size
+			return true
+		}
+	}
+	return false
 }
 
 // moveLocked moves what is in memory to one of that size.

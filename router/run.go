@@ -52,7 +52,7 @@ func (c *compiled) byPath() *pathMatcher {
 
 func (r *run) add(i int, path *pathMatcher) {
 	for _, p := range path.patterns {
-		if have := r.by[p.prefix]; !slices.Contains(have, i) {
+		if have := r.by[p.prefix]; len(have) == 0 || have[len(have)-1] != i {
 			r.by[p.prefix] = append(have, i)
 		}
 	}
@@ -60,7 +60,7 @@ func (r *run) add(i int, path *pathMatcher) {
 
 // pick returns the first of the run's rules, of t, that takes v, or -1.
 func (r *run) pick(t table, v *view) int {
-	var room [8][]int
+	var room [16][]int
 	lists := room[:0] // of who may take it; a rule may be in several
 	for _, size := range r.sizes {
 		if size > len(v.path) {

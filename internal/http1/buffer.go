@@ -123,26 +123,31 @@ func (b *Buffer) Free() {
 // memories are for buffers, one pool for each size: 4, 8, 16, 32 and 64 KiB.
 var memories [5]sync.Pool
 
-// Memory returns n bytes, whatever is in them: 4 KiB or so many times doubled. Up to 64
-// KiB they may have been somebody else's, and are others' after [GiveBack].
+// Memory returns n bytes, whatever is in them. Those of 4 KiB, and of so many times doubled
+// up to 64, may have been somebody else's, and are others' after [GiveBack].
 func Memory(n int) []byte {
-	if n > maxMemory {
-		return make([]byte, n)
-	}
-	if p, ok := memories[class(n)].Get().(*byte); ok {
-		return unsafe.Slice(p, n)
+	if i := class(n); i >= 0 {
+		if p, ok := memories[i].Get().(*byte); ok {
+			return unsafe.Slice(p, n)
+		}
 	}
 	return make([]byte, n)
 }
 
 // GiveBack takes back what [Memory] has returned, as a whole. Nobody may use it any more.
 func GiveBack(b []byte) {
-	if len(b) <= maxMemory {
-		memories[class(len(b))].Put(unsafe.SliceData(b)) // a pointer costs no allocation
+	if i := class(len(b)); i >= 0 {
+		memories[i].Put(unsafe.SliceData(b)) // a pointer costs no allocation
 	}
 }
 
-func class(n int) int { return bits.Len(uint(n/minMemory)) - 1 }
+// class returns which of memories has n bytes, or -1.
+func class(n int) int {
+	if n < minMemory || n > maxMemory || n&(n-1) != 0 {
+		return -1
+	}
+	return bits.Len(uint(n/minMemory)) - 1
+}
 
 // Append puts p behind what is unread, as if it had been read last.
 func (b *Buffer) Append(p []byte) {

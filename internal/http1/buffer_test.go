@@ -91,3 +91,20 @@ func TestMemories(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryIsAsLargeAsAskedFor: what has been given back is nobody's but whoever asks for as
+// much.
+func TestMemoryIsAsLargeAsAskedFor(t *testing.T) {
+	for range 3 {
+		for _, n := range []int{0, 1, 1024, 4095, 4096, 4097, 4608, 6144, 27_648, 64 << 10, 64<<10 + 1, 1 << 20} {
+			b := Memory(n)
+			if len(b) != n {
+				t.Fatalf("got %d bytes, want %d", len(b), n)
+			}
+			for i := range b {
+				b[i] = byte(i)
+			}
+			GiveBack(b)
+		}
+	}
+}

@@ -106,6 +106,7 @@ func (c *Call) room() int {
 
 // enclose puts the body behind the head, if it is here and there is room.
 func (c *Call) enclose() error {
+	c.enclosed = false // it may have been, over a server that has changed its mind
 	n := int(c.Request.ContentLength)
 	if !c.here() || cap(c.head)-len(c.head) < n {
 		return nil

@@ -379,6 +379,37 @@ func TestABodyThatIsHere(t *testing.T) {
 	}
 }
 
+// TestACallThatIsMadeTwice, as before a server that changes its mind about HTTP/2: its body
+// goes with its head as it is said the second time.
+func TestACallThatIsMadeTwice(t *testing.T) {
+	heard := make(chan string, 1)
+	served, _ := listener(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		body, _ := io.ReadAll(req.Body) // what is missing shows
+		heard <- string(body)
+		_, _ = io.WriteString(c, ok)
+	})
+	fails := New(func(context.Context) (net.Conn, error) { return nil, errors.New("not here") })
+	for _, here := range []bool{true, false} {
+		c := call("POST", "/")
+		c.Request.ContentLength, c.Here = 5, true
+		c.Body = func() io.ReadCloser { return io.NopCloser(strings.NewReader("order")) }
+		if _, err := do(fails, c); err == nil {
+			t.Fatal("there is nobody to answer")
+		}
+		c.Here = here
+		if got, err := do(served, c); got != "ok" || err != nil {
+			t.Fatalf("here: %v: %q, %v", here, got, err)
+		}
+		if body := <-heard; body != "order" {
+			t.Errorf("here: %v: got %q", here, body)
+		}
+	}
+}
+
 func TestResponses(t *testing.T) {
 	cases := []struct {
 		name     string

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -389,6 +390,52 @@ func TestLimitsOfWebsockets(t *testing.T) {
 		t.Errorf("a silent websocket: %v", err)
 	}
 	testkit.Within(t, testkit.Patience, "it has ended", func() bool { return level(srv, "streams_upgraded") == 0 })
+}
+
+// TestAWebsocketWhoseClientTakesNothing ends with its handler all the same, whoever still
+// writes to it.
+func TestAWebsocketWhoseClientTakesNothing(t *testing.T) {
+	wrote := make(chan error, 1)
+	var log lines
+	srv := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		context.AfterFunc(r.Context(), func() { c.Close() })
+		accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(accept[:]))
+		rw.Flush()
+		begun := make(chan bool)
+		go func() {
+			close(begun)
+			_, err := c.Write(make([]byte, 4<<20)) // more than the client's window
+			wrote <- err
+		}()
+		<-begun
+		for range 100 {
+			runtime.Gosched() // so that it mostly waits by now
+		}
+	}), edge.Options{PlainHTTP2: true, Logger: log.Logger()})
+	r := httptest.NewRequest("GET", "http://shop.example/live", nil)
+	res, err := over2{addr: srv.Addr().String()}.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	select {
+	case err := <-wrote:
+		if err == nil {
+			t.Error("all was written")
+		}
+	case <-time.After(testkit.Patience):
+		t.Fatal("the handler has returned, and the writing goes on")
+	}
+	testkit.Within(t, testkit.Patience, "its line is there", func() bool { return len(requests(log.all(t))) == 1 })
+	if line := requests(log.all(t))[0]; fmt.Sprint(line["status"]) != "101" {
+		t.Errorf("logged as %v", line)
+	}
 }
 
 // TestWebsocketsAtTheEnd: the end of a server does not wait for them, since nobody knows

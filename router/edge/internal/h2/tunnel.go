@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	x "golang.org/x/net/http2"
@@ -37,7 +38,8 @@ type tunnel struct {
 
 	writing sync.Mutex
 	head    []byte // guarded by writing: what has come of the head
-	refused bool   // guarded by writing: the client was told 502
+
+	refused atomic.Bool // the client was told 502
 
 	open   bool      // the head is out; guarded by the connection's mu, changed while writing is held
 	used   time.Time // guarded by the connection's mu: when something was read or written
@@ -215,18 +217,15 @@ func (t *tunnel) answer(p []byte) (rest []byte, err error) {
 
 // refuse answers the client that its websocket has come to nothing.
 func (t *tunnel) refuse(cause error) error {
-	t.head, t.refused = nil, true
+	t.head = nil
+	t.refused.Store(true)
 	block := appendDate(http2.AppendStatus(nil, http.StatusBadGateway), time.Now())
 	_ = t.s.send(block, nil, true, nil) // a client that is gone misses nothing
 	return fmt.Errorf("no answer to a websocket: %w", cause)
 }
 
 // Refused reports whether the client got a 502 in place of its websocket.
-func (t *tunnel) Refused() bool {
-	t.writing.Lock()
-	defer t.writing.Unlock()
-	return t.refused
-}
+func (t *tunnel) Refused() bool { return t.refused.Load() }
 
 // CloseWrite ends the direction to the client.
 func (t *tunnel) CloseWrite() error {
