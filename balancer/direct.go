@@ -63,7 +63,7 @@ func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming, l
 	if err := d.deliver(a); err != nil && r.Context().Value(http.ServerContextKey) != nil {
 		panic(http.ErrAbortHandler) // what has gone out must not look whole
 	}
-	if lent && (coming == nil || coming.body.Err() == io.EOF) && d.keepsNothing(a) {
+	if lent && d.keepsNothing(a) {
 		x.rec.Loan.Add(d)
 		x.rec.Loan.Return()
 	}
@@ -71,10 +71,11 @@ func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming, l
 
 // keepsNothing reports whether nobody has the request or the passage in hand any more, once
 // a was delivered: it was one page, which the first server that was asked has sent at once,
-// and none but the pool's own parts have seen anything of it.
+// the request's body was read to its end, and none but the pool's own parts have seen
+// anything of it.
 func (d *passage) keepsNothing(a *answer) bool {
 	x := &d.exchange
-	return a.page && x.first.own && x.before == nil && !x.pool.shown &&
+	return a.page && x.first.own && x.before == nil && (x.spool == nil || x.spool.readToEnd()) && !x.pool.shown &&
 		x.pool.opts.Trace == nil && x.first.traced == nil && x.timeouts.Total <= 0
 }
 

@@ -41,7 +41,8 @@ type spool struct {
 	mem     []byte // guarded by mu: what kept is in, if it comes back; it may be larger
 	reading bool   // guarded by mu: src is read into mem
 	whole   bool   // guarded by mu: file and kept are everything from the start
-	err     error  // guarded by mu: how src ended
+	err     error  // guarded by mu: how src ended, or that it is not read any more
+	isRead  bool   // guarded by mu: src was read to its end
 	lost    error  // guarded by mu: why what is kept cannot be read
 	memory  int64  // guarded by mu: what it holds of the depot's
 	readers int    // guarded by mu: attempts that may still read
@@ -193,7 +194,7 @@ func (s *spool) sizeLocked() int64 { return s.file.len() + int64(len(s.kept)) }
 // endLocked keeps how the body ended.
 func (s *spool) endLocked(err error) {
 	if s.err == nil {
-		s.err = err
+		s.err, s.isRead = err, err == io.EOF
 	}
 	if s.ended != nil {
 		s.ended()
@@ -217,6 +218,13 @@ func (s *spool) replayable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.whole
+}
+
+// readToEnd reports whether all of the body has been read.
+func (s *spool) readToEnd() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isRead
 }
 
 // here reports whether the whole body is in memory.
