@@ -60,6 +60,7 @@ func (b *body) Close() error {
 	return err
 }
 
+// release frees the place, once. Whoever comes second does not wait for that.
 func (b *body) release() {
 	if !b.over.Swap(true) {
 		b.try.end()

@@ -17,7 +17,7 @@ const (
 	spoolEach   = bufferEach // of one body; what is longer goes to the disk
 	spoolMemory = 64 << 20   // of all bodies of a pool
 	spoolFirst  = 4 << 10    // what is held of a body of which nothing has come yet
-	spoolOften  = 64 << 10   // up to which that becomes fourfold, and then twofold
+	spoolSmall  = 64 << 10   // up to which that becomes fourfold, and then twofold
 	spoolPiece  = 32 << 10   // what is held in memory of a body on the disk
 )
 
@@ -129,18 +129,15 @@ func (s *spool) roomLocked(n int64) ([]byte, error) {
 // first, but no more than a body of length n needs, or than may be had.
 func (s *spool) growLocked(n int64) bool {
 	all := int64(cap(s.kept)) // which what an attempt has read has made as it came
-	size := int64(spoolFirst)
-	for size <= all {
+	least := int64(spoolFirst)
+	for least <= all {
+		least *= 2
+	}
+	size := least
+	if all > 0 && least < spoolSmall && (n < 0 || least < n) {
 		size *= 2
 	}
-	less := size
-	if size > spoolFirst && size <= spoolOften/2 {
-		size *= 2
-	}
-	if n >= 0 && less >= n {
-		size = less
-	}
-	for ; size >= less; size /= 2 {
+	for ; size >= least; size /= 2 {
 		if size <= spoolEach && s.depot.memory.Take(s.client, size-s.memory, spoolMemory, spoolMemory/4) {
 			s.moveLocked(size)
 			s.memory = size

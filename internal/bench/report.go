@@ -22,6 +22,8 @@ bare loops, measured by ` + "`make bench`" + ` ([internal/bench](internal/bench/
 
 - One CPU has the server and nothing else, another one load and origin; all over loopback. Each server
   runs one thread that works (nginx, HAProxy, the loop), or has one CPU for its threads.
+- The gateway is compiled by its profile, as go build does ([default.pgo](examples/gateway/default.pgo)); nginx,
+  HAProxy and Varnish are Debian's, Caddy is built as its module says.
 - The load saturates: wrk with 64 connections, h2load with 16 of 4 streams. Every contender has its turn in
   each round, another one first each time.
 - What counts is **requests for a second of the server's CPU** (all of its processes). A ratio is

@@ -170,6 +170,7 @@ func (r *Reply) Close() error {
 	return nil
 }
 
+// end lets go of the connection, once. Whoever comes second does not wait for that.
 func (r *Reply) end(whole bool) {
 	if r.over.Swap(true) {
 		return

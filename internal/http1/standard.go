@@ -12,14 +12,15 @@ import (
 	"github.com/foretier/foretier/internal/target"
 )
 
-// A Room is the memory of a request, and of what it points to but its text. Its zero value
-// has none.
+// A Room is the memory of a request, and of what it points to but its text, and of its
+// answer's header. Its zero value has none.
 type Room struct {
 	// The request itself is apart: who keeps a URL or a field of it must not keep its
 	// context.
 	request *http.Request
 	parts   *parts
 	header  http.Header
+	answer  http.Header
 }
 
 type parts struct {
@@ -35,10 +36,23 @@ const mostFields = 64
 // Reset forgets the request, which nobody has in hand any more.
 func (m *Room) Reset() {
 	*m.request, *m.parts = http.Request{}, parts{}
-	if len(m.header) > mostFields {
-		m.header = nil
+	m.header, m.answer = emptied(m.header), emptied(m.answer)
+}
+
+func emptied(h http.Header) http.Header {
+	if len(h) > mostFields {
+		return nil
 	}
-	clear(m.header)
+	clear(h)
+	return h
+}
+
+// Answer returns an empty header for the request's answer.
+func (m *Room) Answer() http.Header {
+	if m.answer == nil {
+		m.answer = make(http.Header)
+	}
+	return m.answer
 }
 
 // Request returns what [http.ReadRequest] makes of the head, with ctx as its

@@ -35,7 +35,7 @@ func (c *conn) answer(of *suite) step {
 	}
 	r.RemoteAddr, r.TLS = c.remote, c.secure
 	c.body.src.Trailer = &r.Trailer
-	w.c, w.r, w.header = c, r, of.header
+	w.c, w.r, w.header = c, r, of.room.Answer()
 	c.serves(&w.scope)
 	watched := c.wire.Watch(&c.leave)
 	if !watched {
@@ -57,7 +57,7 @@ func (c *conn) answer(of *suite) step {
 	return c.settle(w)
 }
 
-// mostKept is how many fields there is room for in what others use next.
+// mostKept is for how many fields of a header there is room in what others use next.
 const mostKept = 256
 
 // forget ends the request and lets go of it: what hangs on it may be large, and the

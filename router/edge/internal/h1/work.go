@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"net/http"
 	"sync"
 
 	"github.com/foretier/foretier/internal/http1"
@@ -22,8 +21,7 @@ type work struct {
 // is none.
 type suite struct {
 	response *response
-	room     http1.Room  // of the request, whose context is the response's
-	header   http.Header // of the answer
+	room     http1.Room // of the request, whose context is the response's
 }
 
 // lend returns what the next request is made of.
@@ -33,9 +31,6 @@ func (w *work) lend() suite {
 	if s.response == nil {
 		s.response = new(response)
 	}
-	if s.header == nil {
-		s.header = make(http.Header)
-	}
 	return s
 }
 
@@ -43,10 +38,6 @@ func (w *work) lend() suite {
 func (w *work) takeBack(s suite) {
 	*s.response = response{}
 	s.room.Reset()
-	if len(s.header) > mostKept {
-		s.header = nil
-	}
-	clear(s.header)
 	w.suite = s
 }
 

@@ -50,23 +50,11 @@ type suite struct {
 	room http1.Room // of the request, whose context is the scope
 }
 
-var suites = sync.Pool{New: func() any {
-	u := new(suite)
-	u.header = make(http.Header)
-	return u
-}}
-
-const mostKept = 256 // fields, for which there is room in what others use next
+var suites = sync.Pool{New: func() any { return new(suite) }}
 
 // reuse gives the suite to others: nobody has it in hand any more.
 func (u *suite) reuse() {
-	header := u.header
-	if len(header) > mostKept {
-		header = make(http.Header)
-	}
-	clear(header)
 	u.scope, u.response = scope.Scope{}, response{}
-	u.header = header
 	u.room.Reset()
 	suites.Put(u)
 }
@@ -90,7 +78,7 @@ func (c *conn) serve(id uint32, end bool) error {
 	r.RemoteAddr, r.TLS = c.remote, c.secure
 	r.Trailer = announced(r.Header)
 	s.body.trailers = &r.Trailer
-	s.response.s, s.r = s, r
+	s.response.s, s.r, s.header = s, r, s.room.Answer()
 	if c.block.req.Protocol() != "" {
 		s.connect(r)
 	}

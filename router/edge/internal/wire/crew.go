@@ -19,8 +19,7 @@ type crew struct {
 	mu    sync.Mutex
 	idle  []*worker   // guarded by mu: those that wait, the latest last
 	spare int         // guarded by mu: so many have waited since the last sweep
-	sweep *time.Timer // guarded by mu: ends those; nil until somebody waits
-	swept bool        // guarded by mu: nobody waits, and no sweep comes
+	sweep *time.Timer // guarded by mu: ends those; nil while nobody waits
 	over  bool        // guarded by mu: nobody waits any more
 }
 
@@ -78,13 +77,9 @@ func (c *crew) rest(w *worker) bool {
 		return false
 	}
 	c.idle = append(c.idle, w)
-	switch {
-	case c.sweep == nil:
+	if c.sweep == nil {
 		c.sweep = time.AfterFunc(every, c.thin)
-	case c.swept:
-		c.sweep.Reset(every)
 	}
-	c.swept = false
 	return true
 }
 
@@ -115,8 +110,9 @@ func (c *crew) thin() {
 	}
 	c.idle = append(c.idle[:0], c.idle[c.spare:]...)
 	clear(c.idle[len(c.idle):cap(c.idle)])
-	c.spare = len(c.idle)
-	if c.swept = c.spare == 0; !c.swept {
-		c.sweep.Reset(every)
+	if c.spare = len(c.idle); c.spare == 0 {
+		c.sweep = nil
+		return
 	}
+	c.sweep.Reset(every)
 }

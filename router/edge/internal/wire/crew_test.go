@@ -67,7 +67,7 @@ func TestCrewIsAsLargeAsItIsNeeded(t *testing.T) {
 			var all sync.WaitGroup
 			for range n {
 				all.Add(1)
-				c.run(step(func() { time.Sleep(time.Millisecond); all.Done() }))
+				c.run(step(func() { time.Sleep(time.Millisecond); all.Done() })) // of the bubble's
 			}
 			all.Wait()
 		}
@@ -77,14 +77,14 @@ func TestCrewIsAsLargeAsItIsNeeded(t *testing.T) {
 		at(20, "after 20 more")
 		for range 30 { // three seconds in which three are needed
 			many(3)
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // of the bubble's
 		}
 		at(3, "after a while with 3")
-		time.Sleep(2 * every)
+		time.Sleep(2 * every) // of the bubble's: a sweep counts, the next one ends
 		at(0, "after a while with nothing")
 		many(2)
 		at(2, "once more")
-		time.Sleep(3 * every)
+		time.Sleep(3 * every) // of the bubble's, likewise
 		at(0, "after that")
 		many(5)
 		end := make(chan struct{})
