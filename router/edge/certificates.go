@@ -29,7 +29,7 @@ type CertificateSource struct {
 	mu    sync.Mutex
 	files []pairFiles // guarded by mu
 	raw   [][2][]byte // guarded by mu: what pairs was made of
-	told  string      // guarded by mu: the last error, if somebody has been told
+	told  string      // guarded by mu: the last error, which somebody has been told
 }
 
 type pairFiles struct{ cert, key string }
@@ -39,7 +39,7 @@ type pairFiles struct{ cert, key string }
 // reported, once, and the old one stays.
 func Certificates(certFile, keyFile string) (*CertificateSource, error) {
 	s := &CertificateSource{files: []pairFiles{{certFile, keyFile}}}
-	if _, err := s.load(); err != nil {
+	if _, _, err := s.load(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -49,12 +49,10 @@ func Certificates(certFile, keyFile string) (*CertificateSource, error) {
 // the name that it asks for, and the very first if none is.
 func (s *CertificateSource) Add(certFile, keyFile string) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.files = append(s.files, pairFiles{certFile, keyFile})
-	s.mu.Unlock()
-	if _, err := s.load(); err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.files = slices.DeleteFunc(s.files, func(f pairFiles) bool { return f == pairFiles{certFile, keyFile} })
+	if _, err := s.loadLocked(); err != nil {
+		s.files = s.files[:len(s.files)-1]
 		return err
 	}
 	return nil
@@ -74,28 +72,26 @@ func (s *CertificateSource) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Cer
 // Reload reads all files now. On an error the certificates stay as they were, and the
 // server says no more of it.
 func (s *CertificateSource) Reload() error {
-	_, err := s.load()
-	s.tells(err)
+	_, _, err := s.load()
 	return err
 }
 
-// tells notes that somebody is told of err, and reports whether it is new.
-func (s *CertificateSource) tells(err error) bool {
+// load reads all pairs and swaps them, all or none. It reports whether any has changed,
+// and whether err, of which its caller tells somebody, is not what was told last.
+func (s *CertificateSource) load() (changed, isNew bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed, err = s.loadLocked()
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	isNew := text != s.told
+	isNew = text != s.told
 	s.told = text
-	return isNew
+	return changed, isNew, err
 }
 
-// load reads all pairs and swaps them, all or none, if any has changed.
-func (s *CertificateSource) load() (changed bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *CertificateSource) loadLocked() (changed bool, err error) {
 	raw := make([][2][]byte, len(s.files))
 	pairs := make([]*tls.Certificate, len(s.files))
 	for i, f := range s.files {
@@ -155,8 +151,7 @@ func (s *CertificateSource) run(ctx context.Context, logger *slog.Logger) {
 			return
 		case <-tick.C:
 		}
-		changed, err := s.load()
-		isNew := s.tells(err)
+		changed, isNew, err := s.load()
 		switch {
 		case err != nil && !isNew:
 		case err != nil:

@@ -143,6 +143,7 @@ func TestCertificatesAreReread(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
+		synctest.Wait() // for who reads the files at this very moment
 		if leaf().Cmp(first) != 0 {
 			t.Error("a bad file was taken up")
 		}
@@ -156,6 +157,7 @@ func TestCertificatesAreReread(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
+		synctest.Wait() // for who reads the files at this very moment
 		ends := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 		pair(t, dir, "a.example", ends)
 		time.Sleep(61 * time.Second)
