@@ -129,7 +129,7 @@ func (c *conn) await() step {
 	if !c.resting { // else the reader was parked
 		c.Return()
 		c.resting = true
-		c.wire.Idle(c.idleTime)
+		c.wire.Rest(c.idleTime)
 		if c.srv.conns.Draining() {
 			c.hurry()
 		}
@@ -143,8 +143,8 @@ func (c *conn) await() step {
 			continue
 		}
 		c.Return()
-		if c.srv.conns.Draining() && errors.Is(err, os.ErrDeadlineExceeded) && !c.wire.Late() && c.wire.Pending() {
-			c.hurry() // the time was over when a request came
+		if c.srv.conns.Draining() && errors.Is(err, os.ErrDeadlineExceeded) && !c.wire.Late() && (c.wire.StayAwake() || c.wire.Pending()) {
+			c.hurry() // the time was over when a request came, or it was about to park
 			continue
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.wire.ShouldPark() || c.wire.Late() || c.srv.conns.Draining() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -28,6 +29,11 @@ func (anybody) Hijacked()                    {}
 
 // serve serves h with the server of this package, and returns its address.
 func serve(t testing.TB, srv *h1.Server, opts wire.Options) string {
+	return serveOver(t, srv, opts, func(c net.Conn) net.Conn { return c })
+}
+
+// serveOver is serve over what secure makes of a connection.
+func serveOver(t testing.TB, srv *h1.Server, opts wire.Options, secure func(net.Conn) net.Conn) string {
 	srv.Head = http1.Limits{Target: 8000, Size: 32 << 10, Fields: 256, Cookies: 512}
 	l := testkit.Listen(t)
 	set := wire.NewSet(opts)
@@ -39,7 +45,9 @@ func serve(t testing.TB, srv *h1.Server, opts wire.Options) string {
 				return
 			}
 			c := set.Add(nc)
-			go srv.Serve(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()), c, c, anybody{})
+			go func() {
+				srv.Serve(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()), c, secure(c), anybody{})
+			}()
 		}
 	}()
 	t.Cleanup(func() {

@@ -194,30 +194,6 @@ func TestAHandlerThatEndsItsGoroutine(t *testing.T) {
 	}
 }
 
-// TestAConnectionThatParksGoesOn: nothing is asked on it for so long that its
-// goroutine ends; then a request comes.
-func TestAConnectionThatParksGoesOn(t *testing.T) {
-	srv := &h1.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { text(w, "hello") })}
-	addr := serve(t, srv, wire.Options{Tick: 10 * time.Millisecond, ParkAfter: 20 * time.Millisecond})
-	c := testkit.Dial(t, addr)
-	r := bufio.NewReader(c)
-	for range 3 {
-		io.WriteString(c, get())
-		res, err := http.ReadResponse(r, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.Copy(io.Discard, res.Body)
-		if runtime.GOOS == "linux" {
-			testkit.Within(t, testkit.Patience, "the goroutine ends", func() bool { return srv.Parked() == 1 })
-		}
-	}
-	srv.Close()
-	if _, err := r.ReadByte(); err != io.EOF {
-		t.Errorf("closed: %v", err)
-	}
-}
-
 // TestADrainLosesNothing: clients ask on kept connections, one request after the
 // other, while the server is told to end.
 func TestADrainLosesNothing(t *testing.T) {
@@ -344,39 +320,6 @@ func TestEmptyLinesInFrontOfARequest(t *testing.T) {
 			client.Close()
 			wg.Wait()
 		})
-	}
-}
-
-// TestAnIdleConnectionHoldsNothing of what was read or written.
-func TestAnIdleConnectionHoldsNothing(t *testing.T) {
-	srv := &h1.Server{Handler: http.HandlerFunc(echo)}
-	addr := serve(t, srv, wire.Options{Tick: 10 * time.Millisecond, ParkAfter: 20 * time.Millisecond})
-	const n = 200
-	measure := func() int {
-		runtime.GC()
-		runtime.GC() // pools give up what nobody has used for two
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int(m.HeapInuse + m.StackInuse)
-	}
-	testkit.Dial(t, addr).Close()
-	before := measure()
-	for range n {
-		c := testkit.Dial(t, addr)
-		io.WriteString(c, request("POST", "Content-Length: 5")+"hello")
-		if _, err := http.ReadResponse(bufio.NewReaderSize(c, 16), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if runtime.GOOS != "linux" {
-		t.Skip("readers park on Linux only")
-	}
-	testkit.Within(t, testkit.Patience, "all goroutines end", func() bool { return srv.Parked() == n })
-	// The client's end is in it: its connection and the test's own memory of it.
-	if each := (measure() - before) / n; each > 8<<10 {
-		t.Errorf("%d bytes each", each)
-	} else {
-		t.Logf("%d bytes each, both ends", each)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // A Conn is one connection. Like any [net.Conn] it may be used at once by a
 // reader, a writer, and those who set deadlines or close it. What says how it
-// is read ([Conn.Idle], [Conn.Allow], [Conn.Roll], [Conn.Watch], [Conn.Park]) is
+// is read ([Conn.Idle], [Conn.Rest], [Conn.Allow], [Conn.Roll], [Conn.Watch], [Conn.Park]) is
 // its reader's.
 type Conn struct {
 	net.Conn
@@ -84,10 +84,25 @@ func (c *Conn) look(now int64) {
 
 // Idle says that nothing is asked on the connection for now, and gives the
 // client d to ask something; 0 and less: for ever.
-func (c *Conn) Idle(d time.Duration) {
+func (c *Conn) Idle(d time.Duration) { c.restAt(c.set.now(), d) }
+
+// Rest is Idle, said by the reader before it reads. Where the set is crowded, and the
+// connection is asked seldom, or for the first time, that read does not wait for what is not
+// there yet: it ends so that its reader can park.
+func (c *Conn) Rest(d time.Duration) {
 	now := c.set.now()
-	c.idle.CompareAndSwap(0, now) // a connection that has just been accepted idles since then
+	if c.restAt(now, d) {
+		seldom := c.park.rested == 0 || now-c.park.rested >= int64(soon)
+		c.park.rested = now
+		c.park.atOnce = seldom && c.set.isCrowded() && c.canPark()
+	}
+}
+
+// restAt reports whether something was asked until now.
+func (c *Conn) restAt(now int64, d time.Duration) bool {
+	wasBusy := c.idle.CompareAndSwap(0, now) // a connection that has just been accepted idles since then
 	c.allow(now, d)
+	return wasBusy
 }
 
 // Busy says that something is asked on the connection, and ends the time that Idle
@@ -170,8 +185,8 @@ func (c *Conn) ReadLate(room Room) (n int, err error) {
 
 func (c *Conn) read(p []byte, room Room) (n int, err error) {
 	for {
-		if room != nil {
-			n, err = c.sock.readLate(room)
+		if c.sock != nil {
+			n, err = c.sock.read(p, room)
 		} else {
 			n, err = c.Conn.Read(p)
 		}
@@ -183,7 +198,7 @@ func (c *Conn) read(p []byte, room Room) (n int, err error) {
 			return n, err
 		}
 		// The sweep meant a read that has ended meanwhile.
-		c.park.asked.Store(false)
+		c.StayAwake()
 		if err := c.reading.restore(c.Conn.SetReadDeadline); err != nil || n > 0 {
 			return n, err
 		}

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,10 +26,14 @@ type Options struct {
 	// still read, has not left.
 	HalfClosed bool
 	// ParkAfter is how long nothing is asked on a connection before its reader is
-	// asked to park. Zero means 5 s. It is half a second at most while more than a
-	// thousand readers wait: what they have in all is their stacks, which the
-	// runtime keeps for long once it had to make them.
+	// asked to park. Zero means 5 s. It is half a second at most while more connections
+	// than Crowd have not parked, and nothing for those that are asked less often than
+	// that: what they have in all is their stacks, which the runtime keeps for long once
+	// it had to make them.
 	ParkAfter time.Duration
+	// Crowd is how many connections may wait unparked before they are too many. Zero means 1000;
+	// negative: none.
+	Crowd int
 	// Tick is how late a limit of time may be noticed. Zero means a second.
 	Tick time.Duration
 }
@@ -37,9 +42,9 @@ type Options struct {
 type Set struct {
 	opts  Options
 	start time.Time
-	watch *watch // nil: there is none on this system
-	many  int    // see below
-	crew  crew   // of the connections and what is asked on them
+	watch *watch       // nil: there is none on this system
+	crew  crew         // of the connections and what is asked on them
+	awake atomic.Int32 // how many have not parked
 
 	mu     sync.Mutex
 	conns  map[*Conn]struct{} // guarded by mu
@@ -50,8 +55,9 @@ type Set struct {
 // NewSet returns an empty set.
 func NewSet(opts Options) *Set {
 	opts.Tick = cmp.Or(opts.Tick, time.Second)
+	opts.Crowd = cmp.Or(opts.Crowd, 1000)
 	opts.ParkAfter = cmp.Or(opts.ParkAfter, 5*time.Second)
-	return &Set{opts: opts, start: time.Now(), watch: newWatch(opts.HalfClosed), many: many, conns: make(map[*Conn]struct{})}
+	return &Set{opts: opts, start: time.Now(), watch: newWatch(opts.HalfClosed), conns: make(map[*Conn]struct{})}
 }
 
 // now is the time since the set was made, never 0.
@@ -68,7 +74,7 @@ func (s *Set) Add(nc net.Conn) *Conn {
 		c.raw, _ = sc.SyscallConn() // without it nobody watches the connection
 	}
 	if c.raw != nil {
-		c.sock = newSocket(nc, c.raw, c.awaitTaking)
+		c.sock = newSocket(nc, c.raw, c.ShouldPark, c.awaitTaking)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,6 +83,7 @@ func (s *Set) Add(nc net.Conn) *Conn {
 		return c
 	}
 	s.conns[c] = struct{}{}
+	s.awake.Add(1)
 	if s.timer == nil {
 		s.timer = time.AfterFunc(s.opts.Tick, s.sweep)
 	}
@@ -102,8 +109,14 @@ func socketOf(nc net.Conn) (syscall.Conn, bool) {
 func (s *Set) remove(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
+	if _, ok := s.conns[c]; ok {
+		delete(s.conns, c)
+		s.awake.Add(-1)
+	}
 }
+
+// isCrowded reports whether so many connections have not parked that their readers had better.
+func (s *Set) isCrowded() bool { return int(s.awake.Load()) > s.opts.Crowd }
 
 // sweep interrupts those who wait for too long, and comes again while there are
 // connections.
@@ -119,18 +132,14 @@ func (s *Set) sweep() {
 
 // lookLocked looks at all connections, and returns in what time to look again.
 func (s *Set) lookLocked(now int64) time.Duration {
-	waiting := 0
-	for c := range s.conns {
-		c.look(now)
-		if c.waits() {
-			waiting++
-		}
-	}
 	after, tick := s.opts.ParkAfter, s.opts.Tick
-	if waiting > s.many {
+	if s.isCrowded() {
 		after, tick = min(after, soon), min(tick, soon/4)
 	}
 	asked := 0
+	for c := range s.conns {
+		c.look(now)
+	}
 	for c := range s.conns {
 		if c.parkAfter(now, after) {
 			if asked++; asked == atOnce {
@@ -142,8 +151,7 @@ func (s *Set) lookLocked(now int64) time.Duration {
 }
 
 const (
-	many   = 1000                   // readers may wait at once
-	soon   = 500 * time.Millisecond // they park if there are more
+	soon   = 500 * time.Millisecond // readers of a crowd park
 	atOnce = 500                    // are asked to: all of them run, before who has something to do
 )
 

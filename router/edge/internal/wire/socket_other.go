@@ -11,7 +11,7 @@ import (
 // A socket is there on Unix only; elsewhere it is nil.
 type socket struct{}
 
-func newSocket(net.Conn, syscall.RawConn, func()) *socket { return nil }
+func newSocket(net.Conn, syscall.RawConn, func() bool, func()) *socket { return nil }
 
-func (*socket) readLate(Room) (int, error) { return 0, errors.ErrUnsupported }
-func (*socket) write([]byte) (int, error)  { return 0, errors.ErrUnsupported }
+func (*socket) read([]byte, Room) (int, error) { return 0, errors.ErrUnsupported }
+func (*socket) write([]byte) (int, error)      { return 0, errors.ErrUnsupported }

@@ -23,50 +23,76 @@ type socket struct {
 }
 
 // newSocket returns nil where nc is none: what wraps one may have read ahead.
-func newSocket(nc net.Conn, raw syscall.RawConn, waits func()) *socket {
+func newSocket(nc net.Conn, raw syscall.RawConn, parks func() bool, waits func()) *socket {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		s := &socket{raw: raw}
-		s.in.try = s.in.read
+		s.in.try, s.in.parks = s.in.read, parks
 		s.out.try, s.out.waits = s.out.write, waits
 		return s
 	}
 	return nil
 }
 
-// incoming is what is read. It is the reader's.
+// incoming is what is read.
 type incoming struct {
-	try func(fd uintptr) bool // read, bound once
+	try   func(fd uintptr) bool // read, bound once
+	parks func() bool           // who would have to wait had better park
 
-	room Room
-	n    int
-	err  error
+	mu   sync.Mutex // held by who reads
+	p    []byte     // guarded by mu
+	room Room       // guarded by mu: in place of p
+	n    int        // guarded by mu
+	err  error      // guarded by mu
 }
 
-// readLate reads what there is into room, and waits until there is something.
-func (s *socket) readLate(room Room) (int, error) {
+// read reads what there is into room, or p if that is nil, and waits until there is
+// something. It ends with [os.ErrDeadlineExceeded], too, where it would wait and had better
+// park.
+func (s *socket) read(p []byte, room Room) (int, error) {
+	if room == nil && len(p) == 0 {
+		return 0, nil
+	}
 	in := &s.in
-	in.room, in.n, in.err = room, 0, nil
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.p, in.room, in.n, in.err = p, room, 0, nil
 	err := s.raw.Read(in.try)
-	in.room = nil
+	in.p, in.room = nil, nil
 	if err == nil {
 		err = in.err
 	}
 	return in.n, err
 }
 
+func (in *incoming) take() []byte {
+	if in.room == nil {
+		return in.p
+	}
+	return in.room.Take()
+}
+
+func (in *incoming) giveBack() {
+	if in.room != nil {
+		in.room.Return()
+	}
+}
+
 // read reads once, and reports whether there was something: bytes, the end, or an
 // error. Go's poller calls it, and again when there may be.
 func (in *incoming) read(fd uintptr) bool {
-	p := in.room.Take()
+	p := in.take()
 	n, err := sysio.Read(fd, p)
 	for err == syscall.EINTR {
 		n, err = sysio.Read(fd, p)
 	}
 	switch {
 	case err == syscall.EAGAIN:
-		in.room.Return()
-		return false
+		if in.giveBack(); !in.parks() {
+			return false
+		}
+		in.err = os.ErrDeadlineExceeded
+		return true
 	case err != 0:
 		in.err = os.NewSyscallError("read", err)
 	case n == 0:
@@ -75,7 +101,7 @@ func (in *incoming) read(fd uintptr) bool {
 		in.n = n
 		return true
 	}
-	in.room.Return()
+	in.giveBack()
 	return true
 }
 
