@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -76,6 +77,35 @@ func (k *keeper) around(next http.Handler) http.Handler {
 	})
 }
 
+// span keeps all that a span is shown.
+func (k *keeper) span(a edge.Asked) edge.Span { return &keptSpan{k: k, asked: a} }
+
+type keptSpan struct {
+	k     *keeper
+	asked edge.Asked
+	below context.Context
+}
+
+func (s *keptSpan) Context(ctx context.Context) context.Context {
+	s.below = context.WithValue(ctx, s.k, s)
+	return s.below
+}
+
+func (s *keptSpan) Traceparent() (traceparent, tracestate string) { return s.asked.Traceparent, "" }
+
+func (s *keptSpan) Try(string) (traceparent, tracestate string, end func(int, error)) {
+	return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "own=" + s.asked.Target, func(int, error) {}
+}
+
+func (s *keptSpan) End(attrs iter.Seq[slog.Attr]) {
+	line := slog.Record{}
+	line.AddAttrs(slog.String("asked", fmt.Sprint(s.asked.ID, s.asked.Host, s.asked.Target)))
+	for a := range attrs {
+		line.AddAttrs(a)
+	}
+	s.k.context(s.below, line)
+}
+
 // Enabled and Handle make it a slog.Handler that keeps its context and the first line.
 func (k *keeper) Enabled(context.Context, slog.Level) bool { return true }
 func (k *keeper) WithAttrs([]slog.Attr) slog.Handler       { return k }
@@ -103,7 +133,7 @@ func (k *keeper) tells() string {
 	}
 	headers(k.w)
 	if k.ctx != nil {
-		fmt.Fprintf(&b, "context of rule %q, %v\n", router.RuleName(k.ctx), context.Cause(k.ctx))
+		fmt.Fprintf(&b, "context of rule %q, %v, in a span: %t\n", router.RuleName(k.ctx), context.Cause(k.ctx), k.ctx.Value(k) != nil)
 	}
 	k.line.Attrs(func(a slog.Attr) bool {
 		fmt.Fprintln(&b, a.Key, a.Value.Resolve())
@@ -212,6 +242,7 @@ func TestWhatIsKeptStaysAsItIs(t *testing.T) {
 		"in the pool's trace": func(k *keeper) way {
 			return way{pool: balancer.Options{Trace: &balancer.Trace{Tried: func(ctx context.Context, _ balancer.Attempt) { k.context(ctx, slog.Record{}) }}}}
 		},
+		"in a span":  func(k *keeper) way { return way{edge: edge.Options{Tracing: edge.Tracing{Spans: k.span}}} },
 		"in the log": func(k *keeper) way { return way{edge: edge.Options{Logger: slog.New(k)}} },
 	}
 	for name, of := range ways {
@@ -297,27 +328,31 @@ func TestAProxiedPageTakesLittleMemory(t *testing.T) {
 		ask          func(t *testing.T, addr string) func()
 		size, pieces uint64
 		lossy        [2]uint64
+		spans        func(edge.Asked) edge.Span
 	}{
 		"GET": {func(t *testing.T, addr string) func() {
 			return pages1(t, addr, "GET /product/1"+head+"\r\n")
-		}, 768, 10, [2]uint64{12_000, 22}},
+		}, 768, 10, [2]uint64{12_000, 22}, nil},
+		"GET, traced": {func(t *testing.T, addr string) func() {
+			return pages1(t, addr, "GET /product/1"+head+"\r\n")
+		}, 768, 10, [2]uint64{12_000, 22}, func(a edge.Asked) edge.Span { return oneSpan{} }},
 		"POST of 10 KiB": {func(t *testing.T, addr string) func() {
 			return pages1(t, addr, "POST /cart"+head+"Content-Length: 10240\r\n\r\n"+strings.Repeat("a=1&", 2560))
-		}, 2048, 24, [2]uint64{21_500, 35}},
+		}, 2048, 24, [2]uint64{21_500, 35}, nil},
 		"GET over HTTP/2": {func(t *testing.T, addr string) func() {
 			// From the static table (RFC 7541): GET, http, /, and an authority.
 			return pages2(t, addr, "\x82\x86\x84\x01\x0cshop.example", "")
-		}, 1280, 16, [2]uint64{14_000, 25}},
+		}, 1280, 16, [2]uint64{14_000, 25}, nil},
 		"POST of 10 KiB over HTTP/2": {func(t *testing.T, addr string) func() {
 			// POST, and content-length.
 			return pages2(t, addr, "\x83\x86\x84\x01\x0cshop.example\x0f\x0d\x0510240", strings.Repeat("a=1&", 2560))
-		}, 2560, 32, [2]uint64{33_500, 43}},
+		}, 2560, 32, [2]uint64{33_500, 43}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testkit.PoolsLose() {
 				c.size, c.pieces = c.lossy[0], c.lossy[1]
 			}
-			ask := c.ask(t, way{edge: edge.Options{PlainHTTP2: true}}.run(t, page(t)))
+			ask := c.ask(t, way{edge: edge.Options{PlainHTTP2: true, Tracing: edge.Tracing{Spans: c.spans}}}.run(t, page(t)))
 			for range 100 {
 				ask()
 			}
@@ -334,6 +369,18 @@ func TestAProxiedPageTakesLittleMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// oneSpan is a span that takes no memory of its own.
+type oneSpan struct{}
+
+const oneTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+
+func (oneSpan) Context(ctx context.Context) context.Context   { return ctx }
+func (oneSpan) Traceparent() (traceparent, tracestate string) { return oneTrace, "" }
+func (oneSpan) End(iter.Seq[slog.Attr])                       {}
+func (oneSpan) Try(string) (parent, state string, end func(int, error)) {
+	return oneTrace, "", func(int, error) {}
 }
 
 // pages1 asks by one connection of HTTP/1.1, without memory of its own.

@@ -76,7 +76,7 @@ func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming, l
 func (d *passage) keepsNothing(a *answer) bool {
 	x := &d.exchange
 	return a.page && x.first.own && x.before == nil && (x.spool == nil || x.spool.readToEnd()) && !x.pool.shown &&
-		x.pool.opts.Trace == nil && x.first.traced == nil && x.timeouts.Total <= 0
+		x.pool.opts.Trace == nil && x.timeouts.Total <= 0
 }
 
 var passages = sync.Pool{New: func() any { return new(passage) }}

@@ -87,7 +87,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rec.Lesson.Takes(s) {
 		rec.Lesson.Hand(s.handler)
 	}
-	if rec.Loan.Takes(s) && !s.opts.Tracing.traces() {
+	if rec.Loan.Takes(s) {
 		rec.Loan.Add(ex)
 		rec.Loan.Hand(s.handler)
 	}

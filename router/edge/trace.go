@@ -15,6 +15,7 @@ import (
 	"github.com/foretier/foretier/internal/fields"
 	"github.com/foretier/foretier/internal/http1"
 	"github.com/foretier/foretier/internal/transit"
+	"github.com/foretier/foretier/router/edge/internal/scope"
 )
 
 // Tracing says what becomes of traceparent and tracestate, by which the log lines and
@@ -55,7 +56,8 @@ type Asked struct {
 // after End too: what a cache fetches may outlive the one who asked for it first.
 type Span interface {
 	// Context returns ctx with the span, for handlers, clients of stores and transports
-	// that look for it there. What it returns ends when ctx does, and not before.
+	// that look for it there. What it returns ends when ctx does, and not before. ctx may be
+	// that of the connection: the request is never shown, so that its memory can serve others.
 	Context(ctx context.Context) context.Context
 	// Traceparent returns the fields that those below get, who are no pools: empty, what
 	// came, or what was begun.
@@ -89,7 +91,7 @@ func (s *Server) trace(ex *exchange, r *http.Request, rec *transit.Record, came 
 	}
 	if ex.span != nil {
 		rec.Span = ex.span
-		r = r.WithContext(withSpan(r.Context(), ex.span))
+		r = withSpan(ex, r, ex.span)
 		if p, st := ex.span.Traceparent(); fields.TraceID(p) != "" {
 			parent, state, untouched = p, st, false
 		}
@@ -109,27 +111,16 @@ func (s *Server) trace(ex *exchange, r *http.Request, rec *transit.Record, came 
 	return r
 }
 
-// A spanned is the context of a request that is served by the tier's own server, with its
-// span: whoever waits for its end does so as without.
-type spanned struct {
-	context.Context
-	of http1.Ending
-}
-
-// withSpan returns a request's context with its span.
-func withSpan(ctx context.Context, span Span) context.Context {
-	with := span.Context(ctx)
-	if of, ok := ctx.(http1.Ending); ok && with != ctx {
-		return &spanned{with, of}
+// withSpan returns r with span in its context. Where that was made for this call, and
+// nobody else has it, the span goes below it: the request stays as it is, and what Context
+// is shown is not the request's.
+func withSpan(ex *exchange, r *http.Request, span Span) *http.Request {
+	if of, ok := r.Context().(*scope.Scope); ok && ex.own != nil {
+		of.Context = span.Context(of.Context)
+		return r
 	}
-	return with
+	return r.WithContext(span.Context(r.Context()))
 }
-
-// OnEnd implements [http1.Ending].
-func (s *spanned) OnEnd(f func()) bool { return s.of.OnEnd(f) }
-
-// OffEnd implements [http1.Ending].
-func (s *spanned) OffEnd() bool { return s.of.OffEnd() }
 
 // An ending is what a span is ended with.
 type ending struct {

@@ -13,7 +13,7 @@ import (
 // leaves, or the handler has returned. What can be waited for is made when
 // somebody asks: nobody does for a page that is at hand.
 type Scope struct {
-	transit.Carrier // above the connection's context
+	transit.Carrier // above the connection's context, or what a span has made of it
 
 	mu     sync.Mutex
 	ended  error                   // guarded by mu: why; nil: it has not
