@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/template"
 )
 
@@ -56,6 +57,15 @@ func (s setup) User() string {
 }
 
 func (s setup) Kept() int { return max(64, 2*len(s.Backends)) }
+
+// OpenFiles is how many files of its cache nginx holds open at most: half of what it may open.
+func (s setup) OpenFiles() uint64 {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return 500 // of 1024
+	}
+	return min(l.Cur/2, 200_000)
+}
 
 func (s setup) Admin() string {
 	if s.Shop {
