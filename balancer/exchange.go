@@ -141,15 +141,17 @@ func (x *exchange) noteTry(t *try, err error) {
 
 // LogValue implements [slog.LogValuer]: "web2 0.012s after web1: connection refused".
 func (x *exchange) LogValue() slog.Value {
-	var b strings.Builder
-	b.WriteString(x.last.backend + " " + strconv.FormatFloat(x.took.Round(10*time.Microsecond).Seconds(), 'f', -1, 64) + "s")
+	var room [96]byte
+	b := append(append(room[:0], x.last.backend...), ' ')
+	b = strconv.AppendFloat(b, x.took.Round(10*time.Microsecond).Seconds(), 'f', -1, 64)
+	b = append(b, 's')
 	if x.last.err != nil {
-		b.WriteString(" failed")
+		b = append(b, " failed"...)
 	}
 	for _, f := range x.before {
-		fmt.Fprintf(&b, " after %s: %v", f.backend, f.err)
+		b = fmt.Appendf(b, " after %s: %v", f.backend, f.err)
 	}
-	return slog.StringValue(b.String())
+	return slog.StringValue(string(b))
 }
 
 // Attempts are how many there were, and where the last one went: for who traces.
