@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/foretier/foretier/balancer"
 	"github.com/foretier/foretier/internal/servertest"
 	"github.com/foretier/foretier/internal/testkit"
@@ -128,7 +130,7 @@ func (k *keeper) tells() string {
 		}
 	}
 	if k.r != nil {
-		fmt.Fprintln(&b, k.r.Method, k.r.URL, k.r.RequestURI, k.r.Host, k.r.Proto, k.r.RemoteAddr, k.r.Pattern, k.r.ContentLength)
+		fmt.Fprintln(&b, k.r.PathValue("own"), chi.URLParamFromCtx(k.ctx, "*"), k.r.Method, k.r.URL, k.r.RequestURI, k.r.Host, k.r.Proto, k.r.RemoteAddr, k.r.Pattern, k.r.ContentLength)
 		headers(k.r.Header)
 	}
 	headers(k.w)
@@ -227,6 +229,12 @@ func TestWhatIsKeptStaysAsItIs(t *testing.T) {
 			return way{rule: router.Rule{Use: []func(http.Handler) http.Handler{k.around}}}
 		},
 		"around the pool": func(k *keeper) way { return way{next: k.around} },
+		"behind a rule's path": func(k *keeper) way {
+			return way{rule: router.Rule{When: router.Path("/{own}")}, next: k.around}
+		},
+		"behind the rest of a path": func(k *keeper) way {
+			return way{rule: router.Rule{When: router.Path("/*"), MaxBody: 1 << 20}, next: k.around}
+		},
 		"in a matcher": func(k *keeper) way {
 			return way{rule: router.Rule{When: router.Test("keep", func(r *http.Request) bool { k.request(r); return true })}}
 		},
@@ -328,31 +336,35 @@ func TestAProxiedPageTakesLittleMemory(t *testing.T) {
 		ask          func(t *testing.T, addr string) func()
 		size, pieces uint64
 		lossy        [2]uint64
-		spans        func(edge.Asked) edge.Span
+		way          way
 	}{
 		"GET": {func(t *testing.T, addr string) func() {
 			return pages1(t, addr, "GET /product/1"+head+"\r\n")
-		}, 768, 10, [2]uint64{12_000, 22}, nil},
+		}, 768, 10, [2]uint64{12_000, 22}, way{}},
 		"GET, traced": {func(t *testing.T, addr string) func() {
 			return pages1(t, addr, "GET /product/1"+head+"\r\n")
-		}, 768, 10, [2]uint64{12_000, 22}, func(a edge.Asked) edge.Span { return oneSpan{} }},
+		}, 768, 10, [2]uint64{12_000, 22}, way{edge: edge.Options{Tracing: edge.Tracing{Spans: func(a edge.Asked) edge.Span { return oneSpan{} }}}}},
+		"GET by a path": {func(t *testing.T, addr string) func() {
+			return pages1(t, addr, "GET /product/1"+head+"\r\n")
+		}, 768, 10, [2]uint64{12_000, 22}, way{rule: router.Rule{When: router.Path("/product/*", "/cart")}}},
 		"POST of 10 KiB": {func(t *testing.T, addr string) func() {
 			return pages1(t, addr, "POST /cart"+head+"Content-Length: 10240\r\n\r\n"+strings.Repeat("a=1&", 2560))
-		}, 2048, 24, [2]uint64{21_500, 35}, nil},
+		}, 2048, 24, [2]uint64{21_500, 35}, way{}},
 		"GET over HTTP/2": {func(t *testing.T, addr string) func() {
 			// From the static table (RFC 7541): GET, http, /, and an authority.
 			return pages2(t, addr, "\x82\x86\x84\x01\x0cshop.example", "")
-		}, 1280, 16, [2]uint64{14_000, 25}, nil},
+		}, 1280, 16, [2]uint64{14_000, 25}, way{}},
 		"POST of 10 KiB over HTTP/2": {func(t *testing.T, addr string) func() {
 			// POST, and content-length.
 			return pages2(t, addr, "\x83\x86\x84\x01\x0cshop.example\x0f\x0d\x0510240", strings.Repeat("a=1&", 2560))
-		}, 2560, 32, [2]uint64{33_500, 43}, nil},
+		}, 2560, 32, [2]uint64{33_500, 43}, way{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testkit.PoolsLose() {
 				c.size, c.pieces = c.lossy[0], c.lossy[1]
 			}
-			ask := c.ask(t, way{edge: edge.Options{PlainHTTP2: true, Tracing: edge.Tracing{Spans: c.spans}}}.run(t, page(t)))
+			c.way.edge.PlainHTTP2 = true
+			ask := c.ask(t, c.way.run(t, page(t)))
 			for range 100 {
 				ask()
 			}
@@ -453,7 +465,7 @@ func pages2(t *testing.T, addr, block, body string) func() {
 // in many.
 func TestNobodyGetsAnothersPage(t *testing.T) {
 	steady := "http://" + testkit.Backend(t, said)
-	addr := way{edge: edge.Options{PlainHTTP2: true}, pool: balancer.Options{Retries: balancer.Retries{Budget: 1}}}.run(t, steady, wavering(t))
+	addr := way{edge: edge.Options{PlainHTTP2: true}, rule: router.Rule{When: router.Path("/*")}, pool: balancer.Options{Retries: balancer.Retries{Budget: 1}}}.run(t, steady, wavering(t))
 	var all, second tally
 	end := time.Now().Add(3 * time.Second)
 	var visitors sync.WaitGroup

@@ -29,13 +29,13 @@ func (m allMatcher) String() string             { return list("All", m) }
 func (m allMatcher) check() error               { return checkAll("All", m) }
 
 // bind returns what the first part that has any finds.
-func (m allMatcher) bind(v *view) *params {
+func (m allMatcher) bind(v *view) params {
 	for _, part := range m {
-		if found := part.bind(v); found != nil {
+		if found := part.bind(v); found.pattern != nil {
 			return found
 		}
 	}
-	return nil
+	return params{}
 }
 
 func (m allMatcher) parameters() []string {
@@ -71,13 +71,13 @@ func (m anyMatcher) Match(r *http.Request) bool { return matchRequest(m, r) }
 func (m anyMatcher) String() string             { return list("Any", m) }
 func (m anyMatcher) check() error               { return checkAll("Any", m) }
 
-func (m anyMatcher) bind(v *view) *params {
+func (m anyMatcher) bind(v *view) params {
 	for _, part := range m {
 		if part.match(v) {
 			return part.bind(v)
 		}
 	}
-	return nil
+	return params{}
 }
 
 func (m anyMatcher) parameters() []string {

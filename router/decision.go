@@ -22,6 +22,14 @@ var (
 // A decision is what a table makes of a request: serving acts on it, Explain
 // renders it.
 type decision struct {
+	finding
+	// Memory for what goes on, where that is not what came:
+	out    http.Request
+	params paramContext
+}
+
+// A finding is what is decided, which may be copied.
+type finding struct {
 	view
 	readings readings
 	table    table
@@ -99,7 +107,7 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 	out := r
 	clone := func() {
 		if out == r {
-			out = new(http.Request)
+			out = &d.out
 			*out = *r
 		}
 	}
@@ -108,8 +116,9 @@ func (d *decision) forward(w http.ResponseWriter, rec *transit.Record) *http.Req
 		rec.Terms = rule.terms
 	}
 	if rule.When != nil {
-		if params := rule.When.bind(&d.view); params != nil {
-			out = params.attach(out)
+		if found := rule.When.bind(&d.view); found.pattern != nil {
+			out = &d.out
+			found.attach(out, r, &d.params)
 		}
 	}
 	if rule.MaxBody >= 0 && r.Body != nil && r.Body != http.NoBody {
@@ -140,7 +149,7 @@ func rewritten(u *url.URL, path string) *url.URL {
 // aside returns the request as the rule's handler would get it, for a question
 // about it.
 func (d *decision) aside() *http.Request {
-	asked := *d
+	asked := &decision{finding: d.finding}
 	var rec *transit.Record
 	asked.r, rec = transit.Aside(d.r)
 	return asked.forward(&sink{}, rec)

@@ -25,7 +25,7 @@ type Matcher interface {
 	// parameters names the path parameters that every matching request has.
 	parameters() []string
 	// bind returns the path parameters of v, which matches, or nil.
-	bind(v *view) *params
+	bind(v *view) params
 	// tell adds to a space what the matcher tells apart.
 	tell(*proof.Space)
 	// says returns which requests of a class match, or of all paths if the class is
@@ -37,7 +37,7 @@ type Matcher interface {
 type noParams struct{}
 
 func (noParams) parameters() []string { return nil }
-func (noParams) bind(*view) *params   { return nil }
+func (noParams) bind(*view) params    { return params{} }
 
 // A view is a request with one of its readings chosen.
 type view struct {

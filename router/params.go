@@ -7,34 +7,35 @@ import (
 	"sync"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/foretier/foretier/internal/http1"
 )
 
 // params are the parameters that a Path pattern found in a path.
 type params struct {
-	pattern *pattern
+	pattern *pattern // nil: there are none
 	path    string
 	found   *chi.Context // nil if chi has not been asked yet
 }
 
-// attach returns r with the parameters in reach of chi.URLParam and, if they
-// have names, of PathValue.
-func (p *params) attach(r *http.Request) *http.Request {
-	ctx := &paramContext{Context: r.Context(), params: p}
-	out := r.WithContext(ctx)
+// attach makes out the request r with the parameters in reach of chi.URLParam and, if
+// they have names, of PathValue. ctx is memory for its context.
+func (p params) attach(out, r *http.Request, ctx *paramContext) {
+	ctx.Context, ctx.params = r.Context(), p
+	*out = *r.WithContext(ctx) // which stays on the stack
 	if !p.pattern.rest {
 		rc := ctx.route()
 		for i, key := range rc.URLParams.Keys {
 			out.SetPathValue(key, rc.URLParams.Values[i])
 		}
 	}
-	return out
 }
 
 // A paramContext makes chi's context when somebody asks for it: most handlers
-// do not.
+// do not. It ends as the one around which it stands, for who waits for that, too.
 type paramContext struct {
 	context.Context
-	params *params
+	params params
 	once   sync.Once
 	chi    *chi.Context // guarded by once
 }
@@ -46,6 +47,15 @@ func (c *paramContext) Value(key any) any {
 	}
 	return c.Context.Value(key)
 }
+
+// OnEnd implements [http1.Ending].
+func (c *paramContext) OnEnd(f func()) bool {
+	e, ok := c.Context.(http1.Ending)
+	return ok && e.OnEnd(f)
+}
+
+// OffEnd implements [http1.Ending].
+func (c *paramContext) OffEnd() bool { return c.Context.(http1.Ending).OffEnd() }
 
 // route returns chi's context with the parameters, those of a chi router above
 // included.

@@ -59,7 +59,7 @@ func (m *pathMatcher) check() error {
 }
 
 // bind returns what the first pattern with parameters by which m matches v finds.
-func (m *pathMatcher) bind(v *view) *params {
+func (m *pathMatcher) bind(v *view) params {
 	for i := range m.patterns {
 		p := &m.patterns[i]
 		if p.literal || p.rest {
@@ -67,15 +67,15 @@ func (m *pathMatcher) bind(v *view) *params {
 			case !p.match(v.path):
 				continue
 			case p.literal:
-				return nil
+				return params{}
 			}
-			return &params{pattern: p, path: v.path}
+			return params{pattern: p, path: v.path}
 		}
 		if found := chi.NewRouteContext(); strings.HasPrefix(v.path, p.prefix) && p.mux.Match(found, http.MethodGet, v.path) {
-			return &params{p, v.path, found}
+			return params{p, v.path, found}
 		}
 	}
-	return nil
+	return params{}
 }
 
 func (m *pathMatcher) parameters() []string {
