@@ -247,6 +247,9 @@ func TestWhatIsKeptStaysAsItIs(t *testing.T) {
 		"in the pool's guard": func(k *keeper) way {
 			return way{pool: balancer.Options{Refuse: router.Test("keep", func(r *http.Request) bool { k.request(r); return false })}}
 		},
+		"in the pool's policy": func(k *keeper) way {
+			return way{pool: balancer.Options{Policy: balancer.Hash(func(r *http.Request) string { k.request(r); return "" }, 0)}}
+		},
 		"in the pool's trace": func(k *keeper) way {
 			return way{pool: balancer.Options{Trace: &balancer.Trace{Tried: func(ctx context.Context, _ balancer.Attempt) { k.context(ctx, slog.Record{}) }}}}
 		},
@@ -270,7 +273,7 @@ func TestWhatIsKeptStaysAsItIs(t *testing.T) {
 				var k keeper
 				y := of(&k)
 				y.edge.PlainHTTP2 = true
-				do := asks(t, y.run(t, page(t)))
+				do := asks(t, y.run(t, page(t), page(t)))
 				ask := func(path string) {
 					res, err := do(path)
 					if err != nil {
@@ -347,6 +350,9 @@ func TestAProxiedPageTakesLittleMemory(t *testing.T) {
 		"GET by a path": {func(t *testing.T, addr string) func() {
 			return pages1(t, addr, "GET /product/1"+head+"\r\n")
 		}, 768, 10, [2]uint64{12_000, 22}, way{rule: router.Rule{When: router.Path("/product/*", "/cart")}}},
+		"GET by the client's hash": {func(t *testing.T, addr string) func() {
+			return pages1(t, addr, "GET /product/1"+head+"\r\n")
+		}, 768, 12, [2]uint64{12_000, 22}, way{pool: balancer.Options{Policy: balancer.Hash(nil, 0)}}},
 		"POST of 10 KiB": {func(t *testing.T, addr string) func() {
 			return pages1(t, addr, "POST /cart"+head+"Content-Length: 10240\r\n\r\n"+strings.Repeat("a=1&", 2560))
 		}, 2048, 24, [2]uint64{21_500, 35}, way{}},

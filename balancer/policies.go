@@ -73,11 +73,11 @@ func (f foreign) Choose(info pool.PickInfo, c pool.Candidates) int {
 
 func (f foreign) Why() string { return fmt.Sprintf("the pick of %T", f.user) }
 
-// blind reports whether p picks without a look at the request.
+// blind reports whether p picks without showing the request to others than the tier.
 func blind(p Policy) bool {
 	b, ok := p.(builtin)
-	if _, hashes := b.pool.(pool.Hash); hashes {
-		return false
+	if h, hashes := b.pool.(pool.Hash); hashes {
+		return h.Own
 	}
 	return ok
 }
@@ -124,10 +124,11 @@ func RoundRobin() Policy { return builtin{new(pool.RoundRobin)} }
 // their next choice. 0: 1.25. Negative: no bound. The average is counted anew after a
 // quarter as many picks as there are backends; weights that change count within 250 ms.
 func Hash(key func(*http.Request) string, bound float64) Policy {
-	if key == nil {
+	own := key == nil
+	if own {
 		key = func(r *http.Request) string { return transit.Client(r).String() }
 	}
-	return builtin{pool.Hash{Key: key, Bound: cmp.Or(bound, 1.25)}}
+	return builtin{pool.Hash{Key: key, Own: own, Bound: cmp.Or(bound, 1.25)}}
 }
 
 // First returns a policy that takes the first candidate, in the order in which

@@ -9,6 +9,7 @@ import (
 // Hash is rendezvous hashing, as a policy.
 type Hash struct {
 	Key   func(*http.Request) string // of a request whose pool gave none; nil: none
+	Own   bool                       // Key is the tier's, and keeps nothing of the request
 	Bound float64                    // times the average load, up to which a key stays; not positive: none
 }
 
