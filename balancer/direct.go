@@ -26,8 +26,7 @@ import (
 type passage struct {
 	answering
 	exchange exchange
-	page     *[pageSize + 1]byte // memory for a body that is read at once, and its end
-	values   [24]string          // memory for those of the answer's fields
+	values   [24]string // memory for those of the answer's fields
 
 	mu   sync.Mutex
 	over bool // guarded by mu: the final answer begins, or there is none
@@ -44,7 +43,7 @@ func (p *proxy) direct(w http.ResponseWriter, r *http.Request, coming *coming, l
 	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
-	x.head, x.out, d.page = &s.head, s.header, &s.page
+	x.head, x.out = &s.head, s.header
 	if p.shown {
 		x.out = make(http.Header, len(r.Header)+8)
 	}
@@ -99,11 +98,11 @@ func (x *exchange) show(r *http.Request) *http.Request {
 type scratch struct {
 	header http.Header // of the request
 	head   http1.Head  // of the answer
-	page   [pageSize + 1]byte
 }
 
-// pageSize is how long a body may be for which there is memory anyway, in bytes.
-const pageSize = 4 << 10
+// pageSize is how long a body may be that is read at once, in bytes: its end has room
+// behind it.
+const pageSize = bufferSize - 1
 
 var scratches = sync.Pool{New: func() any { return &scratch{header: make(http.Header, 24)} }}
 
@@ -201,10 +200,8 @@ func (d *passage) copy(a *answer) error {
 	for {
 		n, err := a.body.Read(buf)
 		if n > 0 {
-			if written, err := d.ResponseWriter.Write(buf[:n]); err != nil {
+			if err := d.write(buf[:n]); err != nil {
 				return err
-			} else if written < n {
-				return io.ErrShortWrite
 			}
 			if flush {
 				d.flush()
@@ -223,22 +220,28 @@ func (d *passage) copy(a *answer) error {
 // copyPage writes a body that is all here, once it has been read to its end: what has come
 // with the end, as what a script has logged, is its reader's affair.
 func (d *passage) copyPage(a *answer) error {
+	buf := buffers.Get()
+	defer buffers.Put(buf)
 	n := 0
 	for {
-		m, err := a.body.Read(d.page[n:])
+		m, err := a.body.Read(buf[n:])
 		n += m
 		if err == io.EOF {
-			break
+			return d.write(buf[:n])
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if n == 0 { // of HEAD
+}
+
+// write writes all of p.
+func (d *passage) write(p []byte) error {
+	if len(p) == 0 { // of HEAD
 		return nil
 	}
-	m, err := d.ResponseWriter.Write(d.page[:n])
-	if err == nil && m < n {
+	n, err := d.ResponseWriter.Write(p)
+	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
 	return err

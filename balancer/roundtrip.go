@@ -310,7 +310,7 @@ func (t *try) fill() {
 	}
 	t.call.Trailer = x.trailers
 	if x.passage != nil {
-		t.call.Head, t.call.Teller = x.head, x.passage
+		t.call.Head, t.call.Teller, t.call.Page = x.head, x.passage, pageSize
 	}
 	if x.req.URL.Path != "*" {
 		t.call.Base = t.way.base

@@ -14,28 +14,38 @@ type asking struct {
 	call  *Call // nil: it was sent
 	err   error
 	again func(fd uintptr) bool // step; made once a connection
+	once  func(fd uintptr) bool // look, likewise
 }
 
 // errClosed means that a kept connection was closed, or has bytes that nobody asked
 // for, and that nothing was sent over it.
 var errClosed = errors.New("http1: the server closed an idle connection")
 
-// asks reports whether the connection is looked at when a request is sent over it,
+// plain reports whether the connection's bytes are the socket's, which can be asked for
+// them without a wait.
+func (cn *conn) plain() bool { return sockets && cn.raw != nil && !cn.tls }
+
+// looksLate reports whether the connection is looked at when a request is sent over it,
 // instead of before. Of one over TLS more has to be looked at than its socket; and a body
 // that is not here may come slowly, while nobody could close the connection.
-func (cn *conn) asks(call *Call) bool {
-	return sockets && cn.raw != nil && !cn.tls && (call.Body == nil || call.enclosed)
+func (cn *conn) looksLate(call *Call) bool {
+	return cn.plain() && (call.Body == nil || call.enclosed)
+}
+
+// asks returns the connection's asking.
+func (cn *conn) asks() *asking {
+	if cn.asking == nil {
+		a := &asking{cn: cn}
+		a.again, a.once = a.step, a.look
+		cn.asking = a
+	}
+	return cn.asking
 }
 
 // ask sends the request over a kept connection and waits until something has come,
 // which it reads.
 func (cn *conn) ask(call *Call) error {
-	a := cn.asking
-	if a == nil {
-		a = &asking{cn: cn}
-		a.again = a.step
-		cn.asking = a
-	}
+	a := cn.asks()
 	a.call, a.err = call, nil
 	for {
 		err := cn.raw.Read(a.again)
@@ -70,6 +80,19 @@ func (a *asking) step(fd uintptr) bool {
 		}
 	}
 	return a.err != nil
+}
+
+// arrive reads what has come of a response of which nothing is waited for, and reports
+// whether that was anything. An end, and errors, are left to the next read.
+func (cn *conn) arrive() bool {
+	before := cn.in.Buffered()
+	return cn.raw.Read(cn.asks().once) == nil && cn.in.Buffered() > before
+}
+
+// look is read for who does not wait.
+func (a *asking) look(fd uintptr) bool {
+	a.read(fd)
+	return true
 }
 
 // read reads what has come, and reports whether to wait no more. Of an end, and of

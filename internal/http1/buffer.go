@@ -36,6 +36,19 @@ func (b *Buffer) Room() []byte {
 	return b.mem[b.w:]
 }
 
+// Grow makes room for n unread bytes in all, if so many may be had of [Memory].
+func (b *Buffer) Grow(n int) {
+	if n <= len(b.mem)-b.r || n > maxMemory {
+		return
+	}
+	more := Memory(max(minMemory, 1<<bits.Len(uint(n-1))))
+	b.r, b.w = 0, copy(more, b.mem[b.r:b.w])
+	if b.mem != nil {
+		GiveBack(b.mem)
+	}
+	b.mem = more
+}
+
 // Filled says that the first n bytes of Room were read into.
 func (b *Buffer) Filled(n int) { b.w += n }
 

@@ -141,6 +141,38 @@ func (b *Body) step(wait bool) bool {
 	}
 }
 
+// An outline is what is known of a chunked body before it is read.
+type outline struct {
+	size    int64 // of the data that is here
+	whole   bool  // all is here, to the end
+	trailed bool  // with trailers behind it
+}
+
+// outline reads what p holds of a chunked body, as b would, and leaves b as it is. What is
+// malformed is not whole: who reads it is told.
+func (b Body) outline(p []byte) (o outline) {
+	b.Trailer = nil
+	for b.err == nil {
+		if b.state == inChunk {
+			n := min(b.left, int64(len(p)))
+			o.size += n
+			if p, b.left = p[n:], b.left-n; b.left > 0 {
+				return o
+			}
+			b.state = afterChunk
+		}
+		last := b.state == atTrailer
+		n, err := b.frame(p)
+		if err != nil || n == 0 {
+			return o
+		}
+		o.trailed = last && n > len("\r\n")
+		p = p[n:]
+	}
+	o.whole = true
+	return o
+}
+
 // frame reads a piece of the framing that p begins with: how many bytes it is, or
 // 0 if it is not whole.
 func (b *Body) frame(p []byte) (int, error) {

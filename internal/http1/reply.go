@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -52,7 +51,7 @@ func (cn *conn) answer(ctx context.Context, call *Call, h *Head, wait Wait) {
 		r.end(true)
 		return
 	}
-	if r.Whole() { // nothing is waited for any more
+	if r.Whole() || r.arrives(call.Page) { // nothing is waited for any more
 		return
 	}
 	cn.until, cn.by = time.Time{}, time.Time{}
@@ -85,6 +84,11 @@ func (cn *conn) learn(h *Head) {
 // Response returns the reply as an [http.Response], which is closed in its place.
 func (r *Reply) Response() *http.Response {
 	res := r.Head.Response(r.call.Request, nil)
+	if res.ContentLength < 0 {
+		if n := r.ContentLength(); n >= 0 {
+			res.ContentLength, res.TransferEncoding = n, nil
+		}
+	}
 	switch {
 	case r.Status == http.StatusSwitchingProtocols:
 		res.Body = r.Tunnel()
@@ -129,39 +133,37 @@ func (r *Reply) Whole() bool {
 	if left := r.src.Left(); left >= 0 {
 		return int64(len(here)) >= left
 	}
-	return r.Length == chunked && wholeChunks(here)
+	return r.Length == chunked && r.src.outline(here).whole
 }
 
-// wholeChunks reports whether b holds a chunked body to its end (RFC 9112,
-// section 7.1). What is malformed is not: who reads it will say so.
-func wholeChunks(b []byte) bool {
-	for {
-		line, rest, ok := bytes.Cut(b, []byte("\n"))
-		if !ok {
-			return false
-		}
-		digits, _, _ := bytes.Cut(line, []byte(";"))
-		size, err := strconv.ParseUint(string(bytes.TrimSpace(digits)), 16, 31)
-		if err != nil {
-			return false
-		}
-		if b = rest; size > 0 {
-			if len(b) < int(size)+2 {
-				return false
-			}
-			b = b[size+2:]
-			continue
-		}
-		for { // trailers
-			line, rest, ok := bytes.Cut(b, []byte("\n"))
-			if !ok {
-				return false
-			}
-			if b = rest; len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
-				return true
-			}
+// ContentLength is that of the response's head, or, if all is here already and no trailers
+// follow, how much that is; -1 if neither says. It is asked before the first Read.
+func (r *Reply) ContentLength() int64 {
+	if r.Length != chunked || r.Trailer != nil {
+		return r.Head.ContentLength()
+	}
+	if o := r.src.outline(r.cn.in.Bytes()); o.whole && !o.trailed {
+		return o.size
+	}
+	return -1
+}
+
+// arrives reads what has come of a body of at most so many bytes, and reports whether that
+// is all of it. One that only the connection's end ends is not read: of two errors behind
+// one another the socket tells the first.
+func (r *Reply) arrives(most int) bool {
+	cn := r.cn
+	left := r.src.Left()
+	if left > int64(most) || left < 0 && r.Length != chunked || !cn.plain() {
+		return false
+	}
+	cn.in.Grow(int(left))
+	for cn.in.Buffered() < most && cn.arrive() {
+		if r.Whole() {
+			return true
 		}
 	}
+	return false
 }
 
 // Close gives up what was not read.

@@ -102,6 +102,9 @@ type Call struct {
 	Whole func() bool
 	// Teller is told each informational response. Nil: nobody is.
 	Teller Teller
+	// Page is up to how many bytes of a body are read before the response is handed on,
+	// chunks and all, as far as they have come by then. 0: what has come with the head.
+	Page int
 	// Head is the memory that the response's head is read into. It belongs to the
 	// call until the body has been read or closed. Nil: the call has its own.
 	Head  *Head
@@ -248,7 +251,7 @@ func (t *Transport) take(call *Call, none bool, now time.Time) *conn {
 		t.idle = t.idle[:n-1]
 		t.mu.Unlock()
 		if now.Sub(cn.since) < cn.keep && now.Sub(cn.born) < MaxAge {
-			if cn.unseen = cn.asks(call); cn.unseen || cn.alive() {
+			if cn.unseen = cn.looksLate(call); cn.unseen || cn.alive() {
 				return cn
 			}
 		}
