@@ -87,7 +87,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rec.Lesson.Takes(s) {
 		rec.Lesson.Hand(s.handler)
 	}
-	if rec.Loan.Takes(s) {
+	if rec.Loan.Takes(s) && (ex.own != nil || ex.span == nil) { // else its hook is shown what another edge lends
 		rec.Loan.Add(ex)
 		rec.Loan.Hand(s.handler)
 	}

@@ -57,7 +57,8 @@ type Asked struct {
 type Span interface {
 	// Context returns ctx with the span, for handlers, clients of stores and transports
 	// that look for it there. What it returns ends when ctx does, and not before. ctx may be
-	// that of the connection: the request is never shown, so that its memory can serve others.
+	// the connection's, which outlives the request and knows nothing of it: what is to be done
+	// at the request's end, End does.
 	Context(ctx context.Context) context.Context
 	// Traceparent returns the fields that those below get, who are no pools: empty, what
 	// came, or what was begun.

@@ -229,6 +229,7 @@ func (c *conn) hurry() {
 	if !c.begun.Load() {
 		wait = freshWait
 	}
+	c.wire.NeverParks()
 	_ = c.wire.SetReadDeadline(time.Now().Add(wait)) // a closed connection has ended
 	c.wire.Wake()
 }

@@ -117,6 +117,24 @@ func TestADrainOfACrowd(t *testing.T) {
 	}
 }
 
+// TestADrainEndsWhoIsSilent: connections on which nothing was ever asked, as browsers make
+// them, have a second.
+func TestADrainEndsWhoIsSilent(t *testing.T) {
+	for name, opts := range map[string]wire.Options{"few": {ParkAfter: 300 * time.Millisecond}, "many": {Crowd: -1}} {
+		t.Run(name, func(t *testing.T) {
+			srv := &h1.Server{Handler: http.NotFoundHandler(), HeadTime: time.Minute}
+			testkit.Dial(t, serve(t, srv, opts))
+			time.Sleep(600 * time.Millisecond) // so that the sweep asks it to park
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
+			defer cancel()
+			if err := srv.Shutdown(ctx); err != nil {
+				t.Errorf("not after %v: %v", time.Since(began), err)
+			}
+		})
+	}
+}
+
 // askInADrain returns how soon after an answer the next request was sent, and why it was not
 // answered.
 func askInADrain(t *testing.T, opts wire.Options) (took time.Duration, err error) {

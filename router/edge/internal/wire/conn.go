@@ -185,7 +185,7 @@ func (c *Conn) ReadLate(room Room) (n int, err error) {
 
 func (c *Conn) read(p []byte, room Room) (n int, err error) {
 	for {
-		if c.sock != nil {
+		if c.sock != nil && (room != nil || len(p) > 0) { // to read nothing is to ask whether it is open
 			n, err = c.sock.read(p, room)
 		} else {
 			n, err = c.Conn.Read(p)
@@ -198,7 +198,7 @@ func (c *Conn) read(p []byte, room Room) (n int, err error) {
 			return n, err
 		}
 		// The sweep meant a read that has ended meanwhile.
-		c.StayAwake()
+		c.park.asked.Store(false)
 		if err := c.reading.restore(c.Conn.SetReadDeadline); err != nil || n > 0 {
 			return n, err
 		}

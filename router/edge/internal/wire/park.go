@@ -16,6 +16,11 @@ type park struct {
 	wake   func()      // not changed while parked
 }
 
+// waits reports whether a reader that could park waits for something to be asked.
+func (c *Conn) waits() bool {
+	return c.idle.Load() != 0 && c.park.able.Load() && !c.park.parked.Load()
+}
+
 // parkAfter asks a reader that waits to park, at now, if nothing has been asked for
 // d, and reports whether it did.
 func (c *Conn) parkAfter(now int64, d time.Duration) bool {
@@ -45,6 +50,9 @@ func (c *Conn) ShouldPark() bool {
 	return (c.park.atOnce || c.park.asked.Load()) && c.idle.Load() != 0
 }
 
+// NeverParks says that the reader is not asked to park any more: it has a deadline.
+func (c *Conn) NeverParks() { c.park.able.Store(false) }
+
 // StayAwake takes back that the reader had better park, and reports whether it had.
 func (c *Conn) StayAwake() bool {
 	atOnce := c.park.atOnce
@@ -55,7 +63,8 @@ func (c *Conn) StayAwake() bool {
 // Park has wake called, on a goroutine of its own, as soon as there is something
 // to read: bytes, the connection's end, or the end of the reader's time. It
 // reports whether that is so; the reader must then not touch the connection
-// again before. Else it has to go on reading.
+// again before. Else it has to go on reading, as who has a deadline must: nobody
+// would wake it then.
 func (c *Conn) Park(wake func()) bool {
 	c.StayAwake()
 	if c.reading.restore(c.Conn.SetReadDeadline) != nil {
@@ -64,7 +73,7 @@ func (c *Conn) Park(wake func()) bool {
 	c.park.wake = wake
 	c.set.awake.Add(-1)
 	c.park.parked.Store(true)
-	if c.set.watch.await(c) {
+	if !c.reading.isSet() && c.set.watch.await(c) { // who sets a deadline later finds it parked
 		return true
 	}
 	// Whoever has woken the reader meanwhile has done what was to be done.

@@ -139,6 +139,44 @@ func TestWhoIsAskedSeldomParksAtOnce(t *testing.T) {
 	}
 }
 
+// TestWhoHasADeadlineReads: nobody would wake it.
+func TestWhoHasADeadlineReads(t *testing.T) {
+	c, _ := onLoopback(t, Options{Tick: time.Hour})
+	if c.set.watch == nil {
+		t.Skip("readers park on Linux only")
+	}
+	c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	if c.Park(func() { t.Error("it was woken") }) || c.Parked() {
+		t.Error("it has parked")
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// TestWhoIsBusyMakesNoCrowd, for however long: only who could park is too many.
+func TestWhoIsBusyMakesNoCrowd(t *testing.T) {
+	c, _ := onLoopback(t, Options{Tick: time.Hour, Crowd: -1})
+	if c.set.watch == nil {
+		t.Skip("readers park on Linux only")
+	}
+	c.set.opts.Crowd = 0
+	crowded := func(want bool, when string) {
+		t.Helper()
+		if c.set.isCrowded() != want {
+			t.Errorf("%s: crowded %t", when, !want)
+		}
+	}
+	crowded(true, "one has come, of whom nothing is known")
+	c.Parks()
+	c.Busy()
+	look(c.set, c.set.now())
+	crowded(false, "it is busy")
+	c.Idle(time.Hour)
+	look(c.set, c.set.now())
+	crowded(true, "it waits")
+}
+
 // TestWhoIsAwakeIsCounted, whatever becomes of a connection.
 func TestWhoIsAwakeIsCounted(t *testing.T) {
 	c, client := onLoopback(t, Options{Tick: time.Hour})

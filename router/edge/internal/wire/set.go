@@ -40,11 +40,12 @@ type Options struct {
 
 // A Set is the connections of one server. It is safe for concurrent use.
 type Set struct {
-	opts  Options
-	start time.Time
-	watch *watch       // nil: there is none on this system
-	crew  crew         // of the connections and what is asked on them
-	awake atomic.Int32 // how many have not parked
+	opts    Options
+	start   time.Time
+	watch   *watch       // nil: there is none on this system
+	crew    crew         // of the connections and what is asked on them
+	awake   atomic.Int32 // how many have not parked
+	engaged atomic.Int32 // how many of those did not wait to be asked when they were looked at
 
 	mu     sync.Mutex
 	conns  map[*Conn]struct{} // guarded by mu
@@ -115,8 +116,9 @@ func (s *Set) remove(c *Conn) {
 	}
 }
 
-// isCrowded reports whether so many connections have not parked that their readers had better.
-func (s *Set) isCrowded() bool { return int(s.awake.Load()) > s.opts.Crowd }
+// isCrowded reports whether so many wait unparked that they had better park: those that have
+// come since they were counted count, whatever they do.
+func (s *Set) isCrowded() bool { return int(s.awake.Load()-s.engaged.Load()) > s.opts.Crowd }
 
 // sweep interrupts those who wait for too long, and comes again while there are
 // connections.
@@ -132,14 +134,19 @@ func (s *Set) sweep() {
 
 // lookLocked looks at all connections, and returns in what time to look again.
 func (s *Set) lookLocked(now int64) time.Duration {
+	waiting := int32(0)
+	for c := range s.conns {
+		c.look(now)
+		if c.waits() {
+			waiting++
+		}
+	}
+	s.engaged.Store(s.awake.Load() - waiting)
 	after, tick := s.opts.ParkAfter, s.opts.Tick
 	if s.isCrowded() {
 		after, tick = min(after, soon), min(tick, soon/4)
 	}
 	asked := 0
-	for c := range s.conns {
-		c.look(now)
-	}
 	for c := range s.conns {
 		if c.parkAfter(now, after) {
 			if asked++; asked == atOnce {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -90,3 +92,67 @@ func TestWhatWrapsASocketIsReadItself(t *testing.T) {
 type readAhead struct{ *net.TCPConn }
 
 func (readAhead) Read(p []byte) (int, error) { return copy(p, "hello"), nil }
+
+// TestADescriptorThatBlocks: whoever has taken a connection over may have made its socket
+// block, by asking for its descriptor. A read of it holds up nobody else.
+func TestADescriptorThatBlocks(t *testing.T) {
+	c, client := onLoopback(t, Options{Tick: time.Hour})
+	f, err := c.NetConn().(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.Fd()
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(c, make([]byte, 1))
+		read <- err
+	}()
+	runtime.Gosched()
+	collected := make(chan bool)
+	go func() { runtime.GC(); close(collected) }()
+	select {
+	case <-collected:
+	case <-time.After(testkit.Patience):
+		t.Error("the process stands still")
+	}
+	client.Write([]byte("x"))
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTwoReaders of a connection that was taken over, whose reads the sweep interrupts.
+func TestTwoReaders(t *testing.T) {
+	c, client := onLoopback(t, Options{Tick: time.Hour, Crowd: -1})
+	c.Parks()
+	c.Rest(time.Hour)
+	c.Busy()
+	var read atomic.Int32
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			b := make([]byte, 4)
+			for {
+				n, err := c.Read(b)
+				if read.Add(int32(n)); err != nil {
+					if err != io.EOF {
+						t.Error(err)
+					}
+					return
+				}
+			}
+		})
+	}
+	const many = 200
+	for range many {
+		client.Write([]byte("x"))
+		_ = c.Conn.SetReadDeadline(past) // as look does for one that was late until just now
+		runtime.Gosched()
+	}
+	client.CloseWrite()
+	readers.Wait()
+	if n := read.Load(); n != many {
+		t.Errorf("%d bytes were read, of %d", n, many)
+	}
+}

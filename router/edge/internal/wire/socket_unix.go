@@ -50,9 +50,6 @@ type incoming struct {
 // something. It ends with [os.ErrDeadlineExceeded], too, where it would wait and had better
 // park.
 func (s *socket) read(p []byte, room Room) (int, error) {
-	if room == nil && len(p) == 0 {
-		return 0, nil
-	}
 	in := &s.in
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -23,7 +23,7 @@ type watch struct {
 
 // watched is what the watch keeps of a connection.
 type watched struct {
-	token int32 // 0: it is not watched; its reader's, and forget's
+	token atomic.Int32 // 0: it is not watched; set under the watch's lock
 	left  atomic.Bool
 	gone  atomic.Pointer[func()] // called when the client leaves
 }
@@ -54,7 +54,7 @@ func newWatch(halfClosed bool) *watch {
 
 // add begins to watch c, once.
 func (w *watch) add(c *Conn) bool {
-	if c.watched.token != 0 {
+	if c.watched.token.Load() != 0 {
 		return true
 	}
 	if w == nil || c.raw == nil {
@@ -62,6 +62,9 @@ func (w *watch) add(c *Conn) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if c.watched.token.Load() != 0 { // by whoever was woken before its reader had parked
+		return true
+	}
 	if w.conns == nil {
 		return false // closed
 	}
@@ -79,7 +82,7 @@ func (w *watch) add(c *Conn) bool {
 	if err != nil {
 		return false
 	}
-	c.watched.token = token
+	c.watched.token.Store(token)
 	w.conns[token] = c
 	return true
 }
@@ -90,7 +93,7 @@ func (w *watch) await(c *Conn) bool {
 }
 
 func (w *watch) change(c *Conn, events uint32) error {
-	return control(c.raw, func(fd int32) error { return w.ctl(syscall.EPOLL_CTL_MOD, fd, c.watched.token, events) })
+	return control(c.raw, func(fd int32) error { return w.ctl(syscall.EPOLL_CTL_MOD, fd, c.watched.token.Load(), events) })
 }
 
 func (w *watch) ctl(op int, fd, token int32, events uint32) error {
@@ -120,7 +123,7 @@ func (w *watch) forget(c *Conn) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.conns, c.watched.token)
+	delete(w.conns, c.watched.token.Load())
 }
 
 // run hands on what the kernel tells, until the watch is closed.
