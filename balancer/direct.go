@@ -102,7 +102,7 @@ type scratch struct {
 
 // pageSize is how long a body may be that is read at once, in bytes: its end has room
 // behind it.
-const pageSize = bufferSize - 1
+const pageSize = 32<<10 - 1
 
 var scratches = sync.Pool{New: func() any { return &scratch{header: make(http.Header, 24)} }}
 
@@ -220,8 +220,8 @@ func (d *passage) copy(a *answer) error {
 // copyPage writes a body that is all here, once it has been read to its end: what has come
 // with the end, as what a script has logged, is its reader's affair.
 func (d *passage) copyPage(a *answer) error {
-	buf := buffers.Get()
-	defer buffers.Put(buf)
+	buf := http1.MemoryFor(int(a.length) + 1) // and its end
+	defer http1.GiveBack(buf)
 	n := 0
 	for {
 		m, err := a.body.Read(buf[n:])

@@ -41,7 +41,7 @@ func (b *Buffer) Grow(n int) {
 	if n <= len(b.mem)-b.r || n > maxMemory {
 		return
 	}
-	more := Memory(max(minMemory, 1<<bits.Len(uint(n-1))))
+	more := MemoryFor(n)
 	b.r, b.w = 0, copy(more, b.mem[b.r:b.w])
 	if b.mem != nil {
 		GiveBack(b.mem)
@@ -146,6 +146,9 @@ func Memory(n int) []byte {
 	}
 	return make([]byte, n)
 }
+
+// MemoryFor is Memory of n bytes or more, of which others have use.
+func MemoryFor(n int) []byte { return Memory(max(minMemory, 1<<bits.Len(uint(n-1)))) }
 
 // GiveBack takes back what [Memory] has returned, as a whole. Nobody may use it any more.
 func GiveBack(b []byte) {
