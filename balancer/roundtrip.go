@@ -308,9 +308,9 @@ func (t *try) fill() {
 	} else if x.repeatable() {
 		t.call.Again = always
 	}
-	t.call.Trailer = x.trailers
+	t.call.Trailer, t.call.Page = x.trailers, pageSize
 	if x.passage != nil {
-		t.call.Head, t.call.Teller, t.call.Page = x.head, x.passage, pageSize
+		t.call.Head, t.call.Teller = x.head, x.passage
 	}
 	if x.req.URL.Path != "*" {
 		t.call.Base = t.way.base

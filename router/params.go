@@ -22,13 +22,27 @@ type params struct {
 // they have names, of PathValue. ctx is memory for its context.
 func (p params) attach(out, r *http.Request, ctx *paramContext) {
 	ctx.Context, ctx.params = r.Context(), p
-	*out = *r.WithContext(ctx) // which stays on the stack
-	if !p.pattern.rest {
-		rc := ctx.route()
-		for i, key := range rc.URLParams.Keys {
-			out.SetPathValue(key, rc.URLParams.Values[i])
-		}
+	if p.pattern.rest {
+		*out = *r.WithContext(ctx) // which stays on the stack
+		return
 	}
+	*out = withOwnPathValues(r, ctx)
+	rc := ctx.route()
+	for i, key := range rc.URLParams.Keys {
+		out.SetPathValue(key, rc.URLParams.Values[i])
+	}
+}
+
+// withOwnPathValues returns r with another context and path values of its own: a shallow copy
+// writes those of r. Only Clone copies them, and all else.
+func withOwnPathValues(r *http.Request, ctx context.Context) http.Request {
+	bare := *r
+	bare.URL, bare.Header, bare.Trailer, bare.TransferEncoding = nil, nil, nil, nil
+	bare.Form, bare.PostForm, bare.MultipartForm = nil, nil, nil
+	out := *bare.Clone(ctx)
+	out.URL, out.Header, out.Trailer, out.TransferEncoding = r.URL, r.Header, r.Trailer, r.TransferEncoding
+	out.Form, out.PostForm, out.MultipartForm = r.Form, r.PostForm, r.MultipartForm
+	return out
 }
 
 // A paramContext makes chi's context when somebody asks for it: most handlers

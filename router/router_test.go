@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/foretier/foretier/internal/transit"
 	"github.com/foretier/foretier/router"
 )
@@ -234,54 +232,6 @@ func TestHostsHaveOneForm(t *testing.T) {
 		if got := router.Host(c.rule).Match(r); got != c.want {
 			t.Errorf("%s takes %s: %t", c.rule, c.host, got)
 		}
-	}
-}
-
-func TestParameters(t *testing.T) {
-	show := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "%s|%s|%s|%s", chi.URLParam(r, "id"), r.PathValue("id"), chi.URLParam(r, "*"), chi.URLParam(r, "lang"))
-	})
-	inner := chi.NewRouter()
-	inner.Get("/c/{id}", show)
-	rt := mustNew(t,
-		router.Rule{Name: "p", When: router.All(router.Method("GET"), router.Path("/x", "/p/{id}")), To: show},
-		router.Rule{Name: "m", When: router.Any(router.Path("/q"), router.Path("/m/*")), To: show},
-		router.Rule{Name: "l", When: router.Path("/{lang}/p/{id}"), To: show},
-		router.Rule{Name: "chi", To: inner},
-	)
-	outer := chi.NewRouter()
-	outer.Mount("/", rt)
-	outer.Handle("/{lang}/p/{id}", rt)
-	for target, want := range map[string]string{
-		"/p/7":    "7|7||",
-		"/p/%37":  "7|7||",
-		"/m/a/b":  "||a/b|",
-		"/de/p/7": "7|7||de",
-		"/c/8":    "8|8||",
-	} {
-		if got := get(rt, target).Body.String(); got != want {
-			t.Errorf("%s: got %q, want %q", target, got, want)
-		}
-	}
-	if got := get(outer, "/de/p/7").Body.String(); !strings.HasPrefix(got, "7|7|") || !strings.HasSuffix(got, "|de") {
-		t.Errorf("inside chi: got %q", got)
-	}
-}
-
-// Mounted in chi, a router judges the whole path, and a chi router in one of
-// its rules routes on what the mount left.
-func TestChiAboveAndBelow(t *testing.T) {
-	inner := chi.NewRouter()
-	inner.Get("/p/{id}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, chi.URLParam(r, "lang"), chi.URLParam(r, "id"), chi.URLParam(r, "rest"))
-	})
-	rt := mustNew(t,
-		router.Rule{Name: "shop", When: router.Path("/{x}/{rest}/{y}"), To: inner},
-		router.Rule{Name: "else", To: say("else")})
-	outer := chi.NewRouter()
-	outer.Mount("/{lang}", rt)
-	if got := get(outer, "/de/p/7").Body.String(); got != "de7p" {
-		t.Errorf("got %q", got)
 	}
 }
 
