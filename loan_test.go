@@ -6,10 +6,12 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"runtime"
 	"slices"
 	"strconv"
@@ -186,6 +188,28 @@ func (oneSpan) Traceparent() (traceparent, tracestate string) { return oneTrace,
 func (oneSpan) End(iter.Seq[slog.Attr])                       {}
 func (oneSpan) Try(string) (parent, state string, end func(int, error)) {
 	return oneTrace, "", func(int, error) {}
+}
+
+// TestChunksThatAreHereHaveALength, and go on in one piece.
+func TestChunksThatAreHereHaveALength(t *testing.T) {
+	const size = 6 << 10
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	t.Cleanup(client.CloseIdleConnections)
+	for name, y := range map[string]way{
+		"the pool's own way": {},
+		"ReverseProxy":       {pool: balancer.Options{Rewrite: func(*httputil.ProxyRequest) {}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res, err := client.Get("http://" + y.run(t, pageOf(t, size, true)) + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if body, err := io.ReadAll(res.Body); len(body) != size || err != nil || res.ContentLength != size {
+				t.Errorf("%d bytes, %v, said to be %d", len(body), err, res.ContentLength)
+			}
+		})
+	}
 }
 
 // pages1 asks by one connection of HTTP/1.1, without memory of its own.

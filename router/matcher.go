@@ -24,7 +24,7 @@ type Matcher interface {
 	check() error
 	// parameters names the path parameters that every matching request has.
 	parameters() []string
-	// bind returns the path parameters of v, which matches, or nil.
+	// bind returns the path parameters of v, which matches, if it has any.
 	bind(v *view) params
 	// tell adds to a space what the matcher tells apart.
 	tell(*proof.Space)

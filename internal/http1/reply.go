@@ -149,8 +149,8 @@ func (r *Reply) ContentLength() int64 {
 }
 
 // arrives reads what has come of a body of at most so many bytes, and reports whether that
-// is all of it. One that only the connection's end ends is not read: of two errors behind
-// one another the socket tells the first.
+// is all of it. One that only the connection's end ends is not read: a socket tells of an
+// error once, and what is read next would take the end behind it for the body's.
 func (r *Reply) arrives(most int) bool {
 	cn := r.cn
 	left := r.src.Left()

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,13 +85,12 @@ func TestWhoIsAskedSeldomParksAtOnce(t *testing.T) {
 		stays  bool          // the reader is told to, by a drain
 		parks  bool
 	}{
-		"for the first time":     {crowd: -1, parks: true},
-		"again, after long":      {crowd: -1, rested: soon, parks: true},
-		"again, soon":            {crowd: -1, rested: soon / 2},
-		"few wait":               {crowd: 1},
-		"more is there":          {crowd: -1, more: true},
-		"told to stay":           {crowd: -1, stays: true},
-		"as the sweep would ask": {crowd: -1, parks: true, rested: time.Hour},
+		"for the first time": {crowd: -1, parks: true},
+		"again, after long":  {crowd: -1, rested: soon, parks: true},
+		"again, soon":        {crowd: -1, rested: 1},
+		"few wait":           {crowd: 1},
+		"more is there":      {crowd: -1, more: true},
+		"told to stay":       {crowd: -1, stays: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, client := onLoopback(t, Options{Tick: time.Hour, Crowd: x.crowd})
@@ -160,7 +160,7 @@ func TestWhoIsBusyMakesNoCrowd(t *testing.T) {
 	if c.set.watch == nil {
 		t.Skip("readers park on Linux only")
 	}
-	c.set.opts.Crowd = 0
+	c.set.opts.Crowd = 0 // which Options takes for its default
 	crowded := func(want bool, when string) {
 		t.Helper()
 		if c.set.isCrowded() != want {
@@ -214,4 +214,23 @@ func TestWhoIsAwakeIsCounted(t *testing.T) {
 		t.Error("a connection that is closed has parked")
 	}
 	awake(0)
+}
+
+// TestTwoWatchAConnectionFirst: whoever is woken as its reader parks may be there before it.
+func TestTwoWatchAConnectionFirst(t *testing.T) {
+	for range 50 {
+		c, _ := onLoopback(t, Options{Tick: time.Hour})
+		if c.set.watch == nil {
+			t.Skip("connections are watched on Linux only")
+		}
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				if !c.set.watch.add(c) {
+					t.Error("it is not watched")
+				}
+			})
+		}
+		both.Wait()
+	}
 }

@@ -31,8 +31,8 @@ type Options struct {
 	// that: what they have in all is their stacks, which the runtime keeps for long once
 	// it had to make them.
 	ParkAfter time.Duration
-	// Crowd is how many connections may wait unparked before they are too many. Zero means 1000;
-	// negative: none.
+	// Crowd is how many connections may wait unparked before they are too many. Zero
+	// means 1000; negative: none.
 	Crowd int
 	// Tick is how late a limit of time may be noticed. Zero means a second.
 	Tick time.Duration
@@ -149,7 +149,7 @@ func (s *Set) lookLocked(now int64) time.Duration {
 	asked := 0
 	for c := range s.conns {
 		if c.parkAfter(now, after) {
-			if asked++; asked == atOnce {
+			if asked++; asked == batch {
 				return min(tick, soon/4)
 			}
 		}
@@ -158,8 +158,8 @@ func (s *Set) lookLocked(now int64) time.Duration {
 }
 
 const (
-	soon   = 500 * time.Millisecond // readers of a crowd park
-	atOnce = 500                    // are asked to: all of them run, before who has something to do
+	soon  = 500 * time.Millisecond // readers of a crowd park
+	batch = 500                    // are asked to at once: all of them run, before who has something to do
 )
 
 // All returns the connections that are open now.
